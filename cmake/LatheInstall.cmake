@@ -1,0 +1,1 @@
+# Decides what `cmake --install` and the Debian package contain.

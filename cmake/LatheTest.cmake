@@ -1,0 +1,67 @@
+# Decides how a test, a fuzz target and a benchmark are built and how ctest finds them.
+
+# lathe_test(<name> SOURCES <file>... DEPS <room>... [THIRD_PARTY <lathe::library>...] [LABELS <fast|slow>])
+#
+# One GoogleTest executable; ctest lists each of its cases. The label is `fast` unless said otherwise. Test data is found
+# through the definition LATHE_TEST_DATA, the path of tests/data.
+function(lathe_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPS;THIRD_PARTY;LABELS")
+  if(NOT LATHE_TESTS)
+    return()
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS fast)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE lathe_options ${arg_DEPS} ${arg_THIRD_PARTY} GTest::gmock GTest::gtest_main)
+  lathe_include_directories(${name} PRIVATE)
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
+  target_compile_definitions(${name} PRIVATE "LATHE_TEST_DATA=\"${PROJECT_SOURCE_DIR}/tests/data\"")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+  # Listing the cases when ctest starts, not when the test is linked, keeps the build free of running half-built things.
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
+  # A separate list for the sanitizer runs, which leave the slow tests out.
+  if(NOT "slow" IN_LIST arg_LABELS)
+    set_property(GLOBAL APPEND PROPERTY LATHE_FAST_TESTS ${name})
+  endif()
+endfunction()
+
+# lathe_fuzz(<name> SOURCES <file>... DEPS <room>...)
+#
+# The same source serves twice: with LATHE_FUZZ it is a libFuzzer program; in every other build it is linked with a small
+# main that replays the files of tests/fuzz/corpus/<name>, as a test.
+function(lathe_fuzz name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPS;THIRD_PARTY")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE lathe_options ${arg_DEPS} ${arg_THIRD_PARTY})
+  lathe_include_directories(${name} PRIVATE)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/fuzz")
+  set(corpus "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+  if(LATHE_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    add_test(NAME ${name}.corpus COMMAND ${name} -runs=0 "${corpus}")
+  else()
+    target_sources(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests/fuzz/replay_main.cc")
+    add_test(NAME ${name}.corpus COMMAND ${name} "${corpus}")
+    set_property(GLOBAL APPEND PROPERTY LATHE_FAST_TESTS ${name})
+  endif()
+  set_tests_properties(${name}.corpus PROPERTIES LABELS "fast;fuzz" TIMEOUT 600)
+endfunction()
+
+# lathe_bench(<name> SOURCES <file>... DEPS <room>...) makes one Google Benchmark executable; ctest does not run it.
+function(lathe_bench name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPS;THIRD_PARTY")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE lathe_options ${arg_DEPS} ${arg_THIRD_PARTY} benchmark::benchmark)
+  lathe_include_directories(${name} PRIVATE)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
+endfunction()
+
+if(LATHE_TESTS)
+  find_package(GTest REQUIRED)
+  include(GoogleTest)
+endif()
+if(LATHE_BENCH)
+  find_package(benchmark REQUIRED)
+endif()
