@@ -1,0 +1,34 @@
+// The one SIMD vocabulary of the CPU kernels: a vector of floats (Vec), of 32-bit integers (IVec) and a lane mask
+// (Mask), with the same functions for every instruction set. A kernel source is written once against it and compiled
+// once per ISA with -DLATHE_ISA=generic|avx2|avx512; everything lands in namespace lathe::cpu::LATHE_ISA.
+//
+// Vec is the compiler's own vector type, so + - * / and unary - work on it; the functions are:
+//   kVecWidth                                     floats in a Vec (4, 8, 16)
+//   zero() splat(x) load(p) store(p, v)           no alignment is needed
+//   load_n(p, n) store_n(p, v, n)                 first n lanes, 0 <= n <= kVecWidth; other lanes read as 0; no byte
+//                                                 outside is touched
+//   fma(a, b, c) = a*b + c    fnma(a, b, c) = c - a*b
+//   max(a, b) = a > b ? a : b   min(a, b) = a < b ? a : b     both give b when either is NaN
+//   abs sqrt copysign(magnitude, sign) round_even floor ceil trunc
+//   less less_equal equal is_nan -> Mask          all false on NaN but is_nan
+//   first_lanes(n) both(m, k) either(m, k) invert(m) any(m) select(m, yes, no)
+//   to_int (round to nearest even) to_float as_int as_float shift_left<n> shift_right<n> (arithmetic)
+//   scale_by_power_of_two(x, n)                   x * 2^n, n holds integers in [-252, 254], result may be subnormal
+//   sum_lanes max_lanes min_lanes                 max and min of lanes ignore NaN in an unspecified way
+// and, in vec_math.h: exp erf tanh sigmoid and the activations built from them.
+//
+// Linker trap: a kernel source must not include C++ library headers with inline functions that it calls (std::vector,
+// std::max, ...): the linker would keep one copy of such a function, perhaps the AVX-512 one, for the whole program.
+#pragma once
+
+#ifndef LATHE_ISA
+#error "compile kernel sources with -DLATHE_ISA=generic|avx2|avx512"
+#endif
+
+#if defined(__AVX512F__)
+#include "backends/cpu/kernels/vec_avx512.h"
+#elif defined(__AVX2__)
+#include "backends/cpu/kernels/vec_avx2.h"
+#else
+#include "backends/cpu/kernels/vec_generic.h"
+#endif
