@@ -1,36 +1,11 @@
-# Decides where third-party code comes from: the system's packages, static archives wherever there is a choice. The
-# installed package includes this file too (a static library needs its own dependencies at its consumer's link).
-include_guard(GLOBAL)
-find_package(Threads REQUIRED)
-
-# lathe_third_party(<name> HEADER <file> [ARCHIVE <file>]) makes the imported target lathe::<name>.
-function(lathe_third_party name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "HEADER;ARCHIVE" "")
-  string(TOUPPER "LATHE_${name}" prefix)
-  find_path(${prefix}_INCLUDE "${arg_HEADER}")
-  if(NOT ${prefix}_INCLUDE)
-    message(FATAL_ERROR "${arg_HEADER} is missing. scripts/setup installs what Lathe needs.")
-  endif()
-  if(arg_ARCHIVE)
-    find_library(${prefix}_ARCHIVE NAMES "${arg_ARCHIVE}")
-    if(NOT ${prefix}_ARCHIVE)
-      message(FATAL_ERROR "${arg_ARCHIVE} is missing. scripts/setup installs what Lathe needs.")
-    endif()
-    add_library(lathe::${name} STATIC IMPORTED GLOBAL)
-    set_target_properties(lathe::${name} PROPERTIES IMPORTED_LOCATION "${${prefix}_ARCHIVE}")
-  else()
-    add_library(lathe::${name} INTERFACE IMPORTED GLOBAL)
-  endif()
-  if(NOT ${prefix}_INCLUDE STREQUAL "/usr/include")
-    target_include_directories(lathe::${name} SYSTEM INTERFACE "${${prefix}_INCLUDE}")
-  endif()
-  mark_as_advanced(${prefix}_INCLUDE ${prefix}_ARCHIVE)
-endfunction()
+# Names the third-party libraries that only building Lathe needs (docs/dependencies.md says why these); those that end up
+# in a link line are in LatheThirdParty.cmake.
+include(LatheThirdParty)
 
 lathe_third_party(fmt_headers HEADER fmt/format-inl.h)
-lathe_third_party(zlib HEADER zlib.h ARCHIVE libz.a)
-lathe_third_party(utf8proc HEADER utf8proc.h ARCHIVE libutf8proc.a)
-lathe_third_party(pcre2 HEADER pcre2.h ARCHIVE libpcre2-8.a)
 lathe_third_party(protozero HEADER protozero/pbf_reader.hpp)
 lathe_third_party(json HEADER nlohmann/json.hpp)
 lathe_third_party(cli11 HEADER CLI/CLI.hpp)
+lathe_third_party(spdlog HEADER spdlog/spdlog.h)
+# Header-only spdlog, on the fmt that is linked already.
+target_compile_definitions(lathe::spdlog INTERFACE SPDLOG_FMT_EXTERNAL)

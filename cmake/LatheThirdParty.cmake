@@ -1,0 +1,32 @@
+# Decides how third-party code is found: in the system's packages, as a static archive where it has compiled parts. The
+# installed package includes this file too, because a static library needs its own dependencies at its consumer's link.
+include_guard(GLOBAL)
+find_package(Threads REQUIRED)
+
+# lathe_third_party(<name> HEADER <file> [ARCHIVE <file>]) makes the imported target lathe::<name>.
+function(lathe_third_party name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "HEADER;ARCHIVE" "")
+  string(TOUPPER "LATHE_${name}" prefix)
+  find_path(${prefix}_INCLUDE "${arg_HEADER}")
+  if(NOT ${prefix}_INCLUDE)
+    message(FATAL_ERROR "${arg_HEADER} is missing. scripts/setup installs what Lathe needs.")
+  endif()
+  if(arg_ARCHIVE)
+    find_library(${prefix}_ARCHIVE NAMES "${arg_ARCHIVE}")
+    if(NOT ${prefix}_ARCHIVE)
+      message(FATAL_ERROR "${arg_ARCHIVE} is missing. scripts/setup installs what Lathe needs.")
+    endif()
+    add_library(lathe::${name} STATIC IMPORTED GLOBAL)
+    set_target_properties(lathe::${name} PROPERTIES IMPORTED_LOCATION "${${prefix}_ARCHIVE}")
+  else()
+    add_library(lathe::${name} INTERFACE IMPORTED GLOBAL)
+  endif()
+  if(NOT ${prefix}_INCLUDE STREQUAL "/usr/include")
+    target_include_directories(lathe::${name} SYSTEM INTERFACE "${${prefix}_INCLUDE}")
+  endif()
+  mark_as_advanced(${prefix}_INCLUDE ${prefix}_ARCHIVE)
+endfunction()
+
+lathe_third_party(zlib HEADER zlib.h ARCHIVE libz.a)
+lathe_third_party(utf8proc HEADER utf8proc.h ARCHIVE libutf8proc.a)
+lathe_third_party(pcre2 HEADER pcre2.h ARCHIVE libpcre2-8.a)
