@@ -9,7 +9,7 @@
 
 // X(Type, member): Type is the family's struct, and `const Type& member()` is defined in each namespace
 // lathe::cpu::<isa>.
-#define LATHE_CPU_KERNEL_FAMILIES(X)
+#define LATHE_CPU_KERNEL_FAMILIES(X) X(GemmKernels, gemm)
 
 namespace lathe::cpu {
 

@@ -21,6 +21,13 @@
 // std::max, ...): the linker would keep one copy of such a function, perhaps the AVX-512 one, for the whole program.
 #pragma once
 
+// Unrolls the loop that follows completely (up to 16 times), so that arrays of Vec indexed by it stay in registers.
+#if defined(__clang__)
+#define LATHE_UNROLL _Pragma("unroll")
+#else
+#define LATHE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #ifndef LATHE_ISA
 #error "compile kernel sources with -DLATHE_ISA=generic|avx2|avx512"
 #endif

@@ -1,7 +1,16 @@
 // Vec for AVX-512 (F, BW, DQ, VL): 16 lanes and real mask registers. The vocabulary is described in vec.h.
 #pragma once
 
+// GCC 12 warns about the deliberately undefined registers inside its own intrinsics once they are inlined.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #include <cstdint>
 

@@ -1,0 +1,150 @@
+#include "backends/cpu/kernels/gemm_kernels.h"
+
+#include "backends/cpu/kernels/vec_math.h"
+
+namespace lathe::cpu::LATHE_ISA {
+namespace {
+
+// Two vectors per panel row; as many rows as leave registers for the two B vectors and one broadcast of A.
+constexpr int kPanel = 2 * kVecWidth;
+constexpr int kMaxRows = kVecWidth == 16 ? 14 : kVecWidth == 8 ? 6 : 5;
+static_assert(kMaxRows <= kGemmMaxRows);
+
+template <bool masked>
+inline Vec load_columns(const float* p, int cols) {
+  if constexpr (masked) return load_n(p, cols);
+  return load(p);
+}
+
+// One step along k for all rows of the tile.
+template <int rows, int vecs, bool masked>
+inline void multiply_add(Vec (&acc)[rows][vecs], const float* a, int64_t lda, const float* b, int tail) {
+  Vec columns[vecs];
+  LATHE_UNROLL
+  for (int j = 0; j < vecs; ++j) {
+    columns[j] = j + 1 == vecs ? load_columns<masked>(b + j * kVecWidth, tail) : load(b + j * kVecWidth);
+  }
+  LATHE_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    const Vec value = splat(a[i * lda]);
+    LATHE_UNROLL
+    for (int j = 0; j < vecs; ++j) acc[i][j] = fma(value, columns[j], acc[i][j]);
+  }
+}
+
+template <int rows, int vecs, bool masked>
+void tile(const GemmTile& t) noexcept {
+  const int tail = t.cols - (vecs - 1) * kVecWidth;  // columns in the last vector
+  // Few rows mean few independent sums; a second set of accumulators for odd k keeps the multipliers busy.
+  constexpr int kSets = rows * vecs <= 6 ? 2 : 1;
+  Vec acc[kSets][rows][vecs];
+  LATHE_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    LATHE_UNROLL
+    for (int j = 0; j < vecs; ++j) {
+      const float* out = t.out + i * t.ldo + j * kVecWidth;
+      acc[0][i][j] = zero();
+      if (t.accumulate) acc[0][i][j] = j + 1 == vecs ? load_columns<masked>(out, tail) : load(out);
+      if constexpr (kSets == 2) acc[1][i][j] = zero();
+    }
+  }
+  const float *a = t.a, *b = t.b;
+  const int64_t lda = t.lda, ldb = t.ldb;
+  const char* prefetch = t.prefetch;
+  int64_t k = t.k;
+  for (; k >= 4; k -= 4) {
+    if (prefetch != nullptr) {
+      __builtin_prefetch(prefetch, 0, 2);
+      prefetch += 64;
+    }
+    LATHE_UNROLL
+    for (int u = 0; u < 4; ++u) multiply_add<rows, vecs, masked>(acc[u % kSets], a + u, lda, b + u * ldb, tail);
+    a += 4;
+    b += 4 * ldb;
+  }
+  for (; k > 0; --k, ++a, b += ldb) multiply_add<rows, vecs, masked>(acc[0], a, lda, b, tail);
+  LATHE_UNROLL
+  for (int i = 0; i < rows; ++i) {
+    LATHE_UNROLL
+    for (int j = 0; j < vecs; ++j) {
+      float* out = t.out + i * t.ldo + j * kVecWidth;
+      Vec sum = acc[0][i][j];
+      if constexpr (kSets == 2) sum = sum + acc[1][i][j];
+      if (masked && j + 1 == vecs) {
+        store_n(out, sum, tail);
+      } else {
+        store(out, sum);
+      }
+    }
+  }
+}
+
+template <int rows>
+void tile_of(const GemmTile& t) noexcept {
+  if (t.cols == kPanel) return tile<rows, 2, false>(t);
+  if (t.cols > kVecWidth) return tile<rows, 2, true>(t);
+  return tile<rows, 1, true>(t);
+}
+
+template <ActivationKind kind>
+inline Vec finish_vec(const GemmFinish& f, Vec acc, Vec bias, Vec residual) {
+  Vec v = fma(acc, splat(f.alpha), bias);
+  if (f.residual_last) return activate<kind>(v, f.activation) + residual;
+  return activate<kind>(v + residual, f.activation);
+}
+
+void finish(const GemmFinish& f) noexcept {
+  with_activation(f.activation.kind, [&]<ActivationKind kind>() {
+    for (int j = 0; j < f.cols; j += kVecWidth) {
+      const int n = f.cols - j < kVecWidth ? f.cols - j : kVecWidth;
+      const Vec bias = f.bias != nullptr ? load_n(f.bias + j, n) : zero();
+      for (int i = 0; i < f.rows; ++i) {
+        const Vec acc = load_n(f.acc + i * f.ld_acc + j, n);
+        const Vec residual = f.residual != nullptr ? load_n(f.residual + i * f.ld_residual + j, n) : zero();
+        store_n(f.c + i * f.ldc + j, finish_vec<kind>(f, acc, bias, residual), n);
+      }
+    }
+  });
+}
+
+void pack_panel(const float* b, int64_t stride_k, int64_t stride_n, int64_t k, int cols, float* panel) noexcept {
+  if (stride_n == 1) {
+    for (int64_t i = 0; i < k; ++i) {
+      for (int j = 0; j < kPanel; j += kVecWidth) {
+        const int n = cols - j < kVecWidth ? (cols > j ? cols - j : 0) : kVecWidth;
+        store(panel + i * kPanel + j, load_n(b + i * stride_k + j, n));
+      }
+    }
+    return;
+  }
+  // Transposed: eight k at a time per column, so that each cache line of B is read in one go.
+  constexpr int kBlock = 8;
+  for (int64_t i = 0; i < k; i += kBlock) {
+    const int64_t end = i + kBlock < k ? i + kBlock : k;
+    for (int j = 0; j < kPanel; ++j) {
+      for (int64_t r = i; r < end; ++r) panel[r * kPanel + j] = j < cols ? b[r * stride_k + j * stride_n] : 0.0f;
+    }
+  }
+}
+
+template <int rows>
+constexpr GemmTileKernel tile_or_null() {
+  if constexpr (rows <= kMaxRows) return tile_of<rows>;
+  return nullptr;
+}
+
+constexpr GemmKernels kKernels = {
+    kPanel,
+    kMaxRows,
+    {nullptr, tile_or_null<1>(), tile_or_null<2>(), tile_or_null<3>(), tile_or_null<4>(), tile_or_null<5>(),
+     tile_or_null<6>(), tile_or_null<7>(), tile_or_null<8>(), tile_or_null<9>(), tile_or_null<10>(), tile_or_null<11>(),
+     tile_or_null<12>(), tile_or_null<13>(), tile_or_null<14>()},
+    finish,
+    pack_panel,
+};
+
+}  // namespace
+
+const GemmKernels& gemm() { return kKernels; }
+
+}  // namespace lathe::cpu::LATHE_ISA
