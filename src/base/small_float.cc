@@ -60,7 +60,8 @@ float small_float_to_float(DType type, uint8_t bits) {
   if (f.has_infinity && exponent == f.max_exponent()) return mantissa != 0 ? NAN : (negative ? -INFINITY : INFINITY);
   if (f.has_nan && !f.fnuz && magnitude > largest_finite(f)) return NAN;
   const float value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), 1 - f.bias - f.mantissa_bits)
-                                    : std::ldexp(static_cast<float>(mantissa + (1 << f.mantissa_bits)), exponent - f.bias - f.mantissa_bits);
+                                    : std::ldexp(static_cast<float>(mantissa + (1 << f.mantissa_bits)),
+                                                 exponent - f.bias - f.mantissa_bits);
   return negative ? -value : value;
 }
 
@@ -79,7 +80,8 @@ uint8_t small_float_from_float(DType type, float value, bool saturate) {
   int exponent = 0;
   std::frexp(value, &exponent);
   const int biased = value == 0 ? 0 : exponent - 1 + f.bias;
-  // Scale so that one unit is the last mantissa bit, round to even, and rebuild; a carry moves into the exponent by itself.
+  // Scale so that one unit is the last mantissa bit, round to even, and rebuild; a carry moves into the exponent by
+  // itself.
   const int scale = biased >= 1 ? biased : 1;
   const auto units = static_cast<int>(std::nearbyint(std::ldexp(std::fabs(value), f.bias + f.mantissa_bits - scale)));
   const int magnitude = units + ((scale - 1) << f.mantissa_bits);

@@ -1,0 +1,160 @@
+// The graph: an ordered list of nodes in SSA form. Order is meaning: a node comes after the producers of its operands
+// and after the nodes that bind the symbols which it mentions. Values and nodes live as long as their graph and have
+// stable addresses until erased. Use lists are kept exact by the mutating members; nobody else writes them.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "graph/op.h"
+#include "graph/type.h"
+
+namespace lathe {
+
+class Graph;
+class Node;
+
+class Value {
+ public:
+  const Type& type() const { return type_; }
+  void set_type(Type type) { type_ = std::move(type); }
+  const Shape& shape() const { return type_.shape; }
+  DType dtype() const { return type_.dtype; }
+  const std::string& name() const { return name_; }  // unique within the graph; never empty
+  Node* producer() const { return producer_; }       // null for graph inputs
+  size_t index() const { return index_; }            // among the producer's outputs, or the graph's inputs
+
+  // One entry per use, so a node that uses the value twice stands twice. Graph outputs are not users; see is_output().
+  std::span<Node* const> users() const { return users_; }
+  bool is_output() const { return output_uses_ > 0; }
+  bool is_unused() const { return users_.empty() && output_uses_ == 0; }
+
+ private:
+  friend class Graph;
+  Type type_;
+  std::string name_;
+  Node* producer_ = nullptr;
+  size_t index_ = 0;
+  std::vector<Node*> users_;
+  int output_uses_ = 0;
+};
+
+class Node {
+ public:
+  const Op& op() const { return op_; }
+  Op& mutable_op() { return op_; }  // after changing fields that matter to types, call Graph::infer_types
+  template <class T>
+  const T* as() const {
+    return std::get_if<T>(&op_);
+  }
+  template <class T>
+  T* as() {
+    return std::get_if<T>(&op_);
+  }
+  template <class T>
+  bool is() const {
+    return std::holds_alternative<T>(op_);
+  }
+
+  const std::string& name() const { return name_; }  // as in the source model, for messages; may repeat or be empty
+  void set_name(std::string name) { name_ = std::move(name); }
+  std::span<Value* const> inputs() const { return inputs_; }  // null for an absent optional operand
+  std::span<Value* const> outputs() const { return outputs_; }
+  Value* input(size_t i) const { return i < inputs_.size() ? inputs_[i] : nullptr; }
+  Value* output(size_t i = 0) const { return outputs_[i]; }
+
+ private:
+  friend class Graph;
+  Op op_;
+  std::string name_;
+  std::vector<Value*> inputs_;
+  std::vector<Value*> outputs_;
+  std::list<std::unique_ptr<Node>>::iterator position_;
+};
+
+// Hands out symbol names that are unique in a model: shared by a graph and all its regions.
+class SymbolSource {
+ public:
+  std::string fresh(std::string_view prefix) { return std::string(prefix) + std::to_string(next_++); }
+  // Makes sure that names like `name` (prefix and number) are not handed out again; for parsers and loaders.
+  void reserve(std::string_view name);
+
+ private:
+  int64_t next_ = 0;
+};
+
+class Graph {
+ public:
+  explicit Graph(std::shared_ptr<SymbolSource> symbols = std::make_shared<SymbolSource>());
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  std::unique_ptr<Graph> clone() const;
+
+  const std::string& name() const { return name_; }
+  void set_name(std::string name) { name_ = std::move(name); }
+  SymbolSource& symbols() const { return *symbols_; }
+  const std::shared_ptr<SymbolSource>& shared_symbols() const { return symbols_; }
+
+  std::span<Value* const> inputs() const { return inputs_; }
+  std::span<Value* const> outputs() const { return outputs_; }
+  // Names that the outputs have for the outside (an output may be an input, or stand twice, so they are kept apart).
+  const std::vector<std::string>& output_names() const { return output_names_; }
+  const std::list<std::unique_ptr<Node>>& nodes() const { return nodes_; }
+  size_t num_nodes() const { return nodes_.size(); }
+
+  Value* add_input(std::string name, Type type);
+  void add_output(Value* value, std::string name);
+  void set_output(size_t index, Value* value);
+
+  // Creates a node at the end, or before `position`. Output types come from infer() (graph/infer.h). `num_outputs`
+  // matters only for ops with optional outputs (pool, norm, rnn). Throws Error(invalid_model) if the op does not fit
+  // its operands.
+  Node* append(Op op, std::vector<Value*> inputs, size_t num_outputs = 1, std::string name = {});
+  Node* insert_before(Node* position, Op op, std::vector<Value*> inputs, size_t num_outputs = 1, std::string name = {});
+  // append() for the common case of one output.
+  Value* emit(Op op, std::vector<Value*> inputs, std::string name = {}) {
+    return append(std::move(op), std::move(inputs), 1, std::move(name))->output();
+  }
+
+  // With given output types, not inferred: for parsers, loaders and ops whose types the caller knows better.
+  Node* append_typed(Op op, std::vector<Value*> inputs, std::vector<Type> output_types, std::string name = {});
+  Node* insert_typed_before(Node* position, Op op, std::vector<Value*> inputs, std::vector<Type> output_types,
+                            std::string name = {});
+
+  void set_input(Node* node, size_t index, Value* value);
+  void set_inputs(Node* node, std::vector<Value*> inputs);
+  // All uses of `from`, graph outputs included, become uses of `to`.
+  void replace_uses(Value* from, Value* to);
+  // Recomputes the output types of a node from its operands.
+  void infer_types(Node* node);
+  // The node's outputs must be unused.
+  void erase(Node* node);
+  // Drops the trailing unused outputs of a node with optional outputs.
+  void drop_last_output(Node* node);
+  void rename(Value* value, std::string_view wish);  // made unique if taken
+  // Moves a node to just before `position`.
+  void move_before(Node* node, Node* position);
+
+ private:
+  Value* new_value(Type type, std::string_view wish);
+  std::string unique_name(std::string_view wish);
+  void link(Node* node, Value* value);
+  void unlink(Node* node, Value* value);
+  Node* place(std::list<std::unique_ptr<Node>>::iterator position, Op op, std::vector<Value*> inputs,
+              std::vector<Type> types, std::string name);
+
+  std::string name_;
+  std::shared_ptr<SymbolSource> symbols_;
+  std::list<std::unique_ptr<Node>> nodes_;
+  std::vector<std::unique_ptr<Value>> values_;
+  std::vector<Value*> inputs_, outputs_;
+  std::vector<std::string> output_names_;
+  std::unordered_map<std::string, int> names_;  // taken names -> next suffix to try
+};
+
+}  // namespace lathe

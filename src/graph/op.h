@@ -1,0 +1,48 @@
+// The closed set of ops. An op is plain data: typed fields, no behaviour. Whatever works on ops (shape inference,
+// reference evaluator, lowering, passes) visits the variant exhaustively, so a new op that is not handled somewhere
+// does not compile.
+#pragma once
+
+#include <variant>
+
+#include "graph/ops/attention.h"
+#include "graph/ops/constant.h"
+#include "graph/ops/control.h"
+#include "graph/ops/conv.h"
+#include "graph/ops/embedding.h"
+#include "graph/ops/gather.h"
+#include "graph/ops/map.h"
+#include "graph/ops/matmul.h"
+#include "graph/ops/movement.h"
+#include "graph/ops/norm.h"
+#include "graph/ops/pool.h"
+#include "graph/ops/reduce.h"
+#include "graph/ops/resize.h"
+#include "graph/ops/rnn.h"
+#include "graph/ops/select.h"
+#include "graph/ops/sequence.h"
+#include "graph/ops/softmax.h"
+
+namespace lathe {
+
+using Op = std::variant<
+    // sources
+    Constant, Dims, Bind,
+    // arithmetic
+    Map, Reduce, ArgReduce, Cumulative, MatMul, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax, Attention, Rotary,
+    Embedding, Resize, Rnn,
+    // data movement
+    Reshape, Transpose, Slice, Concat, Pad, ReverseSequence, Gather, GatherElements, GatherNd, ScatterElements,
+    ScatterNd,
+    // selection
+    TopK, NonZero, Nms,
+    // structure
+    If, Loop, Scan, Sequence>;
+
+std::string_view op_name(const Op& op);
+bool op_equal(const Op& a, const Op& b);  // same kind, same fields (tensors and regions included)
+// The regions of a control-flow op, in field order; empty for the rest.
+std::vector<Region*> regions_of(Op& op);
+std::vector<const Region*> regions_of(const Op& op);
+
+}  // namespace lathe
