@@ -1,0 +1,24 @@
+// Character classes as Hugging Face's tokenizers see them, so that ids match exactly. Their punctuation, mark and
+// control classes follow Unicode 8: what was added later is an ordinary letter to them. White space and word characters
+// follow the current Unicode.
+#pragma once
+
+#include <string>
+
+namespace lathe::text {
+
+// The property White_Space.
+bool is_white_space(char32_t c);
+// Control, format and private-use characters, except tab, line feed and carriage return.
+bool is_control(char32_t c);
+// General category P, and every ASCII character that is neither letter, digit, space nor control.
+bool is_punctuation(char32_t c);
+// What \w matches: letters, digits, marks, connectors, joiners.
+bool is_word_character(char32_t c);
+
+// Appends the canonical decomposition of `c` without its non-spacing marks.
+void append_without_accents(std::u32string& out, char32_t c);
+// Appends the lower-case form of `c`, which may be several characters, whatever stands around it.
+void append_lower_case(std::u32string& out, char32_t c);
+
+}  // namespace lathe::text
