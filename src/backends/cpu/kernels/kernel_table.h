@@ -9,7 +9,10 @@
 
 // X(Type, member): Type is the family's struct, and `const Type& member()` is defined in each namespace
 // lathe::cpu::<isa>.
-#define LATHE_CPU_KERNEL_FAMILIES(X) X(GemmKernels, gemm)
+#define LATHE_CPU_KERNEL_FAMILIES(X) \
+  X(GemmKernels, gemm)               \
+  X(ConvKernels, conv)               \
+  X(DepthwiseKernels, depthwise)
 
 namespace lathe::cpu {
 

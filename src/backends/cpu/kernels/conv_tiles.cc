@@ -1,0 +1,182 @@
+#include "backends/cpu/kernels/conv_tiles.h"
+
+#include <algorithm>
+
+#include "base/thread_team.h"
+
+namespace lathe::cpu {
+namespace {
+
+// More rows than any ISA's tile has.
+constexpr int kMaxTileRows = 16;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+bool is_pointwise(const ConvShape& s) {
+  const Size3 ones = {1, 1, 1}, zeros = {0, 0, 0};
+  return !s.transposed && s.kernel == ones && s.stride == ones && s.pad == zeros && s.input == s.output;
+}
+
+bool in_range(int64_t index, int64_t size) { return static_cast<uint64_t>(index) < static_cast<uint64_t>(size); }
+
+// The first input position of an output pixel's window; image points to that pixel's image.
+struct Origin {
+  const float* image;
+  int64_t d, h, w;
+};
+
+// Input coordinate that tap `tap` of transposed convolution reads for output coordinate `out`, or -1.
+int64_t transposed_source(const ConvShape& s, size_t axis, int64_t out, int64_t tap) {
+  const int64_t scaled = out + s.pad[axis] - tap * s.dilation[axis];
+  if (scaled < 0 || scaled % s.stride[axis] != 0) return -1;
+  const int64_t source = scaled / s.stride[axis];
+  return source < s.input[axis] ? source : -1;
+}
+
+// Appends segments to the lists that a tile kernel reads.
+class SegmentWriter {
+ public:
+  SegmentWriter(int rows, const float** inputs, int64_t* weight_offsets)
+      : rows_(rows), inputs_(inputs), weight_offsets_(weight_offsets) {}
+
+  // pointer_of(row) is null where the tap lies in the padding. A segment that is all padding is dropped.
+  template <class PointerOf>
+  void add(int64_t weight_offset, const float* zeros, PointerOf pointer_of) {
+    const float** segment = inputs_ + static_cast<int64_t>(count_) * rows_;
+    bool used = false;
+    for (int r = 0; r < rows_; ++r) {
+      const float* pointer = pointer_of(r);
+      used = used || pointer != nullptr;
+      segment[r] = pointer != nullptr ? pointer : zeros;
+    }
+    if (used) weight_offsets_[count_++] = weight_offset;
+  }
+
+  int count() const { return count_; }
+
+ private:
+  int rows_;
+  const float** inputs_;
+  int64_t* weight_offsets_;
+  int count_ = 0;
+};
+
+}  // namespace
+
+ConvTiles::ConvTiles(const ConvShape& shape, int64_t input_stride, int vec_width, int max_rows, int parts)
+    : shape_(shape),
+      input_stride_(input_stride),
+      group_channels_(shape.in_channels / shape.groups),
+      tap_size_(group_channels_ * vec_width),
+      pixels_(shape.batch * shape.output[0] * shape.output[1] * shape.output[2]),
+      chunks_(0),
+      pointwise_(is_pointwise(shape)) {
+  if (shape.transposed) {
+    chunks_ = ceil_div(ceil_div(shape.output[2], shape.stride[2]), max_rows);
+    const int64_t phases = std::min(shape.stride[2], shape.output[2]);
+    count_ = shape.batch * shape.output[0] * shape.output[1] * phases * chunks_;
+  } else {
+    count_ = ceil_div(pixels_, max_rows);
+    if (count_ >= parts) count_ = ceil_div(count_, parts) * parts;
+  }
+}
+
+int64_t ConvTiles::max_segments(const ConvShape& shape) { return shape.kernel[0] * shape.kernel[1] * shape.kernel[2]; }
+
+int64_t ConvTiles::max_run(const ConvShape& shape) { return shape.kernel[2] * (shape.in_channels / shape.groups); }
+
+TilePixels ConvTiles::fill(int64_t tile, const float* input, const float* zeros, const float** inputs,
+                           int64_t* weight_offsets) const {
+  if (pointwise_) return fill_pointwise(tile, input, inputs, weight_offsets);
+  if (shape_.transposed) return fill_transposed(tile, input, zeros, inputs, weight_offsets);
+  return fill_direct(tile, input, zeros, inputs, weight_offsets);
+}
+
+TilePixels ConvTiles::fill_pointwise(int64_t tile, const float* input, const float** inputs,
+                                     int64_t* weight_offsets) const {
+  const Range pixels = even_part(pixels_, tile, count_);
+  const int rows = static_cast<int>(pixels.size());
+  for (int r = 0; r < rows; ++r) inputs[r] = input + (pixels.begin + r) * input_stride_;
+  weight_offsets[0] = 0;
+  return {rows, 1, group_channels_, pixels.begin, 1};
+}
+
+TilePixels ConvTiles::fill_direct(int64_t tile, const float* input, const float* zeros, const float** inputs,
+                                  int64_t* weight_offsets) const {
+  const ConvShape& s = shape_;
+  const Range pixels = even_part(pixels_, tile, count_);
+  const int rows = static_cast<int>(pixels.size());
+  const int64_t image_size = s.input[0] * s.input[1] * s.input[2] * input_stride_;
+  Origin origins[kMaxTileRows];
+  int64_t ow = pixels.begin % s.output[2], rest = pixels.begin / s.output[2];
+  int64_t oh = rest % s.output[1];
+  rest /= s.output[1];
+  int64_t od = rest % s.output[0], image = rest / s.output[0];
+  // With nothing between the taps of a filter row, the row is one run: as long as no pixel's window leaves the image.
+  bool whole_rows = s.dilation[2] == 1 && group_channels_ == input_stride_;
+  for (int r = 0; r < rows; ++r) {
+    const int64_t left = ow * s.stride[2] - s.pad[2];
+    origins[r] = {input + image * image_size, od * s.stride[0] - s.pad[0], oh * s.stride[1] - s.pad[1], left};
+    whole_rows = whole_rows && left >= 0 && left + s.kernel[2] <= s.input[2];
+    if (++ow < s.output[2]) continue;
+    ow = 0;
+    if (++oh < s.output[1]) continue;
+    oh = 0;
+    if (++od < s.output[0]) continue;
+    od = 0;
+    ++image;
+  }
+  const int64_t taps_per_run = whole_rows ? s.kernel[2] : 1;
+  SegmentWriter segments(rows, inputs, weight_offsets);
+  int64_t tap = 0;
+  for (int64_t kd = 0; kd < s.kernel[0]; ++kd) {
+    for (int64_t kh = 0; kh < s.kernel[1]; ++kh) {
+      for (int64_t kw = 0; kw < s.kernel[2]; kw += taps_per_run, tap += taps_per_run) {
+        segments.add(tap * tap_size_, zeros, [&](int r) -> const float* {
+          const Origin& o = origins[r];
+          const int64_t id = o.d + kd * s.dilation[0], ih = o.h + kh * s.dilation[1], iw = o.w + kw * s.dilation[2];
+          const bool inside = in_range(id, s.input[0]) && in_range(ih, s.input[1]) && in_range(iw, s.input[2]);
+          return inside ? o.image + ((id * s.input[1] + ih) * s.input[2] + iw) * input_stride_ : nullptr;
+        });
+      }
+    }
+  }
+  return {rows, segments.count(), taps_per_run * group_channels_, pixels.begin, 1};
+}
+
+TilePixels ConvTiles::fill_transposed(int64_t tile, const float* input, const float* zeros, const float** inputs,
+                                      int64_t* weight_offsets) const {
+  // A tile lies in one output row and one phase (output column modulo stride): its pixels use the same taps, and their
+  // sources are neighbours.
+  const ConvShape& s = shape_;
+  const int64_t phases = std::min(s.stride[2], s.output[2]);
+  const int64_t chunk = tile % chunks_, phase = tile / chunks_ % phases, line = tile / chunks_ / phases;
+  const int64_t oh = line % s.output[1], od = line / s.output[1] % s.output[0],
+                image = line / s.output[1] / s.output[0];
+  const Range columns = even_part(ceil_div(s.output[2] - phase, s.stride[2]), chunk, chunks_);
+  const int rows = static_cast<int>(columns.size());
+  const float* base = input + image * s.input[0] * s.input[1] * s.input[2] * input_stride_;
+  SegmentWriter segments(rows, inputs, weight_offsets);
+  for (int64_t kd = 0; kd < s.kernel[0]; ++kd) {
+    const int64_t id = transposed_source(s, 0, od, kd);
+    if (id < 0) continue;
+    for (int64_t kh = 0; kh < s.kernel[1]; ++kh) {
+      const int64_t ih = transposed_source(s, 1, oh, kh);
+      if (ih < 0) continue;
+      for (int64_t kw = 0; kw < s.kernel[2]; ++kw) {
+        const int64_t scaled = phase + s.pad[2] - kw * s.dilation[2];
+        if (scaled % s.stride[2] != 0) continue;
+        const int64_t first = scaled / s.stride[2] + columns.begin;
+        const int64_t tap = (kd * s.kernel[1] + kh) * s.kernel[2] + kw;
+        segments.add(tap * tap_size_, zeros, [&](int r) -> const float* {
+          const int64_t iw = first + r;
+          return in_range(iw, s.input[2]) ? base + ((id * s.input[1] + ih) * s.input[2] + iw) * input_stride_ : nullptr;
+        });
+      }
+    }
+  }
+  const int64_t first_pixel = line * s.output[2] + phase + columns.begin * s.stride[2];
+  return {rows, segments.count(), group_channels_, first_pixel, s.stride[2]};
+}
+
+}  // namespace lathe::cpu
