@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "graph/op.h"
@@ -40,6 +41,7 @@ class Value {
   std::string name_;
   Node* producer_ = nullptr;
   size_t index_ = 0;
+  size_t slot_ = 0;  // where the graph keeps it
   std::vector<Node*> users_;
   int output_uses_ = 0;
 };
@@ -83,6 +85,8 @@ class SymbolSource {
   std::string fresh(std::string_view prefix) { return std::string(prefix) + std::to_string(next_++); }
   // Makes sure that names like `name` (prefix and number) are not handed out again; for parsers and loaders.
   void reserve(std::string_view name);
+  // How many numbers have been used up: names handed out later carry this number or a larger one.
+  int64_t next() const { return next_; }
 
  private:
   int64_t next_ = 0;
@@ -110,6 +114,8 @@ class Graph {
   Value* add_input(std::string name, Type type);
   void add_output(Value* value, std::string name);
   void set_output(size_t index, Value* value);
+  void erase_input(size_t index);  // which must be unused
+  void erase_output(size_t index);
 
   // Creates a node at the end, or before `position`. Output types come from infer() (graph/infer.h). `num_outputs`
   // matters only for ops with optional outputs (pool, norm, rnn). Throws Error(invalid_model) if the op does not fit
@@ -126,11 +132,19 @@ class Graph {
   Node* insert_typed_before(Node* position, Op op, std::vector<Value*> inputs, std::vector<Type> output_types,
                             std::string name = {});
 
+  // With given output names as well, which must be free: for whatever copies or reads a graph.
+  struct Output {
+    std::string name;
+    Type type;
+  };
+  Node* append_named(Op op, std::vector<Value*> inputs, std::vector<Output> outputs, std::string name = {});
+  bool has_name(std::string_view name) const { return taken_.count(std::string(name)) > 0; }
+
   void set_input(Node* node, size_t index, Value* value);
   void set_inputs(Node* node, std::vector<Value*> inputs);
   // All uses of `from`, graph outputs included, become uses of `to`.
   void replace_uses(Value* from, Value* to);
-  // Recomputes the output types of a node from its operands.
+  // Recomputes the output types of a node from its operands. Symbols that stand for run-time sizes keep their names.
   void infer_types(Node* node);
   // The node's outputs must be unused.
   void erase(Node* node);
@@ -146,7 +160,10 @@ class Graph {
   void link(Node* node, Value* value);
   void unlink(Node* node, Value* value);
   Node* place(std::list<std::unique_ptr<Node>>::iterator position, Op op, std::vector<Value*> inputs,
-              std::vector<Type> types, std::string name);
+              std::vector<Output> outputs, std::string name);
+  Node* infer_and_place(std::list<std::unique_ptr<Node>>::iterator position, Op op, std::vector<Value*> inputs,
+                        size_t num_outputs, std::string name);
+  void discard(Value* value);
 
   std::string name_;
   std::shared_ptr<SymbolSource> symbols_;
@@ -154,7 +171,11 @@ class Graph {
   std::vector<std::unique_ptr<Value>> values_;
   std::vector<Value*> inputs_, outputs_;
   std::vector<std::string> output_names_;
-  std::unordered_map<std::string, int> names_;  // taken names -> next suffix to try
+  std::unordered_set<std::string> taken_;
+  std::unordered_map<std::string, int> next_suffix_;  // per wish, the first suffix worth trying
 };
+
+// Same inputs, outputs, node order, ops, operands and types; value and node names do not count.
+bool structurally_equal(const Graph& a, const Graph& b);
 
 }  // namespace lathe
