@@ -62,13 +62,13 @@ Scratch lay_out(const ConvShape& shape, bool input_nchw, int max_rows, int threa
 
 // Output channels in units of one tile's width; no unit crosses a group.
 struct Units {
-  int64_t per_group, count, channels, bytes;
+  int64_t per_group, count, channels, panel_floats, bytes;
   Units(const ConvShape& shape, const ConvKernels& kernels)
       : per_group(ceil_div(shape.out_channels / shape.groups, kernels.max_panels * kernels.vec_width)),
         count(per_group * shape.groups),
         channels(static_cast<int64_t>(kernels.max_panels) * kernels.vec_width),
-        bytes(channels * ConvTiles::max_segments(shape) * (shape.in_channels / shape.groups) *
-              static_cast<int64_t>(sizeof(float))) {}
+        panel_floats(ConvTiles::max_segments(shape) * (shape.in_channels / shape.groups) * kernels.vec_width),
+        bytes(panel_floats * kernels.max_panels * static_cast<int64_t>(sizeof(float))) {}
 };
 
 // How many parts the pixels are cut into; the units are cut into threads / pixel_parts. Balance counts most; between
@@ -110,8 +110,9 @@ struct DirectConv {
   void run(Range my_tiles, Range my_units, int thread) const;
 
  private:
-  void run_block(Range my_tiles, Range block, int thread) const;
+  void run_block(Range my_tiles, Range block, Range next, int thread) const;
   void run_unit(int64_t unit, const TilePixels& pixels, ConvTile& tile) const;
+  const float* weights_of(int64_t unit) const;
 };
 
 void DirectConv::run(Range my_tiles, Range my_units, int thread) const {
@@ -119,45 +120,60 @@ void DirectConv::run(Range my_tiles, Range my_units, int thread) const {
   for (int64_t unit = my_units.begin; unit < my_units.end;) {
     const int64_t group_end = (unit / units.per_group + 1) * units.per_group;
     const int64_t end = std::min({unit + block_units, group_end, my_units.end});
-    run_block(my_tiles, {unit, end}, thread);
+    run_block(my_tiles, {unit, end}, {end, std::min(end + block_units, my_units.end)}, thread);
     unit = end;
   }
 }
 
-void DirectConv::run_block(Range my_tiles, Range block, int thread) const {
+const float* DirectConv::weights_of(int64_t unit) const {
+  const int vec_width = kernels.conv.vec_width;
+  const int64_t panels_per_group = ceil_div(shape.out_channels / shape.groups, vec_width);
+  const int64_t panel = unit / units.per_group * panels_per_group + unit % units.per_group * kernels.conv.max_panels;
+  return args.weights + panel * units.panel_floats;
+}
+
+// Goes over the tiles with one block of channels; meanwhile each tile fetches its share of the next block's weights.
+void DirectConv::run_block(Range my_tiles, Range block, Range next, int thread) const {
   const int64_t group = block.begin / units.per_group;
   const float* input = args.input + group * (shape.in_channels / shape.groups);
+  ConvTile tile = {};
   const float** inputs = scratch.inputs + thread * scratch.inputs_per_thread;
   int64_t* weight_offsets = scratch.weight_offsets + thread * scratch.segments;
+  tile.inputs = inputs;
+  tile.weight_offsets = weight_offsets;
+  tile.panel_stride = units.panel_floats;
+  tile.lower = epilogue.lower;
+  tile.upper = epilogue.upper;
+  const int64_t bytes_per_k = units.channels * static_cast<int64_t>(sizeof(float));
   for (int64_t t = my_tiles.begin; t < my_tiles.end; ++t) {
     const TilePixels pixels = tiles.fill(t, input, scratch.zeros, inputs, weight_offsets);
     if (pixels.rows == 0) continue;
-    ConvTile tile = {};
     tile.rows = pixels.rows;
     tile.segments = pixels.segments;
     tile.run = pixels.run;
-    tile.inputs = inputs;
-    tile.weight_offsets = weight_offsets;
-    for (int64_t unit = block.begin; unit < block.end; ++unit) run_unit(unit, pixels, tile);
+    for (int64_t unit = block.begin; unit < block.end; ++unit) {
+      const int64_t ahead = unit - block.begin + next.begin;
+      const Range share = even_part(units.bytes, t - my_tiles.begin, my_tiles.size());
+      const bool fetch = ahead < next.end;
+      tile.weights = weights_of(unit);
+      tile.prefetch =
+          reinterpret_cast<const char*>(fetch ? weights_of(ahead) : tile.weights) + (fetch ? share.begin : 0);
+      tile.prefetch_step = fetch ? ceil_div(bytes_per_k, my_tiles.size()) : 0;
+      run_unit(unit, pixels, tile);
+    }
   }
 }
 
 void DirectConv::run_unit(int64_t unit, const TilePixels& pixels, ConvTile& tile) const {
-  const int64_t group_out = shape.out_channels / shape.groups, group_in = shape.in_channels / shape.groups;
-  const int64_t group = unit / units.per_group, in_group = unit % units.per_group * units.channels;
-  const int64_t channel = group * group_out + in_group;
-  const int vec_width = kernels.conv.vec_width;
-  const int64_t panels_per_group = ceil_div(group_out, vec_width);
-  tile.panel_stride = ConvTiles::max_segments(shape) * group_in * vec_width;
-  tile.weights = args.weights + (group * panels_per_group + in_group / vec_width) * tile.panel_stride;
+  const int64_t group_out = shape.out_channels / shape.groups;
+  const int64_t in_group = unit % units.per_group * units.channels;
+  const int64_t channel = unit / units.per_group * group_out + in_group;
   tile.channels = static_cast<int>(std::min(units.channels, group_out - in_group));
   tile.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + channel;
   tile.residual = epilogue.residual == nullptr
                       ? nullptr
                       : epilogue.residual + pixels.first_pixel * epilogue.residual_stride + channel;
   tile.residual_stride = pixels.pixel_step * epilogue.residual_stride;
-  tile.lower = epilogue.lower;
-  tile.upper = epilogue.upper;
   tile.out = args.output + pixels.first_pixel * args.output_stride + channel;
   tile.out_stride = pixels.pixel_step * args.output_stride;
   kernels.conv.tile(tile);

@@ -11,15 +11,18 @@ namespace {
 
 constexpr int kMaxRows = kVecWidth == 16 ? 14 : 6;
 constexpr int kMaxPanels = 2;
+constexpr int kCacheLine = 16;  // floats
 
 template <int kRows, int kPanels>
 inline void accumulate(const ConvTile& t, Vec (&acc)[kRows][kPanels]) noexcept {
+  const char* ahead = t.prefetch;
   for (int s = 0; s < t.segments; ++s) {
     const float* in[kRows];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) in[r] = t.inputs[s * kRows + r];
     const float* w = t.weights + t.weight_offsets[s];
-    for (int64_t k = 0; k < t.run; ++k, w += kVecWidth) {
+    for (int64_t k = 0; k < t.run; ++k, w += kVecWidth, ahead += t.prefetch_step) {
+      __builtin_prefetch(ahead, 0, 2);
       Vec b[kPanels];
 #pragma GCC unroll 2
       for (int p = 0; p < kPanels; ++p) b[p] = load(w + p * t.panel_stride);
@@ -29,6 +32,19 @@ inline void accumulate(const ConvTile& t, Vec (&acc)[kRows][kPanels]) noexcept {
 #pragma GCC unroll 2
         for (int p = 0; p < kPanels; ++p) acc[r][p] = fma(a, b[p], acc[r][p]);
       }
+    }
+  }
+}
+
+// The output and the residual come from far away and are needed only when the sum is done.
+template <int kRows>
+inline void prefetch_output(const ConvTile& t) noexcept {
+  for (int r = 0; r < kRows; ++r) {
+    const float* out = t.out + r * t.out_stride;
+    const float* residual = t.residual + r * t.residual_stride;
+    for (int c = 0; c < t.channels; c += kCacheLine) {
+      __builtin_prefetch(out + c, 1, 3);
+      if (t.residual != nullptr) __builtin_prefetch(residual + c, 0, 3);
     }
   }
 }
@@ -54,6 +70,7 @@ void tile(const ConvTile& t) noexcept {
   const int last = (kPanels - 1) * kVecWidth;  // first channel of the last panel
   const int last_channels = t.channels - last;
   const bool ragged = last_channels < kVecWidth;
+  prefetch_output<kRows>(t);
   Vec acc[kRows][kPanels];
 #pragma GCC unroll 2
   for (int p = 0; p < kPanels; ++p) {

@@ -20,6 +20,8 @@ struct ConvTile {
   const int64_t* weight_offsets;  // [segments], in floats from `weights`
   const float* weights;           // first panel
   int64_t panel_stride;           // floats from one panel to the next
+  const char* prefetch;           // memory that a later tile needs, touched a piece at a time; must be readable
+  int64_t prefetch_step;          // bytes to advance for every k
   const float* bias;              // of the first channel, or null
   const float* residual;          // added before clamping, or null
   int64_t residual_stride;        // floats between pixels
