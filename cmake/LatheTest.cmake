@@ -19,7 +19,8 @@ function(lathe_test name)
   target_compile_definitions(${name} PRIVATE "LATHE_TEST_DATA=\"${PROJECT_SOURCE_DIR}/tests/data\"")
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
   # Listing the cases when ctest starts, not when the test is linked, keeps the build free of running half-built things.
-  gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(${name} TEST_PREFIX "${name}." NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST
+    DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 600)
   # A separate list for the sanitizer runs, which leave the slow tests out.
   if(NOT "slow" IN_LIST arg_LABELS)
