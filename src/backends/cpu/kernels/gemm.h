@@ -31,7 +31,7 @@ struct GemmEpilogue {
   const float* residual = nullptr;  // [m, n] with leading dimension ld_residual; may be C itself
   int64_t ld_residual = 0;
   bool residual_after_activation = false;
-  Activation activation;
+  Activation activation = {};
   float* c = nullptr;
   int64_t ldc = 0;
   // Called after each tile is stored, by the thread that stored it. Each element of C is in exactly one region.

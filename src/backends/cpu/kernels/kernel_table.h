@@ -12,7 +12,11 @@
 #define LATHE_CPU_KERNEL_FAMILIES(X) \
   X(GemmKernels, gemm)               \
   X(ConvKernels, conv)               \
-  X(DepthwiseKernels, depthwise)
+  X(DepthwiseKernels, depthwise)     \
+  X(NormKernels, norm)               \
+  X(SoftmaxKernels, softmax)         \
+  X(EmbeddingKernels, embedding)     \
+  X(VecMathKernels, vec_math)
 
 namespace lathe::cpu {
 

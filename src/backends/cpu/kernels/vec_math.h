@@ -48,14 +48,14 @@ inline Vec erf(Vec x) {
   return clamp(t * polynomial(u, kP) / polynomial(u, kQ), -1.0f, 1.0f);
 }
 
+// x + x^3 P(x^2) near 0, where 1 - 2 / (exp(2|x|) + 1) would cancel.
 inline Vec tanh(Vec x) {
-  constexpr float kP[] = {1.0f, 0.13379718363285065f, 0.003494034754112363f, 2.0583480363711715e-05f,
-                          1.3319065850225797e-08f};
-  constexpr float kQ[] = {1.0f, 0.4671303331851959f, 0.025871073827147484f, 0.0003283092810306698f,
-                          7.762017730783555e-07f};
-  const Vec t = clamp(x, -9.02f, 9.02f);  // tanh is 1 to the last bit from here on
-  const Vec u = t * t;
-  return clamp(t * polynomial(u, kP) / polynomial(u, kQ), -1.0f, 1.0f);
+  constexpr float kP[] = {-0.3333328068256378f, 0.1333138346672058f, -0.05373399704694748f, 0.02061811275780201f,
+                          -0.005679293069988489f};
+  const Vec u = x * x;
+  const Vec near = fma(x * u, polynomial(u, kP), x);
+  const Vec far = splat(1.0f) - splat(2.0f) / (exp(abs(x) * splat(2.0f)) + splat(1.0f));
+  return select(less(abs(x), splat(0.625f)), near, copysign(far, x));
 }
 
 // exp(-|x|) never overflows, and small results keep their relative accuracy.
@@ -69,11 +69,8 @@ inline Vec gelu_erf(Vec x) {
   return fma(half, erf(x * splat(0.707106781186548f)), half);
 }
 
-inline Vec gelu_tanh(Vec x) {
-  const Vec half = x * splat(0.5f);
-  const Vec inner = x * fma(x * x, splat(0.0356774081363f), splat(0.797884560802865f));
-  return fma(half, tanh(inner), half);
-}
+// (1 + tanh(t)) / 2 is sigmoid(2t), which needs no cancelling sum; the constants are 2 sqrt(2/pi) {1, 0.044715}.
+inline Vec gelu_tanh(Vec x) { return x * sigmoid(x * fma(x * x, splat(0.0713548162726f), splat(1.59576912160573f))); }
 
 template <ActivationKind kind>
 inline Vec activate(Vec x, Activation parameters) {

@@ -1,0 +1,29 @@
+// Softmax and log-softmax of rows. Single-threaded part; softmax.h has the driver.
+#pragma once
+
+#include <cstdint>
+
+namespace lathe::cpu {
+
+// For each row: v = scale * x + mask, then y = exp(v - max v) / sum, or with `log` y = v - max v - log(sum).
+// A row whose every v is -infinity gives NaN, as the formula (and ONNX) says; with `safe` it gives 0 (-infinity with
+// log).
+struct Softmax {
+  int64_t rows = 0, n = 0;
+  const float* x = nullptr;
+  int64_t ldx = 0;
+  float scale = 1.0f;
+  // Row r adds mask row (r / mask_repeat) % mask_rows; null adds nothing.
+  const float* mask = nullptr;
+  int64_t ld_mask = 0, mask_repeat = 1, mask_rows = 1;
+  bool log = false;
+  bool safe = false;
+  float* y = nullptr;  // may be x
+  int64_t ldy = 0;
+};
+
+struct SoftmaxKernels {
+  void (*softmax)(const Softmax& softmax, int64_t row_begin, int64_t row_end) noexcept;
+};
+
+}  // namespace lathe::cpu
