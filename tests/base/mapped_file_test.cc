@@ -1,0 +1,85 @@
+#include "base/mapped_file.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "base/error.h"
+#include "tests/base/temporary_folder.h"
+
+namespace lathe {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+ErrorCode code_of_opening(const std::filesystem::path& path) {
+  try {
+    MappedFile::open(path);
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr(path.string()));
+    return error.code();
+  }
+  ADD_FAILURE() << "opening " << path << " worked";
+  return ErrorCode::internal;
+}
+
+TEST(MappedFile, ShowsTheContent) {
+  const TemporaryFolder folder;
+  const std::string content = std::string("a\0b", 3) + std::string(10000, 'x');
+  folder.write("file", content);
+  const auto file = MappedFile::open(folder / "file");
+  EXPECT_EQ(text_of(*file), content);
+  EXPECT_EQ(file->path(), folder / "file");
+}
+
+TEST(MappedFile, EmptyFileHasNoBytes) {
+  const TemporaryFolder folder;
+  folder.write("empty", "");
+  const auto file = MappedFile::open(folder / "empty");
+  EXPECT_TRUE(file->bytes().empty());
+  file->release_pages(0, 100);
+}
+
+TEST(MappedFile, OutlivesTheNameOfTheFile) {
+  const TemporaryFolder folder;
+  folder.write("file", "content");
+  const auto file = MappedFile::open(folder / "file");
+  std::filesystem::remove(folder / "file");
+  EXPECT_EQ(text_of(*file), "content");
+}
+
+TEST(MappedFile, ReleasedPagesKeepTheirContent) {
+  const TemporaryFolder folder;
+  std::string content(5 * 4096 + 17, '\0');
+  for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 31 % 251);
+  folder.write("file", content);
+  const auto file = MappedFile::open(folder / "file");
+  ASSERT_EQ(text_of(*file), content);
+  file->release_pages(1, 3 * 4096);
+  file->release_pages(4 * 4096, SIZE_MAX);
+  file->release_pages(content.size(), 1);
+  file->release_pages(SIZE_MAX, 1);
+  EXPECT_EQ(text_of(*file), content);
+}
+
+TEST(MappedFile, RefusesWhatIsNoReadableFile) {
+  const TemporaryFolder folder;
+  folder.write("file", "x");
+  EXPECT_EQ(code_of_opening(folder / "missing"), ErrorCode::not_found);
+  EXPECT_EQ(code_of_opening(folder / "file" / "below"), ErrorCode::not_found);
+  EXPECT_EQ(code_of_opening(folder.path()), ErrorCode::io);
+  EXPECT_EQ(code_of_opening("/dev/null"), ErrorCode::io);
+  ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+  EXPECT_EQ(code_of_opening(folder / "pipe"), ErrorCode::io);
+}
+
+}  // namespace
+}  // namespace lathe
