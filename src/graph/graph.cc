@@ -27,8 +27,8 @@ std::vector<const Type*> types_of(std::span<Value* const> values) {
   return types;
 }
 
-std::vector<Type> infer_in_node(const Op& op, std::span<Value* const> inputs, size_t num_outputs,
-                                SymbolSource& symbols, std::string_view name) {
+std::vector<Type> infer_in_node(const Op& op, std::span<Value* const> inputs, size_t num_outputs, SymbolSource& symbols,
+                                std::string_view name) {
   try {
     return infer(op, types_of(inputs), num_outputs, symbols);
   } catch (Error& error) {

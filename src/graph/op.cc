@@ -56,8 +56,7 @@ std::string_view op_name(const Op& op) {
 
 bool op_equal(const Op& a, const Op& b) {
   if (a.index() != b.index()) return false;
-  return std::visit(
-      [&](const auto& left) { return fields_equal(left, std::get<std::decay_t<decltype(left)>>(b)); }, a);
+  return std::visit([&](const auto& left) { return fields_equal(left, std::get<std::decay_t<decltype(left)>>(b)); }, a);
 }
 
 std::vector<Region*> regions_of(Op& op) { return find_regions<Region>(op); }

@@ -1,0 +1,106 @@
+// Inference for attention and rotary.
+#include <algorithm>
+
+#include "graph/ops/infer_ops.h"
+
+namespace lathe {
+namespace {
+
+// One of q, k, v: where its heads lie.
+struct HeadLayout {
+  size_t operand;
+  HeadOrder order;
+  int64_t heads, dim, offset, stride;
+};
+
+struct BatchAndLength {
+  Dim batch, length;
+};
+
+// Checks that all heads lie inside the operand.
+void check_columns(const InferContext& c, const HeadLayout& layout, const Dim& columns) {
+  if (layout.offset < 0 || (layout.heads > 1 && layout.stride < layout.dim))
+    c.fail("operand {}: heads of {} columns cannot lie {} apart from column {}", layout.operand, layout.dim,
+           layout.stride, layout.offset);
+  const Dim end = Dim(layout.heads - 1) * layout.stride + layout.offset + layout.dim;
+  if (columns.is_constant() && columns.value() < end.value())
+    c.fail("operand {} has {} columns, its heads reach to column {}", layout.operand, columns.value(), end.value());
+}
+
+BatchAndLength check_heads(const InferContext& c, const HeadLayout& layout) {
+  const Shape& shape = c.tensor(layout.operand).shape;
+  const bool in_columns = layout.order == HeadOrder::token_major || layout.order == HeadOrder::seq_major;
+  c.expect_rank(layout.operand, in_columns ? 3 : 4);
+  if (in_columns) {
+    check_columns(c, layout, shape[2]);
+    return layout.order == HeadOrder::token_major ? BatchAndLength{shape[0], shape[1]}
+                                                  : BatchAndLength{shape[1], shape[0]};
+  }
+  const bool transposed = layout.order == HeadOrder::transposed;
+  c.same(shape[1], layout.heads, "heads of an operand");
+  c.same(shape[transposed ? 2 : 3], layout.dim, "features of a head");
+  return {shape[0], shape[transposed ? 3 : 2]};
+}
+
+void check_fields(const Attention& op, const InferContext& c) {
+  if (op.heads < 1 || op.kv_heads < 1 || op.heads % op.kv_heads != 0)
+    c.fail("{} query heads cannot share {} key heads", op.heads, op.kv_heads);
+  if (op.head_dim < 1 || op.value_dim < 1) c.fail("heads of {} and {} features", op.head_dim, op.value_dim);
+  if (op.q_order == HeadOrder::transposed || op.output_order == HeadOrder::transposed)
+    c.fail("only keys and values may be transposed");
+}
+
+Shape output_shape(const Attention& op, const Dim& batch, const Dim& queries) {
+  const Dim columns = Dim(op.heads) * op.value_dim;
+  switch (op.output_order) {
+    case HeadOrder::seq_major: return {queries, batch, columns};
+    case HeadOrder::head_major: return {batch, op.heads, queries, op.value_dim};
+    default: return {batch, queries, columns};
+  }
+}
+
+}  // namespace
+
+Types infer_op(const Attention& op, InferContext& c) {
+  c.expect_inputs(3, SIZE_MAX);
+  const DType dtype = c.float_tensor(0).dtype;
+  c.expect_dtype(1, dtype);
+  c.expect_dtype(2, dtype);
+  check_fields(op, c);
+  if (!op.score.empty()) {
+    check_program(c, op.score, {dtype}, 3, c.count());
+    if (!is_float(op.score.result_type())) c.fail("the score must be a floating-point number");
+  }
+  if (!c.tensor(0).ranked || !c.tensor(1).ranked || !c.tensor(2).ranked) return {Type::unranked(dtype)};
+  const auto q = check_heads(c, {0, op.q_order, op.heads, op.head_dim, op.q_offset, op.q_stride});
+  const auto k = check_heads(c, {1, op.k_order, op.kv_heads, op.head_dim, op.k_offset, op.k_stride});
+  const auto v = check_heads(c, {2, op.v_order, op.kv_heads, op.value_dim, op.v_offset, op.v_stride});
+  const Dim batch = c.same(c.same(q.batch, k.batch, "batch sizes"), v.batch, "batch sizes");
+  const Dim keys = c.same(k.length, v.length, "key and value lengths");
+  check_epilogue(c, op.score, dtype, {batch, op.heads, q.length, keys}, 3);
+  return {Type::tensor(dtype, output_shape(op, batch, q.length))};
+}
+
+Types infer_op(const Rotary& op, InferContext& c) {
+  c.expect_inputs(3, 3);
+  const Type& x = c.float_tensor(0);
+  if (op.rotary_dim < 2 || op.rotary_dim % 2 != 0) c.fail("rotary_dim = {} is not even and positive", op.rotary_dim);
+  for (size_t i = 1; i < 3; ++i)
+    if (c.tensor(i).dtype != DType::f32) c.expect_dtype(i, x.dtype);
+  if (!x.ranked) return {x};
+  if (x.rank() < 1) c.fail("a scalar cannot be rotated");
+  if (x.shape.back().is_constant() && x.shape.back().value() < op.rotary_dim)
+    c.fail("{} features cannot have {} rotated", x.shape.back().value(), op.rotary_dim);
+  Shape angles = x.shape;
+  angles.back() = op.rotary_dim / 2;
+  for (size_t i = 1; i < 3; ++i) {
+    const Type& table = c.tensor(i);
+    c.expect_broadcasts_to(i, angles);
+    if (!table.ranked) continue;
+    if (table.shape.empty()) c.fail("operand {} needs an axis of {} columns", i, op.rotary_dim / 2);
+    c.same(table.shape.back(), angles.back(), "columns of the angle tables");
+  }
+  return {x};
+}
+
+}  // namespace lathe
