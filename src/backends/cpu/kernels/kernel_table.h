@@ -13,10 +13,13 @@
   X(GemmKernels, gemm)               \
   X(ConvKernels, conv)               \
   X(DepthwiseKernels, depthwise)     \
+  X(PoolKernels, pool)               \
+  X(TransposeKernels, transpose)     \
   X(NormKernels, norm)               \
   X(SoftmaxKernels, softmax)         \
   X(EmbeddingKernels, embedding)     \
-  X(VecMathKernels, vec_math)
+  X(VecMathKernels, vec_math)        \
+  X(MapKernels, map)
 
 namespace lathe::cpu {
 
