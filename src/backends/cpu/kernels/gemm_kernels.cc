@@ -107,24 +107,37 @@ void finish(const GemmFinish& f) noexcept {
   });
 }
 
-void pack_panel(const float* b, int64_t stride_k, int64_t stride_n, int64_t k, int cols, float* panel) noexcept {
-  if (stride_n == 1) {
-    for (int64_t i = 0; i < k; ++i) {
-      for (int j = 0; j < kPanel; j += kVecWidth) {
-        const int n = cols - j < kVecWidth ? (cols > j ? cols - j : 0) : kVecWidth;
-        store(panel + i * kPanel + j, load_n(b + i * stride_k + j, n));
+// Columns of B contiguous along n: copied as they are.
+void pack_rows(const float* b, int64_t stride_k, int64_t k, int cols, float* panel) {
+  for (int64_t i = 0; i < k; ++i) {
+    for (int j = 0; j < kPanel; j += kVecWidth) {
+      const int n = cols - j < kVecWidth ? (cols > j ? cols - j : 0) : kVecWidth;
+      store(panel + i * kPanel + j, load_n(b + i * stride_k + j, n));
+    }
+  }
+}
+
+// Columns of B contiguous along k: transposed in registers, a square of kVecWidth at a time.
+void pack_columns(const float* b, int64_t stride_n, int64_t k, int cols, float* panel) {
+  for (int j = 0; j < kPanel; j += kVecWidth) {
+    for (int64_t i = 0; i < k; i += kVecWidth) {
+      const int depth = k - i < kVecWidth ? static_cast<int>(k - i) : kVecWidth;
+      Vec square[kVecWidth];
+      LATHE_UNROLL
+      for (int c = 0; c < kVecWidth; ++c) {
+        square[c] = j + c < cols ? load_n(b + (j + c) * stride_n + i, depth) : zero();
       }
-    }
-    return;
-  }
-  // Transposed: eight k at a time per column, so that each cache line of B is read in one go.
-  constexpr int kBlock = 8;
-  for (int64_t i = 0; i < k; i += kBlock) {
-    const int64_t end = i + kBlock < k ? i + kBlock : k;
-    for (int j = 0; j < kPanel; ++j) {
-      for (int64_t r = i; r < end; ++r) panel[r * kPanel + j] = j < cols ? b[r * stride_k + j * stride_n] : 0.0f;
+      transpose(square);
+      for (int r = 0; r < depth; ++r) store(panel + (i + r) * kPanel + j, square[r]);
     }
   }
+}
+
+void pack_panel(const float* b, int64_t stride_k, int64_t stride_n, int64_t k, int cols, float* panel) noexcept {
+  if (stride_n == 1) return pack_rows(b, stride_k, k, cols, panel);
+  if (stride_k == 1) return pack_columns(b, stride_n, k, cols, panel);
+  for (int64_t i = 0; i < k; ++i)
+    for (int j = 0; j < kPanel; ++j) panel[i * kPanel + j] = j < cols ? b[i * stride_k + j * stride_n] : 0.0f;
 }
 
 template <int rows>

@@ -18,6 +18,7 @@
   X(NormKernels, norm)               \
   X(SoftmaxKernels, softmax)         \
   X(EmbeddingKernels, embedding)     \
+  X(AttentionKernels, attention)     \
   X(VecMathKernels, vec_math)        \
   X(MapKernels, map)
 

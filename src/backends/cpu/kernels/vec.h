@@ -14,6 +14,7 @@
 //   first_lanes(n) both(m, k) either(m, k) invert(m) any(m) select(m, yes, no)
 //   to_int (round to nearest even) to_float as_int as_float shift_left<n> shift_right<n> (arithmetic)
 //   scale_by_power_of_two(x, n)                   x * 2^n, n holds integers in [-252, 254], result may be subnormal
+//   zip_low(a, b) = a0 b0 a1 b1 ... from the first halves   zip_high from the second halves
 //   sum_lanes max_lanes min_lanes                 max and min of lanes ignore NaN in an unspecified way
 // and, in vec_math.h: exp erf tanh sigmoid and the activations built from them.
 //
@@ -39,3 +40,24 @@
 #else
 #include "backends/cpu/kernels/vec_generic.h"
 #endif
+
+namespace lathe::cpu::LATHE_ISA {
+
+// rows[i][j] becomes rows[j][i]. Each round interleaves row i with row i + half; after log2(width) rounds every element
+// has travelled to its place.
+inline void transpose(Vec (&rows)[kVecWidth]) {
+  constexpr int kHalf = kVecWidth / 2;
+  LATHE_UNROLL
+  for (int round = 1; round < kVecWidth; round *= 2) {
+    Vec next[kVecWidth];
+    LATHE_UNROLL
+    for (int i = 0; i < kHalf; ++i) {
+      next[2 * i] = zip_low(rows[i], rows[i + kHalf]);
+      next[2 * i + 1] = zip_high(rows[i], rows[i + kHalf]);
+    }
+    LATHE_UNROLL
+    for (int i = 0; i < kVecWidth; ++i) rows[i] = next[i];
+  }
+}
+
+}  // namespace lathe::cpu::LATHE_ISA

@@ -73,6 +73,9 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   return x * as_float(shift_left<23>(half + bias)) * as_float(shift_left<23>(whole - half + bias));
 }
 
+inline Vec zip_low(Vec a, Vec b) { return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+inline Vec zip_high(Vec a, Vec b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
+
 inline float sum_lanes(Vec a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));

@@ -71,6 +71,13 @@ inline IVec shift_right(IVec a) {
 }
 inline Vec scale_by_power_of_two(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }
 
+inline Vec zip_low(Vec a, Vec b) {
+  return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Vec zip_high(Vec a, Vec b) {
+  return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
 inline float sum_lanes(Vec a) { return _mm512_reduce_add_ps(a); }
 inline float max_lanes(Vec a) { return _mm512_reduce_max_ps(a); }
 inline float min_lanes(Vec a) { return _mm512_reduce_min_ps(a); }

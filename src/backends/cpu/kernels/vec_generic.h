@@ -85,6 +85,9 @@ inline Vec scale_by_power_of_two(Vec x, Vec n) {
   return x * as_float(shift_left<23>(half + bias)) * as_float(shift_left<23>(whole - half + bias));
 }
 
+inline Vec zip_low(Vec a, Vec b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
+inline Vec zip_high(Vec a, Vec b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
+
 inline float sum_lanes(Vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
 inline float max_lanes(Vec a) {
   const Vec m = max(a, Vec{a[2], a[3], a[0], a[1]});
