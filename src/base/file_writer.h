@@ -1,6 +1,7 @@
 // Writes a file so that readers see the old one or the whole new one, never a part: bytes go to a temporary file in the
-// target's folder, and commit() renames it over the target. Destroying an uncommitted writer leaves no trace.
-// Every failure (no such folder, no permission, disk full) is an Error(io) that names the target.
+// target's folder, and commit() renames it over the target (a symbolic link there is replaced, not followed).
+// Destroying an uncommitted writer leaves no trace. Every failure (no such folder, no permission, disk full) is an
+// Error(io) that names the target.
 #pragma once
 
 #include <cstddef>

@@ -34,7 +34,8 @@ struct TokenizerParts {
 };
 
 struct LoadOptions {
-  // Only for a bare vocab.txt: overrides do_lower_case of tokenizer_config.json, which overrides the default, true.
+  // For a bare vocab.txt: overrides do_lower_case of tokenizer_config.json, which overrides the default, true. Choosing
+  // it for a tokenizer.json, which says it itself, is an Error(invalid_argument).
   std::optional<bool> lowercase;
 };
 

@@ -52,7 +52,7 @@ template <class T>
 std::optional<T> optional_field(const json& object, const char* key, std::string_view component) {
   const json* value = object.is_object() ? find(object, key) : nullptr;
   if (value == nullptr) return std::nullopt;
-  const auto converted = convert<T>(*value);
+  auto converted = convert<T>(*value);
   if (!converted) malformed(component, fmt::format("the field '{}' has the wrong type", key));
   return converted;
 }
@@ -297,10 +297,14 @@ TokenizerParts parse_vocab_txt(std::string_view lines, const BertNormalizerOptio
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& path, const LoadOptions& options) {
   const std::filesystem::path file = tokenizer_file(path);
+  const bool bare_vocabulary = file.extension() == ".txt";
+  if (options.lowercase && !bare_vocabulary)
+    throw Error(ErrorCode::invalid_argument,
+                "lower-casing can be chosen for a bare vocab.txt only; this file decides it")
+        .in_file(file.string());
   const json settings = read_settings(file.parent_path() / "tokenizer_config.json");
   TokenizerParts parts = read_file(file, [&](std::string_view text) {
-    return file.extension() == ".txt" ? parse_vocab_txt(text, bert_options(settings, options))
-                                      : parse_tokenizer_json(text);
+    return bare_vocabulary ? parse_vocab_txt(text, bert_options(settings, options)) : parse_tokenizer_json(text);
   });
   SpecialTokens special;
   read_roles(settings, parts, special);

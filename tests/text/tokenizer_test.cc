@@ -86,8 +86,8 @@ TEST(Tokenizer, MatchesTheBundledModels) {
   }
 }
 
-// Goldens for what the case files lack: pairs and the flags of added tokens. Ids are the same from tokenizers 0.20 to 0.23;
-// `decoded` is 0.20's, which gives an added token back as it was added, where 0.23 gives its normalised form.
+// Goldens for what the case files lack: pairs and the flags of added tokens. Ids are the same from tokenizers 0.20 to
+// 0.23; `decoded` is 0.20's, which gives an added token back as it was added, where 0.23 gives its normalised form.
 TEST(Tokenizer, PairsAndAddedTokenFlagsMatchHuggingFace) {
   const auto golden = read_json(kData / "added-tokens" / "cases.json");
   const auto tokenizer = Tokenizer::load(kData / "added-tokens");
@@ -129,6 +129,11 @@ TEST(Tokenizer, LowerCasingOfABareVocabulary) {
   folder.write("tokenizer_config.json", R"({"do_lower_case": false})");
   EXPECT_THAT(ids({}), ElementsAre(2, 5, 3));
   EXPECT_THAT(ids({true}), ElementsAre(2, 4, 3));
+}
+
+TEST(Tokenizer, LowerCasingOfATokenizerJsonCannotBeChosen) {
+  EXPECT_THROW(Tokenizer::load(kData / "bert-uncased", {false}), Error);
+  EXPECT_NO_THROW(Tokenizer::load(kData / "bert-uncased" / "vocab.txt", {false}));
 }
 
 TEST(Tokenizer, RolesComeFromTheSettings) {
