@@ -1,5 +1,5 @@
-// The values that symbols have while a graph runs. A later binding hides an earlier one of the same name, so scopes nest:
-// a region marks, binds the symbols of its own inputs anew, and rolls back to the mark when it is left.
+// The values that symbols have while a graph runs. A later binding hides an earlier one of the same name, so scopes
+// nest: a region marks, binds the symbols of its own inputs anew, and rolls back to the mark when it is left.
 #pragma once
 
 #include <cstdint>
