@@ -8,6 +8,13 @@
 
 namespace lathe {
 
+std::string SymbolSource::fresh(std::string_view prefix) {
+  std::string name;
+  do name = std::string(prefix) + std::to_string(next_++);
+  while (dtype_from_string(name));
+  return name;
+}
+
 void SymbolSource::reserve(std::string_view name) {
   constexpr size_t kMaxDigits = 18;  // fresh() never gets as far as a longer number
   size_t begin = name.size();

@@ -82,7 +82,7 @@ class Node {
 // Hands out symbol names that are unique in a model: shared by a graph and all its regions.
 class SymbolSource {
  public:
-  std::string fresh(std::string_view prefix) { return std::string(prefix) + std::to_string(next_++); }
+  std::string fresh(std::string_view prefix);  // never the name of an element type: "f32[u8]" would mislead
   // Makes sure that names like `name` (prefix and number) are not handed out again; for parsers and loaders.
   void reserve(std::string_view name);
   // How many numbers have been used up: names handed out later carry this number or a larger one.

@@ -140,4 +140,37 @@ DType check_epilogue(const InferContext& c, const MapProgram& epilogue, DType pr
   return epilogue.result_type();
 }
 
+namespace {
+
+std::vector<DType> with_dtypes(const InferContext& c, std::vector<DType> leading, size_t first, size_t last) {
+  for (size_t i = first; i < last; ++i) leading.push_back(c.tensor(i).dtype);
+  return leading;
+}
+
+std::vector<DType> program_inputs_of(const Map&, const InferContext& c) { return with_dtypes(c, {}, 0, c.count()); }
+std::vector<DType> program_inputs_of(const Norm& op, const InferContext& c) {
+  return with_dtypes(c, {}, 0, static_cast<size_t>(std::max<int64_t>(op.num_x, 0)));
+}
+std::vector<DType> program_inputs_of(const Attention&, const InferContext& c) {
+  return with_dtypes(c, {c.tensor(0).dtype}, 3, c.count());
+}
+std::vector<DType> product_program_inputs(const InferContext& c) {
+  return with_dtypes(c, {product_dtype(c, 0, 1)}, 2, c.count());
+}
+std::vector<DType> program_inputs_of(const MatMul&, const InferContext& c) { return product_program_inputs(c); }
+std::vector<DType> program_inputs_of(const Conv&, const InferContext& c) { return product_program_inputs(c); }
+std::vector<DType> program_inputs_of(const ConvTranspose&, const InferContext& c) { return product_program_inputs(c); }
+template <class T>
+std::vector<DType> program_inputs_of(const T&, const InferContext&) {
+  return {};
+}
+
+}  // namespace
+
+std::vector<DType> program_inputs(const Op& op, std::span<const Type* const> inputs) {
+  SymbolSource unused;
+  const InferContext context(op_name(op), inputs, 1, unused);
+  return std::visit([&](const auto& o) { return program_inputs_of(o, context); }, op);
+}
+
 }  // namespace lathe

@@ -15,4 +15,8 @@ class SymbolSource;
 // (prefix "u"). Throws Error(invalid_model) that says what does not fit.
 std::vector<Type> infer(const Op& op, std::span<const Type* const> inputs, size_t num_outputs, SymbolSource& symbols);
 
+// The element types that the op's program (of a map, prologue, epilogue, score) takes, given its operands; empty for
+// ops without one. Throws Error(invalid_model) where an operand that decides is missing.
+std::vector<DType> program_inputs(const Op& op, std::span<const Type* const> inputs);
+
 }  // namespace lathe

@@ -40,7 +40,8 @@ using Op = std::variant<
     If, Loop, Scan, Sequence>;
 
 std::string_view op_name(const Op& op);
-bool op_equal(const Op& a, const Op& b);  // same kind, same fields (tensors and regions included)
+std::optional<Op> op_from_name(std::string_view name);  // with default fields
+bool op_equal(const Op& a, const Op& b);                // same kind, same fields (tensors and regions included)
 // The regions of a control-flow op, in field order; empty for the rest.
 std::vector<Region*> regions_of(Op& op);
 std::vector<const Region*> regions_of(const Op& op);
