@@ -107,6 +107,17 @@ Tensor Tensor::view(DType dtype, std::vector<int64_t> dims, std::span<const std:
   return t;
 }
 
+Tensor Tensor::deferred(DType dtype, std::vector<int64_t> dims, int64_t id) {
+  Tensor t;
+  t.dtype_ = dtype;
+  t.elements_ = element_count(dims);
+  t.dims_ = std::move(dims);
+  t.bytes_ = {};
+  t.owned_ = nullptr;
+  t.deferred_id_ = id;
+  return t;
+}
+
 Tensor Tensor::of_strings(std::vector<int64_t> dims, std::vector<std::string> strings) {
   Tensor t(DType::string, std::move(dims));
   if (strings.size() != static_cast<size_t>(t.elements_))
@@ -117,6 +128,7 @@ Tensor Tensor::of_strings(std::vector<int64_t> dims, std::vector<std::string> st
 }
 
 std::span<std::byte> Tensor::mutable_bytes() {
+  LATHE_CHECK(!is_deferred());
   if (owned_ == nullptr || owned_.use_count() > 1) {
     std::shared_ptr<std::byte> copy = allocate(bytes_.size());
     if (!bytes_.empty()) std::memcpy(copy.get(), bytes_.data(), bytes_.size());
@@ -139,6 +151,7 @@ std::span<std::string> Tensor::mutable_strings() {
 }
 
 void Tensor::check_type(DType type, size_t alignment) const {
+  LATHE_CHECK(!is_deferred());
   if (type != dtype_) fail(ErrorCode::internal, "a {} tensor was read as {}", to_string(dtype_), to_string(type));
   LATHE_CHECK(reinterpret_cast<uintptr_t>(bytes_.data()) % alignment == 0);
 }
@@ -228,7 +241,7 @@ void Tensor::write_int(int64_t index, int64_t value) {
 }
 
 bool operator==(const Tensor& a, const Tensor& b) {
-  if (a.dtype_ != b.dtype_ || a.dims_ != b.dims_) return false;
+  if (a.dtype_ != b.dtype_ || a.dims_ != b.dims_ || a.deferred_id_ != b.deferred_id_) return false;
   if (a.dtype_ == DType::string) return *a.strings_ == *b.strings_;
   return a.bytes_.size() == b.bytes_.size() &&
          (a.bytes_.empty() || std::memcmp(a.bytes_.data(), b.bytes_.data(), a.bytes_.size()) == 0);

@@ -81,6 +81,9 @@ class Tensor {
   // Error(invalid_model).
   static Tensor view(DType dtype, std::vector<int64_t> dims, std::span<const std::byte> bytes,
                      std::shared_ptr<const void> owner);
+  // Stands for a weight whose elements are elsewhere (packed in a plan): type and sizes are known, reading elements is an
+  // internal error. `id` tells its owner which one it is.
+  static Tensor deferred(DType dtype, std::vector<int64_t> dims, int64_t id);
   static Tensor of_strings(std::vector<int64_t> dims, std::vector<std::string> strings);
   template <class T>
   static Tensor of(std::vector<int64_t> dims, std::span<const T> values);
@@ -98,7 +101,13 @@ class Tensor {
   int64_t rank() const { return static_cast<int64_t>(dims_.size()); }
   int64_t elements() const { return elements_; }
 
-  std::span<const std::byte> bytes() const { return bytes_; }
+  bool is_deferred() const { return deferred_id_ >= 0; }
+  int64_t deferred_id() const { return deferred_id_; }
+
+  std::span<const std::byte> bytes() const {
+    LATHE_CHECK(!is_deferred());
+    return bytes_;
+  }
   std::span<std::byte> mutable_bytes();  // copies first when the storage is shared or a view
 
   // Typed access; T must match dtype(). The data must be aligned: views of a file may not be, see aligned().
@@ -135,6 +144,7 @@ class Tensor {
   std::span<const std::byte> bytes_;
   std::shared_ptr<std::byte> owned_;                   // writable storage, null for views
   std::shared_ptr<const void> owner_;                  // of a view
+  int64_t deferred_id_ = -1;
   std::shared_ptr<std::vector<std::string>> strings_;  // for DType::string
 };
 
