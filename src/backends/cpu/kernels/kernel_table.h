@@ -13,6 +13,7 @@
   X(GemmKernels, gemm)               \
   X(ConvKernels, conv)               \
   X(DepthwiseKernels, depthwise)     \
+  X(ReduceKernels, reduce)           \
   X(PoolKernels, pool)               \
   X(TransposeKernels, transpose)     \
   X(NormKernels, norm)               \
