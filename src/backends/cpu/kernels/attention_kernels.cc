@@ -7,10 +7,8 @@ namespace {
 
 constexpr float kMinusInfinity = -__builtin_inff();
 
-inline int lanes_at(int64_t i, int64_t n) { return n - i < kVecWidth ? static_cast<int>(n - i) : kVecWidth; }
-
 inline Vec load_mask(const float* mask, int64_t stride, int lanes) {
-  if (stride == 1) return load_n(mask, lanes);
+  if (stride == 1) return load_lanes(mask, lanes);
   if (stride == 0) return splat(*mask);
   float values[kVecWidth] = {};
   for (int i = 0; i < lanes; ++i) values[i] = mask[i * stride];
@@ -24,46 +22,41 @@ void scale(const ScoreBlock& block) noexcept {
     float* row = block.scores + r * block.ld;
     const float* mask = block.mask == nullptr ? nullptr : block.mask + r * block.mask_stride_row;
     const int64_t end = block.end[r];
-    for (int64_t i = block.begin[r]; i < end; i += kVecWidth) {
-      const int lanes = lanes_at(i, end);
-      Vec v = load_n(row + i, lanes) * factor;
+    for_each_vec(block.begin[r], end, [&](int64_t i, int lanes) {
+      Vec v = load_lanes(row + i, lanes) * factor;
       if (capped) v = splat(block.softcap) * tanh(v);
       if (mask != nullptr) v = v + load_mask(mask + i * block.mask_stride_key, block.mask_stride_key, lanes);
-      store_n(row + i, v, lanes);
-    }
+      store_lanes(row + i, v, lanes);
+    });
   }
 }
 
 float row_maximum(const float* row, int64_t begin, int64_t end, float start) {
   Vec highest = splat(start);
-  for (int64_t i = begin; i < end; i += kVecWidth) {
-    const int lanes = lanes_at(i, end);
-    highest = max(select(first_lanes(lanes), load_n(row + i, lanes), highest), highest);
-  }
+  for_each_vec(begin, end, [&](int64_t i, int lanes) {
+    highest = max(select(first_lanes(lanes), load_lanes(row + i, lanes), highest), highest);
+  });
   return max_lanes(highest);
 }
 
 void fill_zero(float* row, int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end; i += kVecWidth) store_n(row + i, zero(), lanes_at(i, end));
+  for_each_vec(begin, end, [&](int64_t i, int lanes) { store_lanes(row + i, zero(), lanes); });
 }
 
 // exp(score - shift) over the visible range; returns the sum.
 float exp_row(float* row, int64_t begin, int64_t end, float shift) {
   Vec sum = zero();
-  for (int64_t i = begin; i < end; i += kVecWidth) {
-    const int lanes = lanes_at(i, end);
-    const Vec e = select(first_lanes(lanes), exp(load_n(row + i, lanes) - splat(shift)), zero());
+  for_each_vec(begin, end, [&](int64_t i, int lanes) {
+    const Vec e = select(first_lanes(lanes), exp(load_lanes(row + i, lanes) - splat(shift)), zero());
     sum = sum + e;
-    store_n(row + i, e, lanes);
-  }
+    store_lanes(row + i, e, lanes);
+  });
   return sum_lanes(sum);
 }
 
 void scale_row(float* row, int64_t n, float factor) {
-  for (int64_t i = 0; i < n; i += kVecWidth) {
-    const int lanes = lanes_at(i, n);
-    store_n(row + i, load_n(row + i, lanes) * splat(factor), lanes);
-  }
+  for_each_vec(0, n,
+               [&](int64_t i, int lanes) { store_lanes(row + i, load_lanes(row + i, lanes) * splat(factor), lanes); });
 }
 
 void exponentiate(const ScoreBlock& block) noexcept {
@@ -93,10 +86,9 @@ void divide(const ScoreBlock& block, bool zero_masked, float* out, int64_t ld_ou
     const float sum = block.row_sum[r];
     const Vec factor = splat(zero_masked && sum == 0.0f ? 0.0f : 1.0f / sum);
     const float* row = block.accumulator + r * block.ld_accumulator;
-    for (int64_t i = 0; i < block.v_dim; i += kVecWidth) {
-      const int lanes = lanes_at(i, block.v_dim);
-      store_n(out + r * ld_out + i, load_n(row + i, lanes) * factor, lanes);
-    }
+    for_each_vec(0, block.v_dim, [&](int64_t i, int lanes) {
+      store_lanes(out + r * ld_out + i, load_lanes(row + i, lanes) * factor, lanes);
+    });
   }
 }
 
@@ -112,10 +104,9 @@ void dots(const float* q, int64_t ld_q, int rows, const float* k, int64_t stride
         even = fma(load(query + i), load(key + i), even);
         odd = fma(load(query + i + kVecWidth), load(key + i + kVecWidth), odd);
       }
-      for (; i < depth; i += kVecWidth) {
-        const int lanes = lanes_at(i, depth);
-        even = fma(load_n(query + i, lanes), load_n(key + i, lanes), even);
-      }
+      for_each_vec(i, depth, [&](int64_t d, int lanes) {
+        even = fma(load_lanes(query + d, lanes), load_lanes(key + d, lanes), even);
+      });
       scores[r * ld + j] = sum_lanes(even + odd);
     }
   }

@@ -22,12 +22,11 @@ bool gather_sum(const EmbeddingSum& p, int64_t row_begin, int64_t row_end) noexc
       if (parts[t] == nullptr) return false;
     }
     float* y = p.y + row * p.ldy;
-    for (int64_t i = 0; i < p.n; i += kVecWidth) {
-      const int lanes = p.n - i < kVecWidth ? static_cast<int>(p.n - i) : kVecWidth;
+    for_each_vec(0, p.n, [&](int64_t i, int lanes) {
       Vec sum = zero();
-      for (int t = 0; t < p.table_count; ++t) sum = sum + load_n(parts[t] + i, lanes);
-      store_n(y + i, sum, lanes);
-    }
+      for (int t = 0; t < p.table_count; ++t) sum = sum + load_lanes(parts[t] + i, lanes);
+      store_lanes(y + i, sum, lanes);
+    });
   }
   return true;
 }

@@ -95,15 +95,14 @@ inline Vec finish_vec(const GemmFinish& f, Vec acc, Vec bias, Vec residual) {
 
 void finish(const GemmFinish& f) noexcept {
   with_activation(f.activation.kind, [&]<ActivationKind kind>() {
-    for (int j = 0; j < f.cols; j += kVecWidth) {
-      const int n = f.cols - j < kVecWidth ? f.cols - j : kVecWidth;
-      const Vec bias = f.bias != nullptr ? load_n(f.bias + j, n) : zero();
+    for_each_vec(0, f.cols, [&](int64_t j, int lanes) {
+      const Vec bias = f.bias != nullptr ? load_lanes(f.bias + j, lanes) : zero();
       for (int i = 0; i < f.rows; ++i) {
-        const Vec acc = load_n(f.acc + i * f.ld_acc + j, n);
-        const Vec residual = f.residual != nullptr ? load_n(f.residual + i * f.ld_residual + j, n) : zero();
-        store_n(f.c + i * f.ldc + j, finish_vec<kind>(f, acc, bias, residual), n);
+        const Vec acc = load_lanes(f.acc + i * f.ld_acc + j, lanes);
+        const Vec residual = f.residual != nullptr ? load_lanes(f.residual + i * f.ld_residual + j, lanes) : zero();
+        store_lanes(f.c + i * f.ldc + j, finish_vec<kind>(f, acc, bias, residual), lanes);
       }
-    }
+    });
   });
 }
 

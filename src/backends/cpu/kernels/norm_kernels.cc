@@ -5,24 +5,6 @@
 namespace lathe::cpu::LATHE_ISA {
 namespace {
 
-// Calls body(offset, lanes) for each vector of a row; the last may be short.
-template <class Body>
-inline void for_each_vec(int64_t n, Body body) {
-  int64_t i = 0;
-  for (; i + kVecWidth <= n; i += kVecWidth) body(i, kVecWidth);
-  if (i < n) body(i, static_cast<int>(n - i));
-}
-
-inline Vec load_lanes(const float* p, int lanes) { return lanes == kVecWidth ? load(p) : load_n(p, lanes); }
-
-inline void store_lanes(float* p, Vec v, int lanes) {
-  if (lanes == kVecWidth) {
-    store(p, v);
-  } else {
-    store_n(p, v, lanes);
-  }
-}
-
 // sum of f(vector) over a row, in four independent sums: faster, and smaller rounding errors than one long sum.
 template <class F>
 inline float sum_over(int64_t n, F f) {
@@ -45,7 +27,7 @@ const float* add_inputs(const Norm& p, int64_t row) {
   if (p.residual == nullptr && p.bias == nullptr && p.sum == nullptr) return x;
   const float* residual = p.residual == nullptr ? nullptr : p.residual + row * p.ld_residual;
   float* out = p.sum != nullptr ? p.sum + row * p.ld_sum : p.y + row * p.ldy;
-  for_each_vec(p.n, [&](int64_t i, int lanes) {
+  for_each_vec(0, p.n, [&](int64_t i, int lanes) {
     Vec v = load_lanes(x + i, lanes);
     if (residual != nullptr) v = v + load_lanes(residual + i, lanes);
     if (p.bias != nullptr) v = v + load_lanes(p.bias + i, lanes);
@@ -70,7 +52,7 @@ void normalize_row(const Norm& p, int64_t row) {
   if (p.inverse_std != nullptr) p.inverse_std[row] = inverse_std;
   float* y = p.y + row * p.ldy;
   const Vec factor = splat(inverse_std);
-  for_each_vec(p.n, [&](int64_t i, int lanes) {
+  for_each_vec(0, p.n, [&](int64_t i, int lanes) {
     Vec v = (load_lanes(s + i, lanes) - center) * factor;
     if (p.scale != nullptr) v = v * load_lanes(p.scale + i, lanes);
     if (p.shift != nullptr) v = v + load_lanes(p.shift + i, lanes);

@@ -5,30 +5,26 @@
 namespace lathe::cpu::LATHE_ISA {
 namespace {
 
-inline int lanes_at(int64_t i, int64_t n) { return n - i < kVecWidth ? static_cast<int>(n - i) : kVecWidth; }
-
 // y = scale * x + mask; returns the largest element (NaN elements do not count, they surface in the sum).
 float scale_and_mask(const Softmax& p, const float* x, const float* mask, float* y) {
   Vec highest = splat(-__builtin_inff());
   const Vec scale = splat(p.scale);
-  for (int64_t i = 0; i < p.n; i += kVecWidth) {
-    const int lanes = lanes_at(i, p.n);
-    const Vec v = fma(load_n(x + i, lanes), scale, mask != nullptr ? load_n(mask + i, lanes) : zero());
+  for_each_vec(0, p.n, [&](int64_t i, int lanes) {
+    const Vec v = fma(load_lanes(x + i, lanes), scale, mask != nullptr ? load_lanes(mask + i, lanes) : zero());
     highest = max(select(first_lanes(lanes), v, highest), highest);
-    store_n(y + i, v, lanes);
-  }
+    store_lanes(y + i, v, lanes);
+  });
   return max_lanes(highest);
 }
 
 // Writes exp(y - shift) over y when `keep`; returns the sum.
 float sum_of_exp(float* y, int64_t n, float shift, bool keep) {
   Vec sum = zero();
-  for (int64_t i = 0; i < n; i += kVecWidth) {
-    const int lanes = lanes_at(i, n);
-    const Vec e = exp(load_n(y + i, lanes) - splat(shift));
+  for_each_vec(0, n, [&](int64_t i, int lanes) {
+    const Vec e = exp(load_lanes(y + i, lanes) - splat(shift));
     sum = sum + select(first_lanes(lanes), e, zero());
-    if (keep) store_n(y + i, e, lanes);
-  }
+    if (keep) store_lanes(y + i, e, lanes);
+  });
   return sum_lanes(sum);
 }
 
@@ -42,11 +38,10 @@ void softmax_row(const Softmax& p, int64_t row) {
   const float sum = sum_of_exp(y, p.n, shift, !p.log);
   if (p.safe && sum == 0.0f) return;
   const Vec factor = splat(1.0f / sum), log_sum = splat(p.log ? __builtin_logf(sum) : 0.0f);
-  for (int64_t i = 0; i < p.n; i += kVecWidth) {
-    const int lanes = lanes_at(i, p.n);
-    const Vec v = load_n(y + i, lanes);
-    store_n(y + i, p.log ? v - splat(shift) - log_sum : v * factor, lanes);
-  }
+  for_each_vec(0, p.n, [&](int64_t i, int lanes) {
+    const Vec v = load_lanes(y + i, lanes);
+    store_lanes(y + i, p.log ? v - splat(shift) - log_sum : v * factor, lanes);
+  });
 }
 
 void softmax_rows(const Softmax& p, int64_t row_begin, int64_t row_end) noexcept {

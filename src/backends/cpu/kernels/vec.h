@@ -16,6 +16,7 @@
 //   scale_by_power_of_two(x, n)                   x * 2^n, n holds integers in [-252, 254], result may be subnormal
 //   zip_low(a, b) = a0 b0 a1 b1 ... from the first halves   zip_high from the second halves
 //   sum_lanes max_lanes min_lanes                 max and min of lanes ignore NaN in an unspecified way
+//   load_lanes store_lanes for_each_vec transpose  below
 // and, in vec_math.h: exp erf tanh sigmoid and the activations built from them.
 //
 // Linker trap: a kernel source must not include C++ library headers with inline functions that it calls (std::vector,
@@ -42,6 +43,25 @@
 #endif
 
 namespace lathe::cpu::LATHE_ISA {
+
+inline Vec load_lanes(const float* p, int lanes) { return lanes == kVecWidth ? load(p) : load_n(p, lanes); }
+
+inline void store_lanes(float* p, Vec v, int lanes) {
+  if (lanes == kVecWidth) {
+    store(p, v);
+  } else {
+    store_n(p, v, lanes);
+  }
+}
+
+// Calls body(i, lanes) for each vector of [begin, end); only the last may have fewer than kVecWidth lanes. Inlined, the
+// body exists twice, and in the first copy everything that depends on `lanes` folds away.
+template <class Body>
+inline void for_each_vec(int64_t begin, int64_t end, Body body) {
+  int64_t i = begin;
+  for (; i + kVecWidth <= end; i += kVecWidth) body(i, kVecWidth);
+  if (i < end) body(i, static_cast<int>(end - i));
+}
 
 // rows[i][j] becomes rows[j][i]. Each round interleaves row i with row i + half; after log2(width) rounds every element
 // has travelled to its place.

@@ -7,10 +7,7 @@ namespace {
 
 template <class F>
 inline void map_array(const float* x, float* y, int64_t n, F f) {
-  int64_t i = 0;
-  for (; i + kVecWidth <= n; i += kVecWidth) store(y + i, f(load(x + i)));
-  const int rest = static_cast<int>(n - i);
-  if (rest > 0) store_n(y + i, f(load_n(x + i, rest)), rest);
+  for_each_vec(0, n, [&](int64_t i, int lanes) { store_lanes(y + i, f(load_lanes(x + i, lanes)), lanes); });
 }
 
 void exp_array(const float* x, float* y, int64_t n) noexcept {

@@ -1,0 +1,57 @@
+#include "backends/cpu/kernels/probe.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+namespace lathe::cpu {
+namespace {
+
+constexpr int kRuns = 5;
+
+template <class F>
+double seconds(F run) {
+  const auto start = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+double measure_fma_gflops(ThreadTeam& team, const ProbeKernels& kernels) {
+  constexpr int64_t kIterations = 300'000;  // about 2 ms at two multiply-adds a cycle
+  const volatile float value = 0.5f;        // volatile: unknown to the compiler; small: no chain overflows
+  double best = 0;
+  for (int i = 0; i < kRuns; ++i) {
+    int64_t operations = 0;
+    const double time = seconds([&] {
+      team.run([&](int thread, int threads) {
+        float sink = 0;
+        const int64_t mine = kernels.multiply_adds(kIterations, value, &sink);
+        if (thread == 0) operations = mine * threads;
+      });
+    });
+    best = std::max(best, static_cast<double>(operations) / time * 1e-9);
+  }
+  return best;
+}
+
+double measure_read_gbytes_per_second(ThreadTeam& team, const ProbeKernels& kernels, int64_t bytes) {
+  constexpr int64_t kLeastBytesPerRun = 32 << 20;
+  const int64_t floats = std::max<int64_t>(bytes / static_cast<int64_t>(sizeof(float)), 1);
+  const int64_t repeats = std::max<int64_t>(kLeastBytesPerRun / (floats * static_cast<int64_t>(sizeof(float))), 1);
+  std::vector<float> buffer(static_cast<size_t>(floats), 1.0f);
+  double best = 0;
+  for (int i = 0; i < kRuns; ++i) {
+    const double time = seconds([&] {
+      team.parallel_for(floats, [&](int64_t begin, int64_t end, int) {
+        float sink = 0;
+        for (int64_t r = 0; r < repeats; ++r) kernels.read(buffer.data() + begin, end - begin, &sink);
+      });
+    });
+    best = std::max(best, static_cast<double>(floats * repeats) * sizeof(float) / time * 1e-9);
+  }
+  return best;
+}
+
+}  // namespace lathe::cpu
