@@ -1,0 +1,158 @@
+// Elementwise arithmetic, comparison, logic, bits, casts and selection: each becomes one map.
+#include <limits>
+
+#include "onnx/importers/context.h"
+#include "onnx/importers/table.h"
+
+namespace lathe::onnx {
+namespace {
+
+template <MapOp kOp>
+void import_unary(Context& ctx) {
+  ctx.set_output(0, ctx.unary(kOp, ctx.input(0)));
+}
+
+template <MapOp kOp>
+void import_binary(Context& ctx) {
+  ctx.set_output(0, ctx.binary(kOp, ctx.input(0), ctx.input(1)));
+}
+
+// Max, Min, Sum take any number of operands; of one, they are a copy.
+template <MapOp kOp>
+void import_variadic(Context& ctx) {
+  Value* result = ctx.input(0);
+  for (size_t i = 1; i < ctx.num_inputs(); ++i) result = ctx.binary(kOp, result, ctx.input(i));
+  ctx.set_output(0, result);
+}
+
+void import_mean(Context& ctx) {
+  const auto count = static_cast<double>(ctx.num_inputs());
+  ctx.set_output(0, ctx.map(ctx.all_inputs(), [&](MapProgram& p, const std::vector<int>& in) {
+    int sum = in[0];
+    for (size_t i = 1; i < in.size(); ++i) sum = p.binary(MapOp::add, sum, in[i]);
+    return p.binary(MapOp::div, sum, p.constant(count, ctx.dtype(0)));
+  }));
+}
+
+void import_mod(Context& ctx) {
+  const bool c_sign = ctx.attr_bool("fmod", false) || is_float(ctx.dtype(0));
+  ctx.set_output(0, ctx.binary(c_sign ? MapOp::trunc_mod : MapOp::floor_mod, ctx.input(0), ctx.input(1)));
+}
+
+// The result has the base's type; types may differ, and then the wider meaning (a float one) is computed.
+void import_pow(Context& ctx) {
+  const DType base = ctx.dtype(0), exponent = ctx.dtype(1);
+  const DType compute = is_integer(base) && is_float(exponent) ? DType::f64 : base;
+  ctx.set_output(0, ctx.map({ctx.input(0), ctx.input(1)}, [&](MapProgram& p, const auto& in) {
+    return p.cast(p.binary(MapOp::pow, p.cast(in[0], compute), p.cast(in[1], compute)), base);
+  }));
+}
+
+void import_bit_shift(Context& ctx) {
+  const std::string direction = ctx.attr_string("direction", "");
+  if (direction != "LEFT" && direction != "RIGHT") ctx.invalid("direction must be LEFT or RIGHT");
+  ctx.set_output(0,
+                 ctx.binary(direction == "LEFT" ? MapOp::shift_left : MapOp::shift_right, ctx.input(0), ctx.input(1)));
+}
+
+void import_is_inf(Context& ctx) {
+  const bool positive = ctx.attr_bool("detect_positive", true), negative = ctx.attr_bool("detect_negative", true);
+  ctx.set_output(0, ctx.map({ctx.input(0)}, [&](MapProgram& p, const auto& in) {
+    const int zero = p.constant(0, ctx.dtype(0)), inf = p.unary(MapOp::is_inf, in[0]);
+    if (positive && negative) return inf;
+    if (!positive && !negative) return p.constant_int(0, DType::boolean);
+    return p.binary(MapOp::logical_and, inf, p.binary(positive ? MapOp::gt : MapOp::lt, in[0], zero));
+  }));
+}
+
+void import_where(Context& ctx) {
+  ctx.set_output(0, ctx.map({ctx.input(0), ctx.input(1), ctx.input(2)},
+                            [](MapProgram& p, const auto& in) { return p.select(in[0], in[1], in[2]); }));
+}
+
+bool is_small_float(DType t) { return is_float(t) && bit_width(t) <= 8; }
+
+// `saturate` matters for the 8-bit floats only; anything that is not zero is true.
+void cast_to(Context& ctx, DType to) {
+  const DType from = ctx.dtype(0);
+  if (from == to) return ctx.forward(0);
+  if (from == DType::string || to == DType::string)
+    ctx.unsupported("casts from and to strings are not supported", "Convert the strings before the model runs");
+  ctx.set_output(0, ctx.map({ctx.input(0)}, [&](MapProgram& p, const auto& in) {
+    if (to == DType::boolean) return p.binary(MapOp::ne, in[0], p.constant_int(0, from));
+    if (is_small_float(to) && ctx.attr_bool("saturate", true)) return p.push({MapOp::cast_sat, to, {in[0], 0, 0}});
+    return p.cast(in[0], to);
+  }));
+}
+
+void import_cast(Context& ctx) {
+  ctx.required_int("to");
+  cast_to(ctx, ctx.attr_dtype("to", DType::f32));
+}
+
+void import_cast_like(Context& ctx) { cast_to(ctx, ctx.dtype(1)); }
+
+void import_bitcast(Context& ctx) {
+  ctx.unsupported("reinterpreting bits is not supported", "Use Cast where the values are meant");
+}
+
+constexpr OpRow kRows[] = {
+    {"", "Abs", 6, import_unary<MapOp::abs>},
+    {"", "Acos", 7, import_unary<MapOp::acos>},
+    {"", "Acosh", 9, import_unary<MapOp::acosh>},
+    {"", "Add", 7, import_binary<MapOp::add>},
+    {"", "And", 7, import_binary<MapOp::logical_and>},
+    {"", "Asin", 7, import_unary<MapOp::asin>},
+    {"", "Asinh", 9, import_unary<MapOp::asinh>},
+    {"", "Atan", 7, import_unary<MapOp::atan>},
+    {"", "Atanh", 9, import_unary<MapOp::atanh>},
+    {"", "BitCast", 26, import_bitcast},
+    {"", "BitShift", 11, import_bit_shift},
+    {"", "BitwiseAnd", 18, import_binary<MapOp::bit_and>},
+    {"", "BitwiseNot", 18, import_unary<MapOp::bit_not>},
+    {"", "BitwiseOr", 18, import_binary<MapOp::bit_or>},
+    {"", "BitwiseXor", 18, import_binary<MapOp::bit_xor>},
+    {"", "Cast", 6, import_cast},
+    {"", "CastLike", 15, import_cast_like},
+    {"", "Ceil", 6, import_unary<MapOp::ceil>},
+    {"", "Cos", 7, import_unary<MapOp::cos>},
+    {"", "Cosh", 9, import_unary<MapOp::cosh>},
+    {"", "Div", 7, import_binary<MapOp::div>},
+    {"", "Equal", 7, import_binary<MapOp::eq>},
+    {"", "Erf", 9, import_unary<MapOp::erf>},
+    {"", "Exp", 6, import_unary<MapOp::exp>},
+    {"", "Floor", 6, import_unary<MapOp::floor>},
+    {"", "Greater", 7, import_binary<MapOp::gt>},
+    {"", "GreaterOrEqual", 12, import_binary<MapOp::ge>},
+    {"", "IsInf", 10, import_is_inf},
+    {"", "IsNaN", 9, import_unary<MapOp::is_nan>},
+    {"", "Less", 7, import_binary<MapOp::lt>},
+    {"", "LessOrEqual", 12, import_binary<MapOp::le>},
+    {"", "Log", 6, import_unary<MapOp::log>},
+    {"", "Max", 6, import_variadic<MapOp::max>},
+    {"", "Mean", 6, import_mean},
+    {"", "Min", 6, import_variadic<MapOp::min>},
+    {"", "Mod", 10, import_mod},
+    {"", "Mul", 7, import_binary<MapOp::mul>},
+    {"", "Neg", 6, import_unary<MapOp::neg>},
+    {"", "Not", 1, import_unary<MapOp::logical_not>},
+    {"", "Or", 7, import_binary<MapOp::logical_or>},
+    {"", "Pow", 7, import_pow},
+    {"", "Reciprocal", 6, import_unary<MapOp::reciprocal>},
+    {"", "Round", 11, import_unary<MapOp::round>},
+    {"", "Sign", 9, import_unary<MapOp::sign>},
+    {"", "Sin", 7, import_unary<MapOp::sin>},
+    {"", "Sinh", 9, import_unary<MapOp::sinh>},
+    {"", "Sqrt", 6, import_unary<MapOp::sqrt>},
+    {"", "Sub", 7, import_binary<MapOp::sub>},
+    {"", "Sum", 6, import_variadic<MapOp::add>},
+    {"", "Tan", 7, import_unary<MapOp::tan>},
+    {"", "Where", 9, import_where},
+    {"", "Xor", 7, import_binary<MapOp::logical_xor>},
+};
+
+}  // namespace
+
+std::span<const OpRow> math_ops() { return kRows; }
+
+}  // namespace lathe::onnx

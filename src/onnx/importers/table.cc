@@ -1,0 +1,28 @@
+#include "onnx/importers/table.h"
+
+namespace lathe::onnx {
+namespace {
+
+using Family = std::span<const OpRow> (*)();
+
+constexpr Family kFamilies[] = {
+    activation_ops, conv_ops, gather_ops, math_ops,  matmul_ops, movement_ops,
+    norm_ops,       pool_ops, reduce_ops, shape_ops, slice_ops,  softmax_ops,
+};
+
+}  // namespace
+
+const OpRow* find_row(std::string_view domain, std::string_view op, int64_t opset, bool& known) {
+  const OpRow* best = nullptr;
+  known = false;
+  for (const Family family : kFamilies) {
+    for (const OpRow& row : family()) {
+      if (row.op != op || row.domain != domain) continue;
+      known = true;
+      if (row.since <= opset && (best == nullptr || row.since > best->since)) best = &row;
+    }
+  }
+  return best;
+}
+
+}  // namespace lathe::onnx

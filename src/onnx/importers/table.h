@@ -1,0 +1,38 @@
+// The table of importers: one row per op and version from which the importer applies. Each family file holds its rows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace lathe::onnx {
+
+class Context;
+
+struct OpRow {
+  std::string_view domain;  // "" is the standard one
+  std::string_view op;
+  int64_t since;  // the row serves this version of the domain and later ones, up to the next row of the op
+  void (*import)(Context&);
+};
+
+inline constexpr std::string_view kMicrosoft = "com.microsoft";
+
+// The row for an op, or null. `known` tells whether any version of the op has one.
+const OpRow* find_row(std::string_view domain, std::string_view op, int64_t opset, bool& known);
+
+// One per file importers/<family>.cc.
+std::span<const OpRow> activation_ops();
+std::span<const OpRow> conv_ops();
+std::span<const OpRow> gather_ops();
+std::span<const OpRow> math_ops();
+std::span<const OpRow> matmul_ops();
+std::span<const OpRow> movement_ops();
+std::span<const OpRow> norm_ops();
+std::span<const OpRow> pool_ops();
+std::span<const OpRow> reduce_ops();
+std::span<const OpRow> shape_ops();
+std::span<const OpRow> slice_ops();
+std::span<const OpRow> softmax_ops();
+
+}  // namespace lathe::onnx
