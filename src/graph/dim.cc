@@ -69,7 +69,15 @@ int64_t floor_div_int(int64_t a, int64_t b) {
   return q - ((a % b != 0) && ((a < 0) != (b < 0)) ? 1 : 0);
 }
 
+// Real models stay far below these; they keep hostile ones from growing expressions without end.
+constexpr size_t kMaxTerms = 1024, kMaxDegree = 64, kMaxAtomText = 1 << 14;
+
+void check_size(bool fits) {
+  if (!fits) fail(ErrorCode::invalid_model, "a dimension expression grows too large");
+}
+
 Term multiply(const Term& a, const Term& b) {
+  check_size(a.factors.size() + b.factors.size() <= kMaxDegree);
   Term r{checked_mul(a.coefficient, b.coefficient), a.factors};
   r.factors.insert(r.factors.end(), b.factors.begin(), b.factors.end());
   std::sort(r.factors.begin(), r.factors.end(), [](const AtomPtr& x, const AtomPtr& y) { return x->key < y->key; });
@@ -126,6 +134,7 @@ struct Dim::Poly {
 Dim::Dim(std::shared_ptr<const Poly> poly) : poly_(std::move(poly)) {}
 
 Dim Dim::from_poly(Poly poly) {
+  check_size(poly.terms.size() <= kMaxTerms);
   if (poly.terms.empty()) return Dim(0);
   if (poly.terms.size() == 1 && poly.terms[0].factors.empty()) return Dim(poly.terms[0].coefficient);
   return Dim(std::make_shared<const Poly>(std::move(poly)));
@@ -137,6 +146,7 @@ Dim Dim::from_atom(Atom atom) {
     atom.key = std::string(kNames[static_cast<size_t>(atom.kind)]) + "(" + atom.a.to_string() + ", " +
                atom.b.to_string() + ")";
   }
+  check_size(atom.key.size() <= kMaxAtomText);
   Poly poly;
   poly.terms.push_back(Term{1, {std::make_shared<const Atom>(std::move(atom))}});
   return from_poly(std::move(poly));
@@ -283,6 +293,7 @@ Dim operator*(const Dim& a, const Dim& b) {
   if (a.is_constant() && b.is_constant()) return checked_mul(a.constant_, b.constant_);
   Dim::Poly product;
   const Dim::Poly left = a.poly(), right = b.poly();
+  check_size(left.terms.size() * right.terms.size() <= kMaxTerms);
   for (const Term& x : left.terms)
     for (const Term& y : right.terms) product.add(multiply(x, y));
   return Dim::from_poly(std::move(product));

@@ -69,10 +69,13 @@ uint64_t hash(const Tensor& tensor) {
   Hasher h;
   add_field(h, tensor.dtype());
   add_field(h, tensor.dims());
-  if (tensor.dtype() == DType::string)
+  if (tensor.dtype() == DType::string) {
     for (const std::string& text : tensor.strings()) add_field(h, text);
-  else
+  } else if (tensor.is_deferred()) {
+    add_field(h, tensor.deferred_id());
+  } else {
     h.add(tensor.bytes());
+  }
   return h.finish();
 }
 

@@ -129,7 +129,9 @@ class Printer {
 
   void field(const Tensor& tensor) {
     out_ += std::string(to_string(tensor.dtype())) + to_string(tensor.dims()) + " ";
-    if (tensor.elements() > options_.max_elements) {
+    if (tensor.is_deferred()) {
+      out_ += fmt::format("#deferred({})", tensor.deferred_id());
+    } else if (tensor.elements() > options_.max_elements) {
       out_ += fmt::format("#{:016x}", hash(tensor));
     } else if (tensor.dtype() == DType::c64 || tensor.dtype() == DType::c128) {
       out_ += hex(tensor.bytes());

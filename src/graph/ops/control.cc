@@ -155,7 +155,7 @@ Types infer_op(const If& op, InferContext& c) {
 
 Types infer_op(const Loop& op, InferContext& c) {
   const Graph& body = op.body.graph();
-  if (op.num_carried < 0 || op.num_carried + 2 > static_cast<int64_t>(c.count()))
+  if (op.num_carried < 0 || op.num_carried > static_cast<int64_t>(c.count()) - 2)
     c.fail("{} carried values do not fit", op.num_carried);
   const auto n = static_cast<size_t>(op.num_carried);
   expect_signature(c, body, c.count(), n + 1);

@@ -1,6 +1,4 @@
 // Inference for resize.
-#include <algorithm>
-
 #include "graph/ops/infer_ops.h"
 
 namespace lathe {
@@ -15,10 +13,13 @@ Types infer_op(const Resize& op, InferContext& c) {
     c.fail("a region of interest needs {} numbers, {} are given", 2 * op.axes.size(), op.roi.size());
   if (!x.ranked) return {x};
   Type y = x;
+  std::vector<bool> seen(x.shape.size(), false);
   for (size_t i = 0; i < op.axes.size(); ++i) {
-    if (std::count(op.axes.begin(), op.axes.end(), op.axes[i]) > 1) c.fail("axis {} stands twice", op.axes[i]);
     if (op.sizes[i].is_constant() && op.sizes[i].value() < 0) c.fail("size {} is negative", op.sizes[i].value());
-    y.shape[c.axis(op.axes[i], x.rank())] = op.sizes[i];
+    const size_t axis = c.axis(op.axes[i], x.rank());
+    if (seen[axis]) c.fail("axis {} stands twice", axis);
+    seen[axis] = true;
+    y.shape[axis] = op.sizes[i];
   }
   return {y};
 }
