@@ -25,34 +25,47 @@ inline Vec load_channels(const float* p, const DepthwisePlane& plane) noexcept {
   return kRagged ? load_n(p, plane.channels) : load(p);
 }
 
-template <bool kRagged>
-inline void finish(const Row& row, int64_t ow, Vec v) noexcept {
+// Adds the residual, clamps and stores kTile outputs from `ow` on.
+template <int kTile, bool kRagged>
+inline void finish(const Row& row, int64_t ow, Vec (&acc)[kTile]) noexcept {
   const DepthwisePlane& plane = row.plane;
-  if (row.residual != nullptr) v = v + load_channels<kRagged>(row.residual + ow * plane.residual_stride, plane);
-  v = min(splat(plane.upper), max(splat(plane.lower), v));
-  if (kRagged) {
-    store_n(row.out + ow * plane.out_stride, v, plane.channels);
-  } else {
-    store(row.out + ow * plane.out_stride, v);
+  if (row.residual != nullptr) {
+    const float* residual = row.residual + ow * plane.residual_stride;
+#pragma GCC unroll 8
+    for (int t = 0; t < kTile; ++t, residual += plane.residual_stride) {
+      acc[t] = acc[t] + load_channels<kRagged>(residual, plane);
+    }
+  }
+  const Vec lower = splat(plane.lower), upper = splat(plane.upper);
+  float* out = row.out + ow * plane.out_stride;
+#pragma GCC unroll 8
+  for (int t = 0; t < kTile; ++t, out += plane.out_stride) {
+    const Vec v = min(upper, max(lower, acc[t]));
+    if (kRagged) {
+      store_n(out, v, plane.channels);
+    } else {
+      store(out, v);
+    }
   }
 }
 
 // kTile outputs from `ow` on, all inside the image; filter width and stride are known, so each input is loaded once.
 template <int kTile, int kWidth, int kStride, bool kRagged>
 inline void tile_fixed(const Row& row, int64_t ow) noexcept {
-  const DepthwisePlane& plane = row.plane;
+  const int64_t pixel_step = row.plane.input_stride;
   Vec acc[kTile];
 #pragma GCC unroll 8
   for (int t = 0; t < kTile; ++t) acc[t] = row.start;
-  const float* in = row.input + (ow * kStride - plane.pad_w) * plane.input_stride;
+  const float* in = row.input + (ow * kStride - row.plane.pad_w) * pixel_step;
   const float* w = row.weights;
   for (int64_t kh = 0; kh < row.filter_rows; ++kh, in += row.row_step, w += kWidth * kVecWidth) {
     Vec taps[kWidth];
 #pragma GCC unroll 8
     for (int k = 0; k < kWidth; ++k) taps[k] = load(w + k * kVecWidth);
+    const float* pixel = in;
 #pragma GCC unroll 32
-    for (int j = 0; j < (kTile - 1) * kStride + kWidth; ++j) {
-      const Vec x = load_channels<kRagged>(in + j * plane.input_stride, plane);
+    for (int j = 0; j < (kTile - 1) * kStride + kWidth; ++j, pixel += pixel_step) {
+      const Vec x = load_channels<kRagged>(pixel, row.plane);
 #pragma GCC unroll 8
       for (int t = 0; t < kTile; ++t) {
         const int k = j - t * kStride;
@@ -60,8 +73,7 @@ inline void tile_fixed(const Row& row, int64_t ow) noexcept {
       }
     }
   }
-#pragma GCC unroll 8
-  for (int t = 0; t < kTile; ++t) finish<kRagged>(row, ow + t, acc[t]);
+  finish<kTile, kRagged>(row, ow, acc);
 }
 
 // The same for any filter width, stride and dilation.
@@ -69,6 +81,7 @@ template <int kTile, bool kRagged>
 inline void tile_any(const Row& row, int64_t ow) noexcept {
   const DepthwisePlane& plane = row.plane;
   Vec acc[kTile];
+#pragma GCC unroll 8
   for (int t = 0; t < kTile; ++t) acc[t] = row.start;
   const int64_t tap_step = plane.dilation_w * plane.input_stride;
   const int64_t pixel_step = plane.stride_w * plane.input_stride;
@@ -77,29 +90,36 @@ inline void tile_any(const Row& row, int64_t ow) noexcept {
   for (int64_t kh = 0; kh < row.filter_rows; ++kh, in += row.row_step) {
     for (int64_t kw = 0; kw < plane.kernel_w; ++kw, w += kVecWidth) {
       const Vec tap = load(w);
+      const float* pixel = in + kw * tap_step;
 #pragma GCC unroll 8
-      for (int t = 0; t < kTile; ++t) {
-        acc[t] = fma(load_channels<kRagged>(in + kw * tap_step + t * pixel_step, plane), tap, acc[t]);
+      for (int t = 0; t < kTile; ++t, pixel += pixel_step) {
+        acc[t] = fma(load_channels<kRagged>(pixel, plane), tap, acc[t]);
       }
     }
   }
-  for (int t = 0; t < kTile; ++t) finish<kRagged>(row, ow + t, acc[t]);
+  finish<kTile, kRagged>(row, ow, acc);
 }
+
+inline int64_t at_least(int64_t a, int64_t b) noexcept { return a > b ? a : b; }
+inline int64_t at_most(int64_t a, int64_t b) noexcept { return a < b ? a : b; }
+inline int64_t ceil_div(int64_t a, int64_t b) noexcept { return a <= 0 ? 0 : (a + b - 1) / b; }
 
 template <bool kRagged>
 inline void border(const Row& row, int64_t ow) noexcept {
   const DepthwisePlane& plane = row.plane;
-  Vec acc = row.start;
   const int64_t left = ow * plane.stride_w - plane.pad_w;
-  for (int64_t kh = 0; kh < row.filter_rows; ++kh) {
-    for (int64_t kw = 0; kw < plane.kernel_w; ++kw) {
-      const int64_t iw = left + kw * plane.dilation_w;
-      if (iw < 0 || iw >= plane.in_width) continue;
-      const Vec x = load_channels<kRagged>(row.input + kh * row.row_step + iw * plane.input_stride, plane);
-      acc = fma(x, load(row.weights + (kh * plane.kernel_w + kw) * kVecWidth), acc);
+  const int64_t kw_begin = at_most(plane.kernel_w, ceil_div(-left, plane.dilation_w));
+  const int64_t kw_end = at_most(plane.kernel_w, ceil_div(plane.in_width - left, plane.dilation_w));
+  const int64_t tap_step = plane.dilation_w * plane.input_stride;
+  const float* in = row.input + (left + kw_begin * plane.dilation_w) * plane.input_stride;
+  const float* w = row.weights + kw_begin * kVecWidth;
+  Vec acc[1] = {row.start};
+  for (int64_t kh = 0; kh < row.filter_rows; ++kh, in += row.row_step, w += plane.kernel_w * kVecWidth) {
+    for (int64_t kw = 0; kw < kw_end - kw_begin; ++kw) {
+      acc[0] = fma(load_channels<kRagged>(in + kw * tap_step, plane), load(w + kw * kVecWidth), acc[0]);
     }
   }
-  finish<kRagged>(row, ow, acc);
+  finish<1, kRagged>(row, ow, acc);
 }
 
 // kWidth 0 stands for any filter width, stride and dilation.
@@ -114,10 +134,6 @@ inline int64_t tiles(const Row& row, int64_t ow, int64_t end) noexcept {
   }
   return ow;
 }
-
-inline int64_t at_least(int64_t a, int64_t b) noexcept { return a > b ? a : b; }
-inline int64_t at_most(int64_t a, int64_t b) noexcept { return a < b ? a : b; }
-inline int64_t ceil_div(int64_t a, int64_t b) noexcept { return a <= 0 ? 0 : (a + b - 1) / b; }
 
 template <int kWidth, int kStride, bool kRagged>
 void run_row(const Row& row) noexcept {
