@@ -1,0 +1,195 @@
+// Cleaning passes: dead code, common subexpressions, folding, algebra, movement.
+#include "tests/passes/pass_test.h"
+
+namespace lathe::passes {
+namespace {
+
+TEST(DeadCode, KeepsWhatBindsAMentionedSymbol) {
+  const Rewritten r = rewrite(R"(graph (%n: i64[1], %x: f32[6]) {
+    bind(%n) {symbols = ["$n"]}
+    bind(%n) {symbols = ["$unused"]}
+    %y = slice(%x) {axes = [0], starts = [$n], sizes = [2], steps = [1]}
+    return %y as "y"
+  })",
+                              dead_code);
+  EXPECT_EQ(r.count("bind"), 1);
+  EXPECT_EQ(r.rewrites, 1);
+}
+
+TEST(CommonSubexpressions, MergesChainsAndConstantsByBytes) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[4]) {
+    %a = constant {value = f32[4] [1, 2, 3, 4]}
+    %b = constant {value = f32[4] [1, 2, 3, 4]}
+    %p = map(%x, %a) {program = (x0, x1) => mul(x0, x1)}
+    %q = map(%x, %b) {program = (x0, x1) => mul(x0, x1)}
+    %y = map(%p, %q) {program = (x0, x1) => sub(x0, x1)}
+    return %y as "y"
+  })",
+                              common_subexpressions);
+  EXPECT_EQ(r.rewrites, 2);
+  EXPECT_EQ(r.count("constant"), 1);
+}
+
+TEST(FoldConstants, ComputesWhatIsKnownAndKeepsWhatWouldGrow) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[2, 2]) {
+    %a = constant {value = f32[2, 2] [1, 2, 3, 4]}
+    %t = transpose(%a) {perm = [1, 0]}
+    %row = constant {value = f32[1, 2] [1, 2]}
+    %big = map(%row) {program = (x0) => x0, shape = [65536, 2]}
+    %s = map(%x, %t) {program = (x0, x1) => add(x0, x1)}
+    return %s as "s", %big as "big"
+  })",
+                              fold_constants);
+  EXPECT_EQ(r.rewrites, 1);
+  EXPECT_NE(r.text.find("[1, 3, 2, 4]"), std::string::npos);
+}
+
+TEST(SimplifyMaps, AppliesIdentities) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[n, 4]) {
+    %zero = constant {value = f32[1] [0]}
+    %two = constant {value = f32[] [2]}
+    %a = map(%x, %zero) {program = (x0, x1) => add(x0, x1)}
+    %b = map(%a, %two) {program = (x0, x1) => pow(x0, x1)}
+    %c = map(%b, %two) {program = (x0, x1) => div(x0, x1)}
+    return %c as "c"
+  })",
+                              simplify_maps, {{"n", 3}});
+  EXPECT_EQ(r.count("map"), 2);
+  EXPECT_NE(r.text.find("mul(x0, x0)"), std::string::npos);
+  EXPECT_NE(r.text.find("mul(x0, 0.5:f32)"), std::string::npos);
+}
+
+TEST(SimplifyMaps, KeepsAScalarThatRaisesTheRank) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[4]) {
+    %one = constant {value = f32[1, 1] [1]}
+    %y = map(%x, %one) {program = (x0, x1) => mul(x0, x1)}
+    return %y as "y"
+  })",
+                              simplify_maps);
+  EXPECT_EQ(to_string(r.graph->outputs()[0]->type()), "f32[1, 4]");
+}
+
+TEST(SimplifyMaps, ExpandsAfterTheWork) {
+  const Rewritten r = rewrite(R"(graph (%mask: i64[b, 1, 1, s], %x: f32[b, h, s, s]) {
+    %e = map(%mask) {program = (x0) => x0, shape = [b, 1, s, s]}
+    %f = map(%e) {program = (x0) => mul(sub(1:f32, cast<f32>(x0)), -10000:f32)}
+    %y = map(%x, %f) {program = (x0, x1) => add(x0, x1)}
+    return %y as "y"
+  })",
+                              simplify_maps, {{"b", 2}, {"h", 3}, {"s", 4}});
+  EXPECT_EQ(r.count("map"), 2);
+  EXPECT_EQ(r.text.find("shape ="), std::string::npos) << r.text;
+}
+
+TEST(SimplifyMovement, ChainsShrinkToWhatMoves) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[b, 4, s, 8]) {
+    %a = reshape(%x) {shape = [4*b, s, 8]}
+    %t = transpose(%a) {perm = [0, 2, 1]}
+    %y = reshape(%t) {shape = [b, 4, 8, s]}
+    return %y as "y"
+  })",
+                              simplify_movement, {{"b", 2}, {"s", 3}});
+  EXPECT_EQ(r.count("transpose"), 1);
+  EXPECT_EQ(r.count("reshape"), 0);
+}
+
+TEST(SimplifyMovement, TransposeOfSizeOneAxesIsAReshape) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[1, s, 8]) {
+    %y = transpose(%x) {perm = [1, 0, 2]}
+    return %y as "y"
+  })",
+                              simplify_movement, {{"s", 3}});
+  EXPECT_EQ(r.count("transpose"), 0);
+  EXPECT_EQ(r.count("reshape"), 1);
+}
+
+TEST(SimplifyMovement, InversesCancel) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[a, b, c]) {
+    %t = transpose(%x) {perm = [2, 0, 1]}
+    %u = transpose(%t) {perm = [1, 2, 0]}
+    %y = map(%u) {program = (x0) => exp(x0)}
+    return %y as "y"
+  })",
+                              simplify_movement, {{"a", 2}, {"b", 3}, {"c", 4}});
+  EXPECT_EQ(r.count("transpose"), 0);
+}
+
+TEST(SinkTransposes, MoveBehindMaps) {
+  const Rewritten r = optimise(R"(graph (%x: f32[n, 3, h, w]) {
+    %t = transpose(%x) {perm = [0, 2, 3, 1]}
+    %c = constant {value = f32[3] [1, 2, 3]}
+    %s = map(%t, %c) {program = (x0, x1) => mul(x0, x1)}
+    %y = transpose(%s) {perm = [0, 3, 1, 2]}
+    return %y as "y"
+  })",
+                               {{"n", 2}, {"h", 3}, {"w", 4}});
+  EXPECT_EQ(r.count("transpose"), 0) << r.text;
+}
+
+TEST(FoldTransposes, BecomeFlags) {
+  const Rewritten r = rewrite(R"(graph (%a: f32[b, k, m], %b: f32[b, n, k]) {
+    %ta = transpose(%a) {perm = [0, 2, 1]}
+    %tb = transpose(%b) {perm = [0, 2, 1]}
+    %y = matmul(%ta, %tb)
+    return %y as "y"
+  })",
+                              fold_transposes, {{"b", 2}, {"k", 3}, {"m", 4}, {"n", 5}});
+  EXPECT_EQ(r.count("transpose"), 0);
+}
+
+TEST(SimplifyStructure, SliceOfConcatTakesThePart) {
+  const Rewritten r = rewrite(R"(graph (%a: f32[n, 3], %b: f32[n, 5]) {
+    %c = concat(%a, %b) {axis = 1}
+    %y = slice(%c) {axes = [1], starts = [4], sizes = [3], steps = [1]}
+    return %y as "y"
+  })",
+                              simplify_structure, {{"n", 2}});
+  EXPECT_EQ(r.count("concat"), 0);
+}
+
+TEST(SimplifyStructure, IfWithAKnownConditionIsInlined) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[n]) {
+    %c = constant {value = bool[] [true]}
+    %y = if(%c, %x) {then_branch = graph (%a: f32[n]) { %e = map(%a) {program = (x0) => exp(x0)} return %e as "e" },
+                     else_branch = graph (%a: f32[n]) { return %a as "a" }}
+    return %y as "y"
+  })",
+                              simplify_structure, {{"n", 2}});
+  EXPECT_EQ(r.count("if"), 0);
+  EXPECT_EQ(r.count("map"), 1);
+}
+
+TEST(SimplifyStructure, SliceOfAPositionProgramShiftsThePositions) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[2, 3]) {
+    %m = map() {program = () => le(iota(-1), iota(-2)), shape = [8, 8]}
+    %s = slice(%m) {axes = [0, 1], starts = [4, 3], sizes = [2, 3], steps = [1, 1]}
+    %y = map(%s, %x) {program = (x0, x1) => select(x0, x1, 0:f32)}
+    return %y as "y"
+  })",
+                              simplify_structure);
+  EXPECT_EQ(r.count("slice"), 0);
+}
+
+TEST(RecogniseMasks, TrianglesBecomePrograms) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[3, 3]) {
+    %m = constant {value = bool[1, 1, 3, 3] [true, false, false, true, true, false, true, true, true]}
+    %y = map(%m, %x) {program = (x0, x1) => select(x0, x1, -1:f32)}
+    return %y as "y"
+  })",
+                              recognise_masks);
+  EXPECT_EQ(r.rewrites, 1);
+  EXPECT_EQ(r.count("constant"), 0);
+}
+
+TEST(RecogniseMasks, OneWrongElementIsNoTriangle) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[3, 3]) {
+    %m = constant {value = bool[3, 3] [true, false, false, true, true, false, true, false, true]}
+    %y = map(%m, %x) {program = (x0, x1) => select(x0, x1, -1:f32)}
+    return %y as "y"
+  })",
+                              recognise_masks);
+  EXPECT_EQ(r.rewrites, 0);
+}
+
+}  // namespace
+}  // namespace lathe::passes
