@@ -87,7 +87,7 @@ std::vector<W> convolve_transposed(const Geometry& g, std::span<const SlidingAxi
 }  // namespace
 
 std::vector<RefValue> evaluate(const Conv& op, const Call& call) {
-  const Tensor x = op.channels_last ? to_channels_first(call.tensor(0)) : call.tensor(0);
+  const Tensor x = op.channels_last && !op.channels_first_input ? to_channels_first(call.tensor(0)) : call.tensor(0);
   const Tensor& w = call.tensor(1);
   Geometry g = common_geometry(op, x, w, call.symbols);
   g.out_channels = w.dims()[0];

@@ -232,13 +232,19 @@ void compare(const MapInstr& instr, DType type, const Register& a, const Registe
        [&](const std::string* x, const std::string* y) -> int64_t { return (*x == *y) == (instr.op == MapOp::eq); });
 }
 
-// Truncates; what is out of range becomes the nearest integer of the type, NaN becomes 0.
+// Truncates; what is out of range becomes the nearest integer of the range, NaN becomes 0.
 int64_t to_integer(double x, const IntRange& range) {
   if (std::isnan(x)) return 0;
   const double truncated = std::trunc(x);
   if (truncated <= static_cast<double>(range.low)) return range.low;
   if (truncated >= static_cast<double>(range.high)) return value(range.high);
   return truncated >= 0x1p63 ? value(static_cast<uint64_t>(truncated)) : static_cast<int64_t>(truncated);
+}
+
+// Where ONNX leaves the result open a cast saturates; for the types below a byte it says that the low bits are kept.
+int64_t cast_to_integer(double x, DType to, bool saturate) {
+  if (saturate || bit_width(to) >= 8) return to_integer(x, range_of(to));
+  return wrap_to(to, to_integer(x, range_of(DType::i64)));
 }
 
 // Saturates an integer of the type `from` to a range.
@@ -272,9 +278,8 @@ void cast(const MapInstr& instr, DType from, const Register& a, Register& result
     if (is_float(from)) return each(std::get<Floats>(a), out, [](double x) -> int64_t { return x != 0; });
     return each(std::get<Ints>(a), out, [](int64_t x) -> int64_t { return x != 0; });
   }
-  const IntRange range = range_of(to);
-  if (is_float(from)) return each(std::get<Floats>(a), out, [&](double x) { return to_integer(x, range); });
-  if (saturate) return each(std::get<Ints>(a), out, [&](int64_t x) { return clamp(x, from, range); });
+  if (is_float(from)) return each(std::get<Floats>(a), out, [=](double x) { return cast_to_integer(x, to, saturate); });
+  if (saturate) return each(std::get<Ints>(a), out, [=](int64_t x) { return clamp(x, from, range_of(to)); });
   each(std::get<Ints>(a), out, [=](int64_t x) { return wrap_to(to, x); });
 }
 
