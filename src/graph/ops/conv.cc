@@ -29,17 +29,17 @@ Types infer_op(const Conv& op, InferContext& c) {
   if (!x.ranked || !w.ranked) return unranked_product(c, op.epilogue, product);
   const size_t spatial = spatial_axes(c, x, w);
   if (op.groups < 1) c.fail("{} groups", op.groups);
-  const size_t channel_axis = op.channels_last ? spatial + 1 : 1, first = op.channels_last ? 1 : 2;
-  c.same(x.shape[channel_axis], w.shape[1] * op.groups, "input channels and weight channels times groups");
+  const bool x_last = op.channels_last && !op.channels_first_input;
+  c.same(x.shape[x_last ? spatial + 1 : 1], w.shape[1] * op.groups, "input channels and weight channels times groups");
   if (w.shape[0].is_constant() && w.shape[0].value() % op.groups != 0)
     c.fail("{} output channels cannot be divided into {} groups", w.shape[0].value(), op.groups);
   check_windows(c, spatial, {}, op.strides, op.dilations, op.pads);
   Shape shape = x.shape;
-  shape[channel_axis] = w.shape[0];
+  shape[op.channels_last ? spatial + 1 : 1] = w.shape[0];
   for (size_t i = 0; i < spatial; ++i) {
-    const Dim padded = x.shape[first + i] + op.pads[i] + op.pads[spatial + i];
+    const Dim padded = x.shape[(x_last ? 1 : 2) + i] + op.pads[i] + op.pads[spatial + i];
     const Dim extent = (w.shape[2 + i] - 1) * op.dilations[i] + 1;
-    shape[first + i] = window_count(c, padded, extent, op.strides[i]);
+    shape[(op.channels_last ? 1 : 2) + i] = window_count(c, padded, extent, op.strides[i]);
   }
   const DType dtype = check_epilogue(c, op.epilogue, product, shape, 2);
   return {Type::tensor(dtype, std::move(shape))};

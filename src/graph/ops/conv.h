@@ -8,7 +8,8 @@ namespace lathe {
 
 // (x [N, C, spatial..], w [M, C / groups, kernel..], extras..) -> y [N, M, spatial..]. pads holds all begins, then all
 // ends. A bias is an extra of shape [M, 1, ..]. `epilogue` as in MatMul. Integer operands accumulate in i32.
-// channels_last: x, y and extras of full rank are [N, spatial.., C] (set by the layout pass; w stays as above).
+// channels_last: x, y and extras of full rank are [N, spatial.., C] (set by the layout pass; w stays as above), but x stays
+// [N, C, spatial..] with channels_first_input: the first convolution of a network reads its image as it comes.
 struct Conv {
   static constexpr std::string_view kName = "conv";
   std::vector<int64_t> strides;
@@ -16,6 +17,7 @@ struct Conv {
   Shape pads;
   int64_t groups = 1;
   bool channels_last = false;
+  bool channels_first_input = false;
   MapProgram epilogue;
   template <class Self, class V>
   static void fields(Self& s, V&& visit) {
@@ -24,6 +26,7 @@ struct Conv {
     visit("pads", s.pads);
     visit("groups", s.groups);
     visit("channels_last", s.channels_last);
+    visit("channels_first_input", s.channels_first_input);
     visit("epilogue", s.epilogue);
   }
 };

@@ -20,6 +20,7 @@
   X(SoftmaxKernels, softmax)         \
   X(EmbeddingKernels, embedding)     \
   X(AttentionKernels, attention)     \
+  X(RotaryKernels, rotary)           \
   X(ProbeKernels, probe)             \
   X(VecMathKernels, vec_math)        \
   X(MapKernels, map)

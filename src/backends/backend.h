@@ -1,0 +1,121 @@
+// The one interface between the rooms above and a device. A backend turns a node into a Step through an ordered list of
+// candidates, each of which either makes a step or says why it declines; it lays weights out for its steps and makes the
+// per-session contexts that steps run in. Addresses are device addresses: only the backend dereferences them.
+//
+// A Step is immutable and shared by all sessions of an engine. What depends on sizes is prepared once per set of sizes
+// (StepState) and cached by the session, so that a warm run neither allocates nor plans.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/weight_layout.h"
+#include "graph/bindings.h"
+#include "graph/graph.h"
+#include "graph/tensor.h"
+
+namespace lathe {
+
+// A tensor as a step sees it: contiguous, row-major. For a constant operand with a packed layout, data points to the packed
+// bytes while dtype and dims stay those of the plain tensor. An absent optional operand has no dtype worth reading: see present.
+struct TensorRef {
+  void* data = nullptr;
+  DType dtype = DType::f32;
+  std::span<const int64_t> dims;
+  bool present = false;
+  const void* object = nullptr;  // sequences and optionals: a RefValue of graph/reference, owned by the session
+
+  int64_t elements() const {
+    int64_t n = 1;
+    for (const int64_t d : dims) n *= d;
+    return n;
+  }
+  template <class T>
+  T* as() const { return static_cast<T*>(data); }
+};
+
+// Takes the outputs whose sizes only the step knows: those that come with data == nullptr into Step::run. The memory is
+// valid until the session's next run.
+class OutputAllocator {
+ public:
+  virtual ~OutputAllocator() = default;
+  virtual void* allocate(size_t output, DType dtype, std::span<const int64_t> dims) = 0;
+  virtual void set_object(size_t output, std::shared_ptr<const void> object) = 0;  // for sequences and optionals
+};
+
+struct StepIo {
+  std::span<const TensorRef> inputs;
+  std::span<const TensorRef> outputs;          // data is null while preparing
+  const SymbolBindings* symbols = nullptr;
+  int threads = 1;                             // of the context, for sizing per-thread workspace
+  OutputAllocator* allocator = nullptr;        // set when an output's sizes are not known beforehand
+};
+
+// Per session and device: the thread team or stream, and the memory that belongs to it.
+class DeviceContext {
+ public:
+  virtual ~DeviceContext() = default;
+  virtual void* allocate(size_t bytes) = 0;  // at least 64-byte aligned; throws Error(out_of_memory)
+  virtual void release(void* memory) noexcept = 0;
+  virtual void upload(void* device, std::span<const std::byte> host) = 0;
+  virtual void download(std::span<std::byte> host, const void* device) = 0;
+  virtual void copy(void* destination, const void* source, size_t bytes) = 0;  // both on the device
+  virtual void synchronize() {}
+  virtual int threads() const { return 1; }
+  // True when device addresses are host addresses: inputs and outputs can be bound without copies.
+  virtual bool host_memory() const = 0;
+};
+
+class StepState {
+ public:
+  virtual ~StepState() = default;
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  // Scratch memory that run() needs, in bytes; not kept between runs.
+  virtual size_t workspace_bytes(const StepIo&) const { return 0; }
+  // Called once per set of sizes, never on the hot path; may throw when the sizes do not fit.
+  virtual std::unique_ptr<StepState> prepare(const StepIo&) const { return nullptr; }
+  virtual void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const = 0;
+};
+
+// What a candidate makes of a node.
+struct Lowered {
+  std::unique_ptr<Step> step;                // null: output 0 is operand 0 under another shape, nothing runs
+  std::vector<WeightLayout> operand_layouts; // by operand; missing entries are plain. Only constants may be packed.
+};
+
+struct Candidate {
+  std::string kernel;               // stable name, recorded in plans and timing caches: "gemm", "conv_direct"
+  std::string declined;             // why it cannot serve this node; empty when it can
+  std::function<Lowered()> make;    // valid while the node lives
+};
+
+struct ContextOptions {
+  int threads = 1;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string_view name() const = 0;    // "cpu", "reference", "cuda"
+  virtual std::string target() const = 0;       // what steps are made for: "avx512", "sm_90"
+  // Rewrites that only this device wants (layouts, widening of types it does not compute in). After the common passes.
+  virtual void legalize(Graph&) const {}
+  // Best first. Empty when the backend knows nothing about this op.
+  virtual std::vector<Candidate> candidates(const Node& node) const = 0;
+  virtual std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const = 0;
+
+  // Weight layouts: sizes, packing and its exact inverse. Plain weights never come here.
+  virtual size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const = 0;
+  virtual void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const = 0;
+  virtual Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims, std::span<const std::byte> packed) const = 0;
+};
+
+}  // namespace lathe

@@ -1,0 +1,38 @@
+#include "backends/cpu/cpu_backend.h"
+
+#include "backends/cpu/cpu_context.h"
+#include "backends/cpu/legalize.h"
+#include "backends/cpu/lower/lower.h"
+#include "backends/cpu/packing.h"
+
+namespace lathe::cpu {
+namespace {
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(Isa isa) : target_{kernel_table(isa)} {}
+
+  std::string_view name() const override { return "cpu"; }
+  std::string target() const override { return std::string(to_string(target_.kernels.isa)); }
+  void legalize(Graph& graph) const override {
+    widen_halves(graph);
+  }
+  std::vector<Candidate> candidates(const Node& node) const override { return candidates_for(node, target_); }
+  std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {
+    return std::make_unique<CpuContext>(options.threads);
+  }
+  size_t packed_bytes(const WeightLayout& layout, DType, std::span<const int64_t> dims) const override { return cpu::packed_bytes(layout, dims); }
+  void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const override { cpu::pack(layout, source, packed); }
+  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t> dims, std::span<const std::byte> packed) const override {
+    return cpu::unpack(layout, dims, packed);
+  }
+
+ private:
+  Target target_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(Isa isa) { return std::make_unique<CpuBackend>(isa); }
+
+}  // namespace lathe::cpu

@@ -1,0 +1,98 @@
+// Embedding sums: ids that repeat over a leading axis (positions of shape [1, seq]) are written out first, the look-ups,
+// the sum and the norm are then one pass over the rows.
+#include "backends/cpu/kernels/embedding.h"
+
+#include "backends/cpu/kernels/copy.h"
+#include "backends/cpu/lower/lower.h"
+#include "base/error.h"
+
+namespace lathe::cpu {
+namespace {
+
+class EmbeddingStep : public Step {
+ public:
+  EmbeddingStep(const lathe::Embedding& op, const KernelTable& kernels) : op_(op), kernels_(kernels) {}
+
+  size_t workspace_bytes(const StepIo& io) const override {
+    Workspace workspace;
+    for (size_t t = 0; t < tables(); ++t)
+      if (repeats(io, t)) take_ids(workspace, io, t);
+    return workspace.used();
+  }
+
+  void run(const StepIo& io, const StepState*, void* memory, DeviceContext& device) const override {
+    Workspace workspace(memory);
+    EmbeddingSum sum;
+    sum.n = sum.ldy = io.outputs[0].dims.back();
+    sum.rows = rows(io);
+    sum.y = io.outputs[0].as<float>();
+    sum.table_count = static_cast<int>(tables());
+    for (size_t t = 0; t < tables(); ++t) {
+      const TensorRef& ids = io.inputs[2 * t];
+      const void* flat = repeats(io, t) ? expand_ids(io, t, take_ids(workspace, io, t), team_of(device)) : ids.data;
+      EmbeddingTable& table = sum.tables[t];
+      table.data = io.inputs[2 * t + 1].as<const float>();
+      table.table_rows = io.inputs[2 * t + 1].dims[0];
+      if (ids.dtype == DType::i64) table.ids64 = static_cast<const int64_t*>(flat);
+      else table.ids32 = static_cast<const int32_t*>(flat);
+    }
+    const Norm norm = norm_of(io);
+    if (!embedding_sum(team_of(device), kernels_.embedding, sum, kernels_.norm, &norm))
+      fail(ErrorCode::invalid_argument, "an id lies outside of its embedding table");
+  }
+
+ private:
+  size_t tables() const { return static_cast<size_t>(op_.num_tables); }
+  static int64_t rows(const StepIo& io) {
+    int64_t n = 1;
+    for (const int64_t size : io.outputs[0].dims.first(io.outputs[0].dims.size() - 1)) n *= size;
+    return n;
+  }
+  static bool repeats(const StepIo& io, size_t table) { return io.inputs[2 * table].elements() != rows(io); }
+  static std::byte* take_ids(Workspace& workspace, const StepIo& io, size_t table) {
+    return workspace.take(static_cast<size_t>(rows(io) * element_bytes(io.inputs[2 * table].dtype)));
+  }
+
+  const void* expand_ids(const StepIo& io, size_t t, void* out, ThreadTeam& team) const {
+    const TensorRef& ids = io.inputs[2 * t];
+    const auto dims = io.outputs[0].dims.first(io.outputs[0].dims.size() - 1);
+    nd_copy(team, kernels_, {element_bytes(ids.dtype), dims, broadcast_strides(ids.dims, dims), dense_strides(dims)}, ids.data, out);
+    return out;
+  }
+
+  Norm norm_of(const StepIo& io) const {
+    Norm norm;
+    norm.rms = op_.kind == NormKind::rms;
+    norm.epsilon = static_cast<float>(op_.epsilon);
+    norm.scale = io.inputs[2 * tables()].as<const float>();
+    if (io.inputs.size() > 2 * tables() + 1 && io.inputs[2 * tables() + 1].present) norm.shift = io.inputs[2 * tables() + 1].as<const float>();
+    norm.y = io.outputs[0].as<float>();
+    norm.ldy = io.outputs[0].dims.back();
+    return norm;
+  }
+
+  lathe::Embedding op_;
+  const KernelTable& kernels_;
+};
+
+std::string why_not(const lathe::Embedding& op, const Node& node) {
+  if (op.num_tables > kMaxEmbeddingTables) return fmt::format("more than {} tables", kMaxEmbeddingTables);
+  const auto tables = static_cast<size_t>(op.num_tables);
+  for (size_t i = 0; i < node.inputs().size(); ++i) {
+    const bool ids = i < 2 * tables && i % 2 == 0;
+    const Value* value = node.input(i);
+    if (value == nullptr) continue;
+    if (ids && value->dtype() != DType::i64 && value->dtype() != DType::i32) return "ids are not i32 or i64";
+    if (!ids && value->dtype() != DType::f32) return "computes in f32 only, not " + to_string(value->type());
+  }
+  return {};
+}
+
+}  // namespace
+
+Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target) {
+  if (std::string why = why_not(op, node); !why.empty()) return {decline("embedding", std::move(why))};
+  return {accept("embedding", [&op, &kernels = target.kernels] { return plain_step<EmbeddingStep>(op, kernels); })};
+}
+
+}  // namespace lathe::cpu

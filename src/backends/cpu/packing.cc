@@ -1,0 +1,104 @@
+#include "backends/cpu/packing.h"
+
+#include "backends/cpu/kernels/conv.h"
+#include "backends/cpu/kernels/gemm.h"
+#include "base/error.h"
+
+namespace lathe::cpu {
+namespace {
+
+constexpr std::string_view kGemmPanels = "gemm_panels", kConvPanels = "conv_panels";
+constexpr int64_t kMaxPanel = 1024;
+
+struct GemmPanels {
+  int nr;
+  bool transposed;
+  int64_t k, n;
+};
+
+GemmPanels read_gemm(const WeightLayout& layout, std::span<const int64_t> dims) {
+  if (layout.params.size() != 2 || layout.params[0] < 1 || layout.params[0] > kMaxPanel || dims.size() != 2)
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme, to_string(dims));
+  const bool transposed = layout.params[1] != 0;
+  return {static_cast<int>(layout.params[0]), transposed, dims[transposed ? 1 : 0], dims[transposed ? 0 : 1]};
+}
+
+struct ConvPanels {
+  int vec_width;
+  ConvShape shape;
+};
+
+// Only what packing depends on: channels, groups, kernel.
+ConvPanels read_conv(const WeightLayout& layout, std::span<const int64_t> dims) {
+  const auto& p = layout.params;
+  if (p.size() != 3 || p[0] < 1 || p[0] > kMaxPanel || p[1] < 1 || dims.size() < 3 || dims.size() > 5)
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme, to_string(dims));
+  ConvShape shape;
+  shape.groups = p[1];
+  shape.transposed = p[2] != 0;
+  shape.out_channels = shape.transposed ? dims[1] * p[1] : dims[0];
+  shape.in_channels = shape.transposed ? dims[0] : dims[1] * p[1];
+  for (size_t i = 2; i < dims.size(); ++i) shape.kernel[3 - (dims.size() - i)] = dims[i];
+  return {static_cast<int>(p[0]), shape};
+}
+
+Tensor as_f32(const Tensor& source) {
+  if (source.dtype() == DType::f32) return source.aligned();
+  Tensor wide(DType::f32, source.dims());
+  std::span<float> out = wide.mutable_as<float>();
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(source.read_double(static_cast<int64_t>(i)));
+  return wide;
+}
+
+[[noreturn]] void unknown(const WeightLayout& layout) {
+  throw Error(ErrorCode::invalid_model, fmt::format("the CPU backend does not know the weight layout '{}'", layout.scheme))
+      .remedy("Build the plan again with this version of lathe");
+}
+
+float* floats(std::span<std::byte> bytes) { return reinterpret_cast<float*>(bytes.data()); }
+const float* floats(std::span<const std::byte> bytes) { return reinterpret_cast<const float*>(bytes.data()); }
+
+}  // namespace
+
+WeightLayout gemm_panels(int nr, bool transposed) { return {std::string(kGemmPanels), {nr, transposed ? 1 : 0}}; }
+
+WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed) { return {std::string(kConvPanels), {vec_width, groups, transposed ? 1 : 0}}; }
+
+size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims) {
+  if (layout.scheme == kGemmPanels) {
+    const GemmPanels p = read_gemm(layout, dims);
+    return static_cast<size_t>(packed_b_floats(p.nr, p.k, p.n)) * sizeof(float);
+  }
+  if (layout.scheme != kConvPanels) unknown(layout);
+  const ConvPanels p = read_conv(layout, dims);
+  return static_cast<size_t>(conv_packed_size(p.shape, p.vec_width)) * sizeof(float);
+}
+
+void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) {
+  LATHE_CHECK(packed.size() == packed_bytes(layout, source.dims()));
+  if (layout.scheme == kGemmPanels) {
+    const GemmPanels p = read_gemm(layout, source.dims());
+    const SourceB b{source.bytes().data(), source.dtype(), p.transposed ? 1 : p.n, p.transposed ? p.k : 1};
+    return pack_b(p.nr, b, p.k, p.n, {0, panel_count(p.nr, p.n)}, floats(packed));
+  }
+  const ConvPanels p = read_conv(layout, source.dims());
+  const Tensor wide = as_f32(source);
+  conv_pack_weights(p.shape, p.vec_width, wide.as<float>().data(), floats(packed));
+}
+
+Tensor unpack(const WeightLayout& layout, std::span<const int64_t> dims, std::span<const std::byte> packed) {
+  if (packed.size() != packed_bytes(layout, dims))
+    fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme, packed.size());
+  Tensor plain(DType::f32, {dims.begin(), dims.end()});
+  float* out = plain.mutable_as<float>().data();
+  if (layout.scheme == kGemmPanels) {
+    const GemmPanels p = read_gemm(layout, dims);
+    unpack_b(p.nr, floats(packed), p.k, p.n, out, p.transposed ? 1 : p.n, p.transposed ? p.k : 1);
+  } else {
+    const ConvPanels p = read_conv(layout, dims);
+    conv_unpack_weights(p.shape, p.vec_width, floats(packed), out);
+  }
+  return plain;
+}
+
+}  // namespace lathe::cpu
