@@ -21,16 +21,26 @@ void pause() {
 #endif
 }
 
-// Returns when `word` no longer holds `old`: polls for `spin`, then sleeps in the kernel.
+// Counters wrap around; int arithmetic would not be allowed to.
+int next(int count, int step) { return static_cast<int>(static_cast<unsigned>(count) + static_cast<unsigned>(step)); }
+
+// Returns when `word` no longer holds `old`: polls for `spin`, then sleeps in the kernel. After the first round of
+// polls it offers the core between rounds: whoever we wait for may have been put on this very one.
 void wait_while_equal(const std::atomic<int>& word, int old, std::chrono::nanoseconds spin) {
-  constexpr int kPollsPerClockRead = 64;
+  constexpr int kPollsPerRound = 64;
   if (spin.count() > 0) {
-    const auto deadline = std::chrono::steady_clock::now() + spin;
-    do {
-      for (int i = 0; i < kPollsPerClockRead; ++i) {
-        if (word.load(std::memory_order_acquire) != old) return;
+    const auto poll = [&] {
+      for (int i = 0; i < kPollsPerRound; ++i) {
+        if (word.load(std::memory_order_acquire) != old) return true;
         pause();
       }
+      return false;
+    };
+    if (poll()) return;
+    const auto deadline = std::chrono::steady_clock::now() + spin;
+    do {
+      if (poll()) return;
+      std::this_thread::yield();
     } while (std::chrono::steady_clock::now() < deadline);
   }
   while (word.load(std::memory_order_acquire) == old) word.wait(old, std::memory_order_acquire);
@@ -38,17 +48,21 @@ void wait_while_equal(const std::atomic<int>& word, int old, std::chrono::nanose
 
 }  // namespace
 
-// Each group of words that different threads write lies on its own cache line.
+// Words that different threads write lie on different cache lines, and a fork-join writes each line once: the time of a
+// fork-join is the time that lines take to travel between cores.
 struct ThreadTeam::Shared {
-  // Set by the caller before `epoch` moves.
-  const FunctionRef<void(int, int)>* task = nullptr;
-  bool stopping = false;
   std::chrono::nanoseconds idle_spin{}, busy_spin{};
   std::vector<std::thread> workers;
-  std::atomic<bool> in_use = false;
 
-  alignas(kCacheLine) std::atomic<int> epoch = 0;    // the number of the current task
-  alignas(kCacheLine) std::atomic<int> pending = 0;  // workers that have not finished it
+  alignas(kCacheLine) std::atomic<bool> in_use = false;
+
+  // Written by the caller; a new epoch publishes the rest.
+  alignas(kCacheLine) std::atomic<int> epoch = 0;  // the number of the current task
+  const FunctionRef<void(int, int)>* task = nullptr;
+  int done_after = 0;  // what `done` is once every worker has finished the task
+  bool stopping = false;
+
+  alignas(kCacheLine) std::atomic<int> done = 0;     // tasks finished by workers since the start, modulo 2^32
   alignas(kCacheLine) std::atomic<int> arrived = 0;  // threads waiting in the barrier
   alignas(kCacheLine) std::atomic<int> generation = 0;
   std::atomic<bool> failed = false;
@@ -74,11 +88,12 @@ ThreadTeam::~ThreadTeam() {
 
 void ThreadTeam::worker(int thread) {
   Shared& shared = *shared_;
-  for (int seen = 0;; ++seen) {
+  for (int seen = 0;; seen = next(seen, 1)) {
     wait_while_equal(shared.epoch, seen, shared.idle_spin);
     if (shared.stopping) return;
+    const int done_after = shared.done_after;
     run_one(thread);
-    if (shared.pending.fetch_sub(1, std::memory_order_acq_rel) == 1) shared.pending.notify_one();
+    if (next(shared.done.fetch_add(1, std::memory_order_acq_rel), 1) == done_after) shared.done.notify_one();
   }
 }
 
@@ -100,18 +115,21 @@ void ThreadTeam::run(FunctionRef<void(int, int)> task) {
   if (shared.in_use.exchange(true, std::memory_order_acquire))
     fail(ErrorCode::internal, "a thread team was used while it already runs a task");
   shared.task = &task;
-  shared.failed.store(false, std::memory_order_relaxed);
-  shared.arrived.store(0, std::memory_order_relaxed);
-  shared.pending.store(size_ - 1, std::memory_order_relaxed);
   if (size_ > 1) {
+    shared.done_after = next(shared.done_after, size_ - 1);
     shared.epoch.fetch_add(1, std::memory_order_release);
     shared.epoch.notify_all();
   }
   run_one(0);
-  for (int left; (left = shared.pending.load(std::memory_order_acquire)) != 0;)
-    wait_while_equal(shared.pending, left, shared.busy_spin);
+  for (int done; (done = shared.done.load(std::memory_order_acquire)) != shared.done_after;)
+    wait_while_equal(shared.done, done, shared.busy_spin);
 
+  // Everyone is back, so these can be put right for the next task without a race.
   std::exception_ptr error = std::exchange(shared.first_error, nullptr);
+  if (error) {
+    shared.failed.store(false, std::memory_order_relaxed);
+    shared.arrived.store(0, std::memory_order_relaxed);
+  }
   shared.in_use.store(false, std::memory_order_release);
   if (error) std::rethrow_exception(error);
 }
