@@ -6,22 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "tests/backends/cpu/reference_data.h"
 
 namespace lathe::cpu {
 namespace {
-
-std::vector<float> random_values(int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& value : values) value = uniform(generator);
-  return values;
-}
 
 int64_t volume(const Size3& size) { return size[0] * size[1] * size[2]; }
 
@@ -184,10 +176,10 @@ std::vector<Case> all_cases() {
 struct Operands {
   std::vector<float> input, weights, bias, residual;
   explicit Operands(const ConvShape& s)
-      : input(random_values(s.batch * volume(s.input) * s.in_channels, 1)),
-        weights(random_values(weight_count(s), 2)),
-        bias(random_values(s.out_channels, 3)),
-        residual(random_values(s.batch * volume(s.output) * s.out_channels, 4)) {}
+      : input(random_floats(s.batch * volume(s.input) * s.in_channels, 1)),
+        weights(random_floats(weight_count(s), 2)),
+        bias(random_floats(s.out_channels, 3)),
+        residual(random_floats(s.batch * volume(s.output) * s.out_channels, 4)) {}
 };
 
 std::vector<double> expected(const Case& c, const Operands& operands) {
@@ -372,7 +364,7 @@ TEST_P(ConvTest, PostSeesEveryElementOnce) {
 TEST(ConvWeights, UnpackingGivesBackWhatWasPacked) {
   for (const Case& c : all_cases()) {
     for (int vec_width : {4, 8, 16}) {
-      const std::vector<float> weights = random_values(weight_count(c.shape), 9);
+      const std::vector<float> weights = random_floats(weight_count(c.shape), 9);
       std::vector<float> packed(static_cast<size_t>(conv_packed_size(c.shape, vec_width)));
       conv_pack_weights(c.shape, vec_width, weights.data(), packed.data());
       std::vector<float> back(weights.size());
