@@ -4,21 +4,35 @@
 #include <queue>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/error.h"
 
 namespace lathe::onnx {
 namespace {
 
-void visit_used_names(const NodeProto& node, const std::function<void(std::string_view)>& visit) {
+using Visit = std::function<void(std::string_view)>;
+
+void visit_used_names(const NodeProto& node, const Visit& visit);
+
+// Names that a subgraph uses but does not define.
+void visit_free_names(const GraphProto& graph, const Visit& visit) {
+  std::unordered_set<std::string_view> own;
+  for (const ValueInfo& input : graph.inputs) own.insert(input.name);
+  for (const TensorProto& initializer : graph.initializers) own.insert(initializer.name);
+  for (const NodeProto& node : graph.nodes) own.insert(node.outputs.begin(), node.outputs.end());
+  const Visit visit_free = [&](std::string_view name) {
+    if (own.count(name) == 0) visit(name);
+  };
+  for (const NodeProto& node : graph.nodes) visit_used_names(node, visit_free);
+  for (const ValueInfo& output : graph.outputs) visit_free(output.name);
+}
+
+void visit_used_names(const NodeProto& node, const Visit& visit) {
   for (const std::string_view input : node.inputs)
     if (!input.empty()) visit(input);
-  for (const Attribute& attribute : node.attributes) {
-    for (const GraphProto& graph : attribute.graphs) {
-      for (const NodeProto& inner : graph.nodes) visit_used_names(inner, visit);
-      for (const ValueInfo& output : graph.outputs) visit(output.name);
-    }
-  }
+  for (const Attribute& attribute : node.attributes)
+    for (const GraphProto& graph : attribute.graphs) visit_free_names(graph, visit);
 }
 
 }  // namespace

@@ -32,7 +32,7 @@ Bound resolve_bound(const Dim& given, const Dim& size, const Dim& low, const Dim
   }
   if (given == size) return {high};
   if (given.is_nonnegative()) return {given};
-  if ((-given - Dim(1)).is_nonnegative()) return {size + given};
+  if ((-given).is_nonnegative()) return {size + given};  // "-seq" counts from the end
   std::vector<std::string> symbols;
   given.collect_symbols(symbols);
   const bool from_sizes =
