@@ -3,8 +3,17 @@
 namespace lathe {
 namespace {
 
-Conv conv2d(int64_t stride, int64_t pad, int64_t dilation = 1, int64_t groups = 1) {
-  return Conv{{stride, stride}, {dilation, dilation}, shape_of({pad, pad, pad, pad}), groups, false, {}};
+Conv conv(Sizes strides, Sizes dilations, const Sizes& pads, int64_t groups = 1) {
+  Conv op;
+  op.strides = std::move(strides);
+  op.dilations = std::move(dilations);
+  op.pads = shape_of(pads);
+  op.groups = groups;
+  return op;
+}
+
+Conv conv2d(int64_t stride, int64_t pad, int64_t dilation = 1) {
+  return conv({stride, stride}, {dilation, dilation}, {pad, pad, pad, pad});
 }
 
 Tensor ones(const Sizes& dims) {
@@ -28,10 +37,10 @@ TEST(ReferenceConv, SumsWindowsWithAndWithoutPadding) {
 }
 
 TEST(ReferenceConv, GroupsAndChannelsOfAnyRank) {
-  const Conv grouped{{1}, {1}, shape_of({0, 0}), 2, false, {}};
+  const Conv grouped = conv({1}, {1}, {0, 0}, 2);
   expect_values(run1(grouped, {counting({1, 4, 2}), floats({2, 2, 1}, {1, 10, 100, 1000})}), {1, 2, 2},
                 {31, 42, 7500, 8600});
-  const Conv cube{{1, 1, 1}, {1, 1, 1}, shape_of({0, 0, 0, 1, 0, 0}), 1, false, {}};
+  const Conv cube = conv({1, 1, 1}, {1, 1, 1}, {0, 0, 0, 1, 0, 0});
   expect_values(run1(cube, {counting({1, 1, 2, 2, 2}), ones({1, 1, 2, 2, 2})}), {1, 1, 2, 1, 1}, {36, 26});
 }
 
