@@ -124,18 +124,10 @@ int MapProgram::select(int condition, int a, int b) {
 }
 
 void MapProgram::finish(int index) {
-  std::vector<bool> needed(code_.size(), false);
-  needed[static_cast<size_t>(index)] = true;
-  for (size_t i = static_cast<size_t>(index) + 1; i-- > 0;)
-    if (needed[i])
-      for (int a = 0; a < arity(code_[i].op); ++a)
-        needed[static_cast<size_t>(code_[i].args[static_cast<size_t>(a)])] = true;
   std::vector<int32_t> renumbered(code_.size(), -1);
   std::vector<MapInstr> kept;
   std::vector<Dim> dims;
-  for (size_t i = 0; i < code_.size(); ++i) {
-    if (!needed[i]) continue;
-    MapInstr instr = code_[i];
+  const auto keep = [&](MapInstr instr) {
     for (int a = 0; a < arity(instr.op); ++a) {
       auto& arg = instr.args[static_cast<size_t>(a)];
       arg = renumbered[static_cast<size_t>(arg)];
@@ -144,8 +136,19 @@ void MapProgram::finish(int index) {
       dims.push_back(dims_[static_cast<size_t>(instr.args[0])]);
       instr.args[0] = static_cast<int32_t>(dims.size()) - 1;
     }
-    renumbered[i] = static_cast<int32_t>(kept.size());
     kept.push_back(instr);
+    return static_cast<int32_t>(kept.size()) - 1;
+  };
+  std::vector<std::pair<int32_t, int>> path{{index, 0}};  // an instruction and how many of its operands are done
+  while (!path.empty()) {
+    auto& [at, done] = path.back();
+    const MapInstr& instr = code_[static_cast<size_t>(at)];
+    if (done == arity(instr.op)) {
+      renumbered[static_cast<size_t>(at)] = keep(instr);
+      path.pop_back();
+    } else if (const int32_t arg = instr.args[static_cast<size_t>(done++)]; renumbered[static_cast<size_t>(arg)] < 0) {
+      path.emplace_back(arg, 0);
+    }
   }
   code_ = std::move(kept);
   dims_ = std::move(dims);

@@ -64,7 +64,8 @@ class MapProgram {
   int binary(MapOp op, int a, int b);
   int select(int condition, int a, int b);
   int push(MapInstr instr);  // any instruction, type already right
-  // Makes `index` the result: drops instructions that it does not need and renumbers. Call once, last.
+  // Makes `index` the result: drops instructions that it does not need and puts the others in the order in which the
+  // result asks for them, so that programs which print alike are equal. Call once, last.
   void finish(int index);
 
   // Appends `other` with its inputs replaced by instructions of this program; returns the index of other's result.
