@@ -47,29 +47,35 @@ class Builder {
     return writer_.leading(0);
   }
 
+  // Same sizes but for the keys: what is broadcast against the product on the way to the weighted sum must, in the end,
+  // have as many keys as there are values, so whatever the symbols say, sizes along the keys agree.
+  static bool same_rows(const Shape& a, const Shape& b) {
+    return a.size() == b.size() && a.size() >= 3 && std::equal(a.begin(), a.end() - 1, b.begin());
+  }
+
   // A value that depends on the product: it has the size of all scores, under some grouping of the leading axes.
   int score(Value* value) {
     if (value == product_) return writer_.leading(0);
     if (!value->type().ranked) return fail();
     const Node& node = *value->producer();
     const Shape& level = value->shape();
-    if (level.size() < 3 || !(level.end()[-1] == space_[3]) || !(level.end()[-2] == space_[2])) return fail();
+    if (level.size() < 3 || !(level.end()[-2] == space_[2])) return fail();
     if (node.is<Reshape>()) {
       const Shape& from = node.input(0)->shape();
-      const bool keeps_matrix = from.size() >= 3 && from.end()[-1] == space_[3] && from.end()[-2] == space_[2];
+      const bool keeps_matrix = from.size() >= 3 && from.end()[-1] == level.end()[-1] && from.end()[-2] == space_[2];
       return keeps_matrix ? score(node.input(0)) : fail();
     }
     const Map& map = *node.as<Map>();
     if (!iotas_fit(map.program, level)) return fail();
     return writer_.inlined(map.program, node.inputs(), [&](Value* v) {
       if (!reaches_product(v)) return leaf(v, level);
-      return v->shape() == level ? score(v) : fail();
+      return same_rows(v->shape(), level) ? score(v) : fail();
     });
   }
 
   // Positions of queries and keys are the same at every level; those of heads and batch only in the final space.
   bool iotas_fit(const MapProgram& program, const Shape& level) const {
-    if (level == space_) return true;
+    if (same_rows(level, space_)) return true;
     return std::none_of(program.code().begin(), program.code().end(),
                         [](const MapInstr& in) { return in.op == MapOp::iota && in.args[0] < -2; });
   }

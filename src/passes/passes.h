@@ -13,6 +13,8 @@ int fold_constants(Graph& graph);
 int simplify_maps(Graph& graph);
 int simplify_structure(Graph& graph);
 int simplify_movement(Graph& graph);
+int simplify_positions(Graph& graph);
+int sink_reshapes(Graph& graph);
 int sink_transposes(Graph& graph);
 int fold_transposes(Graph& graph);
 int recognise_masks(Graph& graph);

@@ -59,8 +59,31 @@ bool sink(Graph& graph, Node& node) {
   return true;
 }
 
+// A rotation works on the last axis; tables of few rows are moved instead of what they rotate.
+bool sink_below_rotary(Graph& graph, Node& node, const Rotary& op) {
+  const Transpose* transpose = producer_as<Transpose>(node.input(0));
+  if (transpose == nullptr || transpose->perm.back() + 1 != static_cast<int64_t>(transpose->perm.size())) return false;
+  const std::vector<int64_t> perm = transpose->perm;
+  std::vector<Value*> inputs = {node.input(0)->producer()->input(0)};
+  for (size_t i = 1; i < 3; ++i) {
+    Value* table = node.input(i);
+    Shape full(perm.size() - table->shape().size(), Dim(1));
+    full.insert(full.end(), table->shape().begin(), table->shape().end());
+    inputs.push_back(transposed(graph, &node, reshaped(graph, &node, table, full), inverse(perm)));
+  }
+  Value* rotated = insert(graph, &node, op, std::move(inputs));
+  graph.replace_uses(node.output(), transposed(graph, &node, rotated, perm));
+  return true;
+}
+
+bool visit_node(Graph& graph, Node& node) {
+  if (const Rotary* rotary = node.as<Rotary>())
+    return node.output()->type().ranked && sink_below_rotary(graph, node, *rotary);
+  return sink(graph, node);
+}
+
 }  // namespace
 
-int sink_transposes(Graph& graph) { return rewrite_nodes(graph, sink); }
+int sink_transposes(Graph& graph) { return rewrite_nodes(graph, visit_node); }
 
 }  // namespace lathe::passes
