@@ -16,6 +16,7 @@ class CpuBackend : public Backend {
   std::string target() const override { return std::string(to_string(target_.kernels.isa)); }
   void legalize(Graph& graph) const override {
     widen_halves(graph);
+    use_channels_last(graph);
   }
   std::vector<Candidate> candidates(const Node& node) const override { return candidates_for(node, target_); }
   std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {

@@ -11,7 +11,7 @@ inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
 
 template <class T>
 concept WithoutKernel = kOneOf<T, Constant, Bind, Rnn, ReverseSequence, GatherElements, GatherNd, ScatterElements, ScatterNd, TopK,
-                               NonZero, Nms, If, Loop, Scan, Sequence, Attention>;
+                               NonZero, Nms, If, Loop, Scan, Sequence>;
 
 template <WithoutKernel T>
 Candidates lower(const T&, const Node&, const Target&) {
