@@ -6,9 +6,30 @@ namespace {
 using Family = std::span<const OpRow> (*)();
 
 constexpr Family kFamilies[] = {
-    activation_ops, control_ops,  conv_ops,     einsum_ops, gather_ops, math_ops,
-    matmul_ops,     movement_ops, norm_ops,     pool_ops,   reduce_ops, resize_ops,
-    rnn_ops,        select_ops,   sequence_ops, shape_ops,  slice_ops,  softmax_ops,
+    activation_ops,
+    attention_ops,
+    contrib_attention_ops,
+    control_ops,
+    conv_ops,
+    einsum_ops,
+    embedding_ops,
+    gather_ops,
+    group_query_attention_ops,
+    math_ops,
+    matmul_ops,
+    movement_ops,
+    norm_ops,
+    pool_ops,
+    quantize_ops,
+    quantized_math_ops,
+    reduce_ops,
+    resize_ops,
+    rnn_ops,
+    select_ops,
+    sequence_ops,
+    shape_ops,
+    slice_ops,
+    softmax_ops,
 };
 
 }  // namespace

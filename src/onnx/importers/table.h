@@ -23,15 +23,21 @@ const OpRow* find_row(std::string_view domain, std::string_view op, int64_t opse
 
 // One per file importers/<family>.cc.
 std::span<const OpRow> activation_ops();
+std::span<const OpRow> attention_ops();
+std::span<const OpRow> contrib_attention_ops();
 std::span<const OpRow> control_ops();
 std::span<const OpRow> conv_ops();
 std::span<const OpRow> einsum_ops();
+std::span<const OpRow> embedding_ops();
 std::span<const OpRow> gather_ops();
+std::span<const OpRow> group_query_attention_ops();
 std::span<const OpRow> math_ops();
 std::span<const OpRow> matmul_ops();
 std::span<const OpRow> movement_ops();
 std::span<const OpRow> norm_ops();
 std::span<const OpRow> pool_ops();
+std::span<const OpRow> quantize_ops();
+std::span<const OpRow> quantized_math_ops();
 std::span<const OpRow> reduce_ops();
 std::span<const OpRow> resize_ops();
 std::span<const OpRow> rnn_ops();

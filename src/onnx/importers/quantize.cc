@@ -1,0 +1,174 @@
+// QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear and the arithmetic behind all quantised ops.
+#include "onnx/importers/quantize.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "onnx/importers/table.h"
+
+namespace lathe::onnx {
+namespace {
+
+struct Limits {
+  double low, high;
+};
+
+Limits integer_limits(DType type) {
+  const int bits = bit_width(type);
+  const double span = std::ldexp(1.0, bits);
+  return is_signed_int(type) ? Limits{-span / 2, span / 2 - 1} : Limits{0, span - 1};
+}
+
+int to_i32(MapProgram& p, int x) { return p.cast(x, DType::i32); }
+
+// f32 to an integer type: rounded, moved by the zero point (negative: none), saturated.
+int saturated(MapProgram& p, int value, int zero_point, DType to) {
+  value = p.unary(MapOp::round, value);
+  if (zero_point >= 0) value = p.binary(MapOp::add, value, p.cast(to_i32(p, zero_point), DType::f32));
+  const Limits limits = integer_limits(to);
+  value = p.binary(MapOp::max, value, p.constant(limits.low, DType::f32));
+  return p.cast(p.binary(MapOp::min, value, p.constant(limits.high, DType::f32)), to);
+}
+
+}  // namespace
+
+Value* dequantize(Emitter& emitter, Value* x, const Quantization& q, DType to) {
+  std::vector<Value*> operands = {x, q.scale};
+  const bool integral = is_integer(x->dtype());
+  if (q.zero_point != nullptr) operands.push_back(q.zero_point);
+  return emitter.map(operands, [&](MapProgram& p, const std::vector<int>& in) {
+    int v = in[0];
+    if (in.size() == 3 && integral) v = p.binary(MapOp::sub, to_i32(p, v), to_i32(p, in[2]));
+    return p.cast(p.binary(MapOp::mul, p.cast(v, DType::f32), p.cast(in[1], DType::f32)), to);
+  });
+}
+
+Value* quantize(Emitter& emitter, Value* x, const Quantization& q, DType to, bool saturate) {
+  std::vector<Value*> operands = {x, q.scale};
+  const bool integral = is_integer(to);
+  if (q.zero_point != nullptr && integral) operands.push_back(q.zero_point);
+  return emitter.map(operands, [&](MapProgram& p, const std::vector<int>& in) {
+    const int v = p.binary(MapOp::div, p.cast(in[0], DType::f32), p.cast(in[1], DType::f32));
+    if (!integral) return saturate ? p.push({MapOp::cast_sat, to, {v, 0, 0}}) : p.cast(v, to);
+    return saturated(p, v, in.size() == 3 ? in[2] : -1, to);
+  });
+}
+
+Value* requantize(Emitter& emitter, Value* x, Value* ratio, Value* zero_point, DType to) {
+  std::vector<Value*> operands = {x, ratio};
+  if (zero_point != nullptr) operands.push_back(zero_point);
+  return emitter.map(operands, [&](MapProgram& p, const std::vector<int>& in) {
+    const int v = p.binary(MapOp::mul, p.cast(in[0], DType::f32), p.cast(in[1], DType::f32));
+    return saturated(p, v, in.size() == 3 ? in[2] : -1, to);
+  });
+}
+
+Value* integer_matmul(Context& ctx, Value* a, Value* b, Value* a_zero, Value* b_zero) {
+  const auto sums = [&](Value* v, int64_t axis) {
+    return ctx.reduce(ReduceKind::sum, ctx.cast(v, DType::i32), {axis});
+  };
+  const auto i32 = [&](Value* v) { return ctx.cast(v, DType::i32); };
+  // One zero point per row stands in a column; [M] becomes [M, 1].
+  const auto per_row = [&](Value* v) {
+    if (v->type().rank() == 1 && !(v->shape()[0] == Dim(1))) return ctx.unsqueeze(v, {1});
+    return v->type().rank() == 1 ? ctx.reshape(v, {}) : v;
+  };
+  const int64_t a_rank = a->type().rank(), b_rank = b->type().rank();
+  if (a_rank < 2 || b_rank < 2) ctx.unsupported("an integer product with a vector is not supported");
+  const Dim depth = a->shape().back();
+  std::vector<Value*> operands = {ctx.matmul(a, b)};
+  if (a_zero != nullptr) operands.insert(operands.end(), {i32(per_row(a_zero)), sums(b, b_rank - 2)});
+  if (b_zero != nullptr) operands.insert(operands.end(), {i32(b_zero), sums(a, a_rank - 1)});
+  if (operands.size() == 1) return operands[0];
+  return ctx.map(operands, [&](MapProgram& p, const std::vector<int>& in) {
+    int y = in[0];
+    for (size_t i = 1; i < in.size(); i += 2) y = p.binary(MapOp::sub, y, p.binary(MapOp::mul, in[i], in[i + 1]));
+    if (in.size() < 5) return y;
+    const int both = p.binary(MapOp::mul, in[1], in[3]);
+    return p.binary(MapOp::add, y, p.binary(MapOp::mul, both, to_i32(p, p.dim(depth))));
+  });
+}
+
+DynamicQuantization dynamic_quantize(Emitter& emitter, Value* x) {
+  std::vector<int64_t> axes(x->shape().size());
+  std::iota(axes.begin(), axes.end(), 0);
+  Value *low = emitter.reduce(ReduceKind::min, x, axes, false), *high = emitter.reduce(ReduceKind::max, x, axes, false);
+  Value* scale = emitter.map({low, high}, [](MapProgram& p, const auto& in) {
+    const int zero = p.constant(0, DType::f32), bottom = p.binary(MapOp::min, in[0], zero),
+              top = p.binary(MapOp::max, in[1], zero);
+    const int step = p.binary(MapOp::div, p.binary(MapOp::sub, top, bottom), p.constant(255, DType::f32));
+    return p.select(p.binary(MapOp::eq, bottom, top), p.constant(1, DType::f32), step);
+  });
+  Value* zero_point = emitter.map({low, scale}, [](MapProgram& p, const auto& in) {
+    const int zero = p.constant(0, DType::f32), bottom = p.binary(MapOp::min, in[0], zero);
+    const int exact = p.binary(MapOp::sub, zero, p.binary(MapOp::div, bottom, in[1]));
+    const int inside = p.binary(MapOp::min, p.binary(MapOp::max, exact, zero), p.constant(255, DType::f32));
+    return p.cast(p.unary(MapOp::round, inside), DType::u8);
+  });
+  return {quantize(emitter, x, {scale, zero_point}, DType::u8), scale, zero_point};
+}
+
+namespace {
+
+// A parameter with one entry for the tensor, per index of an axis, or per block along it, made to broadcast.
+Value* spread(Context& ctx, Value* v, const Shape& shape, int64_t axis_attr, int64_t block) {
+  const auto rank = static_cast<int64_t>(shape.size());
+  if (v == nullptr) return v;
+  if (v->type().rank() == 0 || product(v->shape()) == Dim(1)) return ctx.reshape(v, {});
+  const int64_t axis = ctx.resolve_axis(axis_attr, rank);
+  const auto at = static_cast<size_t>(axis);
+  if (block == 0) {
+    if (v->type().rank() != 1) ctx.invalid("scale and zero point must be scalars or vectors");
+    Shape aligned(static_cast<size_t>(rank - axis), Dim(1));
+    aligned[0] = v->shape()[0];
+    return ctx.reshape(v, std::move(aligned));
+  }
+  if (v->type().rank() != rank) ctx.invalid("blocked scales must have the rank of the operand");
+  Shape split = v->shape(), repeated, merged = v->shape();
+  split.insert(split.begin() + axis + 1, Dim(1));
+  repeated = split;
+  repeated[at + 1] = block;
+  merged[at] = merged[at] * Dim(block);
+  Value* full = ctx.reshape(ctx.expand(ctx.reshape(v, split), repeated), merged);
+  return merged[at] == shape[at] ? full : ctx.slice(full, axis, 0, shape[at]);
+}
+
+Quantization operand_quantization(Context& ctx) {
+  const int64_t axis = ctx.attr_int("axis", 1), block = ctx.attr_int("block_size", 0);
+  const Shape& shape = ctx.shape(0);
+  return {spread(ctx, ctx.input(1), shape, axis, block), spread(ctx, ctx.optional_input(2), shape, axis, block)};
+}
+
+void import_quantize_linear(Context& ctx) {
+  DType to = ctx.has_input(2) ? ctx.dtype(2) : DType::u8;
+  if (ctx.attr_int("output_dtype", 0) != 0) to = ctx.attr_dtype("output_dtype", to);
+  ctx.set_output(0, quantize(ctx, ctx.input(0), operand_quantization(ctx), to, ctx.attr_bool("saturate", true)));
+}
+
+void import_dequantize_linear(Context& ctx) {
+  DType to = ctx.dtype(1);
+  if (ctx.attr_int("output_dtype", 0) != 0) to = ctx.attr_dtype("output_dtype", to);
+  ctx.set_output(0, dequantize(ctx, ctx.input(0), operand_quantization(ctx), to));
+}
+
+void import_dynamic_quantize_linear(Context& ctx) {
+  ctx.shape(0);
+  const DynamicQuantization q = dynamic_quantize(ctx, ctx.input(0));
+  ctx.set_output(0, q.y);
+  ctx.set_output(1, q.scale);
+  ctx.set_output(2, q.zero_point);
+}
+
+constexpr OpRow kRows[] = {
+    {"", "DequantizeLinear", 10, import_dequantize_linear},
+    {"", "DynamicQuantizeLinear", 11, import_dynamic_quantize_linear},
+    {"", "QuantizeLinear", 10, import_quantize_linear},
+    {kMicrosoft, "DequantizeLinear", 1, import_dequantize_linear},
+    {kMicrosoft, "QuantizeLinear", 1, import_quantize_linear},
+};
+
+}  // namespace
+
+std::span<const OpRow> quantize_ops() { return kRows; }
+
+}  // namespace lathe::onnx
