@@ -1,9 +1,9 @@
-// The layout pass of the CPU. Convolutions run channels-last; an area of channels-last values grows from each of them through
-// whatever can work in either layout, and is left through a transpose where something else needs a value.
+// The layout pass of the CPU. Convolutions run channels-last; an area of channels-last values grows from each of them
+// through whatever can work in either layout, and is left through a transpose where something else needs a value.
 //
 // Nodes are visited in order. For each value of such an area the pass keeps its twin, which holds the same elements
-// channels-last. A node is rewritten on the twins of its operands and its result gets a twin in turn; the old node stays
-// until nothing uses it. Every other node that uses a value with a twin gets the value back, transposed once.
+// channels-last. A node is rewritten on the twins of its operands and its result gets a twin in turn; the old node
+// stays until nothing uses it. Every other node that uses a value with a twin gets the value back, transposed once.
 #include <algorithm>
 #include <unordered_map>
 
@@ -65,8 +65,10 @@ MapProgram with_permuted_iota(const MapProgram& program, size_t rank) {
       arg = index[static_cast<size_t>(arg)];
     }
     const auto from_end = static_cast<size_t>(-instr.args[0]);
-    if (instr.op == MapOp::iota && from_end <= rank) instr.args[0] = static_cast<int32_t>(last_axis(rank - from_end, rank)) - static_cast<int32_t>(rank);
-    index.push_back(instr.op == MapOp::dim ? result.dim(program.dims()[static_cast<size_t>(instr.args[0])]) : result.push(instr));
+    if (instr.op == MapOp::iota && from_end <= rank)
+      instr.args[0] = static_cast<int32_t>(last_axis(rank - from_end, rank)) - static_cast<int32_t>(rank);
+    index.push_back(instr.op == MapOp::dim ? result.dim(program.dims()[static_cast<size_t>(instr.args[0])])
+                                           : result.push(instr));
   }
   result.finish(index.back());
   return result;
@@ -82,8 +84,10 @@ class ChannelsLast {
     for (Node* node : nodes) {
       at_ = node;
       const bool rewritten = std::visit([&](const auto& op) { return rewrite(op, *node); }, node->op());
-      if (rewritten) replaced_.push_back(node);
-      else give_plain_operands(*node);
+      if (rewritten)
+        replaced_.push_back(node);
+      else
+        give_plain_operands(*node);
     }
     at_ = nullptr;
     for (size_t i = 0; i < graph_.outputs().size(); ++i) graph_.set_output(i, plain(graph_.outputs()[i]));
@@ -95,7 +99,8 @@ class ChannelsLast {
   // ---- values in both layouts ----
 
   Value* emit(Op op, std::vector<Value*> inputs) {
-    Node* node = at_ == nullptr ? graph_.append(std::move(op), std::move(inputs)) : graph_.insert_before(at_, std::move(op), std::move(inputs));
+    Node* node = at_ == nullptr ? graph_.append(std::move(op), std::move(inputs))
+                                : graph_.insert_before(at_, std::move(op), std::move(inputs));
     if (at_ != nullptr) node->set_name(at_->name());
     return node->output();
   }
@@ -116,7 +121,8 @@ class ChannelsLast {
   }
   bool has_twin(const Value* value) const { return twin(value) != nullptr; }
   bool any_twin(const Node& node) const {
-    return std::any_of(node.inputs().begin(), node.inputs().end(), [&](const Value* v) { return v != nullptr && has_twin(v); });
+    return std::any_of(node.inputs().begin(), node.inputs().end(),
+                       [&](const Value* v) { return v != nullptr && has_twin(v); });
   }
 
   // The value channels-last, transposed here if nobody did before.
@@ -124,7 +130,8 @@ class ChannelsLast {
     Value*& known = twins_[value];
     if (known != nullptr) return known;
     const Shape& shape = value->shape();
-    known = same_order(shape) ? moved(Reshape{permuted(shape)}, value) : moved(Transpose{to_last_permutation(shape.size())}, value);
+    known = same_order(shape) ? moved(Reshape{permuted(shape)}, value)
+                              : moved(Transpose{to_last_permutation(shape.size())}, value);
     plain_[value] = value;
     return known;
   }
@@ -135,7 +142,8 @@ class ChannelsLast {
     if (last_value == nullptr) return value;
     Value*& known = plain_[value];
     if (known == nullptr)
-      known = same_order(value->shape()) ? emit(Reshape{value->shape()}, {last_value}) : emit(Transpose{to_first_permutation(value->shape().size())}, {last_value});
+      known = same_order(value->shape()) ? emit(Reshape{value->shape()}, {last_value})
+                                         : emit(Transpose{to_first_permutation(value->shape().size())}, {last_value});
     return known;
   }
 
@@ -177,13 +185,16 @@ class ChannelsLast {
   }
 
   bool rewrite(const Conv& op, const Node& node) {
-    if (op.channels_last || !fits(node.input(0)) || node.output()->dtype() != DType::f32 || node.input(0)->dtype() != DType::f32) return false;
+    if (op.channels_last || !fits(node.input(0)) || node.output()->dtype() != DType::f32 ||
+        node.input(0)->dtype() != DType::f32)
+      return false;
     const size_t rank = node.output()->shape().size();
     Conv conv = op;
     conv.channels_last = true;
     conv.epilogue = with_permuted_iota(op.epilogue, rank);
     conv.channels_first_input = op.groups == 1 && !has_twin(node.input(0));
-    std::vector<Value*> inputs = {conv.channels_first_input ? node.input(0) : last(node.input(0)), plain(node.input(1))};
+    std::vector<Value*> inputs = {conv.channels_first_input ? node.input(0) : last(node.input(0)),
+                                  plain(node.input(1))};
     for (size_t i = 2; i < node.inputs().size(); ++i) inputs.push_back(broadcast_operand(node.input(i), rank));
     return finish(node, emit(std::move(conv), std::move(inputs)));
   }
@@ -202,8 +213,12 @@ class ChannelsLast {
     const auto must_be_transposed = [&](const Value* v) { return !counts(v) && v->shape() == node.output()->shape(); };
     const auto inputs = node.inputs();
     // Not worth it where more operands come from outside than from the area.
-    if (std::count_if(inputs.begin(), inputs.end(), counts) <= std::count_if(inputs.begin(), inputs.end(), must_be_transposed)) return false;
-    if (!std::all_of(inputs.begin(), inputs.end(), [&](const Value* v) { return v->type().ranked && v->shape().size() <= rank; })) return false;
+    if (std::count_if(inputs.begin(), inputs.end(), counts) <=
+        std::count_if(inputs.begin(), inputs.end(), must_be_transposed))
+      return false;
+    if (!std::all_of(inputs.begin(), inputs.end(),
+                     [&](const Value* v) { return v->type().ranked && v->shape().size() <= rank; }))
+      return false;
     Map map{with_permuted_iota(op.program, rank), op.shape};
     if (map.shape) map.shape = permuted(*map.shape);
     std::vector<Value*> operands;
@@ -266,7 +281,8 @@ class ChannelsLast {
     if (op.keep_dims) return finish(node, emit(std::move(reduce), {twin(node.input(0))}));
     // Without the reduced axes the result is in the same order only if channels or all pixels are gone.
     const bool channels = std::find(op.axes.begin(), op.axes.end(), 1) != op.axes.end();
-    const auto pixels = static_cast<size_t>(std::count_if(op.axes.begin(), op.axes.end(), [](int64_t axis) { return axis >= 2; }));
+    const auto pixels =
+        static_cast<size_t>(std::count_if(op.axes.begin(), op.axes.end(), [](int64_t axis) { return axis >= 2; }));
     if (!channels && pixels != rank - 2) return false;
     graph_.replace_uses(node.output(), emit(std::move(reduce), {twin(node.input(0))}));
     return true;

@@ -22,9 +22,14 @@ class CpuBackend : public Backend {
   std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {
     return std::make_unique<CpuContext>(options.threads);
   }
-  size_t packed_bytes(const WeightLayout& layout, DType, std::span<const int64_t> dims) const override { return cpu::packed_bytes(layout, dims); }
-  void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const override { cpu::pack(layout, source, packed); }
-  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t> dims, std::span<const std::byte> packed) const override {
+  size_t packed_bytes(const WeightLayout& layout, DType, std::span<const int64_t> dims) const override {
+    return cpu::packed_bytes(layout, dims);
+  }
+  void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const override {
+    cpu::pack(layout, source, packed);
+  }
+  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t> dims,
+                std::span<const std::byte> packed) const override {
     return cpu::unpack(layout, dims, packed);
   }
 

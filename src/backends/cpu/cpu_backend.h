@@ -1,5 +1,6 @@
-// The CPU backend: lowers nodes to kernels of one instruction set. Kernels compute in f32; legalize() widens f16 and bf16
-// graphs to it (weights stay narrow in the model file and are widened when packed), since no kernel multiplies halves yet.
+// The CPU backend: lowers nodes to kernels of one instruction set. Kernels compute in f32; legalize() widens f16 and
+// bf16 graphs to it (weights stay narrow in the model file and are widened when packed), since no kernel multiplies
+// halves yet.
 #pragma once
 
 #include <memory>

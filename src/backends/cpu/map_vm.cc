@@ -37,8 +37,10 @@ void fill(std::byte* out, int64_t n, T value) {
 
 void fill_constant(std::byte* out, int64_t n, const MapInstr& instr) {
   Tensor one(register_type(instr.type), {});
-  if (is_float(instr.type)) one.write_double(0, instr.real);
-  else one.write_int(0, instr.integer);
+  if (is_float(instr.type))
+    one.write_double(0, instr.real);
+  else
+    one.write_int(0, instr.integer);
   switch (bit_width(one.dtype())) {
     case 64: return fill(out, n, *reinterpret_cast<const uint64_t*>(one.bytes().data()));
     case 32: return fill(out, n, *reinterpret_cast<const uint32_t*>(one.bytes().data()));
@@ -56,8 +58,10 @@ void gather_run(std::byte* out, const std::byte* in, int64_t stride, int64_t n, 
   const auto copy = [&]<class T>(T) {
     auto* y = reinterpret_cast<T*>(out);
     const auto* x = reinterpret_cast<const T*>(in);
-    if (stride == 0) std::fill(y, y + n, *x);
-    else for (int64_t i = 0; i < n; ++i) y[i] = x[i * stride];
+    if (stride == 0)
+      std::fill(y, y + n, *x);
+    else
+      for (int64_t i = 0; i < n; ++i) y[i] = x[i * stride];
   };
   switch (bytes) {
     case 8: return copy(uint64_t{});
@@ -72,8 +76,10 @@ void gather_run(std::byte* out, const std::byte* in, int64_t stride, int64_t n, 
 std::string MapCode::why_unsupported(const MapProgram& program, const MapKernels& kernels) {
   for (const MapInstr& instr : program.code()) {
     const int bits = bit_width(instr.type);
-    const bool storable = bits >= 8 && instr.type <= DType::u8 && !(instr.type >= DType::f8e4m3 && instr.type <= DType::f4e2m1);
-    if (!storable && instr.type != DType::boolean) return fmt::format("no kernel computes in {}", to_string(instr.type));
+    const bool storable =
+        bits >= 8 && instr.type <= DType::u8 && !(instr.type >= DType::f8e4m3 && instr.type <= DType::f4e2m1);
+    if (!storable && instr.type != DType::boolean)
+      return fmt::format("no kernel computes in {}", to_string(instr.type));
     if (arity(instr.op) > 0 && kernel_for(program, instr, kernels) == nullptr)
       return fmt::format("no kernel for {} on {}", to_string(instr.op), to_string(kernel_type(program, instr)));
   }
@@ -83,7 +89,8 @@ std::string MapCode::why_unsupported(const MapProgram& program, const MapKernels
 MapCode::MapCode(const MapProgram& program, const MapKernels& kernels) : program_(program) {
   if (const std::string why = why_unsupported(program, kernels); !why.empty()) throw Error(ErrorCode::unsupported, why);
   assign_registers(kernels);
-  if (num_registers_ > kMaxRegisters) fail(ErrorCode::unsupported, "a map program needs {} registers, {} are the limit", num_registers_, kMaxRegisters);
+  if (num_registers_ > kMaxRegisters)
+    fail(ErrorCode::unsupported, "a map program needs {} registers, {} are the limit", num_registers_, kMaxRegisters);
 }
 
 // Leaves and uniforms keep a register each; instructions share theirs by lifetime.
@@ -104,22 +111,29 @@ void MapCode::assign_registers(const MapKernels& kernels) {
   for (size_t i = 0; i < code.size(); ++i) {
     if (!is_leaf(i)) continue;
     reg[i] = num_registers_++;
-    if (code[i].op == MapOp::input) leaves_.push_back({code[i].args[0], 0, reg[i], bit_width(code[i].type) / 8, kernels.load(code[i].type)});
-    else if (code[i].op == MapOp::iota) leaves_.push_back({-1, code[i].args[0], reg[i], 8, nullptr});
-    else uniforms_.push_back({reg[i], code[i]});
+    if (code[i].op == MapOp::input)
+      leaves_.push_back({code[i].args[0], 0, reg[i], bit_width(code[i].type) / 8, kernels.load(code[i].type)});
+    else if (code[i].op == MapOp::iota)
+      leaves_.push_back({-1, code[i].args[0], reg[i], 8, nullptr});
+    else
+      uniforms_.push_back({reg[i], code[i]});
   }
   for (size_t i = 0; i < code.size(); ++i) {
     if (is_leaf(i)) continue;
     const MapInstr& instr = code[i];
-    const auto operand = [&](int a) { return a < arity(instr.op) ? reg[static_cast<size_t>(instr.args[static_cast<size_t>(a)])] : -1; };
-    const bool rounds = widened(instr.type) && instr.op != MapOp::cast && instr.op != MapOp::cast_sat && instr.op != MapOp::select;
+    const auto operand = [&](int a) {
+      return a < arity(instr.op) ? reg[static_cast<size_t>(instr.args[static_cast<size_t>(a)])] : -1;
+    };
+    const bool rounds =
+        widened(instr.type) && instr.op != MapOp::cast && instr.op != MapOp::cast_sat && instr.op != MapOp::select;
     result_direct_ = i == last && !widened(instr.type);
     reg[i] = result_direct_ ? -1 : take();
     code_.push_back({kernel_for(program_, instr, kernels), reg[i], operand(0), operand(1), operand(2)});
     if (rounds) code_.push_back({kernels.convert(DType::f32, instr.type, false), reg[i], reg[i], -1, -1});
     for (int a = 0; a < arity(instr.op); ++a) {
       const auto arg = static_cast<size_t>(instr.args[static_cast<size_t>(a)]);
-      const bool repeated = std::find(instr.args.begin(), instr.args.begin() + a, instr.args[static_cast<size_t>(a)]) != instr.args.begin() + a;
+      const bool repeated = std::find(instr.args.begin(), instr.args.begin() + a, instr.args[static_cast<size_t>(a)]) !=
+                            instr.args.begin() + a;
       if (!is_leaf(arg) && last_use[arg] == i && !repeated) free_registers.push_back(reg[arg]);
     }
   }
@@ -128,8 +142,8 @@ void MapCode::assign_registers(const MapKernels& kernels) {
   out_bytes_ = bit_width(program_.result_type()) / 8;
 }
 
-MapPlan::MapPlan(const MapCode& code, std::span<const std::span<const int64_t>> input_dims, std::span<const int64_t> out_dims,
-                 const SymbolBindings& symbols)
+MapPlan::MapPlan(const MapCode& code, std::span<const std::span<const int64_t>> input_dims,
+                 std::span<const int64_t> out_dims, const SymbolBindings& symbols)
     : code_(code) {
   const size_t rank = out_dims.size();
   if (rank > kMaxAxes) fail(ErrorCode::unsupported, "more than {} axes", kMaxAxes);
@@ -153,7 +167,9 @@ MapPlan::MapPlan(const MapCode& code, std::span<const std::span<const int64_t>> 
   }
   collapse(out_dims, std::move(strides));
   for (const MapCode::Uniform& uniform : code.uniforms_)
-    uniform_values_.push_back(uniform.instr.op == MapOp::dim ? symbols.evaluate(code.program_.dims()[static_cast<size_t>(uniform.instr.args[0])]) : 0);
+    uniform_values_.push_back(uniform.instr.op == MapOp::dim
+                                  ? symbols.evaluate(code.program_.dims()[static_cast<size_t>(uniform.instr.args[0])])
+                                  : 0);
   elements_ = element_count(out_dims);
   row_ = dims_.back();
   if (row_ < kShortRow && dims_.size() > 1) {
@@ -180,7 +196,8 @@ void MapPlan::collapse(std::span<const int64_t> out_dims, std::vector<std::vecto
       continue;
     }
     dims_.insert(dims_.begin(), out_dims[axis]);
-    for (size_t leaf = 0; leaf < strides.size(); ++leaf) leaves_[leaf].strides.insert(leaves_[leaf].strides.begin(), strides[leaf][axis]);
+    for (size_t leaf = 0; leaf < strides.size(); ++leaf)
+      leaves_[leaf].strides.insert(leaves_[leaf].strides.begin(), strides[leaf][axis]);
   }
   if (dims_.empty()) {
     dims_.push_back(1);
@@ -203,7 +220,8 @@ void MapPlan::start(std::byte* scratch) const {
   for (size_t i = 0; i < code_.uniforms_.size(); ++i) {
     MapInstr instr = code_.uniforms_[i].instr;
     if (instr.op == MapOp::dim) instr.integer = uniform_values_[i];
-    fill_constant(scratch + static_cast<size_t>(code_.uniforms_[i].reg) * MapCode::kRegisterBytes, std::min(kMapBlock, std::max<int64_t>(elements_, 1)), instr);
+    fill_constant(scratch + static_cast<size_t>(code_.uniforms_[i].reg) * MapCode::kRegisterBytes,
+                  std::min(kMapBlock, std::max<int64_t>(elements_, 1)), instr);
   }
 }
 
@@ -216,21 +234,28 @@ void MapPlan::run(ThreadTeam& team, std::span<const void* const> inputs, void* o
     for (int64_t block = begin; block < end; ++block) {
       const int64_t first = block % segments_per_row_ * segment_;
       const int64_t element = block / segments_per_row_ * row_ + first;
-      run_block(inputs, nullptr, static_cast<std::byte*>(out) + element * code_.out_bytes_, element, std::min(segment_, row_ - first), scratch);
+      run_block(inputs, nullptr, static_cast<std::byte*>(out) + element * code_.out_bytes_, element,
+                std::min(segment_, row_ - first), scratch);
     }
   };
   const auto cost = elements_ * static_cast<int64_t>(code_.code_.size() + 1);
-  if (cost < 2 * kElementsPerThread || team.size() == 1) work(0, blocks, 0);
-  else team.parallel_for(blocks, work);
+  if (cost < 2 * kElementsPerThread || team.size() == 1)
+    work(0, blocks, 0);
+  else
+    team.parallel_for(blocks, work);
 }
 
-void MapPlan::run_range(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin, int64_t end, std::byte* scratch) const {
-  const auto leaf = std::find_if(code_.leaves_.begin(), code_.leaves_.end(), [](const MapCode::Leaf& l) { return l.input == 0; });
+void MapPlan::run_range(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin,
+                        int64_t end, std::byte* scratch) const {
+  const auto leaf =
+      std::find_if(code_.leaves_.begin(), code_.leaves_.end(), [](const MapCode::Leaf& l) { return l.input == 0; });
   const int64_t first_bytes = leaf == code_.leaves_.end() ? 0 : leaf->element_bytes;
   for (int64_t element = begin; element < end; element += kMapBlock) {
     const int64_t offset = element - begin;
-    const void* first = first_input == nullptr ? nullptr : static_cast<const std::byte*>(first_input) + offset * first_bytes;
-    run_block(inputs, first, static_cast<std::byte*>(out) + offset * code_.out_bytes_, element, std::min(kMapBlock, end - element), scratch);
+    const void* first =
+        first_input == nullptr ? nullptr : static_cast<const std::byte*>(first_input) + offset * first_bytes;
+    run_block(inputs, first, static_cast<std::byte*>(out) + offset * code_.out_bytes_, element,
+              std::min(kMapBlock, end - element), scratch);
   }
 }
 
@@ -259,8 +284,10 @@ void MapPlan::gather(size_t index, const std::byte* base, Position p, int64_t n,
   }
 }
 
-// The leaf's values for a block, in register form: memory itself where it is contiguous there, else the filled register.
-const void* MapPlan::leaf_block(size_t index, const std::byte* base, const Position& p, int64_t n, std::byte* scratch) const {
+// The leaf's values for a block, in register form: memory itself where it is contiguous there, else the filled
+// register.
+const void* MapPlan::leaf_block(size_t index, const std::byte* base, const Position& p, int64_t n,
+                                std::byte* scratch) const {
   const MapCode::Leaf& leaf = code_.leaves_[index];
   const auto& strides = leaves_[index].strides;
   std::byte* reg = scratch + static_cast<size_t>(leaf.reg) * MapCode::kRegisterBytes;
@@ -282,7 +309,8 @@ const void* MapPlan::leaf_block(size_t index, const std::byte* base, const Posit
   return reg;
 }
 
-void MapPlan::run_block(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin, int64_t n, std::byte* scratch) const {
+void MapPlan::run_block(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin,
+                        int64_t n, std::byte* scratch) const {
   const void* registers[kMaxRegisters];
   const auto memory = [&](int reg) { return scratch + static_cast<size_t>(reg) * MapCode::kRegisterBytes; };
   for (int r = 0; r < code_.num_registers_; ++r) registers[r] = memory(r);
@@ -304,8 +332,10 @@ void MapPlan::run_block(std::span<const void* const> inputs, const void* first_i
     instr.fn(instr.out < 0 ? out : memory(instr.out), operand(instr.a), operand(instr.b), operand(instr.c), n);
   }
   if (code_.result_direct_) return;
-  if (code_.store_ != nullptr) code_.store_(out, registers[code_.result_], nullptr, nullptr, n);
-  else if (registers[code_.result_] != out) std::memcpy(out, registers[code_.result_], static_cast<size_t>(n * code_.out_bytes_));
+  if (code_.store_ != nullptr)
+    code_.store_(out, registers[code_.result_], nullptr, nullptr, n);
+  else if (registers[code_.result_] != out)
+    std::memcpy(out, registers[code_.result_], static_cast<size_t>(n * code_.out_bytes_));
 }
 
 }  // namespace lathe::cpu

@@ -1,6 +1,7 @@
-// Runs expression programs (graph/map_program.h) at the speed of the L1 cache: block by block, instruction by instruction.
-// A block is some hundred consecutive elements of the output; each instruction is one loop over it (map_kernels.h), with
-// intermediate results in registers of a few KB. Inputs that are contiguous over a block are read in place.
+// Runs expression programs (graph/map_program.h) at the speed of the L1 cache: block by block, instruction by
+// instruction. A block is some hundred consecutive elements of the output; each instruction is one loop over it
+// (map_kernels.h), with intermediate results in registers of a few KB. Inputs that are contiguous over a block are read
+// in place.
 //
 // MapCode is a program made ready for one ISA, independent of sizes. MapPlan adds the sizes: which axes of the output
 // collapse, how each input strides over them, and how the output is cut into blocks. Both are immutable and shared.
@@ -39,11 +40,11 @@ class MapCode {
   };
   // An input or an iota: a value that strides over the output. Its register is filled, or pointed at memory, per block.
   struct Leaf {
-    int input;         // -1: iota
-    int axis;          // of an iota, from the end
+    int input;  // -1: iota
+    int axis;   // of an iota, from the end
     int reg;
-    int element_bytes; // in memory
-    MapFn load;        // memory to register form; null when they are the same
+    int element_bytes;  // in memory
+    MapFn load;         // memory to register form; null when they are the same
   };
   // Filled once per call: constants and dimensions.
   struct Uniform {
@@ -58,9 +59,9 @@ class MapCode {
   std::vector<Leaf> leaves_;
   std::vector<Uniform> uniforms_;
   int num_registers_ = 0;
-  int result_ = 0;          // register of the result when no instruction writes it directly
+  int result_ = 0;  // register of the result when no instruction writes it directly
   bool result_direct_ = false;
-  MapFn store_ = nullptr;   // register form to memory, for f16 and bf16
+  MapFn store_ = nullptr;  // register form to memory, for f16 and bf16
   int out_bytes_ = 4;
 };
 
@@ -75,11 +76,12 @@ class MapPlan {
   // The whole output. inputs[i] points to input i; workspace as workspace_bytes(team.size()).
   void run(ThreadTeam& team, std::span<const void* const> inputs, void* out, void* workspace) const;
 
-  // Elements [begin, end) of the output, row-major, by the calling thread; `out` and, where `first_input` is not null, input 0 point at the
-  // element `begin` itself (an epilogue works in place on a tile, a score function on a buffer of its own). `scratch` must
-  // have been through start().
+  // Elements [begin, end) of the output, row-major, by the calling thread; `out` and, where `first_input` is not null,
+  // input 0 point at the element `begin` itself (an epilogue works in place on a tile, a score function on a buffer of
+  // its own). `scratch` must have been through start().
   void start(std::byte* scratch) const;
-  void run_range(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin, int64_t end, std::byte* scratch) const;
+  void run_range(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin, int64_t end,
+                 std::byte* scratch) const;
 
  private:
   struct LeafStrides {
@@ -93,17 +95,19 @@ class MapPlan {
 
   void collapse(std::span<const int64_t> out_dims, std::vector<std::vector<int64_t>> strides);
   Position position_of(int64_t element) const;
-  const void* leaf_block(size_t leaf, const std::byte* base, const Position& position, int64_t n, std::byte* scratch) const;
+  const void* leaf_block(size_t leaf, const std::byte* base, const Position& position, int64_t n,
+                         std::byte* scratch) const;
   void gather(size_t leaf, const std::byte* base, Position position, int64_t n, std::byte* target) const;
-  void run_block(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin, int64_t n, std::byte* scratch) const;
+  void run_block(std::span<const void* const> inputs, const void* first_input, void* out, int64_t begin, int64_t n,
+                 std::byte* scratch) const;
 
   const MapCode& code_;
   std::vector<int64_t> dims_;  // collapsed, outermost first; at least one
   std::vector<LeafStrides> leaves_;
   std::vector<int64_t> uniform_values_;  // evaluated dims, by Uniform
   int64_t elements_ = 0;
-  int64_t segment_ = kMapBlock;       // elements of a block
-  int64_t segments_per_row_ = 1;      // blocks per innermost row; rows are `row_` long
+  int64_t segment_ = kMapBlock;   // elements of a block
+  int64_t segments_per_row_ = 1;  // blocks per innermost row; rows are `row_` long
   int64_t row_ = 0;
 };
 

@@ -18,7 +18,8 @@ struct GemmPanels {
 
 GemmPanels read_gemm(const WeightLayout& layout, std::span<const int64_t> dims) {
   if (layout.params.size() != 2 || layout.params[0] < 1 || layout.params[0] > kMaxPanel || dims.size() != 2)
-    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme, to_string(dims));
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme,
+         to_string(dims));
   const bool transposed = layout.params[1] != 0;
   return {static_cast<int>(layout.params[0]), transposed, dims[transposed ? 1 : 0], dims[transposed ? 0 : 1]};
 }
@@ -32,7 +33,8 @@ struct ConvPanels {
 ConvPanels read_conv(const WeightLayout& layout, std::span<const int64_t> dims) {
   const auto& p = layout.params;
   if (p.size() != 3 || p[0] < 1 || p[0] > kMaxPanel || p[1] < 1 || dims.size() < 3 || dims.size() > 5)
-    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme, to_string(dims));
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme,
+         to_string(dims));
   ConvShape shape;
   shape.groups = p[1];
   shape.transposed = p[2] != 0;
@@ -51,7 +53,8 @@ Tensor as_f32(const Tensor& source) {
 }
 
 [[noreturn]] void unknown(const WeightLayout& layout) {
-  throw Error(ErrorCode::invalid_model, fmt::format("the CPU backend does not know the weight layout '{}'", layout.scheme))
+  throw Error(ErrorCode::invalid_model,
+              fmt::format("the CPU backend does not know the weight layout '{}'", layout.scheme))
       .remedy("Build the plan again with this version of lathe");
 }
 
@@ -62,7 +65,9 @@ const float* floats(std::span<const std::byte> bytes) { return reinterpret_cast<
 
 WeightLayout gemm_panels(int nr, bool transposed) { return {std::string(kGemmPanels), {nr, transposed ? 1 : 0}}; }
 
-WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed) { return {std::string(kConvPanels), {vec_width, groups, transposed ? 1 : 0}}; }
+WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed) {
+  return {std::string(kConvPanels), {vec_width, groups, transposed ? 1 : 0}};
+}
 
 size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims) {
   if (layout.scheme == kGemmPanels) {
@@ -88,7 +93,8 @@ void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte>
 
 Tensor unpack(const WeightLayout& layout, std::span<const int64_t> dims, std::span<const std::byte> packed) {
   if (packed.size() != packed_bytes(layout, dims))
-    fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme, packed.size());
+    fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme,
+         packed.size());
   Tensor plain(DType::f32, {dims.begin(), dims.end()});
   float* out = plain.mutable_as<float>().data();
   if (layout.scheme == kGemmPanels) {

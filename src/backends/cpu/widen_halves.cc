@@ -1,5 +1,5 @@
-// f16 and bf16 graphs computed in f32. Types change in place; only what crosses the graph's boundary gets a cast. Rounding to
-// the narrow type between ops is lost on purpose: the result is closer to the exact one.
+// f16 and bf16 graphs computed in f32. Types change in place; only what crosses the graph's boundary gets a cast.
+// Rounding to the narrow type between ops is lost on purpose: the result is closer to the exact one.
 #include <map>
 
 #include "backends/cpu/legalize.h"
@@ -22,9 +22,12 @@ MapProgram widened(const MapProgram& program) {
       arg = index[static_cast<size_t>(arg)];
     }
     const bool cast = instr.op == MapOp::cast || instr.op == MapOp::cast_sat;
-    if (instr.op == MapOp::dim) index.push_back(wide.dim(program.dims()[static_cast<size_t>(instr.args[0])]));
-    else if (cast && wide.code()[static_cast<size_t>(instr.args[0])].type == instr.type) index.push_back(instr.args[0]);
-    else index.push_back(wide.push(instr));
+    if (instr.op == MapOp::dim)
+      index.push_back(wide.dim(program.dims()[static_cast<size_t>(instr.args[0])]));
+    else if (cast && wide.code()[static_cast<size_t>(instr.args[0])].type == instr.type)
+      index.push_back(instr.args[0]);
+    else
+      index.push_back(wide.push(instr));
   }
   wide.finish(index.back());
   return wide;
@@ -44,8 +47,10 @@ class Widening {
     std::vector<Value*> inputs(graph.inputs().begin(), graph.inputs().end());
     for (Value* input : inputs) {
       if (!narrow(input->dtype())) continue;
-      if (outermost && input->type().is_tensor()) cast_input(graph, input);
-      else widen_value(*input);
+      if (outermost && input->type().is_tensor())
+        cast_input(graph, input);
+      else
+        widen_value(*input);
     }
     if (outermost) cast_outputs(graph);
     return changed_;
@@ -65,14 +70,16 @@ class Widening {
       if (narrow(output->dtype())) original_.emplace(output, output->dtype());
       widen_value(*output);
     }
-    if (auto* constant = node.as<Constant>(); constant != nullptr && narrow(constant->value.dtype())) constant->value = widened(constant->value);
+    if (auto* constant = node.as<Constant>(); constant != nullptr && narrow(constant->value.dtype()))
+      constant->value = widened(constant->value);
     if (auto* map = node.as<Map>()) map->program = widened(map->program);
     if (auto* matmul = node.as<MatMul>()) matmul->epilogue = widened(matmul->epilogue);
     if (auto* conv = node.as<Conv>()) conv->epilogue = widened(conv->epilogue);
     if (auto* conv = node.as<ConvTranspose>()) conv->epilogue = widened(conv->epilogue);
     if (auto* norm = node.as<Norm>()) norm->prologue = widened(norm->prologue);
     if (auto* attention = node.as<Attention>()) attention->score = widened(attention->score);
-    if (auto* sequence = node.as<Sequence>(); sequence != nullptr && narrow(sequence->dtype)) sequence->dtype = DType::f32;
+    if (auto* sequence = node.as<Sequence>(); sequence != nullptr && narrow(sequence->dtype))
+      sequence->dtype = DType::f32;
     for (Region* region : regions_of(node.mutable_op())) run(region->graph(), false);
   }
 

@@ -1,5 +1,5 @@
-// Loops of the map interpreter. The float operations that networks spend time in use Vec; the rest are plain loops that the
-// compiler vectorises where it can. Semantics: graph/map_program.h.
+// Loops of the map interpreter. The float operations that networks spend time in use Vec; the rest are plain loops that
+// the compiler vectorises where it can. Semantics: graph/map_program.h.
 #include "backends/cpu/kernels/map_kernels.h"
 
 #include "backends/cpu/kernels/map_scalar.h"
@@ -32,8 +32,8 @@ void vec_binary(void* out, const void* a, const void* b, const void*, int64_t n)
   }
 }
 
-#define LATHE_VEC_UNARY(Name, expression) \
-  struct Name {                           \
+#define LATHE_VEC_UNARY(Name, expression)          \
+  struct Name {                                    \
     static Vec apply(Vec x) { return expression; } \
   };
 LATHE_VEC_UNARY(VecNeg, -x)
@@ -55,8 +55,8 @@ LATHE_VEC_UNARY(VecGeluTanh, gelu_tanh(x))
 LATHE_VEC_UNARY(VecHardSwish, x* clamp(fma(x, splat(1.0f / 6.0f), splat(0.5f)), 0.0f, 1.0f))
 #undef LATHE_VEC_UNARY
 
-#define LATHE_VEC_BINARY(Name, expression) \
-  struct Name {                            \
+#define LATHE_VEC_BINARY(Name, expression)                \
+  struct Name {                                           \
     static Vec apply(Vec a, Vec b) { return expression; } \
   };
 LATHE_VEC_BINARY(VecAdd, a + b)
@@ -133,7 +133,9 @@ MapFn find_scalar(MapOp op) noexcept {
 
 MapFn find(MapOp op, DType type) noexcept {
   switch (type) {
-    case DType::f32: case DType::f16: case DType::bf16: {
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16: {
       const MapFn vec = find_vec(op);
       return vec != nullptr ? vec : find_scalar<float>(op);
     }
@@ -183,7 +185,9 @@ MapFn convert_from(DType to) noexcept {
 template <bool saturate>
 MapFn convert_any(DType from, DType to) noexcept {
   switch (from) {
-    case DType::f32: case DType::f16: case DType::bf16: return convert_from<float, saturate>(to);
+    case DType::f32:
+    case DType::f16:
+    case DType::bf16: return convert_from<float, saturate>(to);
     case DType::f64: return convert_from<double, saturate>(to);
     case DType::i64: return convert_from<int64_t, saturate>(to);
     case DType::i32: return convert_from<int32_t, saturate>(to);
@@ -198,7 +202,9 @@ MapFn convert_any(DType from, DType to) noexcept {
   }
 }
 
-MapFn convert(DType from, DType to, bool saturate) noexcept { return saturate ? convert_any<true>(from, to) : convert_any<false>(from, to); }
+MapFn convert(DType from, DType to, bool saturate) noexcept {
+  return saturate ? convert_any<true>(from, to) : convert_any<false>(from, to);
+}
 
 template <float (*widen)(uint16_t)>
 void load_16(void* out, const void* a, const void*, const void*, int64_t n) noexcept {

@@ -6,8 +6,8 @@
 namespace lathe::cpu {
 
 struct RotaryKernels {
-  // For d < half: (a, b) -> (a cos[d] - b sin[d], b cos[d] + a sin[d]) with a, b = x[d], x[d + half], or x[2d], x[2d + 1] when
-  // interleaved. y may be x.
+  // For d < half: (a, b) -> (a cos[d] - b sin[d], b cos[d] + a sin[d]) with a, b = x[d], x[d + half], or x[2d], x[2d +
+  // 1] when interleaved. y may be x.
   void (*rotate)(const float* x, const float* cos, const float* sin, int64_t half, bool interleaved, float* y) noexcept;
 };
 

@@ -1,5 +1,5 @@
-// Attention. Score programs that only scale and mask become parameters of the kernel, the mask computed once over no more
-// axes than it depends on; all others run on blocks of scores, between the two products.
+// Attention. Score programs that only scale and mask become parameters of the kernel, the mask computed once over no
+// more axes than it depends on; all others run on blocks of scores, between the two products.
 #include "backends/cpu/kernels/attention.h"
 
 #include <atomic>
@@ -25,7 +25,8 @@ Heads locate(const float* data, std::span<const int64_t> dims, HeadOrder order, 
   switch (order) {
     case HeadOrder::token_major: return {dims[0], dims[1], {data, dims[1] * dims[2], dims[2], stride, 1}};
     case HeadOrder::seq_major: return {dims[1], dims[0], {data, dims[2], dims[1] * dims[2], stride, 1}};
-    case HeadOrder::head_major: return {dims[0], dims[2], {data, dims[1] * dims[2] * dims[3], dims[3], dims[2] * dims[3], 1}};
+    case HeadOrder::head_major:
+      return {dims[0], dims[2], {data, dims[1] * dims[2] * dims[3], dims[3], dims[2] * dims[3], 1}};
     default: return {dims[0], dims[3], {data, dims[1] * dims[2] * dims[3], 1, dims[2] * dims[3], dims[3]}};
   }
 }
@@ -39,7 +40,9 @@ struct AttentionState : StepState {
 // Lends each concurrent call of the score function its own registers: there are as many as threads.
 class ScratchPool {
  public:
-  static size_t bytes(int threads, size_t each) { return sizeof(std::atomic_flag) * static_cast<size_t>(threads) + 64 + static_cast<size_t>(threads) * each; }
+  static size_t bytes(int threads, size_t each) {
+    return sizeof(std::atomic_flag) * static_cast<size_t>(threads) + 64 + static_cast<size_t>(threads) * each;
+  }
 
   ScratchPool(void* memory, int threads, size_t each) : threads_(threads), each_(each) {
     flags_ = static_cast<std::atomic_flag*>(memory);
@@ -82,9 +85,12 @@ void map_scores(void* context, const ScoreRegion& region) noexcept {
 
 class AttentionStep : public Step {
  public:
-  AttentionStep(const lathe::Attention& op, const KernelTable& kernels) : op_(op), kernels_(kernels), form_(match_score(op.score)) {
-    if (!form_) program_ = std::make_unique<MapCode>(op.score, kernels.map);
-    else if (!form_->mask.empty()) program_ = std::make_unique<MapCode>(form_->mask, kernels.map);
+  AttentionStep(const lathe::Attention& op, const KernelTable& kernels)
+      : op_(op), kernels_(kernels), form_(match_score(op.score)) {
+    if (!form_)
+      program_ = std::make_unique<MapCode>(op.score, kernels.map);
+    else if (!form_->mask.empty())
+      program_ = std::make_unique<MapCode>(form_->mask, kernels.map);
     plain_mask_ = form_ && form_->mask.code().size() == 1 && form_->mask.code()[0].op == MapOp::input;
   }
 
@@ -146,7 +152,8 @@ class AttentionStep : public Step {
     return parts;
   }
 
-  const float* mask(const AttentionState& state, std::span<const void* const> inputs, const Parts& parts, ThreadTeam& team) const {
+  const float* mask(const AttentionState& state, std::span<const void* const> inputs, const Parts& parts,
+                    ThreadTeam& team) const {
     if (program_ == nullptr) return nullptr;
     if (plain_mask_) return static_cast<const float*>(inputs[static_cast<size_t>(form_->mask.code()[0].args[0])]);
     state.program->plan.run(team, inputs, parts.mask, parts.map);
@@ -183,7 +190,8 @@ class AttentionStep : public Step {
   void plan(const StepIo& io, AttentionState& state) const {
     Attention& a = state.kernel;
     place(io, a);
-    const Heads q = locate(nullptr, io.inputs[0].dims, op_.q_order, 0, 0), k = locate(nullptr, io.inputs[1].dims, op_.k_order, 0, 0);
+    const Heads q = locate(nullptr, io.inputs[0].dims, op_.q_order, 0, 0),
+                k = locate(nullptr, io.inputs[1].dims, op_.k_order, 0, 0);
     a.batch = q.batch;
     a.heads = op_.heads;
     a.kv_heads = op_.kv_heads;
@@ -225,7 +233,8 @@ std::string why_not(const lathe::Attention& op, const Node& node, const MapKerne
 }  // namespace
 
 Candidates lower(const lathe::Attention& op, const Node& node, const Target& target) {
-  if (std::string why = why_not(op, node, target.kernels.map); !why.empty()) return {decline("attention", std::move(why))};
+  if (std::string why = why_not(op, node, target.kernels.map); !why.empty())
+    return {decline("attention", std::move(why))};
   return {accept("attention", [&op, &kernels = target.kernels] { return plain_step<AttentionStep>(op, kernels); })};
 }
 

@@ -1,5 +1,5 @@
-// Convolution and transposed convolution. The kernel works channels-last. Nodes that the layout pass left channels-first
-// get their result transposed here, and their input too, unless the kernel can read it as it is.
+// Convolution and transposed convolution. The kernel works channels-last. Nodes that the layout pass left
+// channels-first get their result transposed here, and their input too, unless the kernel can read it as it is.
 #include "backends/cpu/kernels/conv.h"
 
 #include "backends/cpu/kernels/copy.h"
@@ -21,13 +21,24 @@ struct ConvSpec {
   MapProgram epilogue;
 
   explicit ConvSpec(const lathe::Conv& op)
-      : strides(op.strides), dilations(op.dilations), pads(op.pads), groups(op.groups),
-        input_last(op.channels_last && !op.channels_first_input), output_last(op.channels_last), epilogue(op.epilogue) {}
+      : strides(op.strides),
+        dilations(op.dilations),
+        pads(op.pads),
+        groups(op.groups),
+        input_last(op.channels_last && !op.channels_first_input),
+        output_last(op.channels_last),
+        epilogue(op.epilogue) {}
   explicit ConvSpec(const lathe::ConvTranspose& op)
-      : transposed(true), strides(op.strides), dilations(op.dilations), pads(op.pads), groups(op.groups), epilogue(op.epilogue) {}
+      : transposed(true),
+        strides(op.strides),
+        dilations(op.dilations),
+        pads(op.pads),
+        groups(op.groups),
+        epilogue(op.epilogue) {}
 };
 
-// The last entries of `list` (of which `from` were skipped), right-aligned in `size`; depth and height stay as they are.
+// The last entries of `list` (of which `from` were skipped), right-aligned in `size`; depth and height stay as they
+// are.
 void set_spatial(Size3& size, std::span<const int64_t> list) {
   for (size_t i = 0; i < list.size(); ++i) size[3 - list.size() + i] = list[i];
 }
@@ -61,9 +72,14 @@ class ConvStep : public Step {
  public:
   ConvStep(ConvSpec spec, const Node& node, const KernelTable& kernels)
       : spec_(std::move(spec)), constant_weights_(is_constant(node.input(1))), kernels_(kernels) {
-    const auto kind_of = [&](int i) { return kind_of_extra(node.input(static_cast<size_t>(i) + 1)->shape(), node.output()->shape()); };
-    if (const auto match = match_epilogue(spec_.epilogue, kind_of)) form_ = *match;
-    else program_ = std::make_unique<MapCode>(spec_.epilogue, kernels.map);
+    const auto kind_of = [&](int i) {
+      return kind_of_extra(node.input(static_cast<size_t>(i) + 1)->shape(), node.output()->shape());
+    };
+    const auto match = match_epilogue(spec_.epilogue, kind_of);
+    if (match && match->alpha == 1)
+      form_ = *match;
+    else
+      program_ = std::make_unique<MapCode>(spec_.epilogue, kernels.map);
   }
 
   size_t workspace_bytes(const StepIo& io) const override {
@@ -95,7 +111,8 @@ class ConvStep : public Step {
     args.input = io.inputs[0].as<const float>();
     args.input_nchw = reads_channels_first(shape);
     if (parts.input != nullptr) {
-      nchw_to_nhwc(team, kernels_, shape.batch, shape.in_channels, volume(shape.input), args.input, parts.input, shape.in_channels);
+      nchw_to_nhwc(team, kernels_, shape.batch, shape.in_channels, volume(shape.input), args.input, parts.input,
+                   shape.in_channels);
       args.input = parts.input;
     }
     args.weights = io.inputs[1].as<const float>();
@@ -108,7 +125,9 @@ class ConvStep : public Step {
     args.epilogue = kernel_epilogue(io);
     args.workspace = parts.kernel;
     conv(team, kernels_, shape, args);
-    if (parts.output != nullptr) nhwc_to_nchw(team, kernels_, shape.batch, shape.out_channels, volume(shape.output), parts.output, shape.out_channels, out);
+    if (parts.output != nullptr)
+      nhwc_to_nchw(team, kernels_, shape.batch, shape.out_channels, volume(shape.output), parts.output,
+                   shape.out_channels, out);
     if (program_ != nullptr) run_epilogue(io, *state.epilogue, parts.map, team);
   }
 
@@ -120,14 +139,16 @@ class ConvStep : public Step {
   };
 
   bool reads_channels_first(const ConvShape& shape) const {
-    return !spec_.input_last && !shape.transposed && shape.groups == 1 && conv_algorithm(shape) == ConvAlgorithm::direct;
+    return !spec_.input_last && !shape.transposed && shape.groups == 1 &&
+           conv_algorithm(shape) == ConvAlgorithm::direct;
   }
 
   Parts cut(Workspace& workspace, const ConvShape& shape, int threads) const {
     Parts parts;
     const bool nchw = reads_channels_first(shape);
     if (!constant_weights_) parts.weights = workspace.floats(conv_packed_size(shape, conv_vec_width(kernels_)));
-    if (!spec_.input_last && !nchw) parts.input = workspace.floats(shape.batch * shape.in_channels * volume(shape.input));
+    if (!spec_.input_last && !nchw)
+      parts.input = workspace.floats(shape.batch * shape.in_channels * volume(shape.input));
     if (!spec_.output_last) parts.output = workspace.floats(shape.batch * shape.out_channels * volume(shape.output));
     parts.kernel = workspace.take(conv_workspace_bytes(kernels_, shape, nchw, threads));
     if (program_ != nullptr) parts.map = workspace.take(static_cast<size_t>(threads) * program_->scratch_bytes());
@@ -176,17 +197,21 @@ std::string why_not(const ConvSpec& spec, const Node& node, const MapKernels& ke
 template <class OpT>
 Candidates lower_conv(std::string kernel, const OpT& op, const Node& node, const KernelTable& kernels) {
   ConvSpec spec(op);
-  if (std::string why = why_not(spec, node, kernels.map); !why.empty()) return {decline(std::move(kernel), std::move(why))};
+  if (std::string why = why_not(spec, node, kernels.map); !why.empty())
+    return {decline(std::move(kernel), std::move(why))};
   return {accept(std::move(kernel), [spec, &node, &kernels] {
     Lowered lowered = plain_step<ConvStep>(spec, node, kernels);
-    if (is_constant(node.input(1))) lowered.operand_layouts = {{}, conv_panels(conv_vec_width(kernels), spec.groups, spec.transposed)};
+    if (is_constant(node.input(1)))
+      lowered.operand_layouts = {{}, conv_panels(conv_vec_width(kernels), spec.groups, spec.transposed)};
     return lowered;
   })};
 }
 
 }  // namespace
 
-Candidates lower(const lathe::Conv& op, const Node& node, const Target& target) { return lower_conv("conv", op, node, target.kernels); }
+Candidates lower(const lathe::Conv& op, const Node& node, const Target& target) {
+  return lower_conv("conv", op, node, target.kernels);
+}
 
 Candidates lower(const lathe::ConvTranspose& op, const Node& node, const Target& target) {
   return lower_conv("conv_transpose", op, node, target.kernels);

@@ -1,5 +1,5 @@
-// Embedding sums: ids that repeat over a leading axis (positions of shape [1, seq]) are written out first, the look-ups,
-// the sum and the norm are then one pass over the rows.
+// Embedding sums: ids that repeat over a leading axis (positions of shape [1, seq]) are written out first, the
+// look-ups, the sum and the norm are then one pass over the rows.
 #include "backends/cpu/kernels/embedding.h"
 
 #include "backends/cpu/kernels/copy.h"
@@ -33,8 +33,10 @@ class EmbeddingStep : public Step {
       EmbeddingTable& table = sum.tables[t];
       table.data = io.inputs[2 * t + 1].as<const float>();
       table.table_rows = io.inputs[2 * t + 1].dims[0];
-      if (ids.dtype == DType::i64) table.ids64 = static_cast<const int64_t*>(flat);
-      else table.ids32 = static_cast<const int32_t*>(flat);
+      if (ids.dtype == DType::i64)
+        table.ids64 = static_cast<const int64_t*>(flat);
+      else
+        table.ids32 = static_cast<const int32_t*>(flat);
     }
     const Norm norm = norm_of(io);
     if (!embedding_sum(team_of(device), kernels_.embedding, sum, kernels_.norm, &norm))
@@ -56,7 +58,8 @@ class EmbeddingStep : public Step {
   const void* expand_ids(const StepIo& io, size_t t, void* out, ThreadTeam& team) const {
     const TensorRef& ids = io.inputs[2 * t];
     const auto dims = io.outputs[0].dims.first(io.outputs[0].dims.size() - 1);
-    nd_copy(team, kernels_, {element_bytes(ids.dtype), dims, broadcast_strides(ids.dims, dims), dense_strides(dims)}, ids.data, out);
+    nd_copy(team, kernels_, {element_bytes(ids.dtype), dims, broadcast_strides(ids.dims, dims), dense_strides(dims)},
+            ids.data, out);
     return out;
   }
 
@@ -65,7 +68,8 @@ class EmbeddingStep : public Step {
     norm.rms = op_.kind == NormKind::rms;
     norm.epsilon = static_cast<float>(op_.epsilon);
     norm.scale = io.inputs[2 * tables()].as<const float>();
-    if (io.inputs.size() > 2 * tables() + 1 && io.inputs[2 * tables() + 1].present) norm.shift = io.inputs[2 * tables() + 1].as<const float>();
+    if (io.inputs.size() > 2 * tables() + 1 && io.inputs[2 * tables() + 1].present)
+      norm.shift = io.inputs[2 * tables() + 1].as<const float>();
     norm.y = io.outputs[0].as<float>();
     norm.ldy = io.outputs[0].dims.back();
     return norm;

@@ -87,7 +87,8 @@ std::optional<Activation> match_leaky(const Reader& r, int index, int& argument)
   const bool below = test.op == MapOp::lt || test.op == MapOp::le;
   if (!below && test.op != MapOp::gt && test.op != MapOp::ge) return std::nullopt;
   const auto zero = r.constant(test.args[1]);
-  const int x = test.args[0], positive = below ? select.args[2] : select.args[1], negative = below ? select.args[1] : select.args[2];
+  const int x = test.args[0], positive = below ? select.args[2] : select.args[1],
+            negative = below ? select.args[1] : select.args[2];
   int scaled = 0;
   if (!zero || *zero != 0 || positive != x || !r.is(negative, MapOp::mul)) return std::nullopt;
   const auto slope = r.constant_operand(negative, scaled);
@@ -105,7 +106,8 @@ std::optional<Activation> match_activation(const MapProgram& program, int index,
     return simple;
   }
   switch (r.at(index).op) {
-    case MapOp::min: case MapOp::max: {
+    case MapOp::min:
+    case MapOp::max: {
       int other = 0;
       const auto bound = r.constant_operand(index, other);
       if (r.is(index, MapOp::max) && bound && *bound == 0 && !r.is(other, MapOp::min)) {
@@ -132,7 +134,8 @@ std::optional<EpilogueForm> match_epilogue(const MapProgram& program, const std:
     if (slot >= 0 || !r.is(at, MapOp::add)) return false;
     for (const int side : {0, 1}) {
       const int operand = r.at(at).args[static_cast<size_t>(side)];
-      if (!r.is(operand, MapOp::input) || r.at(operand).args[0] == 0 || kind_of(r.at(operand).args[0]) != kind) continue;
+      if (!r.is(operand, MapOp::input) || r.at(operand).args[0] == 0 || kind_of(r.at(operand).args[0]) != kind)
+        continue;
       slot = r.at(operand).args[0];
       at = r.at(at).args[static_cast<size_t>(1 - side)];
       return true;

@@ -27,7 +27,8 @@ class GatherStep : public Step {
     const int64_t wrong = gather(team_of(device), g);
     if (wrong < 0) return;
     const int64_t index = g.indices_i64 ? indices.as<int64_t>()[wrong] : indices.as<int32_t>()[wrong];
-    fail(ErrorCode::invalid_argument, "index {} (element {} of the indices) is outside of axis {} with {} elements", index, wrong, axis_, g.axis);
+    fail(ErrorCode::invalid_argument, "index {} (element {} of the indices) is outside of axis {} with {} elements",
+         index, wrong, axis_, g.axis);
   }
 
  private:
@@ -36,7 +37,8 @@ class GatherStep : public Step {
 
 std::string why_not(const Node& node) {
   const DType indices = node.input(1)->dtype();
-  if (indices != DType::i64 && indices != DType::i32) return fmt::format("indices are {}, not i32 or i64", to_string(indices));
+  if (indices != DType::i64 && indices != DType::i32)
+    return fmt::format("indices are {}, not i32 or i64", to_string(indices));
   return not_whole_bytes(node.input(0)->dtype());
 }
 

@@ -10,8 +10,8 @@ template <class T, class... List>
 inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
 
 template <class T>
-concept WithoutKernel = kOneOf<T, Constant, Bind, Rnn, ReverseSequence, GatherElements, GatherNd, ScatterElements, ScatterNd, TopK,
-                               NonZero, Nms, If, Loop, Scan, Sequence>;
+concept WithoutKernel = kOneOf<T, Constant, Bind, Rnn, ReverseSequence, GatherElements, GatherNd, ScatterElements,
+                               ScatterNd, TopK, NonZero, Nms, If, Loop, Scan, Sequence>;
 
 template <WithoutKernel T>
 Candidates lower(const T&, const Node&, const Target&) {
@@ -19,14 +19,16 @@ Candidates lower(const T&, const Node&, const Target&) {
 }
 
 bool all_ranked(std::span<Value* const> values) {
-  return std::all_of(values.begin(), values.end(), [](const Value* v) { return v == nullptr || !v->type().is_tensor() || v->type().ranked; });
+  return std::all_of(values.begin(), values.end(),
+                     [](const Value* v) { return v == nullptr || !v->type().is_tensor() || v->type().ranked; });
 }
 
 }  // namespace
 
 // Kernels are chosen by the ranks of their operands, so these must be known when lowering.
 Candidates candidates_for(const Node& node, const Target& target) {
-  if (!all_ranked(node.inputs()) || !all_ranked(node.outputs())) return {decline("any", "the rank of a tensor is not known before running")};
+  if (!all_ranked(node.inputs()) || !all_ranked(node.outputs()))
+    return {decline("any", "the rank of a tensor is not known before running")};
   return std::visit([&](const auto& op) { return lower(op, node, target); }, node.op());
 }
 
@@ -44,7 +46,8 @@ std::string not_f32(const Node& node) {
 
 std::string not_whole_bytes(DType type) {
   const int bits = bit_width(type);
-  return bits == 0 || bits % 8 != 0 ? fmt::format("elements of type {} have no address", to_string(type)) : std::string();
+  return bits == 0 || bits % 8 != 0 ? fmt::format("elements of type {} have no address", to_string(type))
+                                    : std::string();
 }
 
 bool is_row(const Shape& shape, std::span<const Dim> row) {

@@ -1,6 +1,7 @@
-// The lowering table of the CPU: one overload of lower() per op that has kernels, each in lower/<family>.cc, returning its
-// candidates best first. An op without an overload would not compile in lower.cc, where those left to the reference backend
-// are listed. Ops are written lathe::Norm and so on: several kernels' argument structs have the same names in this namespace.
+// The lowering table of the CPU: one overload of lower() per op that has kernels, each in lower/<family>.cc, returning
+// its candidates best first. An op without an overload would not compile in lower.cc, where those left to the reference
+// backend are listed. Ops are written lathe::Norm and so on: several kernels' argument structs have the same names in
+// this namespace.
 #pragma once
 
 #include <vector>
@@ -47,7 +48,9 @@ Candidates candidates_for(const Node& node, const Target& target);
 
 inline ThreadTeam& team_of(DeviceContext& device) { return static_cast<CpuContext&>(device).team(); }
 
-inline Candidate accept(std::string kernel, std::function<Lowered()> make) { return {std::move(kernel), {}, std::move(make)}; }
+inline Candidate accept(std::string kernel, std::function<Lowered()> make) {
+  return {std::move(kernel), {}, std::move(make)};
+}
 inline Candidate decline(std::string kernel, std::string why) { return {std::move(kernel), std::move(why), {}}; }
 
 // A step of type S, all operands plain.
@@ -56,7 +59,9 @@ Lowered plain_step(Args&&... args) {
   return {std::make_unique<S>(std::forward<Args>(args)...), {}};
 }
 
-inline bool is_constant(const Value* value) { return value != nullptr && value->producer() != nullptr && value->producer()->is<Constant>(); }
+inline bool is_constant(const Value* value) {
+  return value != nullptr && value->producer() != nullptr && value->producer()->is<Constant>();
+}
 
 // Why not all tensor operands and results are f32 ("" if they are).
 std::string not_f32(const Node& node);
@@ -71,7 +76,8 @@ bool is_row(const Shape& shape, std::span<const Dim> row);
 std::vector<int64_t> dense_strides(std::span<const int64_t> dims);
 std::vector<int64_t> broadcast_strides(std::span<const int64_t> sizes, std::span<const int64_t> dims);
 
-// Cuts a step's workspace into parts, each aligned for vector loads. Run twice: with null to learn the size, then for real.
+// Cuts a step's workspace into parts, each aligned for vector loads. Run twice: with null to learn the size, then for
+// real.
 class Workspace {
  public:
   explicit Workspace(void* memory = nullptr) : memory_(static_cast<std::byte*>(memory)) {}

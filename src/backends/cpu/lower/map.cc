@@ -14,7 +14,8 @@ std::unique_ptr<StepState> MapStep::prepare(const StepIo& io) const {
 void MapStep::run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const {
   const void* inputs[kMaxMapInputs];
   for (size_t i = 0; i < io.inputs.size(); ++i) inputs[i] = io.inputs[i].data;
-  static_cast<const MapState*>(state)->plan.run(team_of(device), {inputs, io.inputs.size()}, io.outputs[0].data, workspace);
+  static_cast<const MapState*>(state)->plan.run(team_of(device), {inputs, io.inputs.size()}, io.outputs[0].data,
+                                                workspace);
 }
 
 Candidates lower(const lathe::Map& op, const Node&, const Target& target) {

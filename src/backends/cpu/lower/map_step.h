@@ -1,5 +1,5 @@
-// A step that runs one expression program, and what other steps need to run theirs: products whose epilogue their kernel
-// cannot do while storing apply it in place afterwards.
+// A step that runs one expression program, and what other steps need to run theirs: products whose epilogue their
+// kernel cannot do while storing apply it in place afterwards.
 #pragma once
 
 #include "backends/backend.h"
@@ -10,7 +10,8 @@ namespace lathe::cpu {
 inline constexpr size_t kMaxMapInputs = 64;
 
 struct MapState : StepState {
-  MapState(const MapCode& code, std::span<const std::span<const int64_t>> dims, std::span<const int64_t> out, const SymbolBindings& symbols)
+  MapState(const MapCode& code, std::span<const std::span<const int64_t>> dims, std::span<const int64_t> out,
+           const SymbolBindings& symbols)
       : plan(code, dims, out, symbols) {}
   MapPlan plan;
 };
@@ -19,7 +20,9 @@ class MapStep : public Step {
  public:
   MapStep(const MapProgram& program, const MapKernels& kernels) : code_(program, kernels) {}
 
-  size_t workspace_bytes(const StepIo& io) const override { return static_cast<size_t>(io.threads) * code_.scratch_bytes(); }
+  size_t workspace_bytes(const StepIo& io) const override {
+    return static_cast<size_t>(io.threads) * code_.scratch_bytes();
+  }
   std::unique_ptr<StepState> prepare(const StepIo& io) const override;
   void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const override;
 

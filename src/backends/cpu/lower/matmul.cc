@@ -1,5 +1,6 @@
-// Matrix products. Two kernels: gemm, for a constant right-hand side packed into panels at build time, all leading axes of
-// the left-hand side flattened into rows; and gemm_batched for two activations, with numpy broadcasting of the batch axes.
+// Matrix products. Two kernels: gemm, for a constant right-hand side packed into panels at build time, all leading axes
+// of the left-hand side flattened into rows; and gemm_batched for two activations, with numpy broadcasting of the batch
+// axes.
 #include "backends/cpu/kernels/gemm.h"
 
 #include "backends/cpu/lower/epilogue.h"
@@ -21,11 +22,14 @@ struct Epilogue {
     const auto kind_of = [&](int i) {
       const Type& extra = node.input(static_cast<size_t>(i) + 1)->type();
       if (extra.shape == out.shape) return ExtraKind::residual;
-      const bool row = !extra.shape.empty() && extra.shape.back() == out.shape.back() && product(extra.shape) == extra.shape.back();
+      const bool row =
+          !extra.shape.empty() && extra.shape.back() == out.shape.back() && product(extra.shape) == extra.shape.back();
       return row ? ExtraKind::bias : ExtraKind::other;
     };
-    if (const auto match = match_epilogue(op.epilogue, kind_of)) form = *match;
-    else program = std::make_unique<MapCode>(op.epilogue, kernels);
+    if (const auto match = match_epilogue(op.epilogue, kind_of))
+      form = *match;
+    else
+      program = std::make_unique<MapCode>(op.epilogue, kernels);
   }
 
   GemmEpilogue kernel_form(const StepIo& io, int64_t n) const {
@@ -41,7 +45,9 @@ struct Epilogue {
     return e;
   }
 
-  size_t workspace_bytes(const StepIo& io) const { return program == nullptr ? 0 : static_cast<size_t>(io.threads) * program->scratch_bytes(); }
+  size_t workspace_bytes(const StepIo& io) const {
+    return program == nullptr ? 0 : static_cast<size_t>(io.threads) * program->scratch_bytes();
+  }
 
   // Program input 0 is the stored product, the rest are the node's operands from the third on.
   std::unique_ptr<StepState> prepare(const StepIo& io) const {
@@ -60,7 +66,8 @@ struct Epilogue {
 
 class GemmStep : public Step {
  public:
-  GemmStep(const MatMul& op, const Node& node, const KernelTable& kernels) : kernels_(kernels.gemm), epilogue_(op, node, kernels.map) {}
+  GemmStep(const MatMul& op, const Node& node, const KernelTable& kernels)
+      : kernels_(kernels.gemm), epilogue_(op, node, kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override { return epilogue_.workspace_bytes(io); }
   std::unique_ptr<StepState> prepare(const StepIo& io) const override { return epilogue_.prepare(io); }
@@ -68,7 +75,13 @@ class GemmStep : public Step {
   void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const override {
     const TensorRef& a = io.inputs[0];
     const int64_t k = a.dims.back(), n = io.outputs[0].dims.back();
-    Gemm product{io.outputs[0].elements() / std::max<int64_t>(n, 1), n, k, a.as<float>(), k, io.inputs[1].as<float>(), epilogue_.kernel_form(io, n)};
+    Gemm product{io.outputs[0].elements() / std::max<int64_t>(n, 1),
+                 n,
+                 k,
+                 a.as<float>(),
+                 k,
+                 io.inputs[1].as<float>(),
+                 epilogue_.kernel_form(io, n)};
     gemm(team_of(device), kernels_, product);
     epilogue_.apply(io, state, workspace, team_of(device));
   }
@@ -81,10 +94,10 @@ class GemmStep : public Step {
 // Sizes and strides of a batched product, batch axes folded into at most two levels.
 struct BatchedState : StepState {
   Matmul product{};
-  int64_t repeats = 1;                      // products of the axes outside those two levels
+  int64_t repeats = 1;                        // products of the axes outside those two levels
   std::vector<int64_t> a_offsets, b_offsets;  // per repeat
-  bool copy_a = false;                      // a is stored [k, m] and must be transposed first
-  int64_t a_matrices = 1, a_rows = 0;       // matrices of a and the rows of each, before folding
+  bool copy_a = false;                        // a is stored [k, m] and must be transposed first
+  int64_t a_matrices = 1, a_rows = 0;         // matrices of a and the rows of each, before folding
   size_t workspace_floats = 0;
   std::unique_ptr<StepState> epilogue;
 };
@@ -156,13 +169,17 @@ class BatchedGemmStep : public Step {
     int64_t a_stride = a_matrix, b_stride = b_matrix;
     for (size_t back = 3; back <= c.size(); ++back) {
       const int64_t count = c[c.size() - back];
-      const int64_t a_count = back <= a.size() ? a[a.size() - back] : 1, b_count = back <= b.size() ? b[b.size() - back] : 1;
+      const int64_t a_count = back <= a.size() ? a[a.size() - back] : 1,
+                    b_count = back <= b.size() ? b[b.size() - back] : 1;
       const Level level{count, a_count == 1 ? 0 : a_stride, b_count == 1 ? 0 : b_stride};
       a_stride *= a_count;
       b_stride *= b_count;
       if (count == 1) continue;
-      if (!levels.empty() && level.a == levels.back().a * levels.back().count && level.b == levels.back().b * levels.back().count) levels.back().count *= count;
-      else levels.push_back(level);
+      if (!levels.empty() && level.a == levels.back().a * levels.back().count &&
+          level.b == levels.back().b * levels.back().count)
+        levels.back().count *= count;
+      else
+        levels.push_back(level);
     }
     return levels;
   }
@@ -191,7 +208,8 @@ class BatchedGemmStep : public Step {
     }
     const int64_t matrix = p.m * p.n;
     if (!levels.empty()) p.inner = {levels[0].count, levels[0].a, levels[0].b, matrix, matrix};
-    if (levels.size() > 1) p.outer = {levels[1].count, levels[1].a, levels[1].b, matrix * p.inner.count, matrix * p.inner.count};
+    if (levels.size() > 1)
+      p.outer = {levels[1].count, levels[1].a, levels[1].b, matrix * p.inner.count, matrix * p.inner.count};
     state.a_offsets = state.b_offsets = {0};
     for (size_t i = 2; i < levels.size(); ++i) expand(state, levels[i]);
     p.epilogue.ldc = p.n;
@@ -245,7 +263,9 @@ Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target
   } else {
     candidates.push_back(decline("gemm", why));
   }
-  candidates.push_back(accept("gemm_batched", [&op, &node, &kernels] { return Lowered{std::make_unique<BatchedGemmStep>(op, node, kernels), {}}; }));
+  candidates.push_back(accept("gemm_batched", [&op, &node, &kernels] {
+    return Lowered{std::make_unique<BatchedGemmStep>(op, node, kernels), {}};
+  }));
   return candidates;
 }
 

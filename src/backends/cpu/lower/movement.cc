@@ -1,4 +1,5 @@
-// Data movement that depends on sizes only. Everything is a copy between strided boxes, of elements of any whole-byte type.
+// Data movement that depends on sizes only. Everything is a copy between strided boxes, of elements of any whole-byte
+// type.
 #include "backends/cpu/kernels/copy.h"
 #include "backends/cpu/lower/lower.h"
 #include "base/error.h"
@@ -37,9 +38,11 @@ class SliceStep : public Step {
     state->to_strides = dense_strides(io.outputs[0].dims);
     for (size_t i = 0; i < op_.axes.size(); ++i) {
       const auto axis = static_cast<size_t>(op_.axes[i]);
-      const int64_t first = io.symbols->evaluate(op_.starts[i]), last = first + (io.outputs[0].dims[axis] - 1) * op_.steps[i];
+      const int64_t first = io.symbols->evaluate(op_.starts[i]),
+                    last = first + (io.outputs[0].dims[axis] - 1) * op_.steps[i];
       if (!empty && (std::min(first, last) < 0 || std::max(first, last) >= dims[axis]))
-        fail(ErrorCode::invalid_argument, "a slice of elements {} to {} of axis {}, which has {}", first, last, axis, dims[axis]);
+        fail(ErrorCode::invalid_argument, "a slice of elements {} to {} of axis {}, which has {}", first, last, axis,
+             dims[axis]);
       state->offset += empty ? 0 : first * state->from_strides[axis];
       state->from_strides[axis] *= op_.steps[i];
     }
@@ -65,7 +68,8 @@ struct ConcatState : StepState {
 
 class ConcatStep : public Step {
  public:
-  ConcatStep(const lathe::Concat& op, const KernelTable& kernels) : axis_(static_cast<size_t>(op.axis)), kernels_(kernels) {}
+  ConcatStep(const lathe::Concat& op, const KernelTable& kernels)
+      : axis_(static_cast<size_t>(op.axis)), kernels_(kernels) {}
 
   std::unique_ptr<StepState> prepare(const StepIo& io) const override {
     auto state = std::make_unique<ConcatState>();
@@ -119,7 +123,9 @@ class PadStep : public Step {
     const auto& state = *static_cast<const PadState*>(prepared);
     const TensorRef& x = io.inputs[0];
     const bool has_value = io.inputs.size() > 1 && io.inputs[1].present;
-    const Pad padding{element_bytes(x.dtype), x.dims, state.before, state.after, kernel_mode(op_.mode), has_value ? io.inputs[1].data : kZero};
+    const Pad padding{element_bytes(x.dtype), x.dims,
+                      state.before,           state.after,
+                      kernel_mode(op_.mode),  has_value ? io.inputs[1].data : kZero};
     pad(team_of(device), kernels_, padding, x.data, io.outputs[0].data);
   }
 
@@ -131,7 +137,8 @@ class PadStep : public Step {
 // The one candidate that each of these ops has.
 template <class S, class OpT>
 Candidates copies(std::string kernel, const OpT& op, const Node& node, const Target& target) {
-  if (std::string why = not_whole_bytes(node.output()->dtype()); !why.empty()) return {decline(std::move(kernel), std::move(why))};
+  if (std::string why = not_whole_bytes(node.output()->dtype()); !why.empty())
+    return {decline(std::move(kernel), std::move(why))};
   if (node.output()->type().rank() > kMaxCopyAxes) return {decline(std::move(kernel), "too many axes")};
   return {accept(std::move(kernel), [&op, &kernels = target.kernels] { return plain_step<S>(op, kernels); })};
 }
@@ -142,10 +149,16 @@ Candidates lower(const lathe::Transpose& op, const Node& node, const Target& tar
   return copies<TransposeStep>("transpose", op, node, target);
 }
 
-Candidates lower(const lathe::Slice& op, const Node& node, const Target& target) { return copies<SliceStep>("slice", op, node, target); }
+Candidates lower(const lathe::Slice& op, const Node& node, const Target& target) {
+  return copies<SliceStep>("slice", op, node, target);
+}
 
-Candidates lower(const lathe::Concat& op, const Node& node, const Target& target) { return copies<ConcatStep>("concat", op, node, target); }
+Candidates lower(const lathe::Concat& op, const Node& node, const Target& target) {
+  return copies<ConcatStep>("concat", op, node, target);
+}
 
-Candidates lower(const lathe::Pad& op, const Node& node, const Target& target) { return copies<PadStep>("pad", op, node, target); }
+Candidates lower(const lathe::Pad& op, const Node& node, const Target& target) {
+  return copies<PadStep>("pad", op, node, target);
+}
 
 }  // namespace lathe::cpu

@@ -1,5 +1,5 @@
-// Layer and RMS norm of rows, group and instance norm. A prologue that is a sum of whole tensors and a bias goes into the
-// kernel's pass over the row; any other is a map whose result the kernel then normalises in place.
+// Layer and RMS norm of rows, group and instance norm. A prologue that is a sum of whole tensors and a bias goes into
+// the kernel's pass over the row; any other is a map whose result the kernel then normalises in place.
 #include "backends/cpu/kernels/norm.h"
 
 #include "backends/cpu/lower/lower.h"
@@ -17,24 +17,33 @@ struct Addends {
 bool collect_addends(const MapProgram& program, int at, std::vector<int>& inputs) {
   const MapInstr& instr = program.code()[static_cast<size_t>(at)];
   if (instr.type != DType::f32) return false;
-  if (instr.op == MapOp::input) inputs.push_back(instr.args[0]);
-  else if (instr.op != MapOp::add || !collect_addends(program, instr.args[0], inputs) || !collect_addends(program, instr.args[1], inputs)) return false;
+  if (instr.op == MapOp::input)
+    inputs.push_back(instr.args[0]);
+  else if (instr.op != MapOp::add || !collect_addends(program, instr.args[0], inputs) ||
+           !collect_addends(program, instr.args[1], inputs))
+    return false;
   return inputs.size() <= 3;
 }
 
 // nullopt when the prologue must run as a map.
 std::optional<Addends> match_prologue(const lathe::Norm& op, const Node& node, std::span<const Dim> row) {
   std::vector<int> inputs;
-  if (op.prologue.empty()) inputs = {0};
-  else if (!collect_addends(op.prologue, static_cast<int>(op.prologue.code().size()) - 1, inputs)) return std::nullopt;
+  if (op.prologue.empty())
+    inputs = {0};
+  else if (!collect_addends(op.prologue, static_cast<int>(op.prologue.code().size()) - 1, inputs))
+    return std::nullopt;
   Addends addends;
   addends.x = -1;
   for (const int i : inputs) {
     const Shape& shape = node.input(static_cast<size_t>(i))->shape();
-    if (shape == node.output()->shape() && addends.x < 0) addends.x = i;
-    else if (shape == node.output()->shape() && addends.residual < 0) addends.residual = i;
-    else if (is_row(shape, row) && addends.bias < 0) addends.bias = i;
-    else return std::nullopt;
+    if (shape == node.output()->shape() && addends.x < 0)
+      addends.x = i;
+    else if (shape == node.output()->shape() && addends.residual < 0)
+      addends.residual = i;
+    else if (is_row(shape, row) && addends.bias < 0)
+      addends.bias = i;
+    else
+      return std::nullopt;
   }
   return addends.x < 0 ? std::nullopt : std::optional(addends);
 }
@@ -42,8 +51,12 @@ std::optional<Addends> match_prologue(const lathe::Norm& op, const Node& node, s
 class NormStep : public Step {
  public:
   NormStep(const lathe::Norm& op, size_t axis, const std::optional<Addends>& addends, const KernelTable& kernels)
-      : axis_(axis), num_x_(static_cast<size_t>(op.num_x)), rms_(op.kind == NormKind::rms), epsilon_(static_cast<float>(op.epsilon)),
-        addends_(addends), kernels_(kernels.norm) {
+      : axis_(axis),
+        num_x_(static_cast<size_t>(op.num_x)),
+        rms_(op.kind == NormKind::rms),
+        epsilon_(static_cast<float>(op.epsilon)),
+        addends_(addends),
+        kernels_(kernels.norm) {
     if (!addends) prologue_ = std::make_unique<MapCode>(op.prologue, kernels.map);
   }
 
@@ -108,7 +121,8 @@ std::string why_not(const lathe::Norm& op, const Node& node, std::span<const Dim
     const Value* parameter = node.input(i);
     if (parameter == nullptr) continue;
     if (parameter->dtype() != DType::f32) return "computes in f32 only, not " + to_string(parameter->type());
-    if (!is_row(parameter->shape(), row)) return fmt::format("scale or bias {} does not have the shape of a normalised row", to_string(parameter->type()));
+    if (!is_row(parameter->shape(), row))
+      return fmt::format("scale or bias {} does not have the shape of a normalised row", to_string(parameter->type()));
   }
   if (num_x > kMaxMapInputs) return "too many inputs";
   return op.prologue.empty() ? std::string() : MapCode::why_unsupported(op.prologue, kernels);
@@ -130,12 +144,13 @@ class GroupNormStep : public Step {
     norm.y = io.outputs[0].as<float>();
     norm.epsilon = static_cast<float>(op_.epsilon);
     normalize(team_of(device), kernels_, norm);
-    scale_planes(team_of(device), norm.y, x.dims[0] * channels, channels, elements / (x.dims[0] * channels), io.inputs[1].as<const float>(),
-                 io.inputs[2].as<const float>());
+    scale_planes(team_of(device), norm.y, x.dims[0] * channels, channels, elements / (x.dims[0] * channels),
+                 io.inputs[1].as<const float>(), io.inputs[2].as<const float>());
   }
 
  private:
-  static void scale_planes(ThreadTeam& team, float* y, int64_t planes, int64_t channels, int64_t size, const float* scale, const float* bias) {
+  static void scale_planes(ThreadTeam& team, float* y, int64_t planes, int64_t channels, int64_t size,
+                           const float* scale, const float* bias) {
     team.parallel_for(planes, [=](int64_t begin, int64_t end, int) {
       for (int64_t plane = begin; plane < end; ++plane) {
         const float a = scale[plane % channels], b = bias[plane % channels];
@@ -155,7 +170,8 @@ Candidates lower(const lathe::Norm& op, const Node& node, const Target& target) 
   const Shape& shape = node.output()->shape();
   const auto axis = static_cast<size_t>(op.axis < 0 ? op.axis + static_cast<int64_t>(shape.size()) : op.axis);
   const std::span<const Dim> row = std::span(shape).subspan(axis);
-  if (std::string why = why_not(op, node, row, target.kernels.map); !why.empty()) return {decline("norm", std::move(why))};
+  if (std::string why = why_not(op, node, row, target.kernels.map); !why.empty())
+    return {decline("norm", std::move(why))};
   return {accept("norm", [&op, axis, addends = match_prologue(op, node, row), &kernels = target.kernels] {
     return plain_step<NormStep>(op, axis, addends, kernels);
   })};
@@ -163,7 +179,8 @@ Candidates lower(const lathe::Norm& op, const Node& node, const Target& target) 
 
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target) {
   if (std::string why = not_f32(node); !why.empty()) return {decline("group_norm", std::move(why))};
-  return {accept("group_norm", [&op, &kernels = target.kernels.norm] { return plain_step<GroupNormStep>(op, kernels); })};
+  return {
+      accept("group_norm", [&op, &kernels = target.kernels.norm] { return plain_step<GroupNormStep>(op, kernels); })};
 }
 
 }  // namespace lathe::cpu

@@ -28,8 +28,12 @@ T wrapping_multiply(T a, T b) {
 
 inline bool plain_reduce_serves(lathe::ReduceKind kind) {
   switch (kind) {
-    case lathe::ReduceKind::sum: case lathe::ReduceKind::mean: case lathe::ReduceKind::max: case lathe::ReduceKind::min:
-    case lathe::ReduceKind::prod: case lathe::ReduceKind::sum_square: return true;
+    case lathe::ReduceKind::sum:
+    case lathe::ReduceKind::mean:
+    case lathe::ReduceKind::max:
+    case lathe::ReduceKind::min:
+    case lathe::ReduceKind::prod:
+    case lathe::ReduceKind::sum_square: return true;
     default: return false;
   }
 }
@@ -74,7 +78,8 @@ class PlainTotal {
 template <class F>
 void for_each_offset(std::span<const int64_t> dims, std::span<const int64_t> strides, int64_t offset, F&& f) {
   if (dims.empty()) return f(offset);
-  for (int64_t i = 0; i < dims.front(); ++i) for_each_offset(dims.subspan(1), strides.subspan(1), offset + i * strides.front(), f);
+  for (int64_t i = 0; i < dims.front(); ++i)
+    for_each_offset(dims.subspan(1), strides.subspan(1), offset + i * strides.front(), f);
 }
 
 // Sizes and strides of the kept and of the reduced axes.

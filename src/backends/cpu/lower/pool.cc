@@ -38,8 +38,8 @@ class PoolStep : public Step {
     if (io.outputs[0].elements() == 0) return;
     PoolIndices indices;
     if (io.outputs.size() > 1) indices = {io.outputs[1].as<int64_t>(), op_.column_major_indices};
-    pool(team_of(device), kernels_, static_cast<const PoolState*>(state)->shape, io.inputs[0].as<const float>(), io.outputs[0].as<float>(),
-         static_cast<std::byte*>(workspace), indices);
+    pool(team_of(device), kernels_, static_cast<const PoolState*>(state)->shape, io.inputs[0].as<const float>(),
+         io.outputs[0].as<float>(), static_cast<std::byte*>(workspace), indices);
   }
 
  private:
@@ -71,7 +71,8 @@ class PoolStep : public Step {
 }  // namespace
 
 Candidates lower(const lathe::Pool& op, const Node& node, const Target& target) {
-  if (node.input(0)->dtype() != DType::f32) return {decline("pool", "computes in f32 only, not " + to_string(node.input(0)->type()))};
+  if (node.input(0)->dtype() != DType::f32)
+    return {decline("pool", "computes in f32 only, not " + to_string(node.input(0)->type()))};
   if (op.kernel.size() > 3) return {decline("pool", "more than three spatial axes")};
   return {accept("pool", [&op, &kernels = target.kernels] { return plain_step<PoolStep>(op, kernels); })};
 }

@@ -30,12 +30,14 @@ bool is_reduced(const lathe::Reduce& op, size_t axis) {
 
 class ReduceStep : public Step {
  public:
-  ReduceStep(const lathe::Reduce& op, size_t rank, const KernelTable& kernels) : kind_(kernel_kind(op.kind)), rank_(rank), kernels_(kernels) {
+  ReduceStep(const lathe::Reduce& op, size_t rank, const KernelTable& kernels)
+      : kind_(kernel_kind(op.kind)), rank_(rank), kernels_(kernels) {
     for (size_t a = 0; a < rank; ++a) reduced_[a] = is_reduced(op, a);
   }
 
   void run(const StepIo& io, const StepState*, void*, DeviceContext& device) const override {
-    reduce(team_of(device), kernels_, kind_, io.inputs[0].dims, {reduced_, rank_}, io.inputs[0].as<const float>(), io.outputs[0].as<float>());
+    reduce(team_of(device), kernels_, kind_, io.inputs[0].dims, {reduced_, rank_}, io.inputs[0].as<const float>(),
+           io.outputs[0].as<float>());
   }
 
  private:
@@ -57,7 +59,9 @@ bool visit_plain(DType type, F&& f) {
   }
 }
 
-bool plain_type(DType type) { return visit_plain(type, [](auto*) {}); }
+bool plain_type(DType type) {
+  return visit_plain(type, [](auto*) {});
+}
 
 struct PlainReduceState : StepState {
   PlainAxes axes;
@@ -81,7 +85,8 @@ class PlainReduceStep : public Step {
 
   void run(const StepIo& io, const StepState* state, void*, DeviceContext&) const override {
     visit_plain(io.inputs[0].dtype, [&]<class T>(const T*) {
-      plain_reduce<T>(op_.kind, static_cast<const PlainReduceState*>(state)->axes, io.inputs[0].as<const T>(), io.outputs[0].as<T>());
+      plain_reduce<T>(op_.kind, static_cast<const PlainReduceState*>(state)->axes, io.inputs[0].as<const T>(),
+                      io.outputs[0].as<T>());
     });
   }
 
@@ -98,9 +103,14 @@ class ArgReduceStep : public Step {
     const AxisView view = view_along(x.dims, op_.axis < 0 ? op_.axis + static_cast<int64_t>(x.dims.size()) : op_.axis);
     auto* out = io.outputs[0].as<int64_t>();
     if (view.outer * view.inner == 0) return;
-    if (view.axis == 0) fail(ErrorCode::invalid_argument, "axis {} of shape {} has no elements to choose from", op_.axis, to_string(x.dims));
-    if (x.dtype == DType::f32) return arg_extreme(team_of(device), view, op_.largest, op_.select_last, x.as<const float>(), out);
-    visit_plain(x.dtype, [&]<class T>(const T*) { plain_arg_extreme<T>(view, op_.largest, op_.select_last, x.as<const T>(), out); });
+    if (view.axis == 0)
+      fail(ErrorCode::invalid_argument, "axis {} of shape {} has no elements to choose from", op_.axis,
+           to_string(x.dims));
+    if (x.dtype == DType::f32)
+      return arg_extreme(team_of(device), view, op_.largest, op_.select_last, x.as<const float>(), out);
+    visit_plain(x.dtype, [&]<class T>(const T*) {
+      plain_arg_extreme<T>(view, op_.largest, op_.select_last, x.as<const T>(), out);
+    });
   }
 
  private:
@@ -115,8 +125,10 @@ class CumulativeStep : public Step {
     const TensorRef& x = io.inputs[0];
     const AxisView view = view_along(x.dims, op_.axis < 0 ? op_.axis + static_cast<int64_t>(x.dims.size()) : op_.axis);
     if (x.dtype == DType::f32 && op_.kind == CumulativeKind::sum)
-      return cumulative_sum(team_of(device), view, op_.exclusive, op_.reverse, x.as<const float>(), io.outputs[0].as<float>());
-    visit_plain(x.dtype, [&]<class T>(const T*) { plain_cumulative<T>(op_, view, x.as<const T>(), io.outputs[0].as<T>()); });
+      return cumulative_sum(team_of(device), view, op_.exclusive, op_.reverse, x.as<const float>(),
+                            io.outputs[0].as<float>());
+    visit_plain(x.dtype,
+                [&]<class T>(const T*) { plain_cumulative<T>(op_, view, x.as<const T>(), io.outputs[0].as<T>()); });
   }
 
  private:
@@ -132,7 +144,8 @@ Candidates lower(const lathe::Reduce& op, const Node& node, const Target& target
   if (x.rank() > kMaxReduceAxes) return {decline("reduce", "too many axes")};
   if (x.dtype == DType::f32) {
     const auto rank = static_cast<size_t>(x.rank());
-    return {accept("reduce", [&op, rank, &kernels = target.kernels] { return plain_step<ReduceStep>(op, rank, kernels); })};
+    return {
+        accept("reduce", [&op, rank, &kernels = target.kernels] { return plain_step<ReduceStep>(op, rank, kernels); })};
   }
   if (!plain_type(x.dtype)) return {decline("reduce_plain", no_loop(x.dtype))};
   if (!plain_reduce_serves(op.kind)) return {decline("reduce_plain", "this kind is computed in f32 only")};

@@ -24,7 +24,8 @@ Candidates lower(const lathe::Dims& op, const Node&, const Target&) {
 }
 
 Candidates lower(const lathe::Reshape&, const Node& node, const Target&) {
-  if (node.input(0)->dtype() == DType::string) return {decline("alias", "a tensor of strings carries its shape itself")};
+  if (node.input(0)->dtype() == DType::string)
+    return {decline("alias", "a tensor of strings carries its shape itself")};
   return {accept("alias", [] { return Lowered{}; })};
 }
 

@@ -49,7 +49,8 @@ ResizeOptions options_of(const lathe::Resize& op) {
   return options;
 }
 
-// The axes that change: `entry[i]` is the position in the op's lists of axis first + i, or -1 for one in between that stays.
+// The axes that change: `entry[i]` is the position in the op's lists of axis first + i, or -1 for one in between that
+// stays.
 struct ResizedAxes {
   size_t first = 0;
   std::vector<int> entry;
@@ -58,7 +59,8 @@ struct ResizedAxes {
 // An axis in the list that keeps its size, as importers write them for batch and channels.
 bool stays(const lathe::Resize& op, size_t i, const Shape& x) {
   const bool same_scale = i >= op.scales.size() || op.scales[i] == 0 || op.scales[i] == 1;
-  return op.coordinates != lathe::ResizeCoordinates::tf_crop_and_resize && same_scale && op.sizes[i] == x[static_cast<size_t>(op.axes[i])];
+  return op.coordinates != lathe::ResizeCoordinates::tf_crop_and_resize && same_scale &&
+         op.sizes[i] == x[static_cast<size_t>(op.axes[i])];
 }
 
 ResizedAxes resized_axes(const lathe::Resize& op, const Shape& x) {
@@ -78,7 +80,8 @@ struct ResizeState : StepState {
 
 class ResizeStep : public Step {
  public:
-  ResizeStep(const lathe::Resize& op, ResizedAxes axes, const KernelTable& kernels) : op_(op), axes_(std::move(axes)), kernels_(kernels) {}
+  ResizeStep(const lathe::Resize& op, ResizedAxes axes, const KernelTable& kernels)
+      : op_(op), axes_(std::move(axes)), kernels_(kernels) {}
 
   size_t workspace_bytes(const StepIo& io) const override { return resize_workspace_bytes(plan(io), io.threads); }
 
@@ -90,8 +93,8 @@ class ResizeStep : public Step {
 
   void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const override {
     if (io.outputs[0].elements() == 0) return;
-    resize(team_of(device), kernels_, static_cast<const ResizeState*>(state)->resize, io.inputs[0].as<const float>(), io.outputs[0].as<float>(),
-           static_cast<std::byte*>(workspace));
+    resize(team_of(device), kernels_, static_cast<const ResizeState*>(state)->resize, io.inputs[0].as<const float>(),
+           io.outputs[0].as<float>(), static_cast<std::byte*>(workspace));
   }
 
  private:
@@ -133,7 +136,8 @@ Candidates lower(const lathe::Resize& op, const Node& node, const Target& target
   if (std::string why = not_f32(node); !why.empty()) return {decline("resize", std::move(why))};
   ResizedAxes axes = resized_axes(op, node.input(0)->shape());
   if (axes.entry.size() > 3) return {decline("resize", "the resized axes are more than three, or lie too far apart")};
-  return {accept("resize", [&op, axes, &kernels = target.kernels] { return plain_step<ResizeStep>(op, axes, kernels); })};
+  return {
+      accept("resize", [&op, axes, &kernels = target.kernels] { return plain_step<ResizeStep>(op, axes, kernels); })};
 }
 
 }  // namespace lathe::cpu

@@ -38,7 +38,8 @@ class RotaryStep : public Step {
   void run(const StepIo& io, const StepState* prepared, void*, DeviceContext& device) const override {
     const auto& state = *static_cast<const RotaryState*>(prepared);
     const int64_t width = io.inputs[0].dims.back(), half = op_.rotary_dim / 2;
-    const auto *x = io.inputs[0].as<const float>(), *cos = io.inputs[1].as<const float>(), *sin = io.inputs[2].as<const float>();
+    const auto *x = io.inputs[0].as<const float>(), *cos = io.inputs[1].as<const float>(),
+               *sin = io.inputs[2].as<const float>();
     auto* y = io.outputs[0].as<float>();
     const int64_t rows = io.outputs[0].elements() / std::max<int64_t>(width, 1);
     const auto rest = static_cast<size_t>(width - op_.rotary_dim) * sizeof(float);
@@ -46,13 +47,15 @@ class RotaryStep : public Step {
       for (int64_t row = begin; row < end; ++row) {
         const float* from = x + row * width;
         float* to = y + row * width;
-        kernels_.rotate(from, cos + state.offset(row, state.dims, state.cos_strides), sin + state.offset(row, state.dims, state.sin_strides), half,
-                        op_.interleaved, to);
+        kernels_.rotate(from, cos + state.offset(row, state.dims, state.cos_strides),
+                        sin + state.offset(row, state.dims, state.sin_strides), half, op_.interleaved, to);
         if (rest > 0) std::memcpy(to + op_.rotary_dim, from + op_.rotary_dim, rest);
       }
     };
-    if (rows < 2 * kRowsPerThread) rotate(0, rows, 0);
-    else team_of(device).parallel_for(rows, rotate);
+    if (rows < 2 * kRowsPerThread)
+      rotate(0, rows, 0);
+    else
+      team_of(device).parallel_for(rows, rotate);
   }
 
  private:

@@ -11,7 +11,8 @@ class ScoreReader {
   explicit ScoreReader(const MapProgram& program) : program_(program), code_(program.code()), depends_(code_.size()) {
     for (size_t i = 0; i < code_.size(); ++i) {
       depends_[i] = code_[i].op == MapOp::input && code_[i].args[0] == 0;
-      for (int a = 0; a < arity(code_[i].op); ++a) depends_[i] = depends_[i] || depends_[static_cast<size_t>(code_[i].args[static_cast<size_t>(a)])];
+      for (int a = 0; a < arity(code_[i].op); ++a)
+        depends_[i] = depends_[i] || depends_[static_cast<size_t>(code_[i].args[static_cast<size_t>(a)])];
     }
   }
 
@@ -85,9 +86,12 @@ class ScoreReader {
     const MapInstr& i = instr(at);
     if (i.op != MapOp::mul && i.op != MapOp::div) return false;
     const auto right = constant(arg(at, 1)), left = constant(arg(at, 0));
-    if (right && i.op == MapOp::div ? *right != 0 : right.has_value()) scale = i.op == MapOp::mul ? scale * *right : scale / *right;
-    else if (left && i.op == MapOp::mul) scale *= *left;
-    else return false;
+    if (right && i.op == MapOp::div ? *right != 0 : right.has_value())
+      scale = i.op == MapOp::mul ? scale * *right : scale / *right;
+    else if (left && i.op == MapOp::mul)
+      scale *= *left;
+    else
+      return false;
     at = arg(at, right ? 0 : 1);
     return true;
   }
@@ -96,17 +100,20 @@ class ScoreReader {
     MapProgram mask;
     if (terms_.empty()) return mask;
     std::vector<int> index = copy_independent(mask);
-    const int zero = mask.constant(0, DType::f32), hidden = mask.constant(-std::numeric_limits<double>::infinity(), DType::f32);
+    const int zero = mask.constant(0, DType::f32),
+              hidden = mask.constant(-std::numeric_limits<double>::infinity(), DType::f32);
     int sum = -1;
     // From the innermost term on, in the order in which the program adds them.
     for (auto term = terms_.rbegin(); term != terms_.rend(); ++term) {
       const int value = index[static_cast<size_t>(term->at)];
       const bool select = term->kind == Term::visible_if || term->kind == Term::hidden_if;
-      const int addend = !select                            ? value
+      const int addend = !select                          ? value
                          : term->kind == Term::visible_if ? mask.select(value, zero, hidden)
-                                                           : mask.select(value, hidden, zero);
-      if (sum < 0) sum = term->kind == Term::subtracted ? mask.unary(MapOp::neg, addend) : addend;
-      else sum = mask.binary(term->kind == Term::subtracted ? MapOp::sub : MapOp::add, sum, addend);
+                                                          : mask.select(value, hidden, zero);
+      if (sum < 0)
+        sum = term->kind == Term::subtracted ? mask.unary(MapOp::neg, addend) : addend;
+      else
+        sum = mask.binary(term->kind == Term::subtracted ? MapOp::sub : MapOp::add, sum, addend);
     }
     mask.finish(sum);
     return mask;

@@ -1,8 +1,8 @@
 // Reads the score program of an attention: how much of it the kernel can do by itself.
 //
-// A program that scales the product, caps it and adds terms that do not depend on it becomes numbers and one additive mask.
-// select(visible, score, -inf) is an addition of 0 or -inf. Whatever else a program does (select with a finite value, say,
-// which differs from an addition in rows that see nothing) leaves it to run as it is, on blocks of scores.
+// A program that scales the product, caps it and adds terms that do not depend on it becomes numbers and one additive
+// mask. select(visible, score, -inf) is an addition of 0 or -inf. Whatever else a program does (select with a finite
+// value, say, which differs from an addition in rows that see nothing) leaves it to run as it is, on blocks of scores.
 #pragma once
 
 #include <optional>

@@ -37,8 +37,10 @@ Candidates lower(const lathe::Softmax& op, const Node& node, const Target& targe
   if (std::string why = not_f32(node); !why.empty()) return {decline("softmax", std::move(why))};
   lathe::Softmax resolved = op;
   if (resolved.axis < 0) resolved.axis += node.output()->type().rank();
-  if (op.safe && resolved.axis + 1 != node.output()->type().rank()) return {decline("softmax", "rows of -inf are looked after along the last axis only")};
-  return {accept("softmax", [resolved, &kernels = target.kernels] { return plain_step<SoftmaxStep>(resolved, kernels); })};
+  if (op.safe && resolved.axis + 1 != node.output()->type().rank())
+    return {decline("softmax", "rows of -inf are looked after along the last axis only")};
+  return {
+      accept("softmax", [resolved, &kernels = target.kernels] { return plain_step<SoftmaxStep>(resolved, kernels); })};
 }
 
 }  // namespace lathe::cpu

@@ -1,0 +1,72 @@
+// Lowering of attention: operand layouts, and score programs that become masks or run on the scores.
+#include "backends/cpu/lower/score.h"
+#include "tests/backends/cpu/lower_test_util.h"
+
+namespace lathe::cpu {
+namespace {
+
+class LowerAttention : public LowerTest {};
+LATHE_FOR_EACH_ISA(LowerAttention);
+
+TEST_P(LowerAttention, Layouts) {
+  check(
+      "(%x: f32[b, s, 120]) { %y = attention(%x, %x, %x) {heads = 5, kv_heads = 5, head_dim = 8, value_dim = 8, scale "
+      "= 0.3, q_stride = 8, k_offset = 40, k_stride = 8, v_offset = 80, v_stride = 8} return %y }",
+      {floats({2, 9, 120})});
+  check(
+      "(%x: f32[s, b, 72]) { %y = attention(%x, %x, %x) {heads = 3, kv_heads = 3, head_dim = 8, value_dim = 8, q_order "
+      "= seq_major, k_order = seq_major, v_order = seq_major, output_order = seq_major, "
+      "q_stride = 24, k_offset = 8, k_stride = 24, v_offset = 16, v_stride = 24} return %y }",
+      {floats({9, 2, 72})});
+  check(
+      "(%q: f32[b, 4, s, 8], %k: f32[b, 2, 8, t], %v: f32[b, 2, t, 6]) { %y = attention(%q, %k, %v) {heads = 4, "
+      "kv_heads = 2, head_dim = 8, value_dim = 6, q_order = head_major, k_order = transposed, v_order = head_major, "
+      "output_order = head_major, causal = true, causal_offset = t - s} return %y }",
+      {floats({2, 4, 5, 8}, 1), floats({2, 2, 8, 11}, 2), floats({2, 2, 11, 6}, 3)});
+}
+
+TEST_P(LowerAttention, Scores) {
+  const Tensor visible = random_tensor(DType::i64, {2, 1, 1, 130}, 4, 0, 1);
+  const std::vector<Tensor> inputs = {floats({2, 3, 70, 8}, 1), floats({2, 3, 130, 8}, 2), floats({2, 3, 130, 8}, 3),
+                                      floats({3, 70, 130}, 5), visible};
+  for (const std::string program :
+       {"x0", "mul(x0, 0.5:f32)", "add(x0, x1)", "add(div(x0, 2:f32), x1)",
+        "add(x0, mul(sub(1:f32, cast<f32>(x2)), -10000:f32))", "select(ne(x2, 0:i64), x0, -inf:f32)",
+        "select(eq(x2, 0:i64), -inf:f32, add(x0, x1))", "select(ne(x2, 0:i64), x0, -1000:f32)",
+        "add(mul(tanh(div(x0, 5:f32)), 5:f32), x1)",
+        "select(logical_and(le(iota(-1), add(iota(-2), 20:i64)), gt(iota(-1), sub(iota(-2), 40:i64))), x0, -inf:f32)",
+        "add(x0, mul(cast<f32>(sub(iota(-1), iota(-2))), cast<f32>(iota(-3))))", "sub(x0, mul(x1, x1))",
+        "mul(x0, x1)"}) {
+    check(
+        "(%q: f32[b, 3, s, 8], %k: f32[b, 3, t, 8], %v: f32[b, 3, t, 8], %m: f32[3, s, t], %n: i64[b, 1, 1, t]) { %y = "
+        "attention(%q, %k, %v, %m, %n) {heads = 3, kv_heads = 3, head_dim = 8, value_dim = 8, "
+        "q_order = head_major, k_order = head_major, v_order = head_major, scale = 0.35, score = (x0, x1, x2) => " +
+            program + "} return %y }",
+        inputs, {5e-5, true, {}});
+  }
+}
+
+TEST_P(LowerAttention, RowsThatSeeNothingGiveZero) {
+  check(
+      "(%q: f32[b, 1, s, 4], %m: bool[s, 1]) { %y = attention(%q, %q, %q, %m) {heads = 1, kv_heads = 1, head_dim = 4, "
+      "value_dim = 4, q_order = head_major, k_order = head_major, v_order = head_major, "
+      "score = (x0, x1) => select(x1, x0, -inf:f32)} return %y }",
+      {floats({1, 1, 3, 4}), Tensor::of<bool>({3, 1}, {true, false, true})});
+}
+
+TEST(ScoreForm, FiniteMasksAreNotAdditions) {
+  const auto form = [](const std::string& program) {
+    return match_score(MapProgram::parse("(x0, x1) => " + program, {DType::f32, DType::boolean}));
+  };
+  EXPECT_TRUE(form("select(x1, x0, -inf:f32)").has_value());
+  EXPECT_FALSE(form("select(x1, x0, -10000:f32)").has_value());
+  EXPECT_FALSE(form("exp(x0)").has_value());
+  const auto scaled = form("add(mul(x0, 0.25:f32), cast<f32>(x1))");
+  ASSERT_TRUE(scaled.has_value());
+  EXPECT_EQ(scaled->scale, 0.25);
+  EXPECT_EQ(scaled->mask.to_string(),
+            MapProgram::parse("(x0, x1) => cast<f32>(x1)", {DType::f32, DType::boolean}).to_string());
+}
+
+}  // namespace
+}  // namespace lathe::cpu

@@ -1,0 +1,163 @@
+// Runs small graphs, written in the text form, on the CPU backend as an engine would (legalise, lower, executor) and
+// compares with the reference evaluator: for each instruction set of the machine, with one thread and with several.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backends/cpu/cpu_backend.h"
+#include "backends/reference/reference_backend.h"
+#include "build/program.h"
+#include "graph/reference/evaluator.h"
+#include "graph/text.h"
+#include "runtime/executor.h"
+#include "tests/backends/cpu/kernel_test.h"
+
+namespace lathe::cpu {
+
+using Sizes = std::vector<int64_t>;
+
+// Uniform in [low, high]; integers too. The same seed gives the same tensor.
+inline Tensor random_tensor(DType dtype, Sizes dims, uint32_t seed, double low = -2, double high = 2) {
+  Tensor t(dtype, std::move(dims));
+  std::mt19937 engine(seed);
+  std::uniform_real_distribution<double> real(low, high);
+  std::uniform_int_distribution<int64_t> integer(static_cast<int64_t>(low), static_cast<int64_t>(high));
+  for (int64_t i = 0; i < t.elements(); ++i) {
+    if (is_float(dtype))
+      t.write_double(i, real(engine));
+    else
+      t.write_int(i, integer(engine));
+  }
+  return t;
+}
+inline Tensor floats(Sizes dims, uint32_t seed = 1) { return random_tensor(DType::f32, std::move(dims), seed); }
+inline Tensor ids(Sizes dims, int64_t below, uint32_t seed = 1) {
+  return random_tensor(DType::i64, std::move(dims), seed, 0, static_cast<double>(below - 1));
+}
+
+// A graph from the text form without its name and without the names of outputs: "(%x: f32[n, 4]) { .. return %y, %z }".
+inline std::unique_ptr<Graph> graph_of(const std::string& text) {
+  const size_t results = text.rfind("return ");
+  std::string named = "graph test" + text.substr(0, results);
+  int outputs = 0;
+  for (const char c : text.substr(results)) {
+    if (c == ',' || c == '}') named += " as \"o" + std::to_string(outputs++) + "\"";
+    named += c;
+  }
+  return parse_graph(named);
+}
+
+struct LowerOptions {
+  double tolerance = 2e-5;  // of floats, relative to 1 + |expected|
+  bool legalize = true;
+  std::string falls_back;  // the op that may run on the reference backend
+};
+
+// A program with everything that it needs to run.
+class LoweredGraph {
+ public:
+  LoweredGraph(const Graph& graph, Isa isa, int threads, bool legalize)
+      : backend_(make_cpu_backend(isa)),
+        reference_(make_reference_backend()),
+        context_(backend_->make_context({threads})),
+        graph_(graph.clone()) {
+    if (legalize) backend_->legalize(*graph_);
+    program_ = lathe::lower(*graph_, *backend_, *reference_);
+    for (const Weight& weight : program_.weights) weights_.push_back(upload(weight));
+    executor_ = std::make_unique<Executor>(*graph_, program_, weights_, *context_);
+  }
+  ~LoweredGraph() {
+    for (void* weight : weights_) context_->release(weight);
+  }
+  LoweredGraph(const LoweredGraph&) = delete;
+  LoweredGraph& operator=(const LoweredGraph&) = delete;
+
+  const Program& program() const { return program_; }
+  const Graph& graph() const { return *graph_; }
+
+  std::vector<Tensor> run(const std::vector<Tensor>& inputs) {
+    std::vector<TensorRef> refs, outputs(graph_->outputs().size());
+    std::vector<Tensor> aligned;
+    for (const Tensor& input : inputs) aligned.push_back(input.aligned());
+    for (const Tensor& input : aligned)
+      refs.push_back({const_cast<std::byte*>(input.bytes().data()), input.dtype(), input.dims(), true, nullptr});
+    executor_->run(refs, outputs);
+    std::vector<Tensor> results;
+    for (const TensorRef& out : outputs) {
+      Tensor& result = results.emplace_back(out.dtype, Sizes(out.dims.begin(), out.dims.end()));
+      context_->download(result.mutable_bytes(), out.data);
+    }
+    return results;
+  }
+
+ private:
+  void* upload(const Weight& weight) {
+    const Tensor value = weight.node->as<Constant>()->value.aligned();
+    const size_t bytes = weight.layout.plain() ? value.bytes().size()
+                                               : backend_->packed_bytes(weight.layout, value.dtype(), value.dims());
+    void* memory = context_->allocate(std::max<size_t>(bytes, 1));
+    if (weight.layout.plain())
+      context_->upload(memory, value.bytes());
+    else
+      backend_->pack(weight.layout, value, {static_cast<std::byte*>(memory), bytes});
+    return memory;
+  }
+
+  std::unique_ptr<Backend> backend_, reference_;
+  std::unique_ptr<DeviceContext> context_;
+  std::unique_ptr<Graph> graph_;
+  Program program_;
+  std::vector<void*> weights_;
+  std::unique_ptr<Executor> executor_;
+};
+
+inline void expect_close(const Tensor& actual, const Tensor& expected, double tolerance) {
+  ASSERT_EQ(actual.dtype(), expected.dtype());
+  ASSERT_EQ(actual.dims(), expected.dims());
+  for (int64_t i = 0; i < expected.elements(); ++i) {
+    if (!is_float(expected.dtype())) {
+      ASSERT_EQ(actual.read_int(i), expected.read_int(i)) << "element " << i;
+      continue;
+    }
+    const double a = actual.read_double(i), e = expected.read_double(i);
+    if (std::isnan(e) || std::isinf(e) || tolerance == 0) {
+      ASSERT_TRUE(a == e || (std::isnan(a) && std::isnan(e))) << "element " << i << ": " << a << ", expected " << e;
+    } else {
+      ASSERT_NEAR(a, e, tolerance * (1 + std::abs(e))) << "element " << i;
+    }
+  }
+}
+
+class LowerTest : public testing::TestWithParam<Isa> {
+ protected:
+  // The graph as graph_of() takes it. Runs twice, so that a cached preparation is used too.
+  void check(const std::string& text, const std::vector<Tensor>& inputs, const LowerOptions& options = {}) {
+    SCOPED_TRACE(text);
+    const std::unique_ptr<Graph> graph = graph_of(text);
+    std::vector<RefValue> values(inputs.begin(), inputs.end());
+    const std::vector<RefValue> expected = evaluate(*graph, values);
+    for (const int threads : {1, 3}) {
+      LoweredGraph lowered(*graph, GetParam(), threads, options.legalize);
+      for (const ProgramStep& step : lowered.program().steps)
+        EXPECT_TRUE(!step.fallback || op_name(step.node->op()) == options.falls_back)
+            << op_name(step.node->op()) << " falls back: " << step.reason;
+      for (int run = 0; run < 2; ++run) {
+        const std::vector<Tensor> actual = lowered.run(inputs);
+        ASSERT_EQ(actual.size(), expected.size());
+        for (size_t o = 0; o < actual.size(); ++o) {
+          SCOPED_TRACE("output " + std::to_string(o) + ", threads " + std::to_string(threads));
+          expect_close(actual[o], std::get<Tensor>(expected[o]), options.tolerance);
+        }
+      }
+    }
+  }
+  // Data movement: every bit must arrive.
+  void check_exact(const std::string& text, const std::vector<Tensor>& inputs) { check(text, inputs, {0, true, {}}); }
+};
+
+}  // namespace lathe::cpu
