@@ -199,6 +199,18 @@ class ChannelsLast {
     return finish(node, emit(std::move(conv), std::move(inputs)));
   }
 
+  // Its kernel reads channels-last only, so a lone one gains nothing; one inside an area stays there.
+  bool rewrite(const ConvTranspose& op, const Node& node) {
+    if (op.channels_last || !has_twin(node.input(0)) || node.output()->dtype() != DType::f32) return false;
+    const size_t rank = node.output()->shape().size();
+    ConvTranspose conv = op;
+    conv.channels_last = true;
+    conv.epilogue = with_permuted_iota(op.epilogue, rank);
+    std::vector<Value*> inputs = {twin(node.input(0)), plain(node.input(1))};
+    for (size_t i = 2; i < node.inputs().size(); ++i) inputs.push_back(broadcast_operand(node.input(i), rank));
+    return finish(node, emit(std::move(conv), std::move(inputs)));
+  }
+
   bool rewrite(const Pool& op, const Node& node) {
     if (op.channels_last || !has_twin(node.input(0)) || node.outputs().size() > 1) return false;
     Pool pool = op;

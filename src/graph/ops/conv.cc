@@ -52,17 +52,19 @@ Types infer_op(const ConvTranspose& op, InferContext& c) {
   if (!x.ranked || !w.ranked) return unranked_product(c, op.epilogue, product);
   const size_t spatial = spatial_axes(c, x, w);
   if (op.groups < 1) c.fail("{} groups", op.groups);
-  const Dim channels = c.same(x.shape[1], w.shape[0], "input channels and weight channels");
+  const size_t channel_axis = op.channels_last ? spatial + 1 : 1, first = op.channels_last ? 1 : 2;
+  const Dim channels = c.same(x.shape[channel_axis], w.shape[0], "input channels and weight channels");
   if (channels.is_constant() && channels.value() % op.groups != 0)
     c.fail("{} channels cannot be divided into {} groups", channels.value(), op.groups);
   check_windows(c, spatial, {}, op.strides, op.dilations, op.pads);
   if (op.output_padding.size() != spatial) c.fail("output_padding needs one entry for each of {} axes", spatial);
-  Shape shape{x.shape[0], w.shape[1] * op.groups};
+  Shape shape = x.shape;
+  shape[channel_axis] = w.shape[1] * op.groups;
   for (size_t i = 0; i < spatial; ++i) {
-    const Dim size = (x.shape[2 + i] - 1) * op.strides[i] + op.output_padding[i] +
+    const Dim size = (x.shape[first + i] - 1) * op.strides[i] + op.output_padding[i] +
                      (w.shape[2 + i] - 1) * op.dilations[i] + 1 - op.pads[i] - op.pads[spatial + i];
     if (size.is_constant() && size.value() < 0) c.fail("spatial axis {} would have size {}", i, size.value());
-    shape.push_back(size);
+    shape[first + i] = size;
   }
   const DType dtype = check_epilogue(c, op.epilogue, product, shape, 2);
   return {Type::tensor(dtype, std::move(shape))};

@@ -8,8 +8,8 @@ namespace lathe {
 
 // (x [N, C, spatial..], w [M, C / groups, kernel..], extras..) -> y [N, M, spatial..]. pads holds all begins, then all
 // ends. A bias is an extra of shape [M, 1, ..]. `epilogue` as in MatMul. Integer operands accumulate in i32.
-// channels_last: x, y and extras of full rank are [N, spatial.., C] (set by the layout pass; w stays as above), but x stays
-// [N, C, spatial..] with channels_first_input: the first convolution of a network reads its image as it comes.
+// channels_last: x, y and extras of full rank are [N, spatial.., C] (set by the layout pass; w stays as above), but x
+// stays [N, C, spatial..] with channels_first_input: the first convolution of a network reads its image as it comes.
 struct Conv {
   static constexpr std::string_view kName = "conv";
   std::vector<int64_t> strides;
@@ -33,6 +33,7 @@ struct Conv {
 
 // (x [N, C, spatial..], w [C, M / groups, kernel..], extras..) -> y [N, M, spatial..] with
 // out = (in - 1) * stride + output_padding + (kernel - 1) * dilation + 1 - pad_begin - pad_end.
+// channels_last as in Conv.
 struct ConvTranspose {
   static constexpr std::string_view kName = "conv_transpose";
   std::vector<int64_t> strides;
@@ -40,6 +41,7 @@ struct ConvTranspose {
   Shape pads;
   std::vector<int64_t> output_padding;
   int64_t groups = 1;
+  bool channels_last = false;
   MapProgram epilogue;
   template <class Self, class V>
   static void fields(Self& s, V&& visit) {
@@ -48,6 +50,7 @@ struct ConvTranspose {
     visit("pads", s.pads);
     visit("output_padding", s.output_padding);
     visit("groups", s.groups);
+    visit("channels_last", s.channels_last);
     visit("epilogue", s.epilogue);
   }
 };

@@ -108,7 +108,8 @@ std::vector<RefValue> evaluate(const Conv& op, const Call& call) {
 }
 
 std::vector<RefValue> evaluate(const ConvTranspose& op, const Call& call) {
-  const Tensor &x = call.tensor(0), &w = call.tensor(1);
+  const Tensor x = op.channels_last ? to_channels_first(call.tensor(0)) : call.tensor(0);
+  const Tensor& w = call.tensor(1);
   Geometry g = common_geometry(op, x, w, call.symbols);
   g.out_channels = w.dims()[1] * g.groups;
   check_channels(g, w.dims()[0], x, w);
@@ -124,6 +125,7 @@ std::vector<RefValue> evaluate(const ConvTranspose& op, const Call& call) {
   Tensor y = visit_wide(x.dtype(), [&]<class W>() {
     return write_wide(type, g.out_dims(), convolve_transposed(g, axes, read_wide<W>(x), read_wide<W>(w)));
   });
+  if (op.channels_last) y = to_channels_last(y);
   return {apply_epilogue(op.epilogue, std::move(y), call)};
 }
 

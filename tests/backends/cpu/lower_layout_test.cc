@@ -39,6 +39,8 @@ const std::vector<std::string> kInside = {
     "%y = pad(%c) {begins = [0, 0, 1, 2], ends = [0, 0, 0, 1]}",
     "%s = slice(%c) {axes = [1, 3], starts = [1, 0], sizes = [4, w], steps = [1, 1]} %y = concat(%s, %s) {axis = 1}",
     "%y = softmax(%c) {axis = 1}",
+    "%y = conv_transpose(%c, %w, %b) {strides = [2, 2], dilations = [1, 1], pads = [1, 1, 1, 1], output_padding = "
+    "[1, 0], epilogue = (x0, x1) => relu(add(x0, x1))}",
     "%t = transpose(%c) {perm = [0, 2, 3, 1]} %u = map(%t) {program = (x0) => exp(x0)} %y = transpose(%u) {perm = [0, "
     "3, 1, 2]}",
 };

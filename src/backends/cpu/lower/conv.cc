@@ -34,11 +34,12 @@ struct ConvSpec {
         dilations(op.dilations),
         pads(op.pads),
         groups(op.groups),
+        input_last(op.channels_last),
+        output_last(op.channels_last),
         epilogue(op.epilogue) {}
 };
 
-// The last entries of `list` (of which `from` were skipped), right-aligned in `size`; depth and height stay as they
-// are.
+// Puts a list of one to three axes to the right in `size`: a missing depth and height stay as they are.
 void set_spatial(Size3& size, std::span<const int64_t> list) {
   for (size_t i = 0; i < list.size(); ++i) size[3 - list.size() + i] = list[i];
 }
@@ -63,6 +64,13 @@ ConvShape shape_of(const ConvSpec& spec, const StepIo& io) {
 
 int64_t volume(const Size3& size) { return size[0] * size[1] * size[2]; }
 
+// Whether the weights have one packed form whatever the sizes of the input. Depthwise convolution over three axes with
+// a flat kernel takes another kernel, and other panels, where the input happens to be flat as well.
+bool packs_ahead(const ConvSpec& spec, const Node& node) {
+  if (!is_constant(node.input(1))) return false;
+  return spec.groups == 1 || spec.strides.size() < 3 || node.input(1)->shape()[2] != Dim(1);
+}
+
 struct ConvState : StepState {
   ConvShape shape;
   std::unique_ptr<MapState> epilogue;
@@ -71,7 +79,7 @@ struct ConvState : StepState {
 class ConvStep : public Step {
  public:
   ConvStep(ConvSpec spec, const Node& node, const KernelTable& kernels)
-      : spec_(std::move(spec)), constant_weights_(is_constant(node.input(1))), kernels_(kernels) {
+      : spec_(std::move(spec)), packed_weights_(packs_ahead(spec_, node)), kernels_(kernels) {
     const auto kind_of = [&](int i) {
       return kind_of_extra(node.input(static_cast<size_t>(i) + 1)->shape(), node.output()->shape());
     };
@@ -146,7 +154,7 @@ class ConvStep : public Step {
   Parts cut(Workspace& workspace, const ConvShape& shape, int threads) const {
     Parts parts;
     const bool nchw = reads_channels_first(shape);
-    if (!constant_weights_) parts.weights = workspace.floats(conv_packed_size(shape, conv_vec_width(kernels_)));
+    if (!packed_weights_) parts.weights = workspace.floats(conv_packed_size(shape, conv_vec_width(kernels_)));
     if (!spec_.input_last && !nchw)
       parts.input = workspace.floats(shape.batch * shape.in_channels * volume(shape.input));
     if (!spec_.output_last) parts.output = workspace.floats(shape.batch * shape.out_channels * volume(shape.output));
@@ -180,7 +188,7 @@ class ConvStep : public Step {
   }
 
   ConvSpec spec_;
-  bool constant_weights_;
+  bool packed_weights_;
   const KernelTable& kernels_;
   EpilogueForm form_;
   std::unique_ptr<MapCode> program_;  // set when the form cannot say it
@@ -201,7 +209,7 @@ Candidates lower_conv(std::string kernel, const OpT& op, const Node& node, const
     return {decline(std::move(kernel), std::move(why))};
   return {accept(std::move(kernel), [spec, &node, &kernels] {
     Lowered lowered = plain_step<ConvStep>(spec, node, kernels);
-    if (is_constant(node.input(1)))
+    if (packs_ahead(spec, node))
       lowered.operand_layouts = {{}, conv_panels(conv_vec_width(kernels), spec.groups, spec.transposed)};
     return lowered;
   })};
