@@ -216,5 +216,23 @@ TEST_P(LowerNn, Rotary) {
   }
 }
 
+// Sizes at which every family shares its work among the threads.
+TEST_P(LowerNn, WorkForAllThreads) {
+  check(
+      "(%x: f32[b, s, 96], %i: i64[b, s]) { %w = constant {value = f32[96, 200] random(1)} %v = constant {value = "
+      "f32[200, 96] random(2)} %g = constant {value = f32[96] random(3)} %h = matmul(%x, %w) {epilogue = (x0) => "
+      "gelu_erf(x0)} %k = matmul(%h, %v) %n = norm(%x, %k, %g, _) {axis = 2, num_x = 2, prologue = (x0, x1) => add(x0, "
+      "x1)} %t = transpose(%n) {perm = [0, 2, 1]} %p = matmul(%n, %t) %y = softmax(%p) {axis = 2} %e = gather(%v, %i) "
+      "%m = map(%e, %n) {program = (x0, x1) => mul(tanh(x0), x1)} %r = reduce(%y) {kind = max, axes = [1]} return %y, "
+      "%m, %r }",
+      {floats({3, 150, 96}), ids({3, 150}, 200)});
+  check(
+      "(%x: f32[n, 24, h, w]) { %w = constant {value = f32[40, 24, 3, 3] random(1)} %c = conv(%x, %w) {strides = [1, "
+      "1], dilations = [1, 1], pads = [1, 1, 1, 1]} %p = pool(%c) {kernel = [3, 3], strides = [2, 2], dilations = [1, "
+      "1], pads = [1, 1, 1, 1]} %y = resize(%p) {mode = linear, axes = [2, 3], sizes = [h, w]} %z = concat(%y, %c) "
+      "{axis = 1} return %z }",
+      {floats({2, 24, 40, 41})});
+}
+
 }  // namespace
 }  // namespace lathe::cpu

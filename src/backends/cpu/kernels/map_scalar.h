@@ -83,10 +83,11 @@ constexpr bool map_op_takes() {
   inline float m_##name(float x) { return __builtin_##name##f(x); } \
   inline double m_##name(double x) { return __builtin_##name(x); }
 LATHE_LIBM(exp)
-LATHE_LIBM(log) LATHE_LIBM(expm1) LATHE_LIBM(log1p) LATHE_LIBM(sin) LATHE_LIBM(cos) LATHE_LIBM(tan) LATHE_LIBM(asin)
-    LATHE_LIBM(acos) LATHE_LIBM(atan) LATHE_LIBM(sinh) LATHE_LIBM(cosh) LATHE_LIBM(asinh) LATHE_LIBM(acosh)
-        LATHE_LIBM(atanh) LATHE_LIBM(tanh) LATHE_LIBM(erf) LATHE_LIBM(floor) LATHE_LIBM(ceil) LATHE_LIBM(trunc)
-            LATHE_LIBM(rint) LATHE_LIBM(sqrt) LATHE_LIBM(fabs)
+LATHE_LIBM(log)
+LATHE_LIBM(expm1) LATHE_LIBM(log1p) LATHE_LIBM(sin) LATHE_LIBM(cos) LATHE_LIBM(tan) LATHE_LIBM(asin) LATHE_LIBM(acos)
+    LATHE_LIBM(atan) LATHE_LIBM(sinh) LATHE_LIBM(cosh) LATHE_LIBM(asinh) LATHE_LIBM(acosh) LATHE_LIBM(atanh)
+        LATHE_LIBM(tanh) LATHE_LIBM(erf) LATHE_LIBM(floor) LATHE_LIBM(ceil) LATHE_LIBM(trunc) LATHE_LIBM(rint)
+            LATHE_LIBM(sqrt) LATHE_LIBM(fabs)
 #undef LATHE_LIBM
                 inline float m_pow(float a, float b) {
   return __builtin_powf(a, b);
@@ -105,6 +106,64 @@ T sigmoid_of(T x) {
 template <class T>
 T softplus_of(T x) {
   return (x > 0 ? x : T(0)) + m_log1p(m_exp(-m_fabs(x)));
+}
+
+template <MapOp op, class T>
+T elementary_function(T x) {
+  if constexpr (op == MapOp::exp)
+    return m_exp(x);
+  else if constexpr (op == MapOp::log)
+    return m_log(x);
+  else if constexpr (op == MapOp::expm1)
+    return m_expm1(x);
+  else if constexpr (op == MapOp::log1p)
+    return m_log1p(x);
+  else if constexpr (op == MapOp::sin)
+    return m_sin(x);
+  else if constexpr (op == MapOp::cos)
+    return m_cos(x);
+  else if constexpr (op == MapOp::tan)
+    return m_tan(x);
+  else if constexpr (op == MapOp::asin)
+    return m_asin(x);
+  else if constexpr (op == MapOp::acos)
+    return m_acos(x);
+  else if constexpr (op == MapOp::atan)
+    return m_atan(x);
+  else if constexpr (op == MapOp::sinh)
+    return m_sinh(x);
+  else if constexpr (op == MapOp::cosh)
+    return m_cosh(x);
+  else if constexpr (op == MapOp::asinh)
+    return m_asinh(x);
+  else if constexpr (op == MapOp::acosh)
+    return m_acosh(x);
+  else if constexpr (op == MapOp::atanh)
+    return m_atanh(x);
+  else if constexpr (op == MapOp::tanh)
+    return m_tanh(x);
+  else if constexpr (op == MapOp::erf)
+    return m_erf(x);
+}
+
+template <MapOp op, class T>
+T activation_function(T x) {
+  if constexpr (op == MapOp::sigmoid)
+    return sigmoid_of(x);
+  else if constexpr (op == MapOp::softplus)
+    return softplus_of(x);
+  else if constexpr (op == MapOp::silu)
+    return x * sigmoid_of(x);
+  else if constexpr (op == MapOp::gelu_erf)
+    return T(0.5) * x * (T(1) + m_erf(x * T(0.70710678118654752440)));
+  else if constexpr (op == MapOp::gelu_tanh)
+    return T(0.5) * x * (T(1) + m_tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
+  else if constexpr (op == MapOp::mish)
+    return x * m_tanh(softplus_of(x));
+  else if constexpr (op == MapOp::hard_swish) {
+    const T gate = x * T(1.0 / 6.0) + T(0.5);
+    return x * (gate < 0 ? T(0) : (gate > 1 ? T(1) : gate));
+  }
 }
 
 // One operand.
@@ -146,56 +205,10 @@ MapResult<op, T> apply_map_op(T x) {
     return m_sqrt(x);
   else if constexpr (op == MapOp::reciprocal)
     return T(1) / x;
-  else if constexpr (op == MapOp::exp)
-    return m_exp(x);
-  else if constexpr (op == MapOp::log)
-    return m_log(x);
-  else if constexpr (op == MapOp::expm1)
-    return m_expm1(x);
-  else if constexpr (op == MapOp::log1p)
-    return m_log1p(x);
-  else if constexpr (op == MapOp::sin)
-    return m_sin(x);
-  else if constexpr (op == MapOp::cos)
-    return m_cos(x);
-  else if constexpr (op == MapOp::tan)
-    return m_tan(x);
-  else if constexpr (op == MapOp::asin)
-    return m_asin(x);
-  else if constexpr (op == MapOp::acos)
-    return m_acos(x);
-  else if constexpr (op == MapOp::atan)
-    return m_atan(x);
-  else if constexpr (op == MapOp::sinh)
-    return m_sinh(x);
-  else if constexpr (op == MapOp::cosh)
-    return m_cosh(x);
-  else if constexpr (op == MapOp::asinh)
-    return m_asinh(x);
-  else if constexpr (op == MapOp::acosh)
-    return m_acosh(x);
-  else if constexpr (op == MapOp::atanh)
-    return m_atanh(x);
-  else if constexpr (op == MapOp::tanh)
-    return m_tanh(x);
-  else if constexpr (op == MapOp::erf)
-    return m_erf(x);
-  else if constexpr (op == MapOp::sigmoid)
-    return sigmoid_of(x);
-  else if constexpr (op == MapOp::softplus)
-    return softplus_of(x);
-  else if constexpr (op == MapOp::silu)
-    return x * sigmoid_of(x);
-  else if constexpr (op == MapOp::gelu_erf)
-    return T(0.5) * x * (T(1) + m_erf(x * T(0.70710678118654752440)));
-  else if constexpr (op == MapOp::gelu_tanh)
-    return T(0.5) * x * (T(1) + m_tanh(T(0.79788456080286535588) * (x + T(0.044715) * x * x * x)));
-  else if constexpr (op == MapOp::mish)
-    return x * m_tanh(softplus_of(x));
-  else if constexpr (op == MapOp::hard_swish) {
-    const T gate = x * T(1.0 / 6.0) + T(0.5);
-    return x * (gate < 0 ? T(0) : (gate > 1 ? T(1) : gate));
-  }
+  else if constexpr (op >= MapOp::exp && op <= MapOp::erf)
+    return elementary_function<op>(x);
+  else
+    return activation_function<op>(x);
 }
 
 template <MapOp op, class T>
