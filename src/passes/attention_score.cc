@@ -61,9 +61,7 @@ class Builder {
     const Shape& level = value->shape();
     if (level.size() < 3 || !(level.end()[-2] == space_[2])) return fail();
     if (node.is<Reshape>()) {
-      const Shape& from = node.input(0)->shape();
-      const bool keeps_matrix = from.size() >= 3 && from.end()[-1] == level.end()[-1] && from.end()[-2] == space_[2];
-      return keeps_matrix ? score(node.input(0)) : fail();
+      return keeps_rows(node.input(0)->shape(), level) ? score(node.input(0)) : fail();
     }
     const Map& map = *node.as<Map>();
     if (!iotas_fit(map.program, level)) return fail();
@@ -218,6 +216,11 @@ void extract_scale(ScoreProgram& score) {
 }
 
 }  // namespace
+
+bool keeps_rows(const Shape& from, const Shape& to) {
+  if (from.size() < 3 || to.size() < 3 || !(from.end()[-2] == to.end()[-2])) return false;
+  return product(Shape(from.begin(), from.end() - 2)) == product(Shape(to.begin(), to.end() - 2));
+}
 
 std::optional<ScoreProgram> score_program(Graph& graph, Node* position, Value* product, Value* scores,
                                           const Shape& space) {

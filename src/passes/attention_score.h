@@ -24,6 +24,9 @@ struct ScoreProgram {
 std::optional<ScoreProgram> score_program(Graph& graph, Node* position, Value* product, Value* scores,
                                           const Shape& space);
 
+// A reshape between these shapes regroups leading axes only: as many rows, each as long as before.
+bool keeps_rows(const Shape& from, const Shape& to);
+
 // Takes the causal condition out of the program, if it has one: the scores that it fails are -inf, or no other mask is
 // applied and they are so low that they weigh nothing beside key 0, which every query sees.
 void extract_causal(ScoreProgram& score);

@@ -21,9 +21,7 @@ Node* find_softmax(Value* weights) {
       return last && !softmax->log ? node : nullptr;
     }
     if (node->is<Reshape>()) {
-      const Shape &from = node->input(0)->shape(), &to = weights->shape();
-      if (from.size() < 3 || to.size() < 3 || !(from.end()[-1] == to.end()[-1]) || !(from.end()[-2] == to.end()[-2]))
-        return nullptr;
+      if (!keeps_rows(node->input(0)->shape(), weights->shape())) return nullptr;
       weights = node->input(0);
       continue;
     }

@@ -85,11 +85,26 @@ Tensor tensor_of(const std::vector<double>& numbers, DType dtype, std::vector<in
   return t;
 }
 
-// The convolution that the map's operands lead to.
-Value* convolution_of(const Node& map) {
+// The bias that an epilogue adds; null if there is none, nullopt if the epilogue does anything else.
+std::optional<const Tensor*> constant_bias(const Node& conv) {
+  const MapProgram& epilogue = conv.as<Conv>()->epilogue;
+  if (epilogue.empty()) return nullptr;
+  const auto& code = epilogue.code();
+  const bool adds =
+      code.size() == 3 && code[2].op == MapOp::add && code[0].op == MapOp::input && code[1].op == MapOp::input;
+  if (!adds || conv.inputs().size() != 3 || constant_tensor(conv.input(2)) == nullptr) return std::nullopt;
+  return constant_tensor(conv.input(2));
+}
+
+// The convolution that the map's operands lead to, through maps that nobody else reads.
+Value* convolution_of(const Node& map, int depth = 0) {
   for (Value* v : map.inputs()) {
-    const Conv* conv = producer_as<Conv>(v);
-    if (conv != nullptr && conv->epilogue.empty() && !conv->channels_last && only_user(v) == &map) return v;
+    if (only_user(v) != &map || depth > 4) continue;
+    if (const Conv* conv = producer_as<Conv>(v);
+        conv != nullptr && !conv->channels_last && constant_bias(*v->producer()))
+      return v;
+    if (producer_as<Map>(v) == nullptr) continue;
+    if (Value* inner = convolution_of(*v->producer(), depth + 1)) return inner;
   }
   return nullptr;
 }
@@ -107,17 +122,25 @@ bool fuse(Graph& graph, Node& node) {
   const size_t rank = weights->shape().size();
   const int64_t channels = weights->shape()[0].value();
   const Tensor at_0 = affine.at(root, 0), at_1 = affine.at(root, 1);
-  const auto shift = per_channel(at_0, rank, channels), sum = per_channel(at_1, rank, channels);
-  if (!shift || !sum) return false;
+  auto shift = per_channel(at_0, rank, channels), sum = per_channel(at_1, rank, channels);
+  const Tensor* old_bias = *constant_bias(conv);
+  const auto bias =
+      old_bias != nullptr ? per_channel(*old_bias, rank, channels) : std::vector<double>(static_cast<size_t>(channels));
+  if (!shift || !sum || !bias) return false;
   std::vector<double> scale = *sum;
-  for (size_t i = 0; i < scale.size(); ++i) scale[i] -= (*shift)[i];
+  for (size_t i = 0; i < scale.size(); ++i) {
+    scale[i] -= (*shift)[i];
+    (*shift)[i] += scale[i] * (*bias)[i];
+  }
   if (std::all_of(scale.begin(), scale.end(), [](double s) { return s == 1; })) return false;  // only a bias
   const DType dtype = weights->dtype();
   std::vector<int64_t> column(rank, 1);
   column[0] = channels;
   Value* scales = insert(graph, &node, Constant{tensor_of(scale, dtype, column)}, {});
   Value* scaled = insert(graph, &node, Map{binary_program(MapOp::mul, dtype), std::nullopt}, {weights, scales});
-  Value* y = insert(graph, &node, *conv.as<Conv>(), {conv.input(0), scaled});
+  Conv bare = *conv.as<Conv>();
+  bare.epilogue = MapProgram();
+  Value* y = insert(graph, &node, std::move(bare), {conv.input(0), scaled});
   Value* shifts = insert(
       graph, &node, Constant{tensor_of(*shift, dtype, std::vector<int64_t>(column.begin(), column.end() - 1))}, {});
   replace(graph, &node, node.output(), Map{binary_program(MapOp::add, dtype), std::nullopt}, {y, shifts});

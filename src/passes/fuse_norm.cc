@@ -132,34 +132,56 @@ bool fuse_core(Graph& graph, Node& node) {
   return false;
 }
 
-// norm * scale and norm + bias, with casts between.
-bool absorb(Graph& graph, Node& node) {
-  const Expr root = Expr(node.output()).without_casts();
-  if (root.op() != MapOp::mul && root.op() != MapOp::add) return false;
+struct Parameters {
+  Value* normed = nullptr;
+  Value* scale = nullptr;
+  Value* bias = nullptr;
+};
+
+Value* as_norm(const Expr& e) {
+  const Expr inner = e.without_casts();
+  Value* v = inner.is_opaque() ? inner.value() : nullptr;
+  return producer_as<Norm>(v) != nullptr && v->index() == 0 && only_user(v) != nullptr ? v : nullptr;
+}
+
+// norm * scale, norm + bias or norm * scale + bias, with casts between.
+std::optional<Parameters> match_parameters(const Expr& root) {
+  if (root.op() != MapOp::mul && root.op() != MapOp::add) return std::nullopt;
   for (int side = 0; side < 2; ++side) {
+    Value* other = root.arg(1 - side).value();
+    if (other == nullptr) continue;
+    if (Value* normed = as_norm(root.arg(side)))
+      return root.op() == MapOp::mul ? Parameters{normed, other, nullptr} : Parameters{normed, nullptr, other};
     const Expr inner = root.arg(side).without_casts();
-    Value* normed = inner.is_opaque() ? inner.value() : nullptr;
-    const Norm* norm = producer_as<Norm>(normed);
-    if (norm == nullptr || normed->index() != 0 || !(normed->shape() == node.output()->shape())) continue;
-    Node& producer = *normed->producer();
-    const auto x = static_cast<size_t>(norm->num_x);
-    const bool is_scale = root.op() == MapOp::mul;
-    if (producer.outputs().size() > 1 || producer.input(x + 1) != nullptr || (is_scale && producer.input(x) != nullptr))
-      continue;
-    const DType dtype = node.output()->dtype();
-    if (dtype != normed->dtype() && norm->num_x != 1) continue;
-    const size_t rank = normed->shape().size() - static_cast<size_t>(norm->axis);
-    Value* parameter = root.arg(1 - side).value();
-    if (!is_parameter(parameter, rank, dtype)) continue;
-    std::vector<Value*> inputs(producer.inputs().begin(), producer.inputs().end());
-    if (dtype != normed->dtype()) inputs[0] = value_of(graph, &node, Expr(inputs[0]), dtype, normed->shape());
-    if (inputs[0] == nullptr) continue;
-    inputs.resize(is_scale ? x + 1 : x + 2, nullptr);
-    inputs.back() = without_leading_ones(graph, &node, parameter, rank);
-    replace(graph, &node, node.output(), *norm, std::move(inputs));
-    return true;
+    if (root.op() != MapOp::add || inner.op() != MapOp::mul) continue;
+    const auto scaled = match_parameters(inner);
+    if (scaled) return Parameters{scaled->normed, scaled->scale, other};
   }
-  return false;
+  return std::nullopt;
+}
+
+bool absorb(Graph& graph, Node& node) {
+  const auto found = match_parameters(Expr(node.output()).without_casts());
+  if (!found || !(found->normed->shape() == node.output()->shape())) return false;
+  const Node& producer = *found->normed->producer();
+  const Norm& norm = *producer.as<Norm>();
+  const auto x = static_cast<size_t>(norm.num_x);
+  const bool has_scale = producer.input(x) != nullptr, has_bias = producer.input(x + 1) != nullptr;
+  if (producer.outputs().size() > 1 || has_bias || (found->scale != nullptr && has_scale)) return false;
+  const DType dtype = node.output()->dtype();
+  if (dtype != found->normed->dtype() && x != 1) return false;
+  const size_t rank = node.output()->shape().size() - static_cast<size_t>(norm.axis);
+  for (const Value* parameter : {found->scale, found->bias})
+    if (parameter != nullptr && !is_parameter(parameter, rank, dtype)) return false;
+  std::vector<Value*> inputs(producer.inputs().begin(), producer.inputs().end());
+  if (dtype != found->normed->dtype())
+    inputs[0] = value_of(graph, &node, Expr(inputs[0]), dtype, node.output()->shape());
+  if (inputs[0] == nullptr) return false;
+  inputs.resize(found->bias != nullptr ? x + 2 : x + 1, nullptr);
+  if (found->scale != nullptr) inputs[x] = without_leading_ones(graph, &node, found->scale, rank);
+  if (found->bias != nullptr) inputs[x + 1] = without_leading_ones(graph, &node, found->bias, rank);
+  replace(graph, &node, node.output(), norm, std::move(inputs));
+  return true;
 }
 
 bool fuse(Graph& graph, Node& node) {

@@ -1,5 +1,6 @@
 #include "passes/rewrite.h"
 
+#include "base/error.h"
 #include "graph/symbols.h"
 
 namespace lathe::passes {
@@ -79,8 +80,11 @@ bool is_tensor_of_rank(const Value* value, int64_t rank) {
 
 std::optional<Dim> divide_exactly(const Dim& product, const Dim& a) {
   if (a == Dim(0)) return std::nullopt;
-  const Dim quotient = floor_div(product, a);
-  if (quotient * a == product) return quotient;
+  try {
+    const Dim quotient = floor_div(product, a);
+    if (quotient * a == product) return quotient;
+  } catch (const Error&) {  // a quotient that is too large to be written down is no polynomial
+  }
   return std::nullopt;
 }
 
