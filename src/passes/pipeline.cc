@@ -44,7 +44,7 @@ constexpr PassInfo kPasses[] = {
     {"simplify-maps", Stage::fused, simplify_maps, "algebra inside maps: identities, constants, casts", 3},
     {"fuse-epilogue", Stage::fused, fuse_epilogue, "bias, activation, residual and scale into matmul and convolution",
      3},
-    {"merge-matmuls", Stage::fused, merge_matmuls, "matmuls of one input into one (query, key, value; gate, up)", 4},
+    {"merge-matmuls", Stage::fused, merge_matmuls, "matmuls of one input into one (query, key, value)", 4},
     {"fold-constants", Stage::fused, fold_constants, "compute what depends on constants only", 4},
     {"dead-code", Stage::fused, dead_code, "drop nodes whose results nobody needs", 4},
     {"fuse-embedding", Stage::fused, fuse_embedding, "table look-ups, their sum and the norm into one step"},

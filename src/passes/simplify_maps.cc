@@ -34,6 +34,13 @@ Value* unexpanded(Value* operand) {
   return expands && operand->producer()->input(0)->type().ranked ? operand->producer()->input(0) : operand;
 }
 
+// A short program over positions, which costs no more to run again than to read.
+bool is_position(const Value* operand, const Shape& space) {
+  const Map* map = producer_as<Map>(operand);
+  return map != nullptr && map->program.uses_iota() && operand->producer()->inputs().empty() &&
+         cost(map->program) <= 4 && iotas_agree(*operand->producer(), space);
+}
+
 // Work on an expanded operand is done before the expansion, which goes on to the user, who most often needs none.
 Value* small_then_expanded(Graph& graph, Node& node, MapProgram program, std::vector<Value*> operands) {
   const DType dtype = program.result_type();
@@ -50,6 +57,7 @@ bool simplify(Graph& graph, Node& node) {
   const int result = writer.inlined(map->program, node.inputs(), [&](Value* v) {
     if (const auto leaf = is_shape_free(node, v) || v->shape().empty() ? as_leaf(writer.program(), v) : std::nullopt)
       return *leaf;
+    if (is_position(v, node.output()->shape())) return writer.inlined(v->producer()->as<Map>()->program, {});
     return writer.operand(map->program.uses_iota() ? v : unexpanded(v));
   });
   MapWriter::Result simple = writer.finish(result);

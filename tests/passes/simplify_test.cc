@@ -81,6 +81,72 @@ TEST(SimplifyMaps, ExpandsAfterTheWork) {
   EXPECT_EQ(r.text.find("shape ="), std::string::npos) << r.text;
 }
 
+TEST(SimplifyMaps, PositionsAreReadWhereTheyAreUsed) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[n, s]) {
+    %i = map() {program = () => iota(-1), shape = [s]}
+    %j = map() {program = () => cast<f32>(iota(-1)), shape = [n, 1]}
+    %f = map(%i) {program = (x0) => cast<f32>(add(x0, 1:i64))}
+    %y = map(%x, %f, %j) {program = (x0, x1, x2) => add(mul(x0, x1), x2)}
+    return %y as "y"
+  })",
+                              simplify_maps, {{"n", 2}, {"s", 3}});
+  EXPECT_EQ(r.count("map"), 2) << r.text;  // the column of zeros is not the positions of the result
+}
+
+TEST(SimplifyPositions, UnsqueezedRangesStayPrograms) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[s, s]) {
+    %i = map() {program = () => iota(-1), shape = [s]}
+    %j = reshape(%i) {shape = [s, 1]}
+    %y = map(%x, %j) {program = (x0, x1) => mul(x0, cast<f32>(x1))}
+    return %y as "y"
+  })",
+                              simplify_positions, {{"s", 3}});
+  EXPECT_EQ(r.count("reshape"), 0);
+  EXPECT_NE(r.text.find("iota(-2)"), std::string::npos) << r.text;
+}
+
+TEST(SimplifyPositions, LookUpsThatNameEachElementInOrderGoAway) {
+  const Rewritten r = rewrite(R"(graph (%mask: f32[n, s]) {
+    %flat = reshape(%mask) {shape = [n*s]}
+    %i = map() {program = () => add(iota(-1), mul(iota(-4), dim(s))), shape = [n, 1, 1, s]}
+    %y = gather(%flat, %i)
+    %k = map() {program = () => add(iota(-1), mul(iota(-4), dim(n))), shape = [n, 1, 1, s]}
+    %z = gather(%flat, %k)
+    return %y as "y", %z as "z"
+  })",
+                              simplify_positions, {{"n", 2}, {"s", 3}});
+  EXPECT_EQ(r.count("gather"), 1) << r.text;
+}
+
+TEST(SimplifyPositions, UpdatesOfAFullGridReplaceTheTensor) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[n, 3], %u: f32[n, 3]) {
+    %i = map() {program = () => iota(-3), shape = [n, 3, 1]}
+    %j = map() {program = () => iota(-2), shape = [n, 3, 1]}
+    %grid = concat(%i, %j) {axis = 2}
+    %y = scatter_nd(%x, %grid, %u)
+    %e = map(%u) {program = (x0) => exp(x0)}
+    %z = map(%y, %e) {program = (x0, x1) => add(x0, x1)}
+    return %z as "z"
+  })",
+                              simplify_positions, {{"n", 2}});
+  EXPECT_EQ(r.count("scatter_nd"), 0) << r.text;
+}
+
+TEST(SinkReshapes, RowsStayInBatchAndSequence) {
+  const Rewritten r = optimise(R"(graph (%x: f32[b, s, 4]) {
+    %w = constant {value = f32[4, 6] random(1)}
+    %c = constant {value = f32[6] random(2)}
+    %f = reshape(%x) {shape = [b*s, 4]}
+    %m = matmul(%f, %w, %c) {epilogue = (x0, x1) => add(x0, x1)}
+    %u = reshape(%m) {shape = [b, s, 6]}
+    %y = map(%u) {program = (x0) => relu(x0)}
+    return %y as "y"
+  })",
+                               {{"b", 2}, {"s", 3}});
+  EXPECT_EQ(r.count("reshape"), 0) << r.text;
+  EXPECT_EQ(r.count("map"), 0) << r.text;
+}
+
 TEST(SimplifyMovement, ChainsShrinkToWhatMoves) {
   const Rewritten r = rewrite(R"(graph (%x: f32[b, 4, s, 8]) {
     %a = reshape(%x) {shape = [4*b, s, 8]}
