@@ -21,6 +21,16 @@ Binding poison(std::string_view name) {
   return b;
 }
 
+// What the graph says of the node being imported ("map") is told with the model's name of the op; a node inside of it
+// has named itself already.
+Error in_model_terms(const Error& error, const NodeProto& node) {
+  if (!error.node().empty() && error.node() != node.name) return error;
+  Error told(error.code(), error.message());
+  told.in_node(node.name, node.op_type);
+  if (!error.remedy_text().empty()) told.remedy(error.remedy_text());
+  return told;
+}
+
 int64_t count_nodes(const std::vector<NodeProto>& nodes) {
   auto count = static_cast<int64_t>(nodes.size());
   for (const NodeProto& node : nodes)
@@ -148,10 +158,10 @@ void GraphImporter::import_nodes(const std::vector<NodeProto>& nodes, Scope& sco
     const NodeProto& node = nodes[i];
     try {
       import_node(node, scope);
-    } catch (Error& e) {
-      if (e.node().empty()) e.in_node(node.name, node.op_type);
-      if (e.code() != ErrorCode::unsupported) throw;
-      report_unsupported(node, scope, e.message(), e.remedy_text());
+    } catch (const Error& error) {
+      const Error told = in_model_terms(error, node);
+      if (told.code() != ErrorCode::unsupported) throw told;
+      report_unsupported(node, scope, told.message(), told.remedy_text());
     }
   }
 }

@@ -25,7 +25,13 @@ std::optional<Element> on_numbers(const Element& a, const Element& b, DType type
   return Element::real(rounded(f(*x, *y), type));
 }
 
-bool both_ratios(const Element& a, const Element& b) { return !a.is_real() && !b.is_real(); }
+// Exact arithmetic serves integers, and floats that depend on sizes; float constants round as the model's type does.
+bool is_exact(const Element& a, const Element& b, DType type) {
+  if (a.is_real() || b.is_real()) return false;
+  return !is_float(type) || !a.number() || !b.number();
+}
+
+bool is_power_of_two(int64_t v) { return (v & (v - 1)) == 0; }
 
 }  // namespace
 
@@ -133,7 +139,7 @@ std::optional<std::vector<int64_t>> SymbolicTensor::to_integers() const {
 }
 
 std::optional<Element> add(const Element& a, const Element& b, DType type) {
-  if (!both_ratios(a, b)) return on_numbers(a, b, type, [](double x, double y) { return x + y; });
+  if (!is_exact(a, b, type)) return on_numbers(a, b, type, [](double x, double y) { return x + y; });
   const int64_t common = std::lcm(a.denominator(), b.denominator());
   return Element::ratio(a.numerator() * Dim(common / a.denominator()) + b.numerator() * Dim(common / b.denominator()),
                         common);
@@ -145,14 +151,16 @@ std::optional<Element> subtract(const Element& a, const Element& b, DType type) 
 }
 
 std::optional<Element> multiply(const Element& a, const Element& b, DType type) {
-  if (!both_ratios(a, b)) return on_numbers(a, b, type, [](double x, double y) { return x * y; });
+  if (!is_exact(a, b, type)) return on_numbers(a, b, type, [](double x, double y) { return x * y; });
+  // h / 49 * 49 need not be h again in floating point.
+  if (!is_power_of_two(a.denominator()) || !is_power_of_two(b.denominator())) return std::nullopt;
   return Element::ratio(a.numerator() * b.numerator(), a.denominator() * b.denominator());
 }
 
 std::optional<Element> divide(const Element& a, const Element& b, DType type) {
   if (is_float(type)) {
     const auto divisor = b.number();
-    if (!both_ratios(a, b) || (divisor && *divisor == 0))
+    if (!is_exact(a, b, type) || (divisor && *divisor == 0))
       return on_numbers(a, b, type, [](double x, double y) { return x / y; });
     const Dim numerator = a.numerator() * Dim(b.denominator());
     if (b.numerator().is_constant()) return Element::ratio(numerator, a.denominator() * b.numerator().value());
@@ -221,7 +229,7 @@ std::optional<Element> cast(const Element& a, DType from, DType to) {
 std::optional<bool> equal(const Element& a, const Element& b) {
   const auto x = a.number(), y = b.number();
   if (x && y) return *x == *y;
-  if (!both_ratios(a, b)) return std::nullopt;
+  if (a.is_real() || b.is_real()) return std::nullopt;
   const Dim difference = a.numerator() * Dim(b.denominator()) - b.numerator() * Dim(a.denominator());
   if (difference == Dim(0)) return true;
   if ((difference - Dim(1)).is_nonnegative() || (-difference - Dim(1)).is_nonnegative()) return false;
@@ -231,7 +239,7 @@ std::optional<bool> equal(const Element& a, const Element& b) {
 std::optional<bool> less(const Element& a, const Element& b) {
   const auto x = a.number(), y = b.number();
   if (x && y) return *x < *y;
-  if (!both_ratios(a, b)) return std::nullopt;
+  if (a.is_real() || b.is_real()) return std::nullopt;
   const Dim difference = b.numerator() * Dim(a.denominator()) - a.numerator() * Dim(b.denominator());
   if ((difference - Dim(1)).is_nonnegative()) return true;
   if ((-difference).is_nonnegative()) return false;

@@ -16,6 +16,11 @@ void append_captures(Context& ctx, const Captures& captures, std::vector<Value*>
   for (Binding* outer : captures) operands.push_back(ctx.scope().value(*outer));
 }
 
+// A body may also hand on what an unsupported node outside of it should have computed.
+bool any_poisoned(const std::vector<Binding*>& results) {
+  return std::any_of(results.begin(), results.end(), [](const Binding* b) { return b->poisoned; });
+}
+
 // --- If
 
 void inline_branch(Context& ctx, const GraphProto& branch) {
@@ -32,9 +37,9 @@ bool import_branch(Context& ctx, const GraphProto& branch, Scope& scope) {
   const size_t reported = ctx.importer().num_unsupported();
   scope.adopt_captures();
   ctx.importer().import_body(branch, scope);
-  if (ctx.importer().num_unsupported() != reported) return false;
-  for (Binding* result : ctx.importer().outputs(branch, scope))
-    scope.graph().add_output(scope.value(*result), std::string(result->name));
+  const std::vector<Binding*> results = ctx.importer().outputs(branch, scope);
+  if (ctx.importer().num_unsupported() != reported || any_poisoned(results)) return false;
+  for (Binding* result : results) scope.graph().add_output(scope.value(*result), std::string(result->name));
   return true;
 }
 
@@ -128,8 +133,8 @@ Body import_body_once(Context& ctx, const GraphProto& proto, const BodySignature
   }
   const size_t reported = ctx.importer().num_unsupported();
   ctx.importer().import_body(proto, scope);
-  if (ctx.importer().num_unsupported() != reported) return {};
   const std::vector<Binding*> results = ctx.importer().outputs(proto, scope);
+  if (ctx.importer().num_unsupported() != reported || any_poisoned(results)) return {};
   Emitter emitter(*body.graph, std::string(ctx.name()));
   for (size_t i = 0; i < results.size(); ++i) {
     Value* value = scope.value(*results[i]);

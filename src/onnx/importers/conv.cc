@@ -51,8 +51,9 @@ void pad_to_output(Context& ctx, const Window& w, const Shape& wanted, ConvTrans
   const bool upper = ctx.attr_string("auto_pad", "NOTSET") == "SAME_UPPER";
   for (size_t i = 0; i < axes; ++i) {
     const Dim extent = (w.kernel[i] - 1) * w.dilations[i] + 1;
-    const Dim total = max(
-        Dim(w.strides[i]) * (ctx.shape(0)[i + 2] - Dim(1)) + Dim(op.output_padding[i]) + extent - wanted[i], Dim(0));
+    Dim total = Dim(w.strides[i]) * (ctx.shape(0)[i + 2] - Dim(1)) + Dim(op.output_padding[i]) + extent - wanted[i];
+    if (total.is_constant() && total.value() < 0) op.output_padding[i] -= total.value();  // beyond the last window
+    total = max(total, Dim(0));
     const Dim half = floor_div(total, Dim(2));
     op.pads[i] = upper ? half : total - half;
     op.pads[i + axes] = total - op.pads[i];

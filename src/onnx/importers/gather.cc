@@ -41,8 +41,10 @@ void import_scatter_nd(Context& ctx) {
 void import_one_hot(Context& ctx) {
   const int64_t rank = ctx.rank(0) + 1;
   const int64_t axis = ctx.resolve_axis(ctx.attr_int("axis", -1), rank);
-  const Dim depth = ctx.constant(1) && is_float(ctx.dtype(1)) ? Dim(static_cast<int64_t>(ctx.constant_number(1, 0)))
-                                                              : ctx.sizes(1).at(0);
+  // ONNX lets the depth be a float.
+  const Dim depth = !is_float(ctx.dtype(1)) ? ctx.sizes(1).at(0)
+                    : ctx.constant(1)       ? Dim(static_cast<int64_t>(ctx.constant_number(1, 0)))
+                                            : ctx.bind(ctx.cast(ctx.input(1), DType::i64), 1, Sign::nonnegative)[0];
   Value* indices = ctx.unsqueeze(ctx.cast(ctx.input(0), DType::i64), {axis});
   Value *off = ctx.slice(ctx.input(2), 0, 0, 1), *on = ctx.slice(ctx.input(2), 0, 1, 1);
   Shape shape = indices->shape();

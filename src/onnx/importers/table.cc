@@ -13,8 +13,10 @@ constexpr Family kFamilies[] = {
     conv_ops,
     einsum_ops,
     embedding_ops,
+    fused_ops,
     gather_ops,
     group_query_attention_ops,
+    loss_ops,
     math_ops,
     matmul_ops,
     movement_ops,
@@ -28,6 +30,7 @@ constexpr Family kFamilies[] = {
     select_ops,
     sequence_ops,
     shape_ops,
+    signal_ops,
     slice_ops,
     softmax_ops,
 };

@@ -29,8 +29,10 @@ std::span<const OpRow> control_ops();
 std::span<const OpRow> conv_ops();
 std::span<const OpRow> einsum_ops();
 std::span<const OpRow> embedding_ops();
+std::span<const OpRow> fused_ops();
 std::span<const OpRow> gather_ops();
 std::span<const OpRow> group_query_attention_ops();
+std::span<const OpRow> loss_ops();
 std::span<const OpRow> math_ops();
 std::span<const OpRow> matmul_ops();
 std::span<const OpRow> movement_ops();
@@ -44,6 +46,7 @@ std::span<const OpRow> rnn_ops();
 std::span<const OpRow> select_ops();
 std::span<const OpRow> sequence_ops();
 std::span<const OpRow> shape_ops();
+std::span<const OpRow> signal_ops();
 std::span<const OpRow> slice_ops();
 std::span<const OpRow> softmax_ops();
 

@@ -1,0 +1,90 @@
+// Ops that ONNX Runtime's graph optimiser writes: an op of the standard domain with its neighbours folded in.
+#include <cmath>
+
+#include "onnx/importers/context.h"
+#include "onnx/importers/table.h"
+#include "onnx/importers/window.h"
+
+namespace lathe::onnx {
+namespace {
+
+// The activation that a fused op applies last, by its ONNX name and the list of its parameters.
+int activation(Context& ctx, MapProgram& p, int x, const std::string& name, const std::vector<double>& parameters,
+               DType type) {
+  const auto parameter = [&](size_t i, double fallback) {
+    return p.constant(i < parameters.size() ? parameters[i] : fallback, type);
+  };
+  const int zero = p.constant(0, type);
+  if (name.empty()) return x;
+  if (name == "Relu") return p.unary(MapOp::relu, x);
+  if (name == "Tanh") return p.unary(MapOp::tanh, x);
+  if (name == "Sigmoid") return p.unary(MapOp::sigmoid, x);
+  if (name == "Gelu") return p.unary(MapOp::gelu_erf, x);
+  if (name == "LeakyRelu")
+    return p.select(p.binary(MapOp::ge, x, zero), x, p.binary(MapOp::mul, parameter(0, static_cast<double>(0.01F)), x));
+  if (name == "Clip")
+    return p.binary(MapOp::min, p.binary(MapOp::max, x, parameter(0, -INFINITY)), parameter(1, INFINITY));
+  if (name == "HardSigmoid") {
+    const int line =
+        p.binary(MapOp::add, p.binary(MapOp::mul, parameter(0, static_cast<double>(0.2F)), x), parameter(1, 0.5));
+    return p.binary(MapOp::max, zero, p.binary(MapOp::min, p.constant(1, type), line));
+  }
+  ctx.unsupported(fmt::format("the fused activation '{}' is not known", name),
+                  "Save the model without graph optimisation");
+}
+
+// Conv, plus bias, plus another tensor, through an activation: (X, W, B?, Z?).
+void import_fused_conv(Context& ctx) {
+  std::vector<int64_t> kernel;
+  for (size_t i = 2; i < ctx.shape(1).size(); ++i) {
+    if (!ctx.shape(1)[i].is_constant()) ctx.unsupported("the kernel's size is not known before the model runs");
+    kernel.push_back(ctx.shape(1)[i].value());
+  }
+  Window w = read_window(ctx, std::move(kernel));
+  Conv op;
+  op.strides = std::move(w.strides);
+  op.dilations = std::move(w.dilations);
+  op.pads = std::move(w.pads);
+  op.groups = ctx.attr_int("group", 1);
+  const DType dtype = ctx.dtype(0);
+  std::vector<Value*> operands = {ctx.input(0), ctx.input(1)};
+  if (ctx.has_input(2)) operands.push_back(channel_vector(ctx, ctx.input(2), ctx.rank(0) - 2));
+  if (ctx.has_input(3)) operands.push_back(ctx.input(3));
+  MapProgram& p = op.epilogue;
+  int y = p.input(0, dtype);
+  for (size_t i = 2; i < operands.size(); ++i) y = p.binary(MapOp::add, y, p.input(static_cast<int>(i) - 1, dtype));
+  y = activation(ctx, p, y, ctx.attr_string("activation", ""), ctx.attr_floats("activation_params"), dtype);
+  p.finish(y);
+  ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
+}
+
+// Gemm through an activation, whose parameters are attributes of their own.
+void import_fused_gemm(Context& ctx) {
+  MatMul op;
+  op.trans_a = ctx.attr_bool("transA", false);
+  op.trans_b = ctx.attr_bool("transB", false);
+  const DType dtype = ctx.dtype(0);
+  std::vector<Value*> operands = {ctx.input(0), ctx.input(1)};
+  MapProgram& p = op.epilogue;
+  int y = p.binary(MapOp::mul, p.constant(ctx.attr_float("alpha", 1), dtype), p.input(0, dtype));
+  if (ctx.has_input(2)) {
+    operands.push_back(ctx.input(2));
+    y = p.binary(MapOp::add, y, p.binary(MapOp::mul, p.constant(ctx.attr_float("beta", 1), dtype), p.input(1, dtype)));
+  }
+  std::vector<double> parameters;
+  for (const std::string_view name : {"activation_alpha", "activation_beta"})
+    if (ctx.has_attr(name)) parameters.push_back(ctx.attr_float(name, 0));
+  p.finish(activation(ctx, p, y, ctx.attr_string("activation", ""), parameters, dtype));
+  ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
+}
+
+constexpr OpRow kRows[] = {
+    {kMicrosoft, "FusedConv", 1, import_fused_conv},
+    {kMicrosoft, "FusedGemm", 1, import_fused_gemm},
+};
+
+}  // namespace
+
+std::span<const OpRow> fused_ops() { return kRows; }
+
+}  // namespace lathe::onnx

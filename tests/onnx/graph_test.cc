@@ -1,0 +1,231 @@
+// What the importer makes of graphs: shape arithmetic disappears, order is repaired, everything unsupported is
+// reported.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "graph/reference/evaluator.h"
+#include "graph/verifier.h"
+#include "tests/onnx/model_builder.h"
+
+namespace lathe::onnx {
+namespace {
+
+using testing::HasSubstr;
+
+Tensor ints(std::vector<int64_t> values) {
+  return Tensor::of<int64_t>({static_cast<int64_t>(values.size())}, std::span<const int64_t>(values));
+}
+
+template <class T>
+size_t count(const Graph& graph) {
+  size_t n = 0;
+  for (const auto& node : graph.nodes()) n += node->is<T>() ? 1 : 0;
+  return n;
+}
+
+Tensor run(const Graph& graph, const std::vector<RefValue>& inputs) {
+  return std::get<Tensor>(evaluate(graph, inputs).at(0));
+}
+
+// [batch, seq, 12] to [batch, seq, 3, 4] by the sizes that exporters gather from Shape.
+GraphBuilder split_heads() {
+  GraphBuilder g;
+  g.input("x", 1, {"batch", "seq", "12"})
+      .constant("zero", Tensor::scalar<int64_t>(0))
+      .constant("one", Tensor::scalar<int64_t>(1));
+  g.constant("axes", ints({0})).constant("tail", ints({3, -1}));
+  g.add(node("Shape", {"x"}, {"s"})).add(node("Gather", {"s", "zero"}, {"b"})).add(node("Gather", {"s", "one"}, {"n"}));
+  g.add(node("Unsqueeze", {"b", "axes"}, {"b1"})).add(node("Unsqueeze", {"n", "axes"}, {"n1"}));
+  g.add(node("Concat", {"b1", "n1", "tail"}, {"target"}, {int_attribute("axis", 0)}));
+  g.add(node("Reshape", {"x", "target"}, {"y"})).output("y");
+  return g;
+}
+
+TEST(GraphImportTest, ShapeArithmeticLeavesOneReshape) {
+  const auto graph = import_bytes(model(split_heads()));
+  EXPECT_EQ(graph->num_nodes(), 1u);
+  EXPECT_EQ(to_string(graph->outputs()[0]->type()), "f32[batch, seq, 3, 4]");
+  EXPECT_EQ(run(*graph, {Tensor(DType::f32, {2, 5, 12})}).dims(), (std::vector<int64_t>{2, 5, 3, 4}));
+}
+
+TEST(GraphImportTest, SizesUsedAsDataBecomeDims) {
+  GraphBuilder g;
+  g.input("x", 1, {"n", "4"})
+      .add(node("Shape", {"x"}, {"s"}))
+      .add(node("Cast", {"s"}, {"y"}, {int_attribute("to", 1)}))
+      .output("y");
+  const auto graph = import_bytes(model(g));
+  verify(*graph);
+  EXPECT_EQ(count<Dims>(*graph), 1u);
+  EXPECT_EQ(run(*graph, {Tensor(DType::f32, {7, 4})}), Tensor::of<float>({2}, {7, 4}));
+}
+
+TEST(GraphImportTest, SizesReadFromATensorAreBound) {
+  GraphBuilder g;
+  g.input("x", 1, {"n"}).input("shape", 7, {"2"}).add(node("Reshape", {"x", "shape"}, {"y"})).output("y");
+  const auto graph = import_bytes(model(g));
+  verify(*graph);
+  const Tensor x(DType::f32, {6});
+  EXPECT_EQ(run(*graph, {x, ints({2, 3})}).dims(), (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(run(*graph, {x, ints({-1, 2})}).dims(), (std::vector<int64_t>{3, 2}));
+  EXPECT_EQ(run(*graph, {x, ints({0, -1})}).dims(), (std::vector<int64_t>{6, 1}));
+}
+
+TEST(GraphImportTest, SliceBoundsOfAnySignAreClampedAtRunTime) {
+  GraphBuilder g;
+  g.input("x", 7, {"n"}).input("start", 7, {"1"}).input("end", 7, {"1"});
+  g.add(node("Slice", {"x", "start", "end"}, {"y"})).output("y");
+  const auto graph = import_bytes(model(g));
+  verify(*graph);
+  const Tensor x = ints({0, 1, 2, 3, 4});
+  EXPECT_EQ(run(*graph, {x, ints({1}), ints({3})}), ints({1, 2}));
+  EXPECT_EQ(run(*graph, {x, ints({-2}), ints({INT64_MAX})}), ints({3, 4}));
+  EXPECT_EQ(run(*graph, {x, ints({-9}), ints({-3})}), ints({0, 1}));
+  EXPECT_EQ(run(*graph, {x, ints({4}), ints({2})}).elements(), 0);
+}
+
+TEST(GraphImportTest, TruncatingSliceOfADynamicAxisKeepsShortInputs) {
+  GraphBuilder g;
+  g.input("x", 7, {"n"}).constant("start", ints({0})).constant("end", ints({3}));
+  g.add(node("Slice", {"x", "start", "end"}, {"y"})).output("y");
+  const auto graph = import_bytes(model(g));
+  EXPECT_EQ(run(*graph, {ints({5, 6})}), ints({5, 6}));
+  EXPECT_EQ(run(*graph, {ints({5, 6, 7, 8})}), ints({5, 6, 7}));
+}
+
+TEST(GraphImportTest, NodesOutOfOrderAreSorted) {
+  GraphBuilder g;
+  g.input("x", 1, {"n"}).add(node("Neg", {"a"}, {"y"})).add(node("Exp", {"x"}, {"a"})).output("y");
+  const auto graph = import_bytes(model(g));
+  EXPECT_EQ(run(*graph, {Tensor::of<float>({1}, {0})}), Tensor::of<float>({1}, {-1}));
+}
+
+void expect_error(const std::string& bytes, ErrorCode code, const std::string& part) {
+  try {
+    import_bytes(bytes);
+    FAIL() << "no error: " << part;
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), code) << e.what();
+    EXPECT_THAT(e.what(), HasSubstr(part));
+  }
+}
+
+TEST(GraphImportTest, MalformedGraphsNameTheNode) {
+  GraphBuilder cyclic;
+  cyclic.add(node("Neg", {"b"}, {"a"}, {}, "", "first")).add(node("Neg", {"a"}, {"b"})).output("a");
+  expect_error(model(cyclic), ErrorCode::invalid_model, "node 'first' (Neg): the graph is cyclic");
+  GraphBuilder undefined;
+  undefined.add(node("Neg", {"nowhere"}, {"a"}, {}, "", "n")).output("a");
+  expect_error(model(undefined), ErrorCode::invalid_model, "'nowhere'");
+  GraphBuilder twice;
+  twice.input("x", 1, {"n"}).add(node("Neg", {"x"}, {"a"})).add(node("Exp", {"x"}, {"a"})).output("a");
+  expect_error(model(twice), ErrorCode::invalid_model, "defined twice");
+  GraphBuilder clash;
+  clash.input("x", 1, {"3"}).input("y", 1, {"4"}).add(node("Add", {"x", "y"}, {"a"}, {}, "", "sum")).output("a");
+  expect_error(model(clash), ErrorCode::invalid_model, "node 'sum' (Add)");
+}
+
+TEST(GraphImportTest, AllUnsupportedNodesAreReportedAtOnce) {
+  GraphBuilder g;
+  g.input("x", 1, {"n"}).add(node("Mystery", {"x"}, {"a"}, {}, "acme", "one")).add(node("Neg", {"a"}, {"b"}));
+  g.add(node("Enigma", {"b"}, {"c"}, {}, "", "two")).output("c");
+  expect_error(model(g), ErrorCode::unsupported, "2 of 3 nodes");
+  expect_error(model(g), ErrorCode::unsupported, "acme::Mystery (opset 1) 'one'");
+  expect_error(model(g), ErrorCode::unsupported, "Enigma (opset 17) 'two'");
+}
+
+TEST(GraphImportTest, OldOpsetsAreRefused) {
+  GraphBuilder g;
+  g.input("x", 1, {"n"}).add(node("Neg", {"x"}, {"y"})).output("y");
+  expect_error(model(g, 6), ErrorCode::unsupported, "opset 6");
+}
+
+TEST(GraphImportTest, FunctionsAreInlinedWithTheCallsAttributes) {
+  const std::string scaled = function(
+      "acme", "Leak", {"v"}, {"w"},
+      {node("LeakyRelu", {"v"}, {"t"}, {reference_attribute("alpha", "slope", 1)}), node("Neg", {"t"}, {"w"})});
+  GraphBuilder g;
+  g.input("x", 1, {"n"}).add(node("Leak", {"x"}, {"a"}, {float_attribute("slope", 0.5F)}, "acme"));
+  g.add(node("Leak", {"a"}, {"y"}, {float_attribute("slope", 2.0F)}, "acme")).output("y");
+  const auto graph = import_bytes(model(g, 17, {scaled}));
+  EXPECT_EQ(run(*graph, {Tensor::of<float>({2}, {-4, 3})}), Tensor::of<float>({2}, {-2, 6}));
+}
+
+TEST(GraphImportTest, RecursiveFunctionsAreRefused) {
+  const std::string loop = function("acme", "Again", {"v"}, {"w"}, {node("Again", {"v"}, {"w"}, {}, "acme")});
+  GraphBuilder g;
+  g.input("x", 1, {"n"}).add(node("Again", {"x"}, {"y"}, {}, "acme")).output("y");
+  expect_error(model(g, 17, {loop}), ErrorCode::invalid_model, "calls itself");
+}
+
+// A loop that appends its counter to a growing vector, with the outer x captured.
+TEST(GraphImportTest, LoopsWidenWhatGrowsAndCaptureWhatTheyUse) {
+  GraphBuilder body;
+  body.input("i", 7, {}).input("cond_in", 9, {}).input("acc", 7, {"k"}).constant("axis", ints({0}));
+  body.add(node("Identity", {"cond_in"}, {"cond_out"})).add(node("Add", {"i", "x"}, {"shifted"}));
+  body.add(node("Concat", {"acc", "shifted"}, {"next"}, {int_attribute("axis", 0)}));
+  body.output("cond_out").output("next");
+  GraphBuilder g;
+  g.input("x", 7, {"1"})
+      .input("n", 7, {})
+      .constant("start", Tensor(DType::i64, {0}))
+      .constant("go", Tensor::scalar(true));
+  g.add(node("Loop", {"n", "go", "start"}, {"y"}, {graph_attribute("body", body.bytes())})).output("y");
+  const auto graph = import_bytes(model(g));
+  verify(*graph);
+  EXPECT_EQ(run(*graph, {ints({10}), Tensor::scalar<int64_t>(3)}), ints({10, 11, 12}));
+  EXPECT_EQ(run(*graph, {ints({10}), Tensor::scalar<int64_t>(0)}).elements(), 0);
+}
+
+TEST(GraphImportTest, BothBranchesTakeTheSameCaptures) {
+  GraphBuilder yes, no;
+  yes.add(node("Neg", {"x"}, {"r"})).output("r");
+  no.add(node("Add", {"x", "z"}, {"r"})).output("r");
+  GraphBuilder g;
+  g.input("c", 9, {}).input("x", 1, {"n"}).input("z", 1, {"n"});
+  g.add(node("If", {"c"}, {"r"},
+             {graph_attribute("then_branch", yes.bytes()), graph_attribute("else_branch", no.bytes())}))
+      .output("r");
+  const auto graph = import_bytes(model(g));
+  verify(*graph);
+  const Tensor x = Tensor::of<float>({1}, {2}), z = Tensor::of<float>({1}, {5});
+  EXPECT_EQ(run(*graph, {Tensor::scalar(true), x, z}), Tensor::of<float>({1}, {-2}));
+  EXPECT_EQ(run(*graph, {Tensor::scalar(false), x, z}), Tensor::of<float>({1}, {7}));
+}
+
+TEST(GraphImportTest, AnIfThatShapesDecideIsInlined) {
+  GraphBuilder yes, no;
+  yes.add(node("Neg", {"x"}, {"r"})).output("r");
+  no.add(node("Exp", {"x"}, {"r"})).output("r");
+  GraphBuilder g;
+  g.input("x", 1, {"n", "1"}).constant("axis", Tensor::scalar<int64_t>(1)).constant("one", Tensor::scalar<int64_t>(1));
+  g.add(node("Shape", {"x"}, {"s"})).add(node("Gather", {"s", "axis"}, {"d"})).add(node("Equal", {"d", "one"}, {"c"}));
+  g.add(node("If", {"c"}, {"r"},
+             {graph_attribute("then_branch", yes.bytes()), graph_attribute("else_branch", no.bytes())}))
+      .output("r");
+  const auto graph = import_bytes(model(g));
+  EXPECT_EQ(count<If>(*graph), 0u);
+  EXPECT_EQ(graph->num_nodes(), 1u);
+}
+
+TEST(GraphImportTest, DimensionNamesBecomeSymbolsOneToOne) {
+  GraphBuilder g;
+  g.input("x", 1, {"past + 1", "past_+_1"}).add(node("Neg", {"x"}, {"y"})).output("y");
+  const auto graph = import_bytes(model(g));
+  const Shape& shape = graph->inputs()[0]->shape();
+  EXPECT_TRUE(shape[0].is_symbol());
+  EXPECT_FALSE(shape[0] == shape[1]);
+  EXPECT_EQ(Dim::parse(shape[0].to_string()), shape[0]);
+}
+
+TEST(GraphImportTest, OptionsFixDimensions) {
+  const std::string bytes = model(split_heads());
+  const auto owner = std::make_shared<const std::string>(bytes);
+  ImportOptions options;
+  options.fixed_dims = {{"batch", 1}};
+  const auto graph = import_model(std::as_bytes(std::span(*owner)), owner, options);
+  EXPECT_EQ(to_string(graph->inputs()[0]->type()), "f32[1, seq, 12]");
+}
+
+}  // namespace
+}  // namespace lathe::onnx
