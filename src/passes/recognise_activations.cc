@@ -58,9 +58,15 @@ class Search {
     if (op(root) == MapOp::max) return match_relu(root);
     if (op(root) != MapOp::mul && op(root) != MapOp::div && op(root) != MapOp::add) return std::nullopt;
     for (int inner = 0; inner < root; ++inner)
-      for (int x = 0; x < inner; ++x)
+      for (int x = 0; x < inner && is_gate(inner); ++x)
         if (const auto function = match_gate(root, inner, x)) return Found{root, x, *function};
     return std::nullopt;
+  }
+
+  bool is_gate(int i) const {
+    const MapOp f = op(i);
+    return f == MapOp::erf || f == MapOp::tanh || f == MapOp::sigmoid ||
+           ((f == MapOp::min || f == MapOp::max) && clipped(i));
   }
 
   // x times (a function of x), in any arrangement.
