@@ -142,75 +142,50 @@ ValueInfo decode_value_info(std::string_view message) {
 GraphProto decode_graph(std::string_view message, int depth);
 
 // Files of IR version 1 leave the type field out: then the field that is present tells the kind.
-void seen(Attribute& attribute, Attribute::Kind kind) {
-  if (attribute.kind == Attribute::Kind::undefined) attribute.kind = kind;
+Attribute::Kind kind_of_field(uint32_t tag) {
+  using Kind = Attribute::Kind;
+  switch (tag) {
+    case 2: return Kind::f;
+    case 3: return Kind::i;
+    case 4: return Kind::s;
+    case 5: return Kind::tensor;
+    case 6: return Kind::graph;
+    case 7: return Kind::floats;
+    case 8: return Kind::ints;
+    case 9: return Kind::strings;
+    case 10: return Kind::tensors;
+    case 11: return Kind::graphs;
+    case 14: return Kind::type;
+    case 15: return Kind::types;
+    case 22: return Kind::sparse_tensor;
+    case 23: return Kind::sparse_tensors;
+    default: return Kind::undefined;
+  }
 }
 
 Attribute decode_attribute(std::string_view message, int depth) {
-  using Kind = Attribute::Kind;
   Attribute a;
   Fields fields(message);
   fields.each([&](uint32_t tag) {
+    if (a.kind == Attribute::Kind::undefined) a.kind = kind_of_field(tag);
     switch (tag) {
       case 1: a.name = fields.bytes(); break;
-      case 2:
-        seen(a, Kind::f);
-        a.f = fields.float32();
-        break;
-      case 3:
-        seen(a, Kind::i);
-        a.i = fields.integer();
-        break;
-      case 4:
-        seen(a, Kind::s);
-        a.s = fields.bytes();
-        break;
+      case 2: a.f = fields.float32(); break;
+      case 3: a.i = fields.integer(); break;
+      case 4: a.s = fields.bytes(); break;
       case 5:
-        seen(a, Kind::tensor);
-        a.tensors.push_back(decode_tensor(fields.bytes()));
-        break;
+      case 10: a.tensors.push_back(decode_tensor(fields.bytes())); break;
       case 6:
-        seen(a, Kind::graph);
-        a.graphs.push_back(decode_graph(fields.bytes(), depth + 1));
-        break;
-      case 7:
-        seen(a, Kind::floats);
-        fields.append_fixed(a.floats);
-        break;
-      case 8:
-        seen(a, Kind::ints);
-        fields.append_integers(a.ints);
-        break;
-      case 9:
-        seen(a, Kind::strings);
-        a.strings.push_back(fields.bytes());
-        break;
-      case 10:
-        seen(a, Kind::tensors);
-        a.tensors.push_back(decode_tensor(fields.bytes()));
-        break;
-      case 11:
-        seen(a, Kind::graphs);
-        a.graphs.push_back(decode_graph(fields.bytes(), depth + 1));
-        break;
+      case 11: a.graphs.push_back(decode_graph(fields.bytes(), depth + 1)); break;
+      case 7: fields.append_fixed(a.floats); break;
+      case 8: fields.append_integers(a.ints); break;
+      case 9: a.strings.push_back(fields.bytes()); break;
       case 14:
-        seen(a, Kind::type);
-        a.types.push_back(decode_type(fields.bytes(), 0));
-        break;
-      case 15:
-        seen(a, Kind::types);
-        a.types.push_back(decode_type(fields.bytes(), 0));
-        break;
-      case 20: a.kind = static_cast<Kind>(fields.int32()); break;
+      case 15: a.types.push_back(decode_type(fields.bytes(), 0)); break;
+      case 20: a.kind = static_cast<Attribute::Kind>(fields.int32()); break;
       case 21: a.ref_name = fields.bytes(); break;
       case 22:
-        seen(a, Kind::sparse_tensor);
-        a.sparse_tensors.push_back(decode_sparse_tensor(fields.bytes()));
-        break;
-      case 23:
-        seen(a, Kind::sparse_tensors);
-        a.sparse_tensors.push_back(decode_sparse_tensor(fields.bytes()));
-        break;
+      case 23: a.sparse_tensors.push_back(decode_sparse_tensor(fields.bytes())); break;
       default: fields.skip();
     }
   });
