@@ -1,0 +1,257 @@
+// lathe build: a model becomes a plan.
+#include <sys/resource.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "build/plan_writer.h"
+#include "onnx/importer.h"
+#include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/model_facts.h"
+#include "tools/model_options.h"
+#include "tools/progress.h"
+#include "tools/table.h"
+#include "tools/units.h"
+
+namespace lathe::tools {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+// The most memory that this process has had, files that it mapped included.
+double peak_memory_bytes() {
+  rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * 1024;
+}
+
+// All runs of one pass together: a pass of a group runs several times.
+struct PassTotal {
+  size_t before = 0, after = 0;  // nodes around the first and the last run
+  int runs = 0, rewrites = 0;
+  int64_t removed = 0;
+  double ms = 0;
+};
+
+class BuildCommand : public Command {
+ public:
+  CommandInfo info() const override {
+    return {"build",
+            "Build",
+            "Optimise and tune a model for this machine and write a plan",
+            "A plan runs any sizes, profiles or not: a profile only says which sizes to tune for. Several profiles are "
+            "numbered "
+            "from 0; NAME may hold one '*'.",
+            {{"build model.onnx -o model.plan", "any sizes"},
+             {"build bert.onnx -o bert.plan --profile 'input_ids:1x8:1x128:8x512'", "tuned for 1x128"},
+             {"build gpt2.onnx -o gpt2.plan --profile '*:1x1:1x16:1x64' --verbose",
+              "one profile for all inputs; show every pass"}}};
+  }
+
+  void add_options(CLI::App& app) override {
+    app.add_option("MODEL", model_, "A .onnx model")->required();
+    app.add_option("-o,--output", output_, "The plan to write (default: MODEL with .plan, in the current folder)")
+        ->type_name("FILE.plan");
+    app.add_option("--profile", profiles_, "Smallest, usual and largest sizes of an input; repeatable")
+        ->type_name("[I:]NAME:MIN:OPT:MAX")
+        ->allow_extra_args(false);
+    app.add_option("--shape", shapes_, "Short for a profile whose three sizes are equal; repeatable")
+        ->type_name("NAME:1x128")
+        ->allow_extra_args(false);
+    app.add_option("--timing-cache", timing_cache_, "Read and extend a file of kernel timings")->type_name("FILE");
+    app.add_flag("-v,--verbose", verbose_, "Show every run of a pass, and why kernels were chosen");
+    add_model_options(app, options_);
+  }
+
+  int run(Console& console) override {
+    if (output_.empty()) output_ = std::filesystem::path(model_).filename().replace_extension(".plan").string();
+    if (std::filesystem::exists(output_) && std::filesystem::exists(model_) &&
+        std::filesystem::equivalent(output_, model_))
+      fail(ErrorCode::invalid_argument, "the plan would overwrite the model '{}'", model_);
+    const auto start = Clock::now();
+    Progress progress(console);
+    progress.show("importing " + model_);
+    auto graph = onnx::import_model(model_);
+    import_ms_ = ms_since(start);
+    const size_t imported_nodes = passes::count_nodes(*graph);
+    const std::vector<Profile> profiles = parse_profiles(*graph);
+    const CompiledModel compiled = compile_model(std::move(graph), progress, console);
+    write(compiled, profiles, progress);
+    progress.clear();
+    total_ms_ = ms_since(start);
+    report(compiled, imported_nodes, console);
+    return kExitOk;
+  }
+
+ private:
+  std::vector<Profile> parse_profiles(const Graph& graph) const {
+    std::vector<ProfileArg> args;
+    for (const std::string& text : profiles_) args.push_back(parse_profile_arg(text));
+    for (const std::string& text : shapes_) {
+      const ShapeArg shape = parse_shape_arg(text);
+      args.push_back({0, shape.pattern, {shape.dims, shape.dims, shape.dims}});
+    }
+    std::vector<std::string> names;
+    for (const Value* input : graph.inputs()) names.push_back(input->name());
+    std::vector<Profile> profiles = make_profiles(args, names);
+    // Sizes that the model cannot take are refused now, not when the plan runs.
+    for (const Profile& profile : profiles)
+      for (const auto which : {&SizeRange::min, &SizeRange::opt, &SizeRange::max}) {
+        Sizes sizes;
+        for (const auto& [name, range] : profile) sizes[name] = range.*which;
+        tools::choose_sizes(graph, sizes, {}, {});
+      }
+    return profiles;
+  }
+
+  CompiledModel compile_model(std::unique_ptr<Graph> graph, Progress& progress, Console& console) {
+    const auto start = Clock::now();
+    CompileOptions compile_options = options_.compile_options();
+    const size_t expected = passes::pass_table().size();
+    size_t done = 0;
+    compile_options.passes.trace = [&](const passes::PassReport& report, const Graph&) {
+      check_interrupted();
+      progress.show(fmt::format("{}: {} nodes", report.name, report.nodes_after),
+                    std::min(1.0, static_cast<double>(++done) / static_cast<double>(expected)));
+      if (verbose_ && report.rewrites > 0) {
+        progress.clear();
+        console.note("  {:<24} {:>5} -> {:>5} nodes, {} rewrites, {}", report.name, report.nodes_before,
+                     report.nodes_after, report.rewrites, format_time(report.ms));
+      }
+    };
+    CompiledModel compiled = compile(std::move(graph), compile_options);
+    compile_ms_ = ms_since(start);
+    return compiled;
+  }
+
+  void write(const CompiledModel& compiled, const std::vector<Profile>& profiles, Progress& progress) {
+    const auto start = Clock::now();
+    PlanWriteOptions plan_options;
+    plan_options.model = std::filesystem::path(model_).filename().string();
+    plan_options.profiles = profiles;
+    plan_options.progress = [&](uint64_t done, uint64_t total) {
+      check_interrupted();
+      progress.show("writing " + output_, total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total));
+    };
+    write_plan(output_, compiled, plan_options);
+    write_ms_ = ms_since(start);
+  }
+
+  void report(const CompiledModel& compiled, size_t imported_nodes, Console& console) const {
+    json document = {{"model", model_},
+                     {"plan", output_},
+                     {"device", options_.device},
+                     {"target", compiled.backend->target()},
+                     {"plan_bytes", std::filesystem::file_size(output_)},
+                     {"nodes_before", imported_nodes},
+                     {"nodes_after", passes::count_nodes(*compiled.graph)},
+                     {"steps", compiled.program.steps.size()},
+                     {"passes", report_passes(compiled, console)},
+                     {"kernels", report_kernels(compiled, console)},
+                     {"import_ms", import_ms_},
+                     {"optimise_ms", compile_ms_},
+                     {"write_ms", write_ms_},
+                     {"total_ms", total_ms_},
+                     {"peak_memory_bytes", peak_memory_bytes()}};
+    const WeightTotals weights = total(list_weights(compiled.program));
+    document["weight_bytes"] = weights.bytes;
+    console.print("{}  {} nodes became {} steps for {} ({})\n", console.paint(Colour::bold, output_), imported_nodes,
+                  compiled.program.steps.size(), options_.device, compiled.backend->target());
+    console.print("plan         {}, weights {}\ntime         {}: import {}, optimise {}, write {}\npeak memory  {}\n",
+                  format_bytes(static_cast<double>(std::filesystem::file_size(output_))), format_bytes(weights.bytes),
+                  format_time(total_ms_), format_time(import_ms_), format_time(compile_ms_), format_time(write_ms_),
+                  format_bytes(peak_memory_bytes()));
+    console.result(document);
+  }
+
+  static json report_passes(const CompiledModel& compiled, Console& console) {
+    std::vector<std::pair<std::string, PassTotal>> totals;
+    for (const passes::PassReport& report : compiled.passes) {
+      auto found =
+          std::find_if(totals.begin(), totals.end(), [&](const auto& entry) { return entry.first == report.name; });
+      if (found == totals.end()) {
+        totals.emplace_back(std::string(report.name), PassTotal{report.nodes_before, 0, 0, 0, 0, 0});
+        found = totals.end() - 1;
+      }
+      PassTotal& sum = found->second;
+      sum.after = report.nodes_after;
+      sum.removed += static_cast<int64_t>(report.nodes_before) - static_cast<int64_t>(report.nodes_after);
+      sum.rewrites += report.rewrites;
+      sum.ms += report.ms;
+      ++sum.runs;
+    }
+    Table table({{"pass"},
+                 {"rewrites", Table::Align::right},
+                 {"nodes removed", Table::Align::right},
+                 {"time", Table::Align::right}});
+    json list = json::array();
+    for (const auto& [name, sum] : totals) {
+      if (sum.rewrites > 0)
+        table.add_row({name, std::to_string(sum.rewrites), std::to_string(sum.removed), format_time(sum.ms)});
+      list.push_back({{"name", name},
+                      {"runs", sum.runs},
+                      {"rewrites", sum.rewrites},
+                      {"nodes_removed", sum.removed},
+                      {"ms", sum.ms}});
+    }
+    console.print("{}\n", table.render(console));
+    return list;
+  }
+
+  json report_kernels(const CompiledModel& compiled, Console& console) const {
+    struct Use {
+      size_t steps = 0;
+      bool fallback = false;
+      std::string reason;
+    };
+    std::map<std::pair<std::string, std::string>, Use> uses;  // by op and kernel
+    for (const ProgramStep& step : compiled.program.steps) {
+      Use& use = uses[{std::string(op_name(step.node->op())), step.kernel}];
+      ++use.steps;
+      use.fallback = step.fallback;
+      if (!step.reason.empty()) use.reason = step.reason;
+    }
+    std::vector<Table::Column> columns = {{"op"}, {"kernel"}, {"steps", Table::Align::right}, {""}};
+    if (verbose_) columns.push_back({"instead of", Table::Align::left, 80});
+    Table table(std::move(columns));
+    json list = json::array();
+    for (const auto& [key, use] : uses) {
+      std::vector<std::string> row = {key.first, key.second, std::to_string(use.steps),
+                                      use.fallback ? console.paint(Colour::yellow, "fallback") : ""};
+      if (verbose_) row.push_back(use.reason);
+      table.add_row(std::move(row));
+      list.push_back({{"op", key.first},
+                      {"kernel", key.second},
+                      {"steps", use.steps},
+                      {"fallback", use.fallback},
+                      {"reason", use.reason}});
+    }
+    console.print("{}\n", table.render(console));
+    return list;
+  }
+
+  std::string model_, output_, timing_cache_;
+  std::vector<std::string> profiles_, shapes_;
+  bool verbose_ = false;
+  ModelOptions options_;
+  double import_ms_ = 0, compile_ms_ = 0, write_ms_ = 0, total_ms_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_build_command() { return std::make_unique<BuildCommand>(); }
+
+}  // namespace lathe::tools

@@ -1,0 +1,19 @@
+#include "tools/command.h"
+
+namespace lathe::tools {
+
+std::vector<std::unique_ptr<Command>> make_commands() {
+  std::vector<std::unique_ptr<Command>> commands;
+  commands.push_back(make_build_command());
+  commands.push_back(make_run_command());
+  commands.push_back(make_compare_command());
+  commands.push_back(make_bench_command());
+  commands.push_back(make_inspect_command());
+  commands.push_back(make_classify_command());
+  commands.push_back(make_fill_mask_command());
+  commands.push_back(make_devices_command());
+  commands.push_back(make_completion_command());
+  return commands;
+}
+
+}  // namespace lathe::tools

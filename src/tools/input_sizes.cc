@@ -1,0 +1,187 @@
+#include "tools/input_sizes.h"
+
+#include <algorithm>
+#include <cctype>
+#include <charconv>
+#include <optional>
+
+#include "base/error.h"
+#include "graph/tensor.h"
+#include "tools/input_roles.h"
+
+namespace lathe::tools {
+namespace {
+
+constexpr int64_t kSequence = 128;
+constexpr int64_t kPast = kSequence - 1;
+constexpr int64_t kPicture = 224;
+constexpr int64_t kColours = 3;
+
+// Where a symbol stands first: that tells most of what a nameless one is.
+struct Place {
+  std::string symbol;
+  const Value* input = nullptr;
+  size_t axis = 0;
+};
+
+bool has(std::string_view text, std::string_view word) { return text.find(word) != std::string_view::npos; }
+
+class SizeChooser {
+ public:
+  explicit SizeChooser(const Graph& graph) : graph_(graph), limits_(symbol_limits(graph)) {
+    for (const Value* input : graph.inputs()) {
+      names_.push_back(input->name());
+      for (size_t axis = 0; axis < input->shape().size(); ++axis) {
+        std::vector<std::string> symbols;
+        input->shape()[axis].collect_symbols(symbols);
+        for (std::string& symbol : symbols) add_place({std::move(symbol), input, axis});
+      }
+    }
+    with_past_ = std::any_of(places_.begin(), places_.end(), [](const Place& p) { return has(p.symbol, "past"); });
+  }
+
+  void give(const std::string& name, const std::vector<int64_t>& dims) {
+    const auto input = std::find_if(graph_.inputs().begin(), graph_.inputs().end(),
+                                    [&](const Value* value) { return value->name() == name; });
+    if (input == graph_.inputs().end()) check_pattern(name, names_);
+    const Type& type = (*input)->type();
+    if (type.ranked && type.shape.size() != dims.size())
+      fail(ErrorCode::invalid_argument, "input '{}' has shape {}, {} does not fit", name, lathe::to_string(type.shape),
+           lathe::to_string(dims));
+    for (size_t axis = 0; axis < type.shape.size(); ++axis) {
+      const Dim& dim = type.shape[axis];
+      if (dim.is_constant() && dim.value() != dims[axis])
+        fail(ErrorCode::invalid_argument, "axis {} of input '{}' is {}, not {}", axis, name, dim.value(), dims[axis]);
+      if (dim.is_symbol()) bind(dim.to_string(), dims[axis]);
+    }
+    chosen_.inputs[name] = dims;
+  }
+
+  void give(const ShapeArg& shape) {
+    check_pattern(shape.pattern, names_);
+    for (const std::string& name : names_)
+      if (matches(shape.pattern, name)) give(name, shape.dims);
+  }
+
+  void give(const DimArg& dim) {
+    const bool known =
+        std::any_of(places_.begin(), places_.end(), [&](const Place& p) { return p.symbol == dim.symbol; });
+    if (!known) {
+      std::string list;
+      for (const Place& place : places_) list += (list.empty() ? "" : ", ") + place.symbol;
+      throw Error(ErrorCode::invalid_argument, fmt::format("no input has a dimension named '{}'", dim.symbol))
+          .remedy(list.empty() ? "All sizes of this model are fixed" : "Its dimensions are: " + list);
+    }
+    bind(dim.symbol, dim.value);
+  }
+
+  ChosenSizes finish() && {
+    for (const bool sums : {false, true})  // a sum needs its terms
+      for (const Place& place : places_)
+        if (!chosen_.symbols.count(place.symbol) && is_sum(place.symbol) == sums) assume(place);
+    for (const Value* input : graph_.inputs()) {
+      const Type& type = input->type();
+      if (chosen_.inputs.count(input->name())) continue;
+      if (!type.is_tensor() || !type.ranked)
+        throw Error(ErrorCode::unsupported,
+                    fmt::format("input '{}' is {}; its data cannot be made up", input->name(), lathe::to_string(type)))
+            .remedy("Give it with --input NAME=FILE or --shape");
+      std::vector<int64_t> dims;
+      for (const Dim& dim : type.shape) dims.push_back(evaluate(dim, *input));
+      chosen_.inputs[input->name()] = std::move(dims);
+    }
+    return std::move(chosen_);
+  }
+
+ private:
+  void add_place(Place place) {
+    const auto same = [&](const Place& other) { return other.symbol == place.symbol; };
+    if (std::none_of(places_.begin(), places_.end(), same)) places_.push_back(std::move(place));
+  }
+
+  void bind(const std::string& symbol, int64_t value) {
+    const auto [entry, added] = chosen_.symbols.emplace(symbol, value);
+    if (!added && entry->second != value)
+      fail(ErrorCode::invalid_argument, "dimension '{}' would be both {} and {}", symbol, entry->second, value);
+  }
+
+  int64_t evaluate(const Dim& dim, const Value& input) const {
+    const auto value = dim.evaluate([&](std::string_view symbol) -> std::optional<int64_t> {
+      const auto found = chosen_.symbols.find(std::string(symbol));
+      return found == chosen_.symbols.end() ? std::nullopt : std::optional(found->second);
+    });
+    if (!value || *value < 0)
+      fail(ErrorCode::invalid_argument, "size {} of input '{}' has no value", dim.to_string(), input.name());
+    return *value;
+  }
+
+  void assume(const Place& place) {
+    int64_t value = sum(place.symbol).value_or(default_of(place));
+    if (const auto limit = limits_.find(place.symbol); limit != limits_.end()) value = std::min(value, limit->second);
+    chosen_.symbols[place.symbol] = value;
+    chosen_.assumed.push_back({place.symbol, value});
+  }
+
+  // The importer spells the dim_param "past + 1" as the symbol "past___1"; exporters mean a sum.
+  static bool is_sum(std::string_view symbol) { return has(symbol, "___"); }
+
+  std::optional<int64_t> sum(std::string_view symbol) const {
+    int64_t total = 0;
+    if (!is_sum(symbol)) return std::nullopt;
+    for (size_t begin = 0; begin <= symbol.size();) {
+      const size_t end = std::min(symbol.find("___", begin), symbol.size());
+      const std::string term(symbol.substr(begin, end - begin));
+      int64_t number = 0;
+      if (const auto found = chosen_.symbols.find(term); found != chosen_.symbols.end())
+        number = found->second;
+      else if (const auto [rest, error] = std::from_chars(term.data(), term.data() + term.size(), number);
+               error != std::errc() || *rest != '\0')
+        return std::nullopt;
+      total += number;
+      begin = end + 3;
+    }
+    return total;
+  }
+
+  int64_t default_of(const Place& place) const {
+    std::string name = place.symbol;
+    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const Type& type = place.input->type();
+    const bool picture = is_float(type.dtype) && type.rank() == 4;
+    if (has(name, "batch")) return 1;
+    if (has(name, "total")) return kSequence;
+    if (has(name, "past") || has(name, "cache")) return kPast;
+    if (has(name, "height") || has(name, "width") || name == "h" || name == "w") return kPicture;
+    if (has(name, "channel")) return kColours;
+    const bool sequence = has(name, "seq") || has(name, "len") || has(name, "token") || has(name, "time");
+    if (!sequence && place.axis == 0) return 1;
+    if (!sequence && picture) return place.axis == 1 ? kColours : kPicture;
+    return with_past_ ? 1 : kSequence;
+  }
+
+  const Graph& graph_;
+  std::map<std::string, int64_t> limits_;
+  std::vector<std::string> names_;
+  std::vector<Place> places_;
+  bool with_past_ = false;
+  ChosenSizes chosen_;
+};
+
+}  // namespace
+
+ChosenSizes choose_sizes(const Graph& graph, const Sizes& given, std::span<const ShapeArg> shapes,
+                         std::span<const DimArg> dims) {
+  SizeChooser chooser(graph);
+  for (const auto& [name, sizes] : given) chooser.give(name, sizes);
+  for (const ShapeArg& shape : shapes) chooser.give(shape);
+  for (const DimArg& dim : dims) chooser.give(dim);
+  return std::move(chooser).finish();
+}
+
+std::string to_string(std::span<const DimArg> dims) {
+  std::string text;
+  for (const DimArg& dim : dims) text += fmt::format("{}{}={}", text.empty() ? "" : " ", dim.symbol, dim.value);
+  return text;
+}
+
+}  // namespace lathe::tools

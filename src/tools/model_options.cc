@@ -1,0 +1,147 @@
+#include "tools/model_options.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+
+#include "base/error.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+#include "tools/tensor_files.h"
+
+namespace lathe::tools {
+namespace {
+
+class StopAtInterrupt : public StepObserver {
+ public:
+  void before(size_t) override { check_interrupted(); }
+  void after(size_t, const StepIo&) override {}
+};
+
+std::vector<ShapeArg> parse_shapes(const InputOptions& options) {
+  std::vector<ShapeArg> shapes;
+  for (const std::string& text : options.shapes) shapes.push_back(parse_shape_arg(text));
+  return shapes;
+}
+
+std::vector<DimArg> parse_dims(const InputOptions& options) {
+  std::vector<DimArg> dims;
+  for (const std::string& text : options.dims) dims.push_back(parse_dim_arg(text));
+  return dims;
+}
+
+}  // namespace
+
+CompileOptions ModelOptions::compile_options() const {
+  CompileOptions compile;
+  compile.device = device;
+  if (!isa.empty()) {
+    compile.isa = isa_from_string(isa);
+    if (!compile.isa)
+      throw Error(ErrorCode::invalid_argument, fmt::format("unknown instruction set '{}'", isa))
+          .remedy("Known: generic, avx2, avx512");
+  }
+  compile.optimise = device != "reference";
+  compile.passes.disabled = disabled_passes;
+  return compile;
+}
+
+CLI::Option* add_device_option(CLI::App& app, const std::string& name, std::string& device, const std::string& text) {
+  return app.add_option(name, device, text)->type_name("cpu|reference");
+}
+
+void add_model_options(CLI::App& app, ModelOptions& options) {
+  add_device_option(app, "--device", options.device, "Where to run; reference is slow and exact, for checking");
+  app.add_option("--isa", options.isa, "Instruction set of the CPU kernels (default: the machine's best)")
+      ->type_name("generic|avx2|avx512");
+  app.add_option("--threads", options.threads, "Threads of a session (default: one per physical core)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024).description(""));
+  app.add_option("--disable-pass", options.disabled_passes, "Leave out a rewrite by its name; repeatable")
+      ->type_name("NAME")
+      ->allow_extra_args(false);
+}
+
+void add_input_options(CLI::App& app, InputOptions& options, bool with_files) {
+  if (with_files)
+    app.add_option(
+           "--input", options.files,
+           "An input from NAME=FILE.npy, NAME=FILE.npz or NAME=FILE.bin (raw), or all from FILE.npz; repeatable. "
+           "Without it, made-up data is used")
+        ->type_name("[NAME=]FILE")
+        ->allow_extra_args(false);
+  app.add_option("--shape", options.shapes, "Sizes of an input; NAME may hold one '*'; repeatable")
+      ->type_name("NAME:2x64")
+      ->allow_extra_args(false);
+  app.add_option("--dim", options.dims, "Value of a named dimension of the inputs; repeatable")
+      ->type_name("NAME=N")
+      ->allow_extra_args(false);
+  app.add_option("--seed", options.seed, "Seed of made-up data (default 0)")->type_name("N");
+}
+
+std::shared_ptr<const Engine> open_model(const std::filesystem::path& path, const ModelOptions& options,
+                                         Console& console) {
+  Progress progress(console);
+  CompileOptions compile = options.compile_options();
+  compile.passes.trace = [&](const passes::PassReport& report, const Graph&) {
+    check_interrupted();
+    progress.show(fmt::format("{}: {} nodes after {}", path.filename().string(), report.nodes_after, report.name));
+  };
+  progress.show("opening " + path.string());
+  return open_engine(path, compile);
+}
+
+ChosenSizes choose_sizes(const Graph& graph, const InputOptions& options) {
+  return choose_sizes(graph, {}, parse_shapes(options), parse_dims(options));
+}
+
+ModelInputs make_inputs(const Graph& graph, const InputOptions& options, Console& console, Tensors known) {
+  const std::vector<ShapeArg> shapes = parse_shapes(options);
+  std::vector<InputFile> files;
+  for (const std::string& text : options.files) files.push_back(parse_input_arg(text));
+  ModelInputs inputs{std::move(known), {}};
+  for (auto& [name, tensor] : load_inputs(graph, files, shapes))
+    inputs.tensors.insert_or_assign(name, std::move(tensor));
+
+  Sizes given;
+  for (const auto& [name, tensor] : inputs.tensors) given[name] = tensor.dims();
+  inputs.sizes = choose_sizes(graph, given, shapes, parse_dims(options));
+  if (!inputs.sizes.assumed.empty())
+    console.note("lathe: assuming {} (--shape and --dim choose other sizes)", to_string(inputs.sizes.assumed));
+  for (const Value* input : graph.inputs()) {
+    const std::vector<int64_t>& dims = inputs.sizes.inputs.at(input->name());
+    if (!inputs.tensors.count(input->name()))
+      inputs.tensors.emplace(input->name(), random_input(*input, dims, inputs.sizes.inputs, options.seed));
+  }
+  return inputs;
+}
+
+std::vector<Input> as_inputs(const Tensors& tensors) {
+  std::vector<Input> inputs;
+  for (const auto& [name, tensor] : tensors)
+    inputs.emplace_back(name, tensor.dtype(), tensor.dims(), tensor.bytes().data());
+  return inputs;
+}
+
+std::vector<TensorRef> as_refs(const Graph& graph, const Tensors& tensors) {
+  std::vector<TensorRef> refs;
+  for (const Value* input : graph.inputs()) {
+    const Tensor& tensor = tensors.at(input->name());
+    // Inputs are only read.
+    refs.push_back({const_cast<std::byte*>(tensor.bytes().data()), tensor.dtype(), tensor.dims(), true, nullptr});
+  }
+  return refs;
+}
+
+Tensors run_once(Session& session, const Tensors& inputs) {
+  StopAtInterrupt stop;
+  session.impl().observer = &stop;
+  Tensors outputs;
+  for (const Output& output : session.run(as_inputs(inputs)))
+    outputs.emplace(std::string(output.name), to_tensor(output));
+  session.impl().observer = nullptr;
+  return outputs;
+}
+
+}  // namespace lathe::tools

@@ -1,0 +1,85 @@
+#include "tools/random_inputs.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "tools/input_roles.h"
+
+namespace lathe::tools {
+namespace {
+
+constexpr int64_t kUnknownTable = 2;  // rows assumed for indices into nothing we can see: 0 and 1 nearly always fit
+
+// FNV-1a.
+uint64_t hash(std::string_view text) {
+  uint64_t value = 0xcbf29ce484222325;
+  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return value;
+}
+
+int64_t longest_axis(const Sizes& sizes) {
+  int64_t longest = 1;
+  for (const auto& [name, dims] : sizes)
+    if (dims.size() == 2) longest = std::max(longest, dims.back());
+  return longest;
+}
+
+void fill_values(Tensor& tensor, Random& random) {
+  if (tensor.dtype() == DType::string) return;
+  if (tensor.dtype() == DType::f32) {
+    for (float& value : tensor.mutable_as<float>()) value = static_cast<float>(random.normal());
+    return;
+  }
+  for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_double(i, random.normal());
+}
+
+void fill_ones(Tensor& tensor) {
+  for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_double(i, 1);
+}
+
+}  // namespace
+
+uint64_t Random::next() {  // splitmix64 (Steele, Lea and Flood, 2014)
+  uint64_t z = (state_ += 0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+double Random::uniform() { return static_cast<double>(next() >> 11) * 0x1p-53; }
+
+int64_t Random::below(int64_t bound) { return static_cast<int64_t>(next() % static_cast<uint64_t>(bound)); }
+
+double Random::normal() {  // Box and Muller
+  const double radius = std::sqrt(-2 * std::log(1 - uniform()));
+  return radius * std::cos(2 * std::numbers::pi * uniform());
+}
+
+Tensor random_input(const Value& input, const std::vector<int64_t>& dims, const Sizes& all, uint64_t seed) {
+  Tensor tensor(input.dtype(), dims);
+  Random random(seed ^ hash(input.name()));
+  const std::optional<int64_t> rows = indexed_rows(input);
+  switch (role_of(input)) {
+    case InputRole::values: fill_values(tensor, random); break;
+    case InputRole::mask: fill_ones(tensor); break;
+    case InputRole::token_types: break;
+    case InputRole::lengths:
+      for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_int(i, longest_axis(all));
+      break;
+    case InputRole::positions: {
+      const int64_t period = std::max<int64_t>(1, dims.empty() ? 1 : dims.back());
+      for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_int(i, i % std::min(period, rows.value_or(period)));
+      break;
+    }
+    case InputRole::token_ids: {
+      const int64_t bound = std::max<int64_t>(1, rows.value_or(kUnknownTable));
+      for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_int(i, random.below(bound));
+      break;
+    }
+  }
+  return tensor;
+}
+
+}  // namespace lathe::tools

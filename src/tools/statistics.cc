@@ -1,0 +1,35 @@
+#include "tools/statistics.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+namespace lathe::tools {
+
+double percentile(std::span<const double> sorted, double fraction) {
+  const double rank = fraction * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<size_t>(rank);
+  const size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (sorted[above] - sorted[below]) * (rank - static_cast<double>(below));
+}
+
+Summary summarise(std::vector<double> samples) {
+  if (samples.empty()) return {};
+  std::sort(samples.begin(), samples.end());
+  const double total = std::accumulate(samples.begin(), samples.end(), 0.0);
+  return {samples.size(),
+          samples.front(),
+          total / static_cast<double>(samples.size()),
+          percentile(samples, 0.5),
+          percentile(samples, 0.9),
+          percentile(samples, 0.95),
+          percentile(samples, 0.99),
+          samples.back()};
+}
+
+nlohmann::json to_json(const Summary& s) {
+  return {{"count", s.count}, {"min", s.min}, {"mean", s.mean}, {"median", s.median},
+          {"p90", s.p90},     {"p95", s.p95}, {"p99", s.p99},   {"max", s.max}};
+}
+
+}  // namespace lathe::tools
