@@ -1,0 +1,138 @@
+// Lathe's C++ interface: open a model or plan, run it.
+//
+//   auto session = lathe::Session::open("bert.plan");
+//   std::vector<int64_t> ids = {2, 1695, 2906, 3};
+//   auto outputs = session.run({{"input_ids", ids, {1, 4}}});
+//   std::span<const float> logits = outputs[0].as<float>();
+//
+// An Engine holds weights and kernels and is immutable; any number of Sessions share one, from any threads, one thread per
+// session at a time. Tensors are row-major and contiguous. Inputs are read where they lie; outputs are written into memory
+// bound by the caller, or into memory of the session that stays valid until its next run. Every failure is a lathe::Error.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lathe/dtype.h"
+#include "lathe/error.h"
+
+namespace lathe {
+
+// The element type that a C++ type stands for; f16 and bf16 have none and are given by their bytes.
+template <class T>
+constexpr DType element_type();
+template <> constexpr DType element_type<float>() { return DType::f32; }
+template <> constexpr DType element_type<double>() { return DType::f64; }
+template <> constexpr DType element_type<int64_t>() { return DType::i64; }
+template <> constexpr DType element_type<int32_t>() { return DType::i32; }
+template <> constexpr DType element_type<int16_t>() { return DType::i16; }
+template <> constexpr DType element_type<int8_t>() { return DType::i8; }
+template <> constexpr DType element_type<uint64_t>() { return DType::u64; }
+template <> constexpr DType element_type<uint32_t>() { return DType::u32; }
+template <> constexpr DType element_type<uint16_t>() { return DType::u16; }
+template <> constexpr DType element_type<uint8_t>() { return DType::u8; }
+template <> constexpr DType element_type<bool>() { return DType::boolean; }
+
+// An input of a run: a name, sizes, and elements that the caller keeps alive during the run.
+struct Input {
+  std::string_view name;
+  DType dtype = DType::f32;
+  std::vector<int64_t> dims;
+  const void* data = nullptr;
+
+  Input(std::string_view input_name, DType type, std::vector<int64_t> sizes, const void* elements)
+      : name(input_name), dtype(type), dims(std::move(sizes)), data(elements) {}
+  // From any contiguous range of a plain element type; its length is checked against the sizes when the run starts.
+  template <class Range>
+  Input(std::string_view input_name, const Range& values, std::vector<int64_t> sizes)
+      : name(input_name), dtype(element_type<std::remove_cv_t<std::remove_reference_t<decltype(*std::data(values))>>>()),
+        dims(std::move(sizes)), data(std::data(values)), count(static_cast<int64_t>(std::size(values))) {}
+
+  int64_t count = -1;  // elements behind data; -1: the caller vouches for the sizes
+};
+
+// An output of a run. `data` is valid until the session's next run, or as long as the caller's own memory if bound.
+struct Output {
+  std::string_view name;
+  DType dtype = DType::f32;
+  std::span<const int64_t> dims;
+  const void* data = nullptr;
+
+  int64_t elements() const;
+  // Throws Error(invalid_argument) when the elements are not of type T.
+  template <class T>
+  std::span<const T> as() const {
+    check_type(element_type<T>());
+    return {static_cast<const T*>(data), static_cast<size_t>(elements())};
+  }
+
+ private:
+  void check_type(DType wanted) const;
+};
+
+// What a model takes or gives. A size is a number or an expression over named symbols, such as "batch" or "2*seq + 1".
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<std::string> dims;
+};
+
+struct EngineOptions {
+  std::string device = "cpu";  // "cpu" or "reference" (slow, exact; for checking)
+  std::string isa;             // instruction set of the CPU kernels: "generic", "avx2", "avx512"; empty: the best there is
+};
+
+struct SessionOptions {
+  int threads = 0;  // 0: one per physical core
+};
+
+class Engine {
+ public:
+  // A .onnx file is built in memory; a .plan file is mapped, checked and, if made for another instruction set, lowered again.
+  static std::shared_ptr<const Engine> open(const std::string& path, const EngineOptions& options = {});
+
+  const std::vector<TensorInfo>& inputs() const;
+  const std::vector<TensorInfo>& outputs() const;
+
+  ~Engine();
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+class Session {
+ public:
+  static Session open(const std::string& path, const SessionOptions& options = {}, const EngineOptions& engine = {});
+  explicit Session(std::shared_ptr<const Engine> engine, const SessionOptions& options = {});
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  const Engine& engine() const;
+
+  // Inputs in any order, by name; all must be given. The outputs come in the model's order. After the first run with given
+  // sizes, further runs with them allocate nothing.
+  std::span<const Output> run(std::span<const Input> inputs);
+  std::span<const Output> run(std::initializer_list<Input> inputs) { return run(std::span<const Input>(inputs.begin(), inputs.size())); }
+
+  // Lets an output be written straight into the caller's memory from the next run on; nullptr undoes it. A run throws
+  // Error(invalid_argument) when the output needs more than `bytes`.
+  void bind_output(std::string_view name, void* memory, size_t bytes);
+
+  struct Impl;
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lathe

@@ -1,0 +1,88 @@
+#include "backends/reference/reference_backend.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "graph/reference/evaluator.h"
+
+namespace lathe {
+namespace {
+
+class HostContext : public DeviceContext {
+ public:
+  void* allocate(size_t bytes) override {
+    void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (memory == nullptr) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", bytes);
+    return memory;
+  }
+  void release(void* memory) noexcept override { std::free(memory); }
+  void upload(void* device, std::span<const std::byte> host) override { copy(device, host.data(), host.size()); }
+  void download(std::span<std::byte> host, const void* device) override { copy(host.data(), device, host.size()); }
+  void copy(void* destination, const void* source, size_t bytes) override {
+    if (bytes > 0) std::memcpy(destination, source, bytes);
+  }
+  bool host_memory() const override { return true; }
+};
+
+RefValue to_value(const TensorRef& ref) {
+  if (ref.object != nullptr) return *static_cast<const RefValue*>(ref.object);
+  const auto bytes = storage_bytes(ref.dtype, element_count(ref.dims));
+  return Tensor::view(ref.dtype, {ref.dims.begin(), ref.dims.end()}, {static_cast<const std::byte*>(ref.data), bytes}, nullptr).aligned();
+}
+
+class ReferenceStep : public Step {
+ public:
+  explicit ReferenceStep(const Op& op) : op_(op) {}
+
+  void run(const StepIo& io, const StepState*, void*, DeviceContext&) const override {
+    std::vector<RefValue> values;
+    values.reserve(io.inputs.size());
+    std::vector<const RefValue*> inputs;
+    for (const TensorRef& input : io.inputs) inputs.push_back(input.present ? &values.emplace_back(to_value(input)) : nullptr);
+    SymbolBindings symbols = *io.symbols;
+    std::vector<RefValue> results = evaluate_op(op_, inputs, io.outputs.size(), symbols);
+    for (size_t i = 0; i < results.size(); ++i) deliver(io, i, std::move(results[i]));
+  }
+
+ private:
+  static void deliver(const StepIo& io, size_t output, RefValue result) {
+    const auto* tensor = std::get_if<Tensor>(&result);
+    if (tensor == nullptr || tensor->dtype() == DType::string) {
+      if (io.allocator == nullptr) fail(ErrorCode::internal, "a result that is no plain tensor needs an allocator");
+      return io.allocator->set_object(output, std::make_shared<const RefValue>(std::move(result)));
+    }
+    const TensorRef& ref = io.outputs[output];
+    void* memory = ref.data;
+    if (memory == nullptr) memory = io.allocator->allocate(output, tensor->dtype(), tensor->dims());
+    else if (!std::equal(tensor->dims().begin(), tensor->dims().end(), ref.dims.begin(), ref.dims.end()))
+      fail(ErrorCode::internal, "result has shape {}, {} was inferred", to_string(tensor->dims()), to_string(ref.dims));
+    if (!tensor->bytes().empty()) std::memcpy(memory, tensor->bytes().data(), tensor->bytes().size());
+  }
+
+  const Op& op_;
+};
+
+class ReferenceBackend : public Backend {
+ public:
+  std::string_view name() const override { return "reference"; }
+  std::string target() const override { return "reference"; }
+  std::vector<Candidate> candidates(const Node& node) const override {
+    return {{"reference", {}, [&node] { return Lowered{std::make_unique<ReferenceStep>(node.op()), {}}; }}};
+  }
+  std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override { return std::make_unique<HostContext>(); }
+  size_t packed_bytes(const WeightLayout& layout, DType, std::span<const int64_t>) const override { refuse(layout); }
+  void pack(const WeightLayout& layout, const Tensor&, std::span<std::byte>) const override { refuse(layout); }
+  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t>, std::span<const std::byte>) const override { refuse(layout); }
+
+ private:
+  [[noreturn]] static void refuse(const WeightLayout& layout) {
+    fail(ErrorCode::invalid_model, "the reference backend reads plain weights only, not layout '{}'", layout.scheme);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_reference_backend() { return std::make_unique<ReferenceBackend>(); }
+
+}  // namespace lathe

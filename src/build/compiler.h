@@ -1,0 +1,47 @@
+// From an imported graph to something that runs: common passes, the device's own rewrites, lowering. The result still has
+// its weights where the import left them; runtime/weight_memory.h or the plan writer brings them into the layouts that the
+// steps want.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/cpu_features.h"
+#include "build/program.h"
+#include "passes/pipeline.h"
+
+namespace lathe {
+
+// Sizes of one input for which a plan is tuned and for which memory is reserved. It never limits what a plan can run.
+struct SizeRange {
+  std::vector<int64_t> min, opt, max;
+  friend bool operator==(const SizeRange&, const SizeRange&) = default;
+};
+using Profile = std::map<std::string, SizeRange>;  // by input name
+
+struct CompileOptions {
+  std::string device = "cpu";
+  std::optional<Isa> isa;  // of the CPU kernels; the machine's best when absent
+  bool optimise = true;    // false: lower the graph as imported
+  passes::PassOptions passes;
+};
+
+struct CompiledModel {
+  std::unique_ptr<Graph> graph;
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Backend> fallback;  // the reference backend
+  Program program;
+  std::vector<passes::PassReport> passes;
+};
+
+// Throws Error(invalid_argument) for an unknown device or an ISA that this machine lacks.
+std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<Isa> isa);
+
+CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& options);
+// For a graph that has been through compile() before: lowering only.
+CompiledModel relower(std::unique_ptr<Graph> graph, const CompileOptions& options, const KernelChoices& choices);
+
+}  // namespace lathe

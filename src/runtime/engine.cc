@@ -1,0 +1,59 @@
+#include "runtime/engine.h"
+
+#include "base/error.h"
+#include "onnx/importer.h"
+
+namespace lathe {
+namespace {
+
+TensorInfo info_of(const Type& type, const std::string& name) {
+  TensorInfo info{name, type.dtype, {}};
+  for (const Dim& dim : type.shape) info.dims.push_back(dim.to_string());
+  return info;
+}
+
+std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
+  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->plan.get());
+  const Graph& graph = *impl->model.graph;
+  for (const Value* input : graph.inputs()) impl->inputs.push_back(info_of(input->type(), input->name()));
+  for (size_t i = 0; i < graph.outputs().size(); ++i) impl->outputs.push_back(info_of(graph.outputs()[i]->type(), graph.output_names()[i]));
+  return std::make_shared<const Engine>(std::move(impl));
+}
+
+}  // namespace
+
+std::shared_ptr<const Engine> make_engine(CompiledModel model) {
+  auto impl = std::make_unique<Engine::Impl>();
+  impl->model = std::move(model);
+  return finish(std::move(impl));
+}
+
+std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options) {
+  try {
+    if (!is_plan(path)) return make_engine(compile(onnx::import_model(path), options));
+    auto impl = std::make_unique<Engine::Impl>();
+    impl->plan = std::make_unique<Plan>(Plan::open(path));
+    impl->model = relower(impl->plan->take_graph(), options, impl->plan->info().choices);
+    return finish(std::move(impl));
+  } catch (Error& error) {
+    throw error.in_file(path.string());
+  }
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+std::shared_ptr<const Engine> Engine::open(const std::string& path, const EngineOptions& options) {
+  CompileOptions compile_options;
+  compile_options.device = options.device;
+  if (!options.isa.empty()) {
+    compile_options.isa = isa_from_string(options.isa);
+    if (!compile_options.isa) throw Error(ErrorCode::invalid_argument, "unknown instruction set '" + options.isa + "'").remedy("Known: generic, avx2, avx512");
+  }
+  return open_engine(path, compile_options);
+}
+
+const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }
+const std::vector<TensorInfo>& Engine::outputs() const { return impl_->outputs; }
+
+}  // namespace lathe

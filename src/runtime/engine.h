@@ -1,0 +1,29 @@
+// What an Engine is inside: a compiled model, its weights in place, and whatever keeps them alive. The tools use it directly
+// to look into programs; applications use lathe/lathe.h.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "build/compiler.h"
+#include "lathe/lathe.h"
+#include "runtime/plan_reader.h"
+#include "runtime/weight_memory.h"
+
+namespace lathe {
+
+struct Engine::Impl {
+  CompiledModel model;
+  std::unique_ptr<Plan> plan;  // null when built in memory
+  WeightMemory weights;
+  std::vector<TensorInfo> inputs, outputs;
+};
+
+// Opens a .onnx file (compiled with `options`) or a .plan file; which one it is shows in its first bytes, not in its name.
+std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options);
+// From a graph in memory.
+std::shared_ptr<const Engine> make_engine(CompiledModel model);
+
+}  // namespace lathe

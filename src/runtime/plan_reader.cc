@@ -1,0 +1,123 @@
+#include "runtime/plan_reader.h"
+
+#include <cstring>
+#include <fstream>
+
+#include "base/error.h"
+#include "graph/hash.h"
+#include "graph/serialize.h"
+
+namespace lathe {
+namespace {
+
+[[noreturn]] void damaged(std::string_view what) {
+  throw Error(ErrorCode::invalid_model, fmt::format("the plan is damaged: {}", what)).remedy("Build it again from the model");
+}
+
+uint64_t checksum(std::span<const std::byte> bytes) {
+  Hasher hasher;
+  hasher.add(bytes);
+  return hasher.finish();
+}
+
+template <class T>
+T read_at(std::span<const std::byte> bytes, size_t offset) {
+  if (bytes.size() < offset || bytes.size() - offset < sizeof(T)) damaged("it ends too early");
+  T value;
+  std::memcpy(&value, bytes.data() + offset, sizeof(T));
+  return value;
+}
+
+// The sections by kind, all inside the file.
+struct Sections {
+  std::span<const std::byte> metadata, graph, weights;
+};
+
+Sections read_sections(std::span<const std::byte> file) {
+  const auto header = read_at<PlanHeader>(file, 0);
+  if (header.magic != kPlanMagic) damaged("it does not begin like a plan");
+  if (header.version != kPlanVersion)
+    throw Error(ErrorCode::unsupported, fmt::format("the plan has format {}, this version of lathe reads format {}", header.version, kPlanVersion))
+        .remedy("Build it again from the model");
+  if (header.num_sections != kPlanSections) damaged("it has a wrong number of sections");
+  if (header.file_bytes != file.size()) damaged(fmt::format("it has {} bytes and should have {}", file.size(), header.file_bytes));
+  constexpr size_t kTableBytes = kPlanSections * sizeof(PlanTableEntry);
+  read_at<std::array<PlanTableEntry, kPlanSections>>(file, sizeof(PlanHeader));
+  if (checksum(file.subspan(sizeof(PlanHeader), kTableBytes)) != header.table_checksum) damaged("its section table fails the checksum");
+  Sections sections;
+  for (size_t i = 0; i < kPlanSections; ++i) {
+    const auto entry = read_at<PlanTableEntry>(file, sizeof(PlanHeader) + i * sizeof(PlanTableEntry));
+    if (entry.offset > file.size() || entry.bytes > file.size() - entry.offset) damaged("a section lies outside the file");
+    const auto bytes = file.subspan(entry.offset, entry.bytes);
+    const auto kind = static_cast<PlanSection>(entry.kind);
+    if (kind != PlanSection::weights && checksum(bytes) != entry.checksum) damaged("a section fails its checksum");
+    (kind == PlanSection::metadata ? sections.metadata : kind == PlanSection::graph ? sections.graph : sections.weights) = bytes;
+  }
+  return sections;
+}
+
+// Constants of the graph stay where they are in the file: plain ones as views, packed ones deferred.
+class MappedConstants : public ConstantSource {
+ public:
+  MappedConstants(const PlanInfo& info, std::span<const std::byte> section, std::shared_ptr<const void> owner)
+      : info_(info), section_(section), owner_(std::move(owner)) {}
+
+  Tensor load(uint64_t index, DType dtype, const std::vector<int64_t>& dims) override {
+    bool stored = false;
+    for (const PlanWeight& weight : info_.weights) {
+      if (weight.constant != static_cast<int64_t>(index)) continue;
+      stored = true;
+      if (weight.layout.plain()) return Tensor::view(dtype, dims, section_.subspan(weight.offset, weight.bytes), owner_);
+    }
+    if (!stored) damaged(fmt::format("weight {} is missing", index));
+    return Tensor::deferred(dtype, dims, static_cast<int64_t>(index));
+  }
+
+ private:
+  const PlanInfo& info_;
+  std::span<const std::byte> section_;
+  std::shared_ptr<const void> owner_;
+};
+
+}  // namespace
+
+bool is_plan(const std::filesystem::path& path) {
+  const auto file = MappedFile::open(path);
+  return file->bytes().size() >= kPlanMagic.size() && std::memcmp(file->bytes().data(), kPlanMagic.data(), kPlanMagic.size()) == 0;
+}
+
+Plan Plan::open(const std::filesystem::path& path) {
+  Plan plan;
+  plan.file_ = MappedFile::open(path);
+  const Sections sections = read_sections(plan.file_->bytes());
+  plan.weights_ = sections.weights;
+  plan.info_ = plan_info_from_json({reinterpret_cast<const char*>(sections.metadata.data()), sections.metadata.size()});
+  for (const PlanWeight& weight : plan.info_.weights) {
+    const bool inside = weight.offset <= plan.weights_.size() && weight.bytes <= plan.weights_.size() - weight.offset;
+    if (!inside || weight.offset % kPlanWeightAlignment != 0) damaged("a weight lies outside its section");
+  }
+  MappedConstants constants(plan.info_, plan.weights_, plan.file_);
+  plan.graph_ = deserialize(sections.graph, constants);
+  return plan;
+}
+
+// A constant that was stored plain is a view into the section; its address says which one it is.
+std::vector<StoredWeights::Entry> Plan::find(const Tensor& constant) const {
+  int64_t id = constant.is_deferred() ? constant.deferred_id() : -1;
+  for (size_t i = 0; id < 0 && i < info_.weights.size(); ++i) {
+    const PlanWeight& weight = info_.weights[i];
+    if (weight.layout.plain() && weight.bytes > 0 && constant.bytes().data() == weights_.data() + weight.offset) id = weight.constant;
+  }
+  std::vector<Entry> entries;
+  if (id < 0) return entries;
+  for (const PlanWeight& weight : info_.weights)
+    if (weight.constant == id) entries.push_back({weight.layout, weights_.subspan(weight.offset, weight.bytes)});
+  return entries;
+}
+
+void Plan::verify_weights() const {
+  for (const PlanWeight& weight : info_.weights)
+    if (checksum(weights_.subspan(weight.offset, weight.bytes)) != weight.checksum) damaged(fmt::format("weight {} fails its checksum", weight.constant));
+}
+
+}  // namespace lathe

@@ -1,0 +1,41 @@
+// Opens plan files (build/plan_format.h): maps the file, verifies header, table, metadata and graph by checksum, checks that every
+// weight lies inside the file, and hands out the graph and the weights in place. Nothing of the weights is read until a
+// step does, unless verify_weights() is called.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "build/plan_format.h"
+#include "runtime/weight_memory.h"
+
+namespace lathe {
+
+// Whether a file begins like a plan. Throws Error(not_found or io) when it cannot be read.
+bool is_plan(const std::filesystem::path& path);
+
+class Plan : public StoredWeights {
+ public:
+  // Throws Error(invalid_model) for a damaged or hostile file and Error(unsupported) for one of another format version.
+  static Plan open(const std::filesystem::path& path);
+
+  const PlanInfo& info() const { return info_; }
+  std::unique_ptr<Graph> take_graph() { return std::move(graph_); }
+  std::vector<Entry> find(const Tensor& constant) const override;
+  // Reads all weights and compares their checksums; throws Error(invalid_model) naming the first that differs.
+  void verify_weights() const;
+  uint64_t file_bytes() const { return file_->bytes().size(); }
+
+ private:
+  Plan() = default;
+
+  std::shared_ptr<const MappedFile> file_;
+  std::span<const std::byte> weights_;  // the section
+  PlanInfo info_;
+  std::unique_ptr<Graph> graph_;
+};
+
+}  // namespace lathe

@@ -1,0 +1,111 @@
+#include "runtime/session.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+
+#include "base/error.h"
+
+namespace lathe {
+
+int default_thread_count() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) return 1;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    std::ifstream file(fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", cpu));
+    std::string siblings;
+    if (!std::getline(file, siblings)) siblings = std::to_string(cpu);
+    cores.insert(siblings);
+  }
+  return std::max<int>(1, static_cast<int>(cores.size()));
+}
+
+Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionOptions& options)
+    : engine(std::move(session_engine)),
+      device(engine->impl().model.backend->make_context({options.threads > 0 ? options.threads : default_thread_count()})),
+      executor(*engine->impl().model.graph, engine->impl().model.program, engine->impl().weights.addresses(), *device),
+      bindings(engine->outputs().size()),
+      input_refs_(engine->inputs().size()),
+      output_refs_(engine->outputs().size()),
+      outputs_(engine->outputs().size()) {
+  if (options.threads < 0) fail(ErrorCode::invalid_argument, "{} threads are not possible", options.threads);
+  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].name = engine->outputs()[i].name;
+}
+
+void Session::Impl::match_inputs(std::span<const Input> inputs) {
+  const auto& wanted = engine->inputs();
+  for (TensorRef& ref : input_refs_) ref.present = false;
+  for (const Input& input : inputs) {
+    const auto found = std::find_if(wanted.begin(), wanted.end(), [&](const TensorInfo& info) { return info.name == input.name; });
+    if (found == wanted.end()) {
+      std::string names;
+      for (const TensorInfo& info : wanted) names += (names.empty() ? "" : ", ") + info.name;
+      throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", input.name)).remedy("Its inputs are: " + names);
+    }
+    TensorRef& ref = input_refs_[static_cast<size_t>(found - wanted.begin())];
+    if (ref.present) fail(ErrorCode::invalid_argument, "input '{}' is given twice", input.name);
+    const int64_t elements = element_count(input.dims);
+    if (input.count >= 0 && input.count != elements)
+      fail(ErrorCode::invalid_argument, "input '{}' has {} elements, its sizes {} say {}", input.name, input.count, to_string(input.dims), elements);
+    // Inputs are only read: steps write to their outputs.
+    ref = {const_cast<void*>(input.data), input.dtype, input.dims, true, nullptr};
+  }
+  for (size_t i = 0; i < wanted.size(); ++i)
+    if (!input_refs_[i].present) fail(ErrorCode::invalid_argument, "input '{}' is missing", wanted[i].name);
+}
+
+void Session::Impl::check_bindings() {
+  for (TensorRef& ref : output_refs_) ref = {};
+  if (std::none_of(bindings.begin(), bindings.end(), [](const Binding& b) { return b.memory != nullptr; })) return;
+  const auto dims = executor.output_dims(input_refs_);
+  for (size_t i = 0; i < bindings.size(); ++i) {
+    if (bindings[i].memory == nullptr || !dims[i]) continue;
+    const size_t needed = storage_bytes(engine->outputs()[i].dtype, element_count(*dims[i]));
+    if (needed > bindings[i].bytes)
+      fail(ErrorCode::invalid_argument, "output '{}' of shape {} needs {} bytes, {} are bound", outputs_[i].name, to_string(*dims[i]), needed, bindings[i].bytes);
+    output_refs_[i].data = bindings[i].memory;
+  }
+}
+
+std::span<const Output> Session::Impl::run(std::span<const Input> inputs) {
+  match_inputs(inputs);
+  check_bindings();
+  executor.run(input_refs_, output_refs_, observer);
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    outputs_[i].dtype = output_refs_[i].dtype;
+    outputs_[i].dims = output_refs_[i].dims;
+    outputs_[i].data = output_refs_[i].data;
+  }
+  return outputs_;
+}
+
+Session Session::open(const std::string& path, const SessionOptions& options, const EngineOptions& engine) {
+  return Session(Engine::open(path, engine), options);
+}
+Session::Session(std::shared_ptr<const Engine> engine, const SessionOptions& options) : impl_(std::make_unique<Impl>(std::move(engine), options)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+
+const Engine& Session::engine() const { return *impl_->engine; }
+std::span<const Output> Session::run(std::span<const Input> inputs) { return impl_->run(inputs); }
+
+void Session::bind_output(std::string_view name, void* memory, size_t bytes) {
+  const auto& outputs = engine().outputs();
+  const auto found = std::find_if(outputs.begin(), outputs.end(), [&](const TensorInfo& info) { return info.name == name; });
+  if (found == outputs.end()) fail(ErrorCode::invalid_argument, "the model has no output '{}'", name);
+  impl_->bindings[static_cast<size_t>(found - outputs.begin())] = {memory, bytes};
+}
+
+int64_t Output::elements() const { return element_count(dims); }
+
+void Output::check_type(DType wanted) const {
+  if (wanted != dtype) fail(ErrorCode::invalid_argument, "output '{}' is {}, not {}", name, to_string(dtype), to_string(wanted));
+}
+
+}  // namespace lathe

@@ -1,0 +1,39 @@
+// What a Session is inside, for the tools: its device context and executor.
+#pragma once
+
+#include <vector>
+
+#include "lathe/lathe.h"
+#include "runtime/engine.h"
+#include "runtime/executor.h"
+
+namespace lathe {
+
+struct Session::Impl {
+  Impl(std::shared_ptr<const Engine> session_engine, const SessionOptions& options);
+
+  std::span<const Output> run(std::span<const Input> inputs);
+
+  std::shared_ptr<const Engine> engine;
+  std::unique_ptr<DeviceContext> device;
+  Executor executor;
+  StepObserver* observer = nullptr;  // watches the runs; not owned
+
+  struct Binding {
+    void* memory = nullptr;
+    size_t bytes = 0;
+  };
+  std::vector<Binding> bindings;  // by output
+
+ private:
+  void match_inputs(std::span<const Input> inputs);
+  void check_bindings();
+
+  std::vector<TensorRef> input_refs_, output_refs_;
+  std::vector<Output> outputs_;
+};
+
+// Physical cores that this process may use (hyperthreads of a core count once).
+int default_thread_count();
+
+}  // namespace lathe

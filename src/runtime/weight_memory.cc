@@ -1,0 +1,67 @@
+#include "runtime/weight_memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace lathe {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+bool aligned_for(const std::byte* data, DType type) {
+  const auto bytes = static_cast<size_t>(std::max(bit_width(type) / 8, 1));
+  return reinterpret_cast<uintptr_t>(data) % bytes == 0;
+}
+
+}  // namespace
+
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored) {
+  addresses_.reserve(program.weights.size());
+  for (const Weight& weight : program.weights) place(weight, backend, stored);
+}
+
+std::span<std::byte> WeightMemory::allocate(size_t bytes) {
+  const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  const size_t rounded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded);
+  if (memory == nullptr) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes for a weight", bytes);
+  if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
+  owned_.emplace_back(static_cast<std::byte*>(memory), &std::free);
+  owned_bytes_ += rounded;
+  return {static_cast<std::byte*>(memory), bytes};
+}
+
+void WeightMemory::place(const Weight& weight, const Backend& backend, const StoredWeights* stored) {
+  const Tensor& constant = weight.node->as<Constant>()->value;
+  const std::vector<StoredWeights::Entry> entries = stored == nullptr ? std::vector<StoredWeights::Entry>{} : stored->find(constant);
+  for (const StoredWeights::Entry& entry : entries) {
+    if (entry.layout != weight.layout) continue;
+    addresses_.push_back(const_cast<std::byte*>(entry.bytes.data()));  // steps never write to constant operands
+    return;
+  }
+  // Stored in other layouts only: back to plain first, then to the layout that this machine wants.
+  Tensor plain = constant;
+  if (!entries.empty()) {
+    const StoredWeights::Entry& entry = entries.front();
+    plain = entry.layout.plain() ? Tensor::view(constant.dtype(), constant.dims(), entry.bytes, nullptr)
+                                 : backend.unpack(entry.layout, constant.dtype(), constant.dims(), entry.bytes);
+  }
+  if (!weight.layout.plain()) {
+    const std::span<std::byte> packed = allocate(backend.packed_bytes(weight.layout, plain.dtype(), plain.dims()));
+    backend.pack(weight.layout, plain, packed);
+    addresses_.push_back(packed.data());
+  } else if (entries.empty() && aligned_for(plain.bytes().data(), plain.dtype())) {
+    addresses_.push_back(const_cast<std::byte*>(plain.bytes().data()));
+  } else {
+    const std::span<std::byte> copy = allocate(plain.bytes().size());
+    if (!copy.empty()) std::memcpy(copy.data(), plain.bytes().data(), copy.size());
+    addresses_.push_back(copy.data());
+  }
+}
+
+}  // namespace lathe
