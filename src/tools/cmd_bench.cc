@@ -209,8 +209,9 @@ class BenchCommand : public Command {
       const ProgramStep& step = program.steps[i];
       const double seconds = times[i] / 1000, floor = peak.floor_seconds(costs[i].flops, costs[i].bytes);
       const double gflops = costs[i].flops / seconds * 1e-9, gbytes = costs[i].bytes / seconds * 1e-9;
-      const std::string name =
-          step.outputs.empty() ? step.node->name() : program.values[static_cast<size_t>(step.outputs[0])].value->name();
+      const std::string name = !step.node->name().empty() || step.outputs.empty()
+                                   ? step.node->name()
+                                   : program.values[static_cast<size_t>(step.outputs[0])].value->name();
       const std::string op(op_name(step.node->op()));
       table.add_row({name, op, step.kernel, fmt::format("{:.4f}", times[i]),
                      fmt::format("{:.1f}", 100 * times[i] / sum), format_number(gflops), format_number(gbytes),

@@ -15,7 +15,6 @@
 #include "onnx/importer.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
-#include "tools/model_facts.h"
 #include "tools/model_options.h"
 #include "tools/progress.h"
 #include "tools/table.h"
@@ -71,7 +70,6 @@ class BuildCommand : public Command {
     app.add_option("--shape", shapes_, "Short for a profile whose three sizes are equal; repeatable")
         ->type_name("NAME:1x128")
         ->allow_extra_args(false);
-    app.add_option("--timing-cache", timing_cache_, "Read and extend a file of kernel timings")->type_name("FILE");
     app.add_flag("-v,--verbose", verbose_, "Show every run of a pass, and why kernels were chosen");
     add_model_options(app, options_);
   }
@@ -139,14 +137,14 @@ class BuildCommand : public Command {
 
   void write(const CompiledModel& compiled, const std::vector<Profile>& profiles, Progress& progress) {
     const auto start = Clock::now();
-    PlanWriteOptions plan_options;
-    plan_options.model = std::filesystem::path(model_).filename().string();
-    plan_options.profiles = profiles;
-    plan_options.progress = [&](uint64_t done, uint64_t total) {
+    PlanWriteOptions write_options;
+    write_options.model = std::filesystem::path(model_).filename().string();
+    write_options.profiles = profiles;
+    write_options.progress = [&](uint64_t done, uint64_t total) {
       check_interrupted();
-      progress.show("writing " + output_, total == 0 ? 1.0 : static_cast<double>(done) / static_cast<double>(total));
+      progress.show("writing " + output_, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1);
     };
-    write_plan(output_, compiled, plan_options);
+    size_ = write_plan(output_, compiled, write_options);
     write_ms_ = ms_since(start);
   }
 
@@ -155,7 +153,8 @@ class BuildCommand : public Command {
                      {"plan", output_},
                      {"device", options_.device},
                      {"target", compiled.backend->target()},
-                     {"plan_bytes", std::filesystem::file_size(output_)},
+                     {"plan_bytes", size_.file_bytes},
+                     {"weight_bytes", size_.weight_bytes},
                      {"nodes_before", imported_nodes},
                      {"nodes_after", passes::count_nodes(*compiled.graph)},
                      {"steps", compiled.program.steps.size()},
@@ -166,13 +165,12 @@ class BuildCommand : public Command {
                      {"write_ms", write_ms_},
                      {"total_ms", total_ms_},
                      {"peak_memory_bytes", peak_memory_bytes()}};
-    const WeightTotals weights = total(list_weights(compiled.program));
-    document["weight_bytes"] = weights.bytes;
     console.print("{}  {} nodes became {} steps for {} ({})\n", console.paint(Colour::bold, output_), imported_nodes,
                   compiled.program.steps.size(), options_.device, compiled.backend->target());
     console.print("plan         {}, weights {}\ntime         {}: import {}, optimise {}, write {}\npeak memory  {}\n",
-                  format_bytes(static_cast<double>(std::filesystem::file_size(output_))), format_bytes(weights.bytes),
-                  format_time(total_ms_), format_time(import_ms_), format_time(compile_ms_), format_time(write_ms_),
+                  format_bytes(static_cast<double>(size_.file_bytes)),
+                  format_bytes(static_cast<double>(size_.weight_bytes)), format_time(total_ms_),
+                  format_time(import_ms_), format_time(compile_ms_), format_time(write_ms_),
                   format_bytes(peak_memory_bytes()));
     console.result(document);
   }
@@ -243,10 +241,11 @@ class BuildCommand : public Command {
     return list;
   }
 
-  std::string model_, output_, timing_cache_;
+  std::string model_, output_;
   std::vector<std::string> profiles_, shapes_;
   bool verbose_ = false;
   ModelOptions options_;
+  PlanSize size_;
   double import_ms_ = 0, compile_ms_ = 0, write_ms_ = 0, total_ms_ = 0;
 };
 

@@ -2,6 +2,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -13,6 +14,8 @@
 
 namespace lathe::tools {
 namespace {
+
+using nlohmann::json;
 
 constexpr std::string_view kContinuation = "##";  // WordPiece's mark of a token that continues a word
 
@@ -39,38 +42,38 @@ class FillMaskCommand : public Command {
 
   int run(Console& console) override {
     TextModel model(options_, console);
-    nlohmann::json results = nlohmann::json::array();
+    json results = json::array();
     for_each_text(texts_, [&](const std::string& text) { results.push_back(fill(model, text, console)); });
     console.result(results);
     return kExitOk;
   }
 
  private:
-  nlohmann::json fill(TextModel& model, const std::string& text, Console& console) const {
+  json fill(TextModel& model, const std::string& text, Console& console) const {
     const auto mask = model.tokenizer().special_tokens().mask;
     if (!mask) fail(ErrorCode::unsupported, "the tokenizer has no mask token");
     const auto [ids, scores] = model.run(text, 3);
-    nlohmann::json masks = nlohmann::json::array();
+    if (std::find(ids.begin(), ids.end(), *mask) == ids.end())
+      throw Error(ErrorCode::invalid_argument, fmt::format("'{}' has no mask", text))
+          .remedy(fmt::format("Write {} where a token is missing",
+                              model.tokenizer().id_to_token(*mask).value_or("[MASK]")));
+    json masks = json::array();
     console.print("{}\n", console.paint(Colour::bold, text));
     for (size_t position = 0; position < ids.size(); ++position) {
       if (ids[position] != *mask) continue;
       if (!masks.empty()) console.print("\n");
       masks.push_back(candidates(model, scores, position, console));
     }
-    if (masks.empty())
-      throw Error(ErrorCode::invalid_argument, fmt::format("'{}' has no mask", text))
-          .remedy(fmt::format("Write {} where a token is missing",
-                              model.tokenizer().id_to_token(*mask).value_or("[MASK]")));
     return {{"text", text}, {"masks", masks}};
   }
 
-  nlohmann::json candidates(const TextModel& model, const Tensor& scores, size_t position, Console& console) const {
+  json candidates(const TextModel& model, const Tensor& scores, size_t position, Console& console) const {
     const int64_t words = scores.dims().back();
     std::vector<double> row;
     for (int64_t i = 0; i < words; ++i) row.push_back(scores.read_double(static_cast<int64_t>(position) * words + i));
     const std::vector<double> shares = probabilities(row);
     Table table({{""}, {"", Table::Align::right}});
-    nlohmann::json list = nlohmann::json::array();
+    json list = json::array();
     for (const size_t id : largest(shares, static_cast<size_t>(top_))) {
       std::string token(model.tokenizer().id_to_token(static_cast<text::TokenId>(id)).value_or("?"));
       if (token.starts_with(kContinuation) && token.size() > kContinuation.size()) token.erase(0, kContinuation.size());

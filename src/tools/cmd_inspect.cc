@@ -212,8 +212,6 @@ class InspectCommand : public Command {
   void show_costs(Console& console) {
     const ChosenSizes sizes = choose_sizes(*engine_->impl().model.graph, inputs_);
     costs_ = estimate_costs(program(), sizes.symbols);
-    Session session(engine_, {1});
-    const Executor::Footprint memory = footprint_of(session, sizes.inputs);
     const WeightTotals weights = total(list_weights(program()));
     std::string at;
     for (const auto& [symbol, value] : sizes.symbols) at += fmt::format(" {}={}", symbol, value);
@@ -238,11 +236,7 @@ class InspectCommand : public Command {
                   format_count(static_cast<double>(weights.parameters)), format_bytes(weights.bytes),
                   format_count(costs_.total.flops) + (costs_.total.flops < 10000 ? " " : ""),
                   format_bytes(costs_.total.bytes));
-    console.print("memory       activations {} (without sharing {}), workspace {}, weights packed anew {}\n",
-                  format_bytes(static_cast<double>(memory.arena_bytes)),
-                  format_bytes(static_cast<double>(memory.activation_bytes)),
-                  format_bytes(static_cast<double>(memory.workspace_bytes)),
-                  format_bytes(static_cast<double>(engine_->impl().weights.owned_bytes())));
+    show_memory(sizes.inputs, console);
     document_["sizes"] = sizes.inputs;
     document_["symbols"] = sizes.symbols;
     document_["steps"] = program().steps.size();
@@ -251,11 +245,28 @@ class InspectCommand : public Command {
     document_["weight_bytes"] = weights.bytes;
     document_["flops"] = costs_.total.flops;
     document_["traffic_bytes"] = costs_.total.bytes;
-    document_["memory"] = {{"arena_bytes", memory.arena_bytes},
-                           {"activation_bytes", memory.activation_bytes},
-                           {"workspace_bytes", memory.workspace_bytes},
-                           {"packed_weight_bytes", engine_->impl().weights.owned_bytes()},
-                           {"values_of_unknown_size", memory.late_values}};
+  }
+
+  // Sizes that do not fit together, or that only a run tells, leave the rest of the page as it is.
+  void show_memory(const Sizes& sizes, Console& console) {
+    try {
+      Session session(engine_, {1});
+      const Executor::Footprint memory = footprint_of(session, sizes);
+      const size_t packed = engine_->impl().weights.owned_bytes();
+      console.print("memory       activations {} (without sharing {}), workspace {}, weights packed anew {}\n",
+                    format_bytes(static_cast<double>(memory.arena_bytes)),
+                    format_bytes(static_cast<double>(memory.activation_bytes)),
+                    format_bytes(static_cast<double>(memory.workspace_bytes)),
+                    format_bytes(static_cast<double>(packed)));
+      document_["memory"] = {{"arena_bytes", memory.arena_bytes},
+                             {"activation_bytes", memory.activation_bytes},
+                             {"workspace_bytes", memory.workspace_bytes},
+                             {"packed_weight_bytes", packed},
+                             {"values_of_unknown_size", memory.late_values}};
+    } catch (const Error& error) {
+      console.print("memory       unknown for these sizes: {}\n", error.what());
+      document_["memory"] = {{"error", error.what()}};
+    }
   }
 
   void show_pins(Console& console) {
@@ -266,9 +277,13 @@ class InspectCommand : public Command {
     if (!pins.empty())
       console.print("\n{}\n", console.paint(Colour::yellow, "dimensions that are declared free but are not:"));
     for (const PinnedDim& pin : pins) {
-      console.print("  {} must be {}: node '{}' ({}) {}\n", pin.dims, pin.needed, pin.node, pin.op, pin.why);
-      list.push_back(
-          {{"dimension", pin.dims}, {"needed", pin.needed}, {"node", pin.node}, {"op", pin.op}, {"why", pin.why}});
+      console.print("  {} must be {}: node '{}' ({}) {}\n", pin.dim.to_string(), pin.needed(), pin.node, pin.op,
+                    pin.why);
+      list.push_back({{"dimension", pin.dim.to_string()},
+                      {"needed", pin.allowed},
+                      {"node", pin.node},
+                      {"op", pin.op},
+                      {"why", pin.why}});
     }
     document_["pinned_dimensions"] = std::move(list);
   }

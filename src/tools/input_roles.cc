@@ -86,17 +86,19 @@ class IndexSearch {
   std::optional<int64_t> rows_;
 };
 
-// True when the value is made of positions and constants only, so that its largest element grows with its sizes.
-bool made_of_positions(const Value& value, int depth = 8) {
+// How many more rows than its longest size a value of positions picks from; nullopt for a value that is none. Positions
+// are counted by iota, or by running sums over a mask: these start behind the padding token, as RoBERTa's do.
+constexpr int64_t kAfterPadding = 2;
+std::optional<int64_t> position_offset(const Value& value, int depth = 8) {
   const Node* producer = value.producer();
-  if (producer == nullptr || depth == 0) return false;
-  if (const auto* map = producer->as<Map>()) {
-    if (producer->inputs().empty()) return map->program.uses_iota();
-    if (!keeps_values(*map)) return false;
-  } else if (!keeps_values(producer->op(), 0)) {
-    return false;
-  }
-  return made_of_positions(*producer->input(0), depth - 1);
+  if (producer == nullptr || depth == 0) return std::nullopt;
+  if (producer->is<Cumulative>()) return kAfterPadding;
+  const auto* map = producer->as<Map>();
+  if (map != nullptr && map->program.uses_iota()) return 0;
+  if (map == nullptr && !keeps_values(producer->op(), 0)) return std::nullopt;
+  for (const Value* input : producer->inputs())
+    if (const auto offset = position_offset(*input, depth - 1)) return offset;
+  return std::nullopt;
 }
 
 void limit_symbol(const Dim& size, int64_t limit, std::map<std::string, int64_t>& limits) {
@@ -106,8 +108,9 @@ void limit_symbol(const Dim& size, int64_t limit, std::map<std::string, int64_t>
 }
 
 void limit_positions(const Value* ids, std::optional<int64_t> rows, std::map<std::string, int64_t>& limits) {
-  if (ids == nullptr || !rows || !made_of_positions(*ids)) return;
-  for (const Dim& size : ids->shape()) limit_symbol(size, *rows, limits);
+  const auto offset = ids != nullptr && rows ? position_offset(*ids) : std::nullopt;
+  if (!offset) return;
+  for (const Dim& size : ids->shape()) limit_symbol(size, *rows - *offset, limits);
 }
 
 }  // namespace

@@ -8,14 +8,15 @@
 #include "base/error.h"
 #include "graph/tensor.h"
 #include "tools/input_roles.h"
+#include "tools/pinned_dims.h"
 
 namespace lathe::tools {
 namespace {
 
 constexpr int64_t kSequence = 128;
-constexpr int64_t kPast = kSequence - 1;
 constexpr int64_t kPicture = 224;
 constexpr int64_t kColours = 3;
+constexpr int64_t kLargestTried = 1024;  // when looking for a size that suits a pinned dimension
 
 // Where a symbol stands first: that tells most of what a nameless one is.
 struct Place {
@@ -28,7 +29,9 @@ bool has(std::string_view text, std::string_view word) { return text.find(word) 
 
 class SizeChooser {
  public:
-  explicit SizeChooser(const Graph& graph) : graph_(graph), limits_(symbol_limits(graph)) {
+  explicit SizeChooser(const Graph& graph)
+      : graph_(graph), limits_(symbol_limits(graph)), pins_(find_pinned_dims(graph)) {
+    for (const auto& [symbol, limit] : limits_) sequence_ = std::min(sequence_, limit);
     for (const Value* input : graph.inputs()) {
       names_.push_back(input->name());
       for (size_t axis = 0; axis < input->shape().size(); ++axis) {
@@ -79,6 +82,7 @@ class SizeChooser {
     for (const bool sums : {false, true})  // a sum needs its terms
       for (const Place& place : places_)
         if (!chosen_.symbols.count(place.symbol) && is_sum(place.symbol) == sums) assume(place);
+    suit_pins();
     for (const Value* input : graph_.inputs()) {
       const Type& type = input->type();
       if (chosen_.inputs.count(input->name())) continue;
@@ -106,10 +110,7 @@ class SizeChooser {
   }
 
   int64_t evaluate(const Dim& dim, const Value& input) const {
-    const auto value = dim.evaluate([&](std::string_view symbol) -> std::optional<int64_t> {
-      const auto found = chosen_.symbols.find(std::string(symbol));
-      return found == chosen_.symbols.end() ? std::nullopt : std::optional(found->second);
-    });
+    const auto value = dim.evaluate([&](std::string_view symbol) { return lookup(symbol); });
     if (!value || *value < 0)
       fail(ErrorCode::invalid_argument, "size {} of input '{}' has no value", dim.to_string(), input.name());
     return *value;
@@ -120,6 +121,46 @@ class SizeChooser {
     if (const auto limit = limits_.find(place.symbol); limit != limits_.end()) value = std::min(value, limit->second);
     chosen_.symbols[place.symbol] = value;
     chosen_.assumed.push_back({place.symbol, value});
+  }
+
+  std::optional<int64_t> lookup(std::string_view symbol) const {
+    const auto found = chosen_.symbols.find(std::string(symbol));
+    return found == chosen_.symbols.end() ? std::nullopt : std::optional(found->second);
+  }
+
+  size_t broken_pins() const {
+    return static_cast<size_t>(std::count_if(pins_.begin(), pins_.end(), [&](const PinnedDim& pin) {
+      const auto value = pin.dim.evaluate([&](std::string_view symbol) { return lookup(symbol); });
+      return !value || std::find(pin.allowed.begin(), pin.allowed.end(), *value) == pin.allowed.end();
+    }));
+  }
+
+  void reassume(const std::string& kind, int64_t value) {
+    for (DimArg& dim : chosen_.assumed)
+      if (kind_of(dim) == kind) chosen_.symbols[dim.symbol] = dim.value = value;
+  }
+
+  // Height and width go together: pictures are square unless somebody says otherwise.
+  static std::string kind_of(const DimArg& dim) { return dim.value == kPicture ? "picture" : dim.symbol; }
+
+  // Where a node inside works with one size only, an assumed size gives way to the largest one that suits more nodes.
+  void suit_pins() {
+    size_t broken = broken_pins();
+    std::vector<std::pair<std::string, int64_t>> kinds;
+    for (const DimArg& dim : chosen_.assumed) kinds.emplace_back(kind_of(dim), dim.value);
+    for (const auto& [kind, standard] : kinds) {
+      const ChosenSizes before = chosen_;
+      ChosenSizes best = chosen_;
+      for (int64_t value = kLargestTried; broken > 0 && value > 0; --value) {
+        chosen_ = before;
+        reassume(kind, value);
+        if (const size_t now = broken_pins(); now < broken) {
+          broken = now;
+          best = chosen_;
+        }
+      }
+      chosen_ = best;
+    }
   }
 
   // The importer spells the dim_param "past + 1" as the symbol "past___1"; exporters mean a sum.
@@ -149,18 +190,20 @@ class SizeChooser {
     const Type& type = place.input->type();
     const bool picture = is_float(type.dtype) && type.rank() == 4;
     if (has(name, "batch")) return 1;
-    if (has(name, "total")) return kSequence;
-    if (has(name, "past") || has(name, "cache")) return kPast;
+    if (has(name, "total")) return sequence_;
+    if (has(name, "past") || has(name, "cache")) return sequence_ - 1;
     if (has(name, "height") || has(name, "width") || name == "h" || name == "w") return kPicture;
     if (has(name, "channel")) return kColours;
     const bool sequence = has(name, "seq") || has(name, "len") || has(name, "token") || has(name, "time");
     if (!sequence && place.axis == 0) return 1;
     if (!sequence && picture) return place.axis == 1 ? kColours : kPicture;
-    return with_past_ ? 1 : kSequence;
+    return with_past_ ? 1 : sequence_;
   }
 
   const Graph& graph_;
   std::map<std::string, int64_t> limits_;
+  std::vector<PinnedDim> pins_;
+  int64_t sequence_ = kSequence;  // or what the tables of positions allow
   std::vector<std::string> names_;
   std::vector<Place> places_;
   bool with_past_ = false;

@@ -23,7 +23,9 @@ class PinSearch {
     for (const auto& node : graph_.nodes()) {
       if (const auto* reshape = node->as<Reshape>()) check_reshape(*node, *reshape);
       if (const auto* matmul = node->as<MatMul>()) check_matmul(*node, *matmul);
-      if (const auto* map = node->as<Map>()) check_map(*node, *map);
+      if (const auto* map = node->as<Map>())
+        check_broadcast(*node, node->inputs().size(), map->shape ? &*map->shape : nullptr);
+      if (const auto* norm = node->as<Norm>()) check_broadcast(*node, static_cast<size_t>(norm->num_x), nullptr);
       if (const auto* concat = node->as<Concat>()) check_concat(*node, *concat);
     }
     return std::move(found_);
@@ -38,18 +40,16 @@ class PinSearch {
            std::all_of(symbols.begin(), symbols.end(), [&](const auto& s) { return free_.count(s) > 0; });
   }
 
-  void add(const Node& node, const Dim& dim, std::string needed, std::string why) {
-    std::string text = dim.to_string();
-    if (seen_.insert(text + "=" + needed).second)
-      found_.push_back(
-          {std::move(text), std::move(needed), node.name(), std::string(op_name(node.op())), std::move(why)});
+  void add(const Node& node, const Dim& dim, std::vector<int64_t> allowed, std::string why) {
+    if (!seen_.emplace(dim.to_string(), allowed).second) return;
+    found_.push_back({dim, std::move(allowed), node.name(), std::string(op_name(node.op())), std::move(why)});
   }
 
   // `dim` must equal `constant`; says so if that is news.
   void require(const Node& node, const Dim& dim, const Dim& other, const std::string& why) {
     const Dim& symbolic = dim.is_constant() ? other : dim;
     const Dim& constant = dim.is_constant() ? dim : other;
-    if (constant.is_constant() && is_free(symbolic)) add(node, symbolic, constant.to_string(), why);
+    if (constant.is_constant() && is_free(symbolic)) add(node, symbolic, {constant.value()}, why);
   }
 
   void check_reshape(const Node& node, const Reshape& reshape) {
@@ -94,24 +94,23 @@ class PinSearch {
     require(node, columns, rows, fmt::format("multiplies {} by {}", to_string(a), to_string(b)));
   }
 
-  void check_map(const Node& node, const Map& op) {
-    const Shape& out = node.output()->shape();
-    for (size_t from_end = 1; from_end <= out.size(); ++from_end) {
-      const Dim* constant = nullptr;
-      const Dim* symbolic = nullptr;
-      for (const Value* input : node.inputs()) {
-        const Shape& shape = input->shape();
-        if (from_end > shape.size()) continue;
-        const Dim& dim = shape[shape.size() - from_end];
+  // The first `count` operands broadcast against each other, and to `target` where there is one.
+  void check_broadcast(const Node& node, size_t count, const Shape* target) {
+    const auto operands = node.inputs().first(std::min(count, node.inputs().size()));
+    for (size_t from_end = 1; from_end <= node.output()->shape().size(); ++from_end) {
+      std::vector<const Shape*> shapes;
+      for (const Value* operand : operands) shapes.push_back(&operand->shape());
+      if (target != nullptr) shapes.push_back(target);
+      const Dim *constant = nullptr, *symbolic = nullptr;
+      for (const Shape* shape : shapes) {
+        if (from_end > shape->size()) continue;
+        const Dim& dim = (*shape)[shape->size() - from_end];
         if (dim.is_constant() && dim.value() != 1) constant = &dim;
         if (is_free(dim)) symbolic = &dim;
       }
-      const bool expanded = op.shape.has_value();
-      if (expanded && constant == nullptr && out[out.size() - from_end].is_constant())
-        constant = &out[out.size() - from_end];
-      if (constant == nullptr || symbolic == nullptr || constant->value() == 1) continue;
-      add(node, *symbolic, fmt::format("1 or {}", constant->to_string()),
-          fmt::format("broadcasts {} against an operand with {}", symbolic->to_string(), constant->to_string()));
+      if (constant != nullptr && symbolic != nullptr)
+        add(node, *symbolic, {1, constant->value()},
+            fmt::format("broadcasts {} against an operand with {}", symbolic->to_string(), constant->to_string()));
     }
   }
 
@@ -126,11 +125,17 @@ class PinSearch {
 
   const Graph& graph_;
   std::set<std::string> free_;
-  std::set<std::string> seen_;
+  std::set<std::pair<std::string, std::vector<int64_t>>> seen_;
   std::vector<PinnedDim> found_;
 };
 
 }  // namespace
+
+std::string PinnedDim::needed() const {
+  std::string text;
+  for (const int64_t value : allowed) text += (text.empty() ? "" : " or ") + std::to_string(value);
+  return text;
+}
 
 std::vector<PinnedDim> find_pinned_dims(const Graph& graph) { return PinSearch(graph).run(); }
 

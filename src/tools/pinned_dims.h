@@ -11,10 +11,12 @@
 namespace lathe::tools {
 
 struct PinnedDim {
-  std::string dims;    // what is pinned: "sequence", or a product: "batch*sequence"
-  std::string needed;  // "128", or "1 or 512" where broadcasting leaves a choice
+  Dim dim;                       // what is pinned: "sequence", or an expression: "batch*sequence"
+  std::vector<int64_t> allowed;  // 128; or 1 and 512 where broadcasting leaves a choice
   std::string node, op;
   std::string why;  // "reshapes f32[batch, sequence, 768] to [1, 128, 12, 64]"
+
+  std::string needed() const;  // "1 or 512"
 };
 
 // In the order of the graph; of several nodes that pin one dimension to the same size, the first. The graph should be

@@ -22,8 +22,8 @@ TEST(PinnedDims, SqueezeNeedsOne) {
   const auto found = pins(R"(%y = reshape(%x) {shape = [seq, 8]} : f32[seq, 8] @ "squeeze"
                              return %y as "y")");
   ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(found[0].dims, "batch");
-  EXPECT_EQ(found[0].needed, "1");
+  EXPECT_EQ(found[0].dim.to_string(), "batch");
+  EXPECT_EQ(found[0].needed(), "1");
   EXPECT_EQ(found[0].node, "squeeze");
 }
 
@@ -31,13 +31,13 @@ TEST(PinnedDims, ReshapeToConstantsNeedsTheirProduct) {
   const auto found = pins(R"(%y = reshape(%x) {shape = [batch, 128, 2, 4]} : f32[batch, 128, 2, 4] @ "r"
                              return %y as "y")");
   ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(found[0].dims, "seq");
-  EXPECT_EQ(found[0].needed, "128");
+  EXPECT_EQ(found[0].dim.to_string(), "seq");
+  EXPECT_EQ(found[0].needed(), "128");
   const auto both = pins(R"(%y = reshape(%x) {shape = [4, 16]} : f32[4, 16] @ "r"
                             return %y as "y")");
   ASSERT_EQ(both.size(), 1u);
-  EXPECT_EQ(both[0].dims, "batch*seq");
-  EXPECT_EQ(both[0].needed, "8");
+  EXPECT_EQ(both[0].dim.to_string(), "batch*seq");
+  EXPECT_EQ(both[0].needed(), "8");
 }
 
 TEST(PinnedDims, BroadcastLeavesAChoice) {
@@ -45,8 +45,8 @@ TEST(PinnedDims, BroadcastLeavesAChoice) {
                              %y = map(%x, %table) {program = (x0, x1) => add(x0, x1)} : f32[batch, 128, 8] @ "add"
                              return %y as "y")");
   ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(found[0].dims, "seq");
-  EXPECT_EQ(found[0].needed, "1 or 128");
+  EXPECT_EQ(found[0].dim.to_string(), "seq");
+  EXPECT_EQ(found[0].needed(), "1 or 128");
   EXPECT_EQ(found[0].node, "add");
 }
 
