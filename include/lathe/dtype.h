@@ -9,11 +9,32 @@
 namespace lathe {
 
 enum class DType : uint8_t {
-  f64, f32, f16, bf16,
-  f8e4m3, f8e5m2, f8e4m3fnuz, f8e5m2fnuz, f8e8m0, f4e2m1,
-  i64, i32, i16, i8, i4, i2,
-  u64, u32, u16, u8, u4, u2,
-  boolean, string, c64, c128,
+  f64,
+  f32,
+  f16,
+  bf16,
+  f8e4m3,
+  f8e5m2,
+  f8e4m3fnuz,
+  f8e5m2fnuz,
+  f8e8m0,
+  f4e2m1,
+  i64,
+  i32,
+  i16,
+  i8,
+  i4,
+  i2,
+  u64,
+  u32,
+  u16,
+  u8,
+  u4,
+  u2,
+  boolean,
+  string,
+  c64,
+  c128,
 };
 inline constexpr int kDTypeCount = static_cast<int>(DType::c128) + 1;
 
@@ -32,6 +53,5 @@ bool is_float(DType type);       // f64 down to the 8- and 4-bit floats
 bool is_signed_int(DType type);  // i64 .. i2
 bool is_unsigned_int(DType type);
 inline bool is_integer(DType type) { return is_signed_int(type) || is_unsigned_int(type); }
-
 
 }  // namespace lathe

@@ -1,5 +1,6 @@
 // The one exception type of Lathe. Every failure that a caller can cause (bad file, bad shape, missing driver) is a
-// lathe::Error: a code, one sentence that says what is wrong, the place (file, node, op), and a remedy where one is known.
+// lathe::Error: a code, one sentence that says what is wrong, the place (file, node, op), and a remedy where one is
+// known.
 #pragma once
 
 #include <exception>
@@ -17,7 +18,7 @@ enum class ErrorCode {
   io,                // reading or writing failed
   out_of_memory,
   cancelled,
-  internal,          // a bug in Lathe
+  internal,  // a bug in Lathe
 };
 
 std::string_view to_string(ErrorCode code);

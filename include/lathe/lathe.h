@@ -5,9 +5,10 @@
 //   auto outputs = session.run({{"input_ids", ids, {1, 4}}});
 //   std::span<const float> logits = outputs[0].as<float>();
 //
-// An Engine holds weights and kernels and is immutable; any number of Sessions share one, from any threads, one thread per
-// session at a time. Tensors are row-major and contiguous. Inputs are read where they lie; outputs are written into memory
-// bound by the caller, or into memory of the session that stays valid until its next run. Every failure is a lathe::Error.
+// An Engine holds weights and kernels and is immutable; any number of Sessions share one, from any threads, one thread
+// per session at a time. Tensors are row-major and contiguous. Inputs are read where they lie; outputs are written into
+// memory bound by the caller, or into memory of the session that stays valid until its next run. Every failure is a
+// lathe::Error.
 #pragma once
 
 #include <cstddef>
@@ -27,17 +28,50 @@ namespace lathe {
 // The element type that a C++ type stands for; f16 and bf16 have none and are given by their bytes.
 template <class T>
 constexpr DType element_type();
-template <> constexpr DType element_type<float>() { return DType::f32; }
-template <> constexpr DType element_type<double>() { return DType::f64; }
-template <> constexpr DType element_type<int64_t>() { return DType::i64; }
-template <> constexpr DType element_type<int32_t>() { return DType::i32; }
-template <> constexpr DType element_type<int16_t>() { return DType::i16; }
-template <> constexpr DType element_type<int8_t>() { return DType::i8; }
-template <> constexpr DType element_type<uint64_t>() { return DType::u64; }
-template <> constexpr DType element_type<uint32_t>() { return DType::u32; }
-template <> constexpr DType element_type<uint16_t>() { return DType::u16; }
-template <> constexpr DType element_type<uint8_t>() { return DType::u8; }
-template <> constexpr DType element_type<bool>() { return DType::boolean; }
+template <>
+constexpr DType element_type<float>() {
+  return DType::f32;
+}
+template <>
+constexpr DType element_type<double>() {
+  return DType::f64;
+}
+template <>
+constexpr DType element_type<int64_t>() {
+  return DType::i64;
+}
+template <>
+constexpr DType element_type<int32_t>() {
+  return DType::i32;
+}
+template <>
+constexpr DType element_type<int16_t>() {
+  return DType::i16;
+}
+template <>
+constexpr DType element_type<int8_t>() {
+  return DType::i8;
+}
+template <>
+constexpr DType element_type<uint64_t>() {
+  return DType::u64;
+}
+template <>
+constexpr DType element_type<uint32_t>() {
+  return DType::u32;
+}
+template <>
+constexpr DType element_type<uint16_t>() {
+  return DType::u16;
+}
+template <>
+constexpr DType element_type<uint8_t>() {
+  return DType::u8;
+}
+template <>
+constexpr DType element_type<bool>() {
+  return DType::boolean;
+}
 
 // An input of a run: a name, sizes, and elements that the caller keeps alive during the run.
 struct Input {
@@ -51,8 +85,11 @@ struct Input {
   // From any contiguous range of a plain element type; its length is checked against the sizes when the run starts.
   template <class Range>
   Input(std::string_view input_name, const Range& values, std::vector<int64_t> sizes)
-      : name(input_name), dtype(element_type<std::remove_cv_t<std::remove_reference_t<decltype(*std::data(values))>>>()),
-        dims(std::move(sizes)), data(std::data(values)), count(static_cast<int64_t>(std::size(values))) {}
+      : name(input_name),
+        dtype(element_type<std::remove_cv_t<std::remove_reference_t<decltype(*std::data(values))>>>()),
+        dims(std::move(sizes)),
+        data(std::data(values)),
+        count(static_cast<int64_t>(std::size(values))) {}
 
   int64_t count = -1;  // elements behind data; -1: the caller vouches for the sizes
 };
@@ -85,7 +122,7 @@ struct TensorInfo {
 
 struct EngineOptions {
   std::string device = "cpu";  // "cpu" or "reference" (slow, exact; for checking)
-  std::string isa;             // instruction set of the CPU kernels: "generic", "avx2", "avx512"; empty: the best there is
+  std::string isa;  // instruction set of the CPU kernels: "generic", "avx2", "avx512"; empty: the best there is
 };
 
 struct SessionOptions {
@@ -94,7 +131,8 @@ struct SessionOptions {
 
 class Engine {
  public:
-  // A .onnx file is built in memory; a .plan file is mapped, checked and, if made for another instruction set, lowered again.
+  // A .onnx file is built in memory; a .plan file is mapped, checked and, if made for another instruction set, lowered
+  // again.
   static std::shared_ptr<const Engine> open(const std::string& path, const EngineOptions& options = {});
 
   const std::vector<TensorInfo>& inputs() const;
@@ -119,10 +157,12 @@ class Session {
 
   const Engine& engine() const;
 
-  // Inputs in any order, by name; all must be given. The outputs come in the model's order. After the first run with given
-  // sizes, further runs with them allocate nothing.
+  // Inputs in any order, by name; all must be given. The outputs come in the model's order. After the first run with
+  // given sizes, further runs with them allocate nothing.
   std::span<const Output> run(std::span<const Input> inputs);
-  std::span<const Output> run(std::initializer_list<Input> inputs) { return run(std::span<const Input>(inputs.begin(), inputs.size())); }
+  std::span<const Output> run(std::initializer_list<Input> inputs) {
+    return run(std::span<const Input>(inputs.begin(), inputs.size()));
+  }
 
   // Lets an output be written straight into the caller's memory from the next run on; nullptr undoes it. A run throws
   // Error(invalid_argument) when the output needs more than `bytes`.

@@ -1,6 +1,6 @@
 // The one interface between the rooms above and a device. A backend turns a node into a Step through an ordered list of
-// candidates, each of which either makes a step or says why it declines; it lays weights out for its steps and makes the
-// per-session contexts that steps run in. Addresses are device addresses: only the backend dereferences them.
+// candidates, each of which either makes a step or says why it declines; it lays weights out for its steps and makes
+// the per-session contexts that steps run in. Addresses are device addresses: only the backend dereferences them.
 //
 // A Step is immutable and shared by all sessions of an engine. What depends on sizes is prepared once per set of sizes
 // (StepState) and cached by the session, so that a warm run neither allocates nor plans.
@@ -20,8 +20,9 @@
 
 namespace lathe {
 
-// A tensor as a step sees it: contiguous, row-major. For a constant operand with a packed layout, data points to the packed
-// bytes while dtype and dims stay those of the plain tensor. An absent optional operand has no dtype worth reading: see present.
+// A tensor as a step sees it: contiguous, row-major. For a constant operand with a packed layout, data points to the
+// packed bytes while dtype and dims stay those of the plain tensor. An absent optional operand has no dtype worth
+// reading: see present.
 struct TensorRef {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -35,7 +36,9 @@ struct TensorRef {
     return n;
   }
   template <class T>
-  T* as() const { return static_cast<T*>(data); }
+  T* as() const {
+    return static_cast<T*>(data);
+  }
 };
 
 // Takes the outputs whose sizes only the step knows: those that come with data == nullptr into Step::run. The memory is
@@ -49,10 +52,10 @@ class OutputAllocator {
 
 struct StepIo {
   std::span<const TensorRef> inputs;
-  std::span<const TensorRef> outputs;          // data is null while preparing
+  std::span<const TensorRef> outputs;  // data is null while preparing
   const SymbolBindings* symbols = nullptr;
-  int threads = 1;                             // of the context, for sizing per-thread workspace
-  OutputAllocator* allocator = nullptr;        // set when an output's sizes are not known beforehand
+  int threads = 1;                       // of the context, for sizing per-thread workspace
+  OutputAllocator* allocator = nullptr;  // set when an output's sizes are not known beforehand
 };
 
 // Per session and device: the thread team or stream, and the memory that belongs to it.
@@ -87,14 +90,14 @@ class Step {
 
 // What a candidate makes of a node.
 struct Lowered {
-  std::unique_ptr<Step> step;                // null: output 0 is operand 0 under another shape, nothing runs
-  std::vector<WeightLayout> operand_layouts; // by operand; missing entries are plain. Only constants may be packed.
+  std::unique_ptr<Step> step;                 // null: output 0 is operand 0 under another shape, nothing runs
+  std::vector<WeightLayout> operand_layouts;  // by operand; missing entries are plain. Only constants may be packed.
 };
 
 struct Candidate {
-  std::string kernel;               // stable name, recorded in plans and timing caches: "gemm", "conv_direct"
-  std::string declined;             // why it cannot serve this node; empty when it can
-  std::function<Lowered()> make;    // valid while the node lives
+  std::string kernel;             // stable name, recorded in plans and timing caches: "gemm", "conv_direct"
+  std::string declined;           // why it cannot serve this node; empty when it can
+  std::function<Lowered()> make;  // valid while the node lives
 };
 
 struct ContextOptions {
@@ -104,8 +107,8 @@ struct ContextOptions {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string_view name() const = 0;    // "cpu", "reference", "cuda"
-  virtual std::string target() const = 0;       // what steps are made for: "avx512", "sm_90"
+  virtual std::string_view name() const = 0;  // "cpu", "reference", "cuda"
+  virtual std::string target() const = 0;     // what steps are made for: "avx512", "sm_90"
   // Rewrites that only this device wants (layouts, widening of types it does not compute in). After the common passes.
   virtual void legalize(Graph&) const {}
   // Best first. Empty when the backend knows nothing about this op.
@@ -115,7 +118,8 @@ class Backend {
   // Weight layouts: sizes, packing and its exact inverse. Plain weights never come here.
   virtual size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const = 0;
   virtual void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const = 0;
-  virtual Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims, std::span<const std::byte> packed) const = 0;
+  virtual Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
+                        std::span<const std::byte> packed) const = 0;
 };
 
 }  // namespace lathe

@@ -9,10 +9,13 @@ namespace lathe {
 
 std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<Isa> isa) {
   if (device == "reference") return make_reference_backend();
-  if (device != "cpu") throw Error(ErrorCode::invalid_argument, fmt::format("unknown device '{}'", device)).remedy("Known devices: cpu, reference");
+  if (device != "cpu")
+    throw Error(ErrorCode::invalid_argument, fmt::format("unknown device '{}'", device))
+        .remedy("Known devices: cpu, reference");
   const Isa best = detect_cpu_features().best_isa;
   if (isa && *isa > best)
-    fail(ErrorCode::invalid_argument, "this machine has no {} instructions; its best is {}", to_string(*isa), to_string(best));
+    fail(ErrorCode::invalid_argument, "this machine has no {} instructions; its best is {}", to_string(*isa),
+         to_string(best));
   return cpu::make_cpu_backend(isa.value_or(best));
 }
 

@@ -1,6 +1,6 @@
-// From an imported graph to something that runs: common passes, the device's own rewrites, lowering. The result still has
-// its weights where the import left them; runtime/weight_memory.h or the plan writer brings them into the layouts that the
-// steps want.
+// From an imported graph to something that runs: common passes, the device's own rewrites, lowering. The result still
+// has its weights where the import left them; runtime/weight_memory.h or the plan writer brings them into the layouts
+// that the steps want.
 #pragma once
 
 #include <map>

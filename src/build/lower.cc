@@ -33,7 +33,8 @@ class Lowering {
   int constant_value(const Value* value, const WeightLayout& layout) {
     for (size_t i = 0; i < program_.values.size(); ++i) {
       const ProgramValue& v = program_.values[i];
-      if (v.value == value && program_.weights[static_cast<size_t>(v.weight)].layout == layout) return static_cast<int>(i);
+      if (v.value == value && program_.weights[static_cast<size_t>(v.weight)].layout == layout)
+        return static_cast<int>(i);
     }
     const int weight = static_cast<int>(program_.weights.size());
     program_.weights.push_back({value->producer(), layout});
@@ -59,7 +60,8 @@ class Lowering {
       if (input == nullptr) {
         step.inputs.push_back(-1);
       } else if (input->producer() != nullptr && input->producer()->is<Constant>()) {
-        step.inputs.push_back(constant_value(input, i < lowered.operand_layouts.size() ? lowered.operand_layouts[i] : WeightLayout{}));
+        step.inputs.push_back(
+            constant_value(input, i < lowered.operand_layouts.size() ? lowered.operand_layouts[i] : WeightLayout{}));
       } else {
         step.inputs.push_back(value_index_.at(input));
       }
@@ -79,7 +81,8 @@ class Lowering {
     const auto chosen = choices_.find(index);
     if (chosen != choices_.end()) {
       // A recorded choice that this backend no longer has, or that declines, gives way to the default order.
-      std::stable_partition(candidates.begin(), candidates.end(), [&](const Candidate& c) { return c.kernel == chosen->second; });
+      std::stable_partition(candidates.begin(), candidates.end(),
+                            [&](const Candidate& c) { return c.kernel == chosen->second; });
     }
     std::string declined;
     for (const Candidate& candidate : candidates) {
@@ -98,7 +101,8 @@ class Lowering {
       step.reason = declined;
       return candidate.make();
     }
-    throw Error(ErrorCode::unsupported, "no backend can run this node: " + declined).in_node(node.name(), op_name(node.op()));
+    throw Error(ErrorCode::unsupported, "no backend can run this node: " + declined)
+        .in_node(node.name(), op_name(node.op()));
   }
 
   const Graph& graph_;

@@ -18,7 +18,8 @@ Json to_json(const Profile& profile) {
 Profile profile_from(const Json& object) {
   Profile profile;
   for (const auto& [name, range] : object.items())
-    profile[name] = {range.at("min").get<std::vector<int64_t>>(), range.at("opt").get<std::vector<int64_t>>(), range.at("max").get<std::vector<int64_t>>()};
+    profile[name] = {range.at("min").get<std::vector<int64_t>>(), range.at("opt").get<std::vector<int64_t>>(),
+                     range.at("max").get<std::vector<int64_t>>()};
   return profile;
 }
 
@@ -40,8 +41,14 @@ PlanWeight weight_from(const Json& object) {
 std::string to_json(const PlanInfo& info) {
   Json choices = Json::object();
   for (const auto& [node, kernel] : info.choices) choices[std::to_string(node)] = kernel;
-  Json root = {{"lathe_version", info.lathe_version}, {"model", info.model}, {"device", info.device}, {"target", info.target},
-               {"threads", info.threads}, {"choices", choices}, {"profiles", Json::array()}, {"weights", Json::array()}};
+  Json root = {{"lathe_version", info.lathe_version},
+               {"model", info.model},
+               {"device", info.device},
+               {"target", info.target},
+               {"threads", info.threads},
+               {"choices", choices},
+               {"profiles", Json::array()},
+               {"weights", Json::array()}};
   for (const Profile& profile : info.profiles) root["profiles"].push_back(to_json(profile));
   for (const PlanWeight& weight : info.weights) root["weights"].push_back(to_json(weight));
   return root.dump();
@@ -56,7 +63,8 @@ PlanInfo plan_info_from_json(std::string_view text) {
     info.device = root.at("device").get<std::string>();
     info.target = root.at("target").get<std::string>();
     info.threads = root.at("threads").get<int>();
-    for (const auto& [node, kernel] : root.at("choices").items()) info.choices[std::stoull(node)] = kernel.get<std::string>();
+    for (const auto& [node, kernel] : root.at("choices").items())
+      info.choices[std::stoull(node)] = kernel.get<std::string>();
     for (const Json& profile : root.at("profiles")) info.profiles.push_back(profile_from(profile));
     for (const Json& weight : root.at("weights")) info.weights.push_back(weight_from(weight));
     return info;

@@ -6,8 +6,8 @@
 //   graph     the optimised graph (graph/serialize.h); weights are references into the list in the metadata
 //   weights   each in the layout its steps want, at multiples of 64
 //
-// Checksums are the content hash of graph/hash.h. All but those of the weights are verified when a plan is opened. The same
-// model, options and timing cache give the same bytes: there is no time stamp in a plan.
+// Checksums are the content hash of graph/hash.h. All but those of the weights are verified when a plan is opened. The
+// same model, options and timing cache give the same bytes: there is no time stamp in a plan.
 #pragma once
 
 #include <array>
@@ -53,10 +53,10 @@ struct PlanWeight {
 };
 
 struct PlanInfo {
-  std::string lathe_version;  // that wrote the plan
-  std::string model;          // file name of the source
-  std::string device, target; // what the layouts and choices were made for: "cpu", "avx512"
-  int threads = 0;            // that candidates were timed with; 0 if nothing was timed
+  std::string lathe_version;   // that wrote the plan
+  std::string model;           // file name of the source
+  std::string device, target;  // what the layouts and choices were made for: "cpu", "avx512"
+  int threads = 0;             // that candidates were timed with; 0 if nothing was timed
   std::vector<Profile> profiles;
   KernelChoices choices;
   std::vector<PlanWeight> weights;

@@ -36,7 +36,8 @@ class PlanWriter {
  public:
   PlanWriter(const std::filesystem::path& path, const CompiledModel& model, const PlanWriteOptions& options)
       : model_(model), options_(options), file_(path) {
-    for (const Weight& weight : model.program.weights) layouts_[&weight.node->as<Constant>()->value].push_back(weight.layout);
+    for (const Weight& weight : model.program.weights)
+      layouts_[&weight.node->as<Constant>()->value].push_back(weight.layout);
   }
 
   PlanSize write() && {
@@ -62,7 +63,8 @@ class PlanWriter {
   }
 
   uint64_t stored_bytes(const Tensor& constant, const WeightLayout& layout) const {
-    return layout.plain() ? constant.bytes().size() : model_.backend->packed_bytes(layout, constant.dtype(), constant.dims());
+    return layout.plain() ? constant.bytes().size()
+                          : model_.backend->packed_bytes(layout, constant.dtype(), constant.dims());
   }
 
   void write_weights(const std::vector<const Tensor*>& constants) {

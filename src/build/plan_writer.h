@@ -1,5 +1,5 @@
-// Writes a compiled model as a plan file (plan_format.h). Weights stream through one at a time, packed on the way, so that
-// peak memory stays near the size of the model; the file appears only when it is complete.
+// Writes a compiled model as a plan file (plan_format.h). Weights stream through one at a time, packed on the way, so
+// that peak memory stays near the size of the model; the file appears only when it is complete.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 namespace lathe {
 
 struct PlanWriteOptions {
-  std::string model;               // file name of the source, for inspect
+  std::string model;  // file name of the source, for inspect
   std::vector<Profile> profiles;
   int threads = 0;
   std::function<void(uint64_t done, uint64_t total)> progress;  // bytes of weights; may throw to cancel

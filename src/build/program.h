@@ -1,5 +1,6 @@
-// A lowered graph: the steps in order, the values they read and write, and the weights in the layouts that the steps want.
-// Made from a graph by lower(); the executor in runtime/ runs it. Holds pointers into the graph, which must outlive it.
+// A lowered graph: the steps in order, the values they read and write, and the weights in the layouts that the steps
+// want. Made from a graph by lower(); the executor in runtime/ runs it. Holds pointers into the graph, which must
+// outlive it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The operations of expression programs (map_program.h), apart from everything else: kernel sources, which may not use C++
-// library code, include this alone.
+// The operations of expression programs (map_program.h), apart from everything else: kernel sources, which may not use
+// C++ library code, include this alone.
 #pragma once
 
 #include <cstdint>

@@ -81,8 +81,8 @@ class Tensor {
   // Error(invalid_model).
   static Tensor view(DType dtype, std::vector<int64_t> dims, std::span<const std::byte> bytes,
                      std::shared_ptr<const void> owner);
-  // Stands for a weight whose elements are elsewhere (packed in a plan): type and sizes are known, reading elements is an
-  // internal error. `id` tells its owner which one it is.
+  // Stands for a weight whose elements are elsewhere (packed in a plan): type and sizes are known, reading elements is
+  // an internal error. `id` tells its owner which one it is.
   static Tensor deferred(DType dtype, std::vector<int64_t> dims, int64_t id);
   static Tensor of_strings(std::vector<int64_t> dims, std::vector<std::string> strings);
   template <class T>
@@ -142,8 +142,8 @@ class Tensor {
   std::vector<int64_t> dims_;
   int64_t elements_ = 0;
   std::span<const std::byte> bytes_;
-  std::shared_ptr<std::byte> owned_;                   // writable storage, null for views
-  std::shared_ptr<const void> owner_;                  // of a view
+  std::shared_ptr<std::byte> owned_;   // writable storage, null for views
+  std::shared_ptr<const void> owner_;  // of a view
   int64_t deferred_id_ = -1;
   std::shared_ptr<std::vector<std::string>> strings_;  // for DType::string
 };

@@ -16,7 +16,8 @@ std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
   impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->plan.get());
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) impl->inputs.push_back(info_of(input->type(), input->name()));
-  for (size_t i = 0; i < graph.outputs().size(); ++i) impl->outputs.push_back(info_of(graph.outputs()[i]->type(), graph.output_names()[i]));
+  for (size_t i = 0; i < graph.outputs().size(); ++i)
+    impl->outputs.push_back(info_of(graph.outputs()[i]->type(), graph.output_names()[i]));
   return std::make_shared<const Engine>(std::move(impl));
 }
 
@@ -48,7 +49,9 @@ std::shared_ptr<const Engine> Engine::open(const std::string& path, const Engine
   compile_options.device = options.device;
   if (!options.isa.empty()) {
     compile_options.isa = isa_from_string(options.isa);
-    if (!compile_options.isa) throw Error(ErrorCode::invalid_argument, "unknown instruction set '" + options.isa + "'").remedy("Known: generic, avx2, avx512");
+    if (!compile_options.isa)
+      throw Error(ErrorCode::invalid_argument, "unknown instruction set '" + options.isa + "'")
+          .remedy("Known: generic, avx2, avx512");
   }
   return open_engine(path, compile_options);
 }

@@ -1,5 +1,5 @@
-// What an Engine is inside: a compiled model, its weights in place, and whatever keeps them alive. The tools use it directly
-// to look into programs; applications use lathe/lathe.h.
+// What an Engine is inside: a compiled model, its weights in place, and whatever keeps them alive. The tools use it
+// directly to look into programs; applications use lathe/lathe.h.
 #pragma once
 
 #include <filesystem>
@@ -21,7 +21,8 @@ struct Engine::Impl {
   std::vector<TensorInfo> inputs, outputs;
 };
 
-// Opens a .onnx file (compiled with `options`) or a .plan file; which one it is shows in its first bytes, not in its name.
+// Opens a .onnx file (compiled with `options`) or a .plan file; which one it is shows in its first bytes, not in its
+// name.
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options);
 // From a graph in memory.
 std::shared_ptr<const Engine> make_engine(CompiledModel model);

@@ -63,11 +63,19 @@ class Executor::LateAllocator : public OutputAllocator {
 };
 
 Executor::Executor(const Graph& graph, const Program& program, std::span<void* const> weights, DeviceContext& device)
-    : graph_(graph), program_(program), weights_(weights), device_(device),
-      input_of_root_(program.values.size(), -1), output_of_root_(program.values.size(), -1),
-      pointers_(program.values.size(), nullptr), late_(program.values.size()), own_outputs_(program.outputs.size()),
-      arena_(std::make_unique<Buffer>()), late_workspace_(std::make_unique<Buffer>()) {
-  for (size_t i = 0; i < program.inputs.size(); ++i) input_of_root_[static_cast<size_t>(program.inputs[i])] = static_cast<int>(i);
+    : graph_(graph),
+      program_(program),
+      weights_(weights),
+      device_(device),
+      input_of_root_(program.values.size(), -1),
+      output_of_root_(program.values.size(), -1),
+      pointers_(program.values.size(), nullptr),
+      late_(program.values.size()),
+      own_outputs_(program.outputs.size()),
+      arena_(std::make_unique<Buffer>()),
+      late_workspace_(std::make_unique<Buffer>()) {
+  for (size_t i = 0; i < program.inputs.size(); ++i)
+    input_of_root_[static_cast<size_t>(program.inputs[i])] = static_cast<int>(i);
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const auto root = static_cast<size_t>(program.values[static_cast<size_t>(program.outputs[i])].root);
     const bool own_memory = input_of_root_[root] < 0 && program.values[root].weight < 0;
@@ -105,7 +113,9 @@ Executor::Prepared& Executor::prepare(std::span<const TensorRef> inputs) {
     const int64_t* next = prepared->key.data();
     const int64_t* end = next + prepared->key.size();
     for (const TensorRef& input : inputs) {
-      if (static_cast<size_t>(end - next) < input.dims.size() || !std::equal(input.dims.begin(), input.dims.end(), next)) return false;
+      if (static_cast<size_t>(end - next) < input.dims.size() ||
+          !std::equal(input.dims.begin(), input.dims.end(), next))
+        return false;
       next += input.dims.size();
     }
     return next == end;
@@ -145,9 +155,11 @@ void Executor::bind_inputs(Prepared& prepared, std::span<const TensorRef> inputs
     const Type& type = value.type();
     if (!type.is_tensor()) continue;
     if (inputs[i].dtype != type.dtype)
-      fail(ErrorCode::invalid_argument, "input '{}' must be {}, not {}", value.name(), to_string(type.dtype), to_string(inputs[i].dtype));
+      fail(ErrorCode::invalid_argument, "input '{}' must be {}, not {}", value.name(), to_string(type.dtype),
+           to_string(inputs[i].dtype));
     if (type.ranked && inputs[i].dims.size() != type.shape.size())
-      fail(ErrorCode::invalid_argument, "input '{}' must have shape {}, not {}", value.name(), to_string(type.shape), to_string(inputs[i].dims));
+      fail(ErrorCode::invalid_argument, "input '{}' must have shape {}, not {}", value.name(), to_string(type.shape),
+           to_string(inputs[i].dims));
     for (size_t axis = 0; axis < type.shape.size(); ++axis) {
       const Dim& dim = type.shape[axis];
       if (!dim.is_symbol()) continue;
@@ -180,7 +192,8 @@ void Executor::evaluate_sizes(Prepared& prepared) const {
       known = size.has_value();
       if (!known) break;
       if (*size < 0)
-        fail(ErrorCode::invalid_argument, "value '{}' would have size {} along axis {} ({}): the input sizes do not fit this model",
+        fail(ErrorCode::invalid_argument,
+             "value '{}' would have size {} along axis {} ({}): the input sizes do not fit this model",
              program_.values[v].value->name(), *size, axis, type.shape[axis].to_string());
       prepared.dims[v].push_back(*size);
     }
@@ -260,9 +273,12 @@ void Executor::run(std::span<const TensorRef> inputs, std::span<TensorRef> outpu
     const Node& node = *program_.steps[s].node;
     try {
       if (observer != nullptr) observer->before(s);
-      if (program_.steps[s].step == nullptr) run_bind(prepared, s);
-      else if (prepared.steps[s].late) run_late_step(prepared, s, observer);
-      else run_step(prepared, s, observer);
+      if (program_.steps[s].step == nullptr)
+        run_bind(prepared, s);
+      else if (prepared.steps[s].late)
+        run_late_step(prepared, s, observer);
+      else
+        run_step(prepared, s, observer);
     } catch (Error& error) {
       throw error.in_node(node.name(), op_name(node.op()));
     }
@@ -271,7 +287,8 @@ void Executor::run(std::span<const TensorRef> inputs, std::span<TensorRef> outpu
   device_.synchronize();
 }
 
-void Executor::assign_pointers(const Prepared& prepared, std::span<const TensorRef> inputs, std::span<TensorRef> outputs) {
+void Executor::assign_pointers(const Prepared& prepared, std::span<const TensorRef> inputs,
+                               std::span<TensorRef> outputs) {
   for (size_t v = 0; v < program_.values.size(); ++v) {
     const ProgramValue& value = program_.values[v];
     if (static_cast<size_t>(value.root) != v) continue;
@@ -283,9 +300,12 @@ void Executor::assign_pointers(const Prepared& prepared, std::span<const TensorR
       pointers_[v] = nullptr;
     } else if (output_of_root_[v] >= 0) {
       const auto o = static_cast<size_t>(output_of_root_[v]);
-      pointers_[v] = outputs[o].data != nullptr ? outputs[o].data : reserve(own_outputs_[o], bytes_of(value.value->type(), prepared.dims[v]));
+      pointers_[v] = outputs[o].data != nullptr
+                         ? outputs[o].data
+                         : reserve(own_outputs_[o], bytes_of(value.value->type(), prepared.dims[v]));
     } else {
-      pointers_[v] = prepared.offsets[v] == kNotInArena ? nullptr : static_cast<std::byte*>(arena_->memory) + prepared.offsets[v];
+      pointers_[v] =
+          prepared.offsets[v] == kNotInArena ? nullptr : static_cast<std::byte*>(arena_->memory) + prepared.offsets[v];
     }
   }
 }
@@ -295,17 +315,20 @@ void Executor::run_step(Prepared& prepared, size_t s, StepObserver* observer) {
   PreparedStep& target = prepared.steps[s];
   const auto fill = [&](const std::vector<int>& values, std::vector<TensorRef>& refs) {
     for (size_t i = 0; i < values.size(); ++i)
-      if (values[i] >= 0) refs[i].data = pointers_[static_cast<size_t>(program_.values[static_cast<size_t>(values[i])].root)];
+      if (values[i] >= 0)
+        refs[i].data = pointers_[static_cast<size_t>(program_.values[static_cast<size_t>(values[i])].root)];
   };
   fill(step.inputs, target.inputs);
   fill(step.outputs, target.outputs);
   const StepIo io{target.inputs, target.outputs, &prepared.symbols, device_.threads(), nullptr};
-  void* workspace = target.workspace_bytes == 0 ? nullptr : static_cast<std::byte*>(arena_->memory) + target.workspace_offset;
+  void* workspace =
+      target.workspace_bytes == 0 ? nullptr : static_cast<std::byte*>(arena_->memory) + target.workspace_offset;
   step.step->run(io, target.state.get(), workspace, device_);
   if (observer != nullptr) observer->after(s, io);
 }
 
-// Sizes of a value during the run: known ones, those of a late buffer, or an alias evaluated with the symbols bound by now.
+// Sizes of a value during the run: known ones, those of a late buffer, or an alias evaluated with the symbols bound by
+// now.
 std::vector<int64_t> Executor::sizes_of(const Prepared& prepared, int value) const {
   const auto v = static_cast<size_t>(value);
   if (prepared.known[v]) return prepared.dims[v];
@@ -338,8 +361,9 @@ void Executor::run_late_step(Prepared& prepared, size_t s, StepObserver* observe
     target.outputs[o].data = nullptr;
     if (prepared.known[v]) {
       target.outputs[o].data = pointers_[v];
-    } else if (type.is_tensor() && type.ranked &&
-               std::all_of(type.shape.begin(), type.shape.end(), [&](const Dim& d) { return d.evaluate(lookup).has_value(); })) {
+    } else if (type.is_tensor() && type.ranked && std::all_of(type.shape.begin(), type.shape.end(), [&](const Dim& d) {
+                 return d.evaluate(lookup).has_value();
+               })) {
       target.outputs[o].dims = dims.emplace_back(prepared.symbols.evaluate(type.shape));
       late_[v].dims.assign(target.outputs[o].dims.begin(), target.outputs[o].dims.end());
       target.outputs[o].data = reserve(late_[v], bytes_of(type, target.outputs[o].dims));
@@ -347,7 +371,8 @@ void Executor::run_late_step(Prepared& prepared, size_t s, StepObserver* observe
   }
   LateAllocator allocator(*this, step);
   StepIo io{target.inputs, target.outputs, &prepared.symbols, device_.threads(), &allocator};
-  const bool sized = std::all_of(target.outputs.begin(), target.outputs.end(), [](const TensorRef& r) { return r.data != nullptr; });
+  const bool sized =
+      std::all_of(target.outputs.begin(), target.outputs.end(), [](const TensorRef& r) { return r.data != nullptr; });
   const std::unique_ptr<StepState> state = sized ? step.step->prepare(io) : nullptr;
   void* workspace = sized ? reserve(*late_workspace_, step.step->workspace_bytes(io)) : nullptr;
   step.step->run(io, state.get(), workspace, device_);
@@ -373,9 +398,11 @@ void Executor::adopt_late_output(Prepared& prepared, int value) {
     const Dim& dim = type.shape[axis];
     const int64_t size = late_[v].dims[axis];
     const std::string name = dim.is_symbol() ? dim.to_string() : std::string();
-    if (!name.empty() && !prepared.symbols.find(name)) prepared.symbols.bind(name, size);
+    if (!name.empty() && !prepared.symbols.find(name))
+      prepared.symbols.bind(name, size);
     else if (prepared.symbols.evaluate(dim) != size)
-      fail(ErrorCode::invalid_argument, "value '{}' has size {} along axis {}, expected {}", program_.values[v].value->name(), size, axis, dim.to_string());
+      fail(ErrorCode::invalid_argument, "value '{}' has size {} along axis {}, expected {}",
+           program_.values[v].value->name(), size, axis, dim.to_string());
   }
 }
 
@@ -386,7 +413,8 @@ void Executor::run_bind(Prepared& prepared, size_t s) {
   const auto root = static_cast<size_t>(program_.values[static_cast<size_t>(value)].root);
   Tensor host(step.node->input(0)->dtype(), sizes_of(prepared, value));
   if (host.elements() != static_cast<int64_t>(symbols.size()))
-    fail(ErrorCode::invalid_argument, "'{}' has {} elements, the model needs {}", step.node->input(0)->name(), host.elements(), symbols.size());
+    fail(ErrorCode::invalid_argument, "'{}' has {} elements, the model needs {}", step.node->input(0)->name(),
+         host.elements(), symbols.size());
   device_.synchronize();
   device_.download(host.mutable_bytes(), pointers_[root]);
   for (size_t i = 0; i < symbols.size(); ++i) prepared.symbols.bind(symbols[i], host.read_int(static_cast<int64_t>(i)));

@@ -1,7 +1,7 @@
 // Runs a program for one session. For each set of input sizes it evaluates every dimension once, plans the arena and
-// prepares the steps, and keeps that (a bounded number of sets, least recently used goes first); a warm run only fills in
-// pointers and calls steps, and allocates nothing. Values whose sizes are known only while running (positions of non-zeros,
-// loops) are "late": they live in buffers of their own that grow to the largest size seen.
+// prepares the steps, and keeps that (a bounded number of sets, least recently used goes first); a warm run only fills
+// in pointers and calls steps, and allocates nothing. Values whose sizes are known only while running (positions of
+// non-zeros, loops) are "late": they live in buffers of their own that grow to the largest size seen.
 #pragma once
 
 #include <cstdint>
@@ -38,10 +38,10 @@ class Executor {
 
   // Sizes and memory for given input sizes, without running: for `inspect`, and for callers that bind outputs.
   struct Footprint {
-    size_t arena_bytes = 0;      // activations, lifetimes overlapped
-    size_t activation_bytes = 0; // the same without overlapping
+    size_t arena_bytes = 0;       // activations, lifetimes overlapped
+    size_t activation_bytes = 0;  // the same without overlapping
     size_t workspace_bytes = 0;
-    size_t late_values = 0;      // values whose sizes are not known before running
+    size_t late_values = 0;  // values whose sizes are not known before running
   };
   Footprint footprint(std::span<const TensorRef> inputs);
   // Sizes of the outputs for given input sizes; empty optional for one that is known only while running.
@@ -73,7 +73,7 @@ class Executor {
   const Program& program_;
   std::span<void* const> weights_;
   DeviceContext& device_;
-  std::vector<std::unique_ptr<Prepared>> cache_;  // most recently used first
+  std::vector<std::unique_ptr<Prepared>> cache_;     // most recently used first
   std::vector<int> input_of_root_, output_of_root_;  // by value: graph input / output whose memory it is, or -1
   std::vector<void*> pointers_;                      // by root value, during a run
   std::vector<Buffer> late_, own_outputs_;           // by value; by output

@@ -21,7 +21,8 @@ MemoryPlan plan_memory(std::span<const BufferLifetime> buffers) {
       const BufferLifetime& o = buffers[other];
       if (o.last < buffer.first || buffer.last < o.first) continue;
       if (offset + bytes <= plan.offsets[other]) break;
-      offset = std::max(offset, plan.offsets[other] + (o.bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment);
+      offset =
+          std::max(offset, plan.offsets[other] + (o.bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment);
     }
     plan.offsets[index] = offset;
     plan.arena_bytes = std::max(plan.arena_bytes, offset + bytes);

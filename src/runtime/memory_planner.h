@@ -1,5 +1,5 @@
-// Places buffers with known lifetimes into one arena so that buffers alive at the same time never overlap. Greedy by size:
-// the largest first, each at the lowest offset that is free over its whole lifetime.
+// Places buffers with known lifetimes into one arena so that buffers alive at the same time never overlap. Greedy by
+// size: the largest first, each at the lowest offset that is free over its whole lifetime.
 #pragma once
 
 #include <cstddef>

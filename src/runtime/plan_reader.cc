@@ -11,7 +11,8 @@ namespace lathe {
 namespace {
 
 [[noreturn]] void damaged(std::string_view what) {
-  throw Error(ErrorCode::invalid_model, fmt::format("the plan is damaged: {}", what)).remedy("Build it again from the model");
+  throw Error(ErrorCode::invalid_model, fmt::format("the plan is damaged: {}", what))
+      .remedy("Build it again from the model");
 }
 
 uint64_t checksum(std::span<const std::byte> bytes) {
@@ -37,21 +38,27 @@ Sections read_sections(std::span<const std::byte> file) {
   const auto header = read_at<PlanHeader>(file, 0);
   if (header.magic != kPlanMagic) damaged("it does not begin like a plan");
   if (header.version != kPlanVersion)
-    throw Error(ErrorCode::unsupported, fmt::format("the plan has format {}, this version of lathe reads format {}", header.version, kPlanVersion))
+    throw Error(ErrorCode::unsupported, fmt::format("the plan has format {}, this version of lathe reads format {}",
+                                                    header.version, kPlanVersion))
         .remedy("Build it again from the model");
   if (header.num_sections != kPlanSections) damaged("it has a wrong number of sections");
-  if (header.file_bytes != file.size()) damaged(fmt::format("it has {} bytes and should have {}", file.size(), header.file_bytes));
+  if (header.file_bytes != file.size())
+    damaged(fmt::format("it has {} bytes and should have {}", file.size(), header.file_bytes));
   constexpr size_t kTableBytes = kPlanSections * sizeof(PlanTableEntry);
   read_at<std::array<PlanTableEntry, kPlanSections>>(file, sizeof(PlanHeader));
-  if (checksum(file.subspan(sizeof(PlanHeader), kTableBytes)) != header.table_checksum) damaged("its section table fails the checksum");
+  if (checksum(file.subspan(sizeof(PlanHeader), kTableBytes)) != header.table_checksum)
+    damaged("its section table fails the checksum");
   Sections sections;
   for (size_t i = 0; i < kPlanSections; ++i) {
     const auto entry = read_at<PlanTableEntry>(file, sizeof(PlanHeader) + i * sizeof(PlanTableEntry));
-    if (entry.offset > file.size() || entry.bytes > file.size() - entry.offset) damaged("a section lies outside the file");
+    if (entry.offset > file.size() || entry.bytes > file.size() - entry.offset)
+      damaged("a section lies outside the file");
     const auto bytes = file.subspan(entry.offset, entry.bytes);
     const auto kind = static_cast<PlanSection>(entry.kind);
     if (kind != PlanSection::weights && checksum(bytes) != entry.checksum) damaged("a section fails its checksum");
-    (kind == PlanSection::metadata ? sections.metadata : kind == PlanSection::graph ? sections.graph : sections.weights) = bytes;
+    (kind == PlanSection::metadata ? sections.metadata
+     : kind == PlanSection::graph  ? sections.graph
+                                   : sections.weights) = bytes;
   }
   return sections;
 }
@@ -67,7 +74,8 @@ class MappedConstants : public ConstantSource {
     for (const PlanWeight& weight : info_.weights) {
       if (weight.constant != static_cast<int64_t>(index)) continue;
       stored = true;
-      if (weight.layout.plain()) return Tensor::view(dtype, dims, section_.subspan(weight.offset, weight.bytes), owner_);
+      if (weight.layout.plain())
+        return Tensor::view(dtype, dims, section_.subspan(weight.offset, weight.bytes), owner_);
     }
     if (!stored) damaged(fmt::format("weight {} is missing", index));
     return Tensor::deferred(dtype, dims, static_cast<int64_t>(index));
@@ -83,7 +91,8 @@ class MappedConstants : public ConstantSource {
 
 bool is_plan(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  return file->bytes().size() >= kPlanMagic.size() && std::memcmp(file->bytes().data(), kPlanMagic.data(), kPlanMagic.size()) == 0;
+  return file->bytes().size() >= kPlanMagic.size() &&
+         std::memcmp(file->bytes().data(), kPlanMagic.data(), kPlanMagic.size()) == 0;
 }
 
 Plan Plan::open(const std::filesystem::path& path) {
@@ -106,7 +115,8 @@ std::vector<StoredWeights::Entry> Plan::find(const Tensor& constant) const {
   int64_t id = constant.is_deferred() ? constant.deferred_id() : -1;
   for (size_t i = 0; id < 0 && i < info_.weights.size(); ++i) {
     const PlanWeight& weight = info_.weights[i];
-    if (weight.layout.plain() && weight.bytes > 0 && constant.bytes().data() == weights_.data() + weight.offset) id = weight.constant;
+    if (weight.layout.plain() && weight.bytes > 0 && constant.bytes().data() == weights_.data() + weight.offset)
+      id = weight.constant;
   }
   std::vector<Entry> entries;
   if (id < 0) return entries;
@@ -117,7 +127,8 @@ std::vector<StoredWeights::Entry> Plan::find(const Tensor& constant) const {
 
 void Plan::verify_weights() const {
   for (const PlanWeight& weight : info_.weights)
-    if (checksum(weights_.subspan(weight.offset, weight.bytes)) != weight.checksum) damaged(fmt::format("weight {} fails its checksum", weight.constant));
+    if (checksum(weights_.subspan(weight.offset, weight.bytes)) != weight.checksum)
+      damaged(fmt::format("weight {} fails its checksum", weight.constant));
 }
 
 }  // namespace lathe

@@ -1,6 +1,6 @@
-// Opens plan files (build/plan_format.h): maps the file, verifies header, table, metadata and graph by checksum, checks that every
-// weight lies inside the file, and hands out the graph and the weights in place. Nothing of the weights is read until a
-// step does, unless verify_weights() is called.
+// Opens plan files (build/plan_format.h): maps the file, verifies header, table, metadata and graph by checksum, checks
+// that every weight lies inside the file, and hands out the graph and the weights in place. Nothing of the weights is
+// read until a step does, unless verify_weights() is called.
 #pragma once
 
 #include <filesystem>

@@ -27,7 +27,8 @@ int default_thread_count() {
 
 Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionOptions& options)
     : engine(std::move(session_engine)),
-      device(engine->impl().model.backend->make_context({options.threads > 0 ? options.threads : default_thread_count()})),
+      device(
+          engine->impl().model.backend->make_context({options.threads > 0 ? options.threads : default_thread_count()})),
       executor(*engine->impl().model.graph, engine->impl().model.program, engine->impl().weights.addresses(), *device),
       bindings(engine->outputs().size()),
       input_refs_(engine->inputs().size()),
@@ -41,17 +42,20 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
   const auto& wanted = engine->inputs();
   for (TensorRef& ref : input_refs_) ref.present = false;
   for (const Input& input : inputs) {
-    const auto found = std::find_if(wanted.begin(), wanted.end(), [&](const TensorInfo& info) { return info.name == input.name; });
+    const auto found =
+        std::find_if(wanted.begin(), wanted.end(), [&](const TensorInfo& info) { return info.name == input.name; });
     if (found == wanted.end()) {
       std::string names;
       for (const TensorInfo& info : wanted) names += (names.empty() ? "" : ", ") + info.name;
-      throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", input.name)).remedy("Its inputs are: " + names);
+      throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", input.name))
+          .remedy("Its inputs are: " + names);
     }
     TensorRef& ref = input_refs_[static_cast<size_t>(found - wanted.begin())];
     if (ref.present) fail(ErrorCode::invalid_argument, "input '{}' is given twice", input.name);
     const int64_t elements = element_count(input.dims);
     if (input.count >= 0 && input.count != elements)
-      fail(ErrorCode::invalid_argument, "input '{}' has {} elements, its sizes {} say {}", input.name, input.count, to_string(input.dims), elements);
+      fail(ErrorCode::invalid_argument, "input '{}' has {} elements, its sizes {} say {}", input.name, input.count,
+           to_string(input.dims), elements);
     // Inputs are only read: steps write to their outputs.
     ref = {const_cast<void*>(input.data), input.dtype, input.dims, true, nullptr};
   }
@@ -67,7 +71,8 @@ void Session::Impl::check_bindings() {
     if (bindings[i].memory == nullptr || !dims[i]) continue;
     const size_t needed = storage_bytes(engine->outputs()[i].dtype, element_count(*dims[i]));
     if (needed > bindings[i].bytes)
-      fail(ErrorCode::invalid_argument, "output '{}' of shape {} needs {} bytes, {} are bound", outputs_[i].name, to_string(*dims[i]), needed, bindings[i].bytes);
+      fail(ErrorCode::invalid_argument, "output '{}' of shape {} needs {} bytes, {} are bound", outputs_[i].name,
+           to_string(*dims[i]), needed, bindings[i].bytes);
     output_refs_[i].data = bindings[i].memory;
   }
 }
@@ -87,7 +92,8 @@ std::span<const Output> Session::Impl::run(std::span<const Input> inputs) {
 Session Session::open(const std::string& path, const SessionOptions& options, const EngineOptions& engine) {
   return Session(Engine::open(path, engine), options);
 }
-Session::Session(std::shared_ptr<const Engine> engine, const SessionOptions& options) : impl_(std::make_unique<Impl>(std::move(engine), options)) {}
+Session::Session(std::shared_ptr<const Engine> engine, const SessionOptions& options)
+    : impl_(std::make_unique<Impl>(std::move(engine), options)) {}
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
@@ -97,7 +103,8 @@ std::span<const Output> Session::run(std::span<const Input> inputs) { return imp
 
 void Session::bind_output(std::string_view name, void* memory, size_t bytes) {
   const auto& outputs = engine().outputs();
-  const auto found = std::find_if(outputs.begin(), outputs.end(), [&](const TensorInfo& info) { return info.name == name; });
+  const auto found =
+      std::find_if(outputs.begin(), outputs.end(), [&](const TensorInfo& info) { return info.name == name; });
   if (found == outputs.end()) fail(ErrorCode::invalid_argument, "the model has no output '{}'", name);
   impl_->bindings[static_cast<size_t>(found - outputs.begin())] = {memory, bytes};
 }
@@ -105,7 +112,8 @@ void Session::bind_output(std::string_view name, void* memory, size_t bytes) {
 int64_t Output::elements() const { return element_count(dims); }
 
 void Output::check_type(DType wanted) const {
-  if (wanted != dtype) fail(ErrorCode::invalid_argument, "output '{}' is {}, not {}", name, to_string(dtype), to_string(wanted));
+  if (wanted != dtype)
+    fail(ErrorCode::invalid_argument, "output '{}' is {}, not {}", name, to_string(dtype), to_string(wanted));
 }
 
 }  // namespace lathe

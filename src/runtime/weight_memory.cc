@@ -38,7 +38,8 @@ std::span<std::byte> WeightMemory::allocate(size_t bytes) {
 
 void WeightMemory::place(const Weight& weight, const Backend& backend, const StoredWeights* stored) {
   const Tensor& constant = weight.node->as<Constant>()->value;
-  const std::vector<StoredWeights::Entry> entries = stored == nullptr ? std::vector<StoredWeights::Entry>{} : stored->find(constant);
+  const std::vector<StoredWeights::Entry> entries =
+      stored == nullptr ? std::vector<StoredWeights::Entry>{} : stored->find(constant);
   for (const StoredWeights::Entry& entry : entries) {
     if (entry.layout != weight.layout) continue;
     addresses_.push_back(const_cast<std::byte*>(entry.bytes.data()));  // steps never write to constant operands

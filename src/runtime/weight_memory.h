@@ -1,5 +1,6 @@
-// The residency table of an engine: the device address of every weight of a program, and the memory behind those that the
-// engine had to make (packed, or copied for alignment). Weights that already lie in the right layout are used in place.
+// The residency table of an engine: the device address of every weight of a program, and the memory behind those that
+// the engine had to make (packed, or copied for alignment). Weights that already lie in the right layout are used in
+// place.
 #pragma once
 
 #include <memory>

@@ -28,7 +28,9 @@ class HostContext : public DeviceContext {
 RefValue to_value(const TensorRef& ref) {
   if (ref.object != nullptr) return *static_cast<const RefValue*>(ref.object);
   const auto bytes = storage_bytes(ref.dtype, element_count(ref.dims));
-  return Tensor::view(ref.dtype, {ref.dims.begin(), ref.dims.end()}, {static_cast<const std::byte*>(ref.data), bytes}, nullptr).aligned();
+  return Tensor::view(ref.dtype, {ref.dims.begin(), ref.dims.end()}, {static_cast<const std::byte*>(ref.data), bytes},
+                      nullptr)
+      .aligned();
 }
 
 class ReferenceStep : public Step {
@@ -39,7 +41,8 @@ class ReferenceStep : public Step {
     std::vector<RefValue> values;
     values.reserve(io.inputs.size());
     std::vector<const RefValue*> inputs;
-    for (const TensorRef& input : io.inputs) inputs.push_back(input.present ? &values.emplace_back(to_value(input)) : nullptr);
+    for (const TensorRef& input : io.inputs)
+      inputs.push_back(input.present ? &values.emplace_back(to_value(input)) : nullptr);
     SymbolBindings symbols = *io.symbols;
     std::vector<RefValue> results = evaluate_op(op_, inputs, io.outputs.size(), symbols);
     for (size_t i = 0; i < results.size(); ++i) deliver(io, i, std::move(results[i]));
@@ -54,7 +57,8 @@ class ReferenceStep : public Step {
     }
     const TensorRef& ref = io.outputs[output];
     void* memory = ref.data;
-    if (memory == nullptr) memory = io.allocator->allocate(output, tensor->dtype(), tensor->dims());
+    if (memory == nullptr)
+      memory = io.allocator->allocate(output, tensor->dtype(), tensor->dims());
     else if (!std::equal(tensor->dims().begin(), tensor->dims().end(), ref.dims.begin(), ref.dims.end()))
       fail(ErrorCode::internal, "result has shape {}, {} was inferred", to_string(tensor->dims()), to_string(ref.dims));
     if (!tensor->bytes().empty()) std::memcpy(memory, tensor->bytes().data(), tensor->bytes().size());
@@ -70,10 +74,15 @@ class ReferenceBackend : public Backend {
   std::vector<Candidate> candidates(const Node& node) const override {
     return {{"reference", {}, [&node] { return Lowered{std::make_unique<ReferenceStep>(node.op()), {}}; }}};
   }
-  std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override { return std::make_unique<HostContext>(); }
+  std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override {
+    return std::make_unique<HostContext>();
+  }
   size_t packed_bytes(const WeightLayout& layout, DType, std::span<const int64_t>) const override { refuse(layout); }
   void pack(const WeightLayout& layout, const Tensor&, std::span<std::byte>) const override { refuse(layout); }
-  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t>, std::span<const std::byte>) const override { refuse(layout); }
+  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t>,
+                std::span<const std::byte>) const override {
+    refuse(layout);
+  }
 
  private:
   [[noreturn]] static void refuse(const WeightLayout& layout) {

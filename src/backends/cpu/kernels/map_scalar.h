@@ -84,10 +84,11 @@ constexpr bool map_op_takes() {
   inline double m_##name(double x) { return __builtin_##name(x); }
 LATHE_LIBM(exp)
 LATHE_LIBM(log)
-LATHE_LIBM(expm1) LATHE_LIBM(log1p) LATHE_LIBM(sin) LATHE_LIBM(cos) LATHE_LIBM(tan) LATHE_LIBM(asin) LATHE_LIBM(acos)
-    LATHE_LIBM(atan) LATHE_LIBM(sinh) LATHE_LIBM(cosh) LATHE_LIBM(asinh) LATHE_LIBM(acosh) LATHE_LIBM(atanh)
-        LATHE_LIBM(tanh) LATHE_LIBM(erf) LATHE_LIBM(floor) LATHE_LIBM(ceil) LATHE_LIBM(trunc) LATHE_LIBM(rint)
-            LATHE_LIBM(sqrt) LATHE_LIBM(fabs)
+LATHE_LIBM(expm1)
+LATHE_LIBM(log1p) LATHE_LIBM(sin) LATHE_LIBM(cos) LATHE_LIBM(tan) LATHE_LIBM(asin) LATHE_LIBM(acos) LATHE_LIBM(atan)
+    LATHE_LIBM(sinh) LATHE_LIBM(cosh) LATHE_LIBM(asinh) LATHE_LIBM(acosh) LATHE_LIBM(atanh) LATHE_LIBM(tanh)
+        LATHE_LIBM(erf) LATHE_LIBM(floor) LATHE_LIBM(ceil) LATHE_LIBM(trunc) LATHE_LIBM(rint) LATHE_LIBM(sqrt)
+            LATHE_LIBM(fabs)
 #undef LATHE_LIBM
                 inline float m_pow(float a, float b) {
   return __builtin_powf(a, b);
