@@ -42,13 +42,14 @@ ValueStream::~ValueStream() {
 
 const StepValue* ValueStream::next() {
   std::unique_lock lock(mutex_);
-  if (!finished_ && current_ != nullptr) {
-    current_ = nullptr;
+  if (!finished_ && taken_) {  // not before: the first value may be there already
+    taken_ = false;
     turn_ = Turn::runner;
     changed_.notify_all();
   }
   changed_.wait(lock, [&] { return turn_ == Turn::reader || finished_; });
   if (failure_ != nullptr) std::rethrow_exception(failure_);
+  taken_ = !finished_;
   return finished_ ? nullptr : current_;
 }
 

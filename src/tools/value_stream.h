@@ -48,6 +48,7 @@ class ValueStream : private StepObserver {
   std::condition_variable changed_;
   Turn turn_ = Turn::runner;
   const StepValue* current_ = nullptr;
+  bool taken_ = false;  // the reader has seen `current_`
   bool finished_ = false, abandoned_ = false;
   std::exception_ptr failure_;
   std::thread thread_;  // last: starts when all else is there

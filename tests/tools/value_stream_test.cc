@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "base/error.h"
 #include "graph/text.h"
 #include "runtime/engine.h"
@@ -33,6 +36,7 @@ struct ValueStreamTest : testing::Test {
 TEST_F(ValueStreamTest, GivesEveryValueInOrder) {
   Session session(engine_of(kModel), {1});
   ValueStream stream(session, inputs);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // the run may be ahead of the first call
   for (const char* name : {"a", "b", "c"}) {
     const StepValue* value = stream.next();
     ASSERT_NE(value, nullptr);
