@@ -6,6 +6,3 @@ lathe_third_party(fmt_headers HEADER fmt/format-inl.h)
 lathe_third_party(protozero HEADER protozero/pbf_reader.hpp)
 lathe_third_party(json HEADER nlohmann/json.hpp)
 lathe_third_party(cli11 HEADER CLI/CLI.hpp)
-lathe_third_party(spdlog HEADER spdlog/spdlog.h)
-# Header-only spdlog, on the fmt that is linked already.
-target_compile_definitions(lathe::spdlog INTERFACE SPDLOG_FMT_EXTERNAL)

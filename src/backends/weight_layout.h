@@ -1,5 +1,5 @@
 // How the bytes of a weight are arranged in a plan. A layout names a packing scheme of a backend and its parameters;
-// the packing must be invertible, so that a plan can be lowered again for another machine (DESIGN §3 decision 6).
+// the packing must be invertible, so that a plan can be lowered again for another machine.
 #pragma once
 
 #include <cstdint>

@@ -7,8 +7,8 @@
 // are computed in f32 and rounded by each instruction. Integers wrap; integer division by zero gives 0, as does INT_MIN
 // / -1 wrap. NaN: min and max return NaN if either operand is NaN, comparisons are false, round is half to even.
 //
-// Text form, also accepted by parse(): "(x0, x1) => add(mul(x0, x1), 2.5:f32)"; a value used more than once is
-// let-bound:
+// Text form, also accepted by parse(): "(x0, x1) => add(mul(x0, x1), 2.5:f32)". A value used more than once has a name
+// of its own:
 // "(x0) => { t0 = exp(x0); div(t0, add(t0, 1:f32)) }". Leaves: xI (input I), NUMBER:TYPE, iota(AXIS) with AXIS counted
 // from the last axis (-1), dim(EXPRESSION). Casts are written cast<TYPE>(x), saturating ones cast_sat<TYPE>(x).
 #pragma once

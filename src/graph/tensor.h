@@ -1,6 +1,6 @@
 // A host tensor with known sizes: weights, folded constants, and the values of the reference evaluator. Elements are
 // contiguous, row-major. Storage is shared and copied on write; a view keeps the mapped file that it points into alive,
-// so importing a model never copies its weights (DESIGN §3 decision 10).
+// so importing a model never copies its weights.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // The weight layouts of the CPU backend (WeightLayout schemes) and their packing and exact unpacking.
 //
-//   gemm_panels {nr, transposed}                 [K, N] (or [N, K] when transposed) as panels of nr columns, f32; see
-//   kernels/gemm.h conv_panels {vec_width, groups, transposed}  convolution weights, f32; see kernels/conv.h
+//   gemm_panels {nr, transposed}                 [K, N] ([N, K] when transposed) as f32 panels of nr columns
+//   conv_panels {vec_width, groups, transposed}  convolution weights, f32; see kernels/conv.h and kernels/gemm.h
 #pragma once
 
 #include "backends/weight_layout.h"

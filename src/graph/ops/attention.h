@@ -6,10 +6,10 @@
 
 namespace lathe {
 
-// Where element (batch b, token s, head h, feature d) lies inside an operand:
-//   token_major  [batch, seq, columns], column = offset + h * stride + d (a fused QKV product is one operand used
-//   thrice) seq_major    [seq, batch, columns], likewise (ChatGLM-6B) head_major   [batch, heads, seq, dim]; offset and
-//   stride unused (an ONNX key/value cache) transposed   [batch, heads, dim, seq] (a key cache kept transposed)
+// Where element (batch b, token s, head h, feature d) lies inside an operand. token_major: [batch, seq, columns],
+// column = offset + h * stride + d (a fused QKV product is one operand used thrice); seq_major: [seq, batch, columns],
+// likewise (ChatGLM-6B); head_major: [batch, heads, seq, dim], offset and stride unused (an ONNX key/value cache);
+// transposed: [batch, heads, dim, seq] (a key cache kept transposed).
 enum class HeadOrder : uint8_t { token_major, seq_major, head_major, transposed };
 
 // (q, k, v, extras..) -> y. For each batch and head: softmax over keys of score(scale * q.k, extras..) times v.

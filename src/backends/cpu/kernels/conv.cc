@@ -20,13 +20,13 @@ constexpr size_t kAlignment = 64;
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-// Consecutive pieces of the caller's workspace.
+// Consecutive pieces of the caller's workspace; without memory, only their sum.
 class Workspace {
  public:
   explicit Workspace(std::byte* memory) : memory_(memory) {}
   template <class T>
   T* take(int64_t count) {
-    T* piece = reinterpret_cast<T*>(memory_ + used_);
+    T* piece = memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + used_);
     used_ += aligned(static_cast<size_t>(count) * sizeof(T));
     return piece;
   }
