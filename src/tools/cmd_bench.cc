@@ -104,9 +104,11 @@ class BenchCommand : public Command {
   int run(Console& console) override {
     if (seconds_ && !(*seconds_ > 0 && *seconds_ < 1e6))
       fail(ErrorCode::invalid_argument, "--duration {} is not a number of seconds", *seconds_);
-    if (latency_.empty() != sweeps_.empty() && sweeps_.empty())
+    if (!latency_.empty() && sweeps_.empty())
       throw Error(ErrorCode::invalid_argument, "--latency needs something to choose from")
           .remedy("Add --sweep batch=1,2,4");
+    if (!sweeps_.empty() && (profile_ || !inputs_.files.empty()))
+      fail(ErrorCode::invalid_argument, "--sweep changes sizes: it goes with neither --input nor --profile");
     engine_ = open_model(model_, options_, console);
     return sweeps_.empty() ? run_single(console) : run_sweep(console);
   }
@@ -286,7 +288,6 @@ class BenchCommand : public Command {
       else
         input_options.dims.push_back(fmt::format("{}={}", dim.symbol, dim.value));
     }
-    Console silent(stdout, stderr, false);
     const Graph& graph = *engine_->impl().model.graph;
     ModelInputs inputs{{}, choose_sizes(graph, input_options)};
     for (const Value* input : graph.inputs())

@@ -1,7 +1,6 @@
 #include "tools/input_roles.h"
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <unordered_set>
 
@@ -114,18 +113,6 @@ void limit_positions(const Value* ids, std::optional<int64_t> rows, std::map<std
 }
 
 }  // namespace
-
-std::string_view to_string(InputRole role) {
-  switch (role) {
-    case InputRole::token_ids: return "ids";
-    case InputRole::token_types: return "token types";
-    case InputRole::mask: return "mask";
-    case InputRole::positions: return "positions";
-    case InputRole::lengths: return "lengths";
-    case InputRole::values: return "values";
-  }
-  return "";
-}
 
 InputRole role_of(const Value& input) {
   const Type& type = input.type();

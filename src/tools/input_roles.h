@@ -20,7 +20,6 @@ enum class InputRole {
   lengths,      // how much of another axis counts
   values,       // plain numbers
 };
-std::string_view to_string(InputRole role);
 
 // By name ("segment_ids" are token types), else by use: integers that pick rows from a table are token ids, from a
 // table of a few rows token types; those that pick nothing are a mask, or a single one a length.

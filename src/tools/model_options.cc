@@ -124,16 +124,6 @@ std::vector<Input> as_inputs(const Tensors& tensors) {
   return inputs;
 }
 
-std::vector<TensorRef> as_refs(const Graph& graph, const Tensors& tensors) {
-  std::vector<TensorRef> refs;
-  for (const Value* input : graph.inputs()) {
-    const Tensor& tensor = tensors.at(input->name());
-    // Inputs are only read.
-    refs.push_back({const_cast<std::byte*>(tensor.bytes().data()), tensor.dtype(), tensor.dims(), true, nullptr});
-  }
-  return refs;
-}
-
 Tensors run_once(Session& session, const Tensors& inputs) {
   StopAtInterrupt stop;
   session.impl().observer = &stop;
