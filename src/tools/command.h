@@ -12,7 +12,7 @@
 
 #include "tools/console.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): as the library spells it
 class App;
 }
 

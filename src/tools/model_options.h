@@ -12,7 +12,7 @@
 #include "tools/console.h"
 #include "tools/random_inputs.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): as the library spells it
 class App;
 class Option;
 }  // namespace CLI
