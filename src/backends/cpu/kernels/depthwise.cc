@@ -69,6 +69,8 @@ void PlaneJob::run(int64_t image, int64_t first_channel, Range rows) const {
                kernels);
 }
 
+constexpr int64_t kRowsPerThread = 3;  // fewer, and the threads' shares of the rows differ too much
+
 }  // namespace
 
 size_t depthwise_workspace_bytes(const ConvShape& shape) {
@@ -88,13 +90,21 @@ void depthwise_conv(ThreadTeam& team, const KernelTable& kernels, const ConvShap
   const int64_t vec_width = kernels.depthwise.vec_width;
   const int64_t panels = (shape.out_channels + vec_width - 1) / vec_width;
   const int64_t height = shape.output[1];
-  // A line is one output row of one panel of one image; a thread's lines are cut where the plane changes.
-  team.parallel_for(shape.batch * panels * height, [&](int64_t begin, int64_t end, int) {
-    for (int64_t line = begin; line < end;) {
-      const int64_t plane = line / height, plane_end = std::min(end, (plane + 1) * height);
-      job.run(plane / panels, plane % panels * vec_width, {line - plane * height, plane_end - plane * height});
-      line = plane_end;
-    }
+  // With rows enough for all, threads share them out as the pointwise convolutions around this one do: what a core
+  // reads it has written itself. Within its rows a thread goes panel by panel.
+  if (shape.batch * height >= kRowsPerThread * team.size()) {
+    team.parallel_for(shape.batch * height, [&](int64_t begin, int64_t end, int) {
+      for (int64_t row = begin; row < end;) {
+        const int64_t image = row / height, image_end = std::min(end, (image + 1) * height);
+        for (int64_t panel = 0; panel < panels; ++panel)
+          job.run(image, panel * vec_width, {row - image * height, image_end - image * height});
+        row = image_end;
+      }
+    });
+    return;
+  }
+  team.parallel_for(shape.batch * panels, [&](int64_t begin, int64_t end, int) {
+    for (int64_t plane = begin; plane < end; ++plane) job.run(plane / panels, plane % panels * vec_width, {0, height});
   });
 }
 

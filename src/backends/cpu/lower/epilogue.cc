@@ -30,7 +30,6 @@ class Reader {
 
 std::optional<Activation> simple_activation(MapOp op) {
   switch (op) {
-    case MapOp::relu: return Activation{ActivationKind::relu};
     case MapOp::sigmoid: return Activation{ActivationKind::sigmoid};
     case MapOp::tanh: return Activation{ActivationKind::tanh};
     case MapOp::gelu_erf: return Activation{ActivationKind::gelu_erf};
@@ -41,16 +40,25 @@ std::optional<Activation> simple_activation(MapOp op) {
   }
 }
 
+// The bound that a min or max with a constant sets; relu is max with 0.
+std::optional<float> bound(const Reader& r, MapOp op, int index, int& argument) {
+  if (op == MapOp::max && r.is(index, MapOp::relu)) {
+    argument = r.at(index).args[0];
+    return 0.0f;
+  }
+  return r.is(index, op) ? r.constant_operand(index, argument) : std::nullopt;
+}
+
 // min(max(x, low), high) or max(min(x, high), low), low <= high.
 std::optional<Activation> match_clip(const Reader& r, int index, int& argument) {
-  int inner = 0;
-  const auto outer_bound = r.constant_operand(index, inner);
-  const MapOp other = r.is(index, MapOp::min) ? MapOp::max : MapOp::min;
-  if (!outer_bound || !r.is(inner, other)) return std::nullopt;
-  const auto inner_bound = r.constant_operand(inner, argument);
+  const MapOp outer = r.is(index, MapOp::min) ? MapOp::min : MapOp::max;
+  const MapOp inner = outer == MapOp::min ? MapOp::max : MapOp::min;
+  int inside = 0;
+  const auto outer_bound = bound(r, outer, index, inside);
+  const auto inner_bound = outer_bound ? bound(r, inner, inside, argument) : std::nullopt;
   if (!inner_bound) return std::nullopt;
-  const float low = other == MapOp::max ? *inner_bound : *outer_bound;
-  const float high = other == MapOp::max ? *outer_bound : *inner_bound;
+  const float low = outer == MapOp::min ? *inner_bound : *outer_bound;
+  const float high = outer == MapOp::min ? *outer_bound : *inner_bound;
   if (!(low <= high)) return std::nullopt;
   int scaled = 0, shifted = 0;
   // clip(a x + b, 0, 1) is hard sigmoid.
@@ -101,21 +109,17 @@ std::optional<Activation> match_leaky(const Reader& r, int index, int& argument)
 
 std::optional<Activation> match_activation(const MapProgram& program, int index, int& argument) {
   const Reader r(program);
-  if (const auto simple = simple_activation(r.at(index).op)) {
+  const MapOp op = r.at(index).op;
+  if (op == MapOp::min || op == MapOp::max || op == MapOp::relu) {
+    if (const auto clip = match_clip(r, index, argument)) return clip;
+    const auto low = bound(r, MapOp::max, index, argument);
+    return low && *low == 0 ? std::optional(Activation{ActivationKind::relu}) : std::nullopt;
+  }
+  if (const auto simple = simple_activation(op)) {
     argument = r.at(index).args[0];
     return simple;
   }
-  switch (r.at(index).op) {
-    case MapOp::min:
-    case MapOp::max: {
-      int other = 0;
-      const auto bound = r.constant_operand(index, other);
-      if (r.is(index, MapOp::max) && bound && *bound == 0 && !r.is(other, MapOp::min)) {
-        argument = other;
-        return Activation{ActivationKind::relu};
-      }
-      return match_clip(r, index, argument);
-    }
+  switch (op) {
     case MapOp::mul: return match_silu(r, index, argument);
     case MapOp::select: return match_leaky(r, index, argument);
     default: return std::nullopt;
