@@ -31,16 +31,16 @@ class Lowering {
 
   // The value that stands for constant operand `value` in the given layout; each (constant, layout) pair is one weight.
   int constant_value(const Value* value, const WeightLayout& layout) {
-    for (size_t i = 0; i < program_.values.size(); ++i) {
-      const ProgramValue& v = program_.values[i];
-      if (v.value == value && program_.weights[static_cast<size_t>(v.weight)].layout == layout)
-        return static_cast<int>(i);
-    }
+    std::vector<int>& forms = constant_forms_[value];
+    for (const int form : forms)
+      if (program_.weights[static_cast<size_t>(program_.values[static_cast<size_t>(form)].weight)].layout == layout)
+        return form;
     const int weight = static_cast<int>(program_.weights.size());
     program_.weights.push_back({value->producer(), layout});
     const int index = static_cast<int>(program_.values.size());
     program_.values.push_back({value, weight, index});
     value_index_.try_emplace(value, index);
+    forms.push_back(index);
     return index;
   }
 
@@ -76,7 +76,20 @@ class Lowering {
     program_.steps.push_back(std::move(step));
   }
 
+  // Kernels move numbers of known rank. Sequences, strings and values whose rank only the run shows are for the
+  // fallback.
+  static bool needs_fallback(const Node& node) {
+    const auto opaque = [](const Value* value) {
+      return value != nullptr &&
+             (!value->type().is_tensor() || !value->type().ranked || value->dtype() == DType::string);
+    };
+    return std::any_of(node.inputs().begin(), node.inputs().end(), opaque) ||
+           std::any_of(node.outputs().begin(), node.outputs().end(), opaque);
+  }
+
   Lowered choose(const Node& node, size_t index, ProgramStep& step) {
+    if (backend_.name() != fallback_.name() && needs_fallback(node))
+      return fall_back(node, step, "it handles values other than tensors of known rank");
     std::vector<Candidate> candidates = backend_.candidates(node);
     const auto chosen = choices_.find(index);
     if (chosen != choices_.end()) {
@@ -94,10 +107,14 @@ class Lowering {
       declined += (declined.empty() ? "" : "; ") + candidate.kernel + ": " + candidate.declined;
     }
     if (declined.empty()) declined = fmt::format("{} has no kernel for this op", backend_.name());
+    return fall_back(node, step, declined);
+  }
+
+  Lowered fall_back(const Node& node, ProgramStep& step, const std::string& declined) {
     for (const Candidate& candidate : fallback_.candidates(node)) {
       if (!candidate.declined.empty()) continue;
       step.kernel = candidate.kernel;
-      step.fallback = &fallback_ != &backend_;
+      step.fallback = fallback_.name() != backend_.name();
       step.reason = declined;
       return candidate.make();
     }
@@ -111,6 +128,7 @@ class Lowering {
   const KernelChoices& choices_;
   Program program_;
   std::unordered_map<const Value*, int> value_index_;
+  std::unordered_map<const Value*, std::vector<int>> constant_forms_;  // one value per layout
 };
 
 }  // namespace

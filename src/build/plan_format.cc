@@ -1,6 +1,8 @@
 #include "build/plan_format.h"
 
 #include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <utility>
 
 #include "base/error.h"
 
@@ -8,6 +10,22 @@ namespace lathe {
 namespace {
 
 using Json = nlohmann::json;
+
+// The library converts any number to any type; what does not fit the type, fractions included, is a damaged plan here.
+template <class T>
+T integer_from(const Json& json) {
+  const bool fits = json.is_number_unsigned()  ? std::in_range<T>(json.get<uint64_t>())
+                    : json.is_number_integer() ? std::in_range<T>(json.get<int64_t>())
+                                               : false;
+  if (!fits) throw std::out_of_range("'" + json.dump() + "' is not a number that fits there");
+  return json.get<T>();
+}
+
+std::vector<int64_t> integers_from(const Json& json) {
+  std::vector<int64_t> numbers;
+  for (const Json& number : json) numbers.push_back(integer_from<int64_t>(number));
+  return numbers;
+}
 
 Json to_json(const Profile& profile) {
   Json object = Json::object();
@@ -18,8 +36,7 @@ Json to_json(const Profile& profile) {
 Profile profile_from(const Json& object) {
   Profile profile;
   for (const auto& [name, range] : object.items())
-    profile[name] = {range.at("min").get<std::vector<int64_t>>(), range.at("opt").get<std::vector<int64_t>>(),
-                     range.at("max").get<std::vector<int64_t>>()};
+    profile[name] = {integers_from(range.at("min")), integers_from(range.at("opt")), integers_from(range.at("max"))};
   return profile;
 }
 
@@ -29,11 +46,11 @@ Json to_json(const PlanWeight& weight) {
 }
 
 PlanWeight weight_from(const Json& object) {
-  return {object.at("constant").get<int64_t>(),
-          {object.at("scheme").get<std::string>(), object.at("params").get<std::vector<int64_t>>()},
-          object.at("offset").get<uint64_t>(),
-          object.at("bytes").get<uint64_t>(),
-          object.at("checksum").get<uint64_t>()};
+  return {integer_from<int64_t>(object.at("constant")),
+          {object.at("scheme").get<std::string>(), integers_from(object.at("params"))},
+          integer_from<uint64_t>(object.at("offset")),
+          integer_from<uint64_t>(object.at("bytes")),
+          integer_from<uint64_t>(object.at("checksum"))};
 }
 
 }  // namespace
@@ -51,7 +68,8 @@ std::string to_json(const PlanInfo& info) {
                {"weights", Json::array()}};
   for (const Profile& profile : info.profiles) root["profiles"].push_back(to_json(profile));
   for (const PlanWeight& weight : info.weights) root["weights"].push_back(to_json(weight));
-  return root.dump();
+  // A model's name need not be UTF-8; JSON must be.
+  return root.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 PlanInfo plan_info_from_json(std::string_view text) {
@@ -62,9 +80,9 @@ PlanInfo plan_info_from_json(std::string_view text) {
     info.model = root.at("model").get<std::string>();
     info.device = root.at("device").get<std::string>();
     info.target = root.at("target").get<std::string>();
-    info.threads = root.at("threads").get<int>();
+    info.threads = integer_from<int>(root.at("threads"));
     for (const auto& [node, kernel] : root.at("choices").items())
-      info.choices[std::stoull(node)] = kernel.get<std::string>();
+      info.choices[integer_from<size_t>(Json::parse(node))] = kernel.get<std::string>();
     for (const Json& profile : root.at("profiles")) info.profiles.push_back(profile_from(profile));
     for (const Json& weight : root.at("weights")) info.weights.push_back(weight_from(weight));
     return info;

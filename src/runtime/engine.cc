@@ -1,5 +1,7 @@
 #include "runtime/engine.h"
 
+#include <new>
+
 #include "base/error.h"
 #include "onnx/importer.h"
 
@@ -13,7 +15,11 @@ TensorInfo info_of(const Type& type, const std::string& name) {
 }
 
 std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
-  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->plan.get());
+  const Backend& backend = *impl->model.backend;
+  std::unique_ptr<Backend> packer;  // when the plan was made for another device than the one that runs it
+  if (impl->plan != nullptr && impl->plan->info().device != backend.name())
+    packer = make_backend(impl->plan->info().device, std::nullopt);
+  impl->weights = WeightMemory(impl->model.program, backend, impl->plan.get(), packer != nullptr ? *packer : backend);
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) impl->inputs.push_back(info_of(input->type(), input->name()));
   for (size_t i = 0; i < graph.outputs().size(); ++i)
@@ -38,6 +44,8 @@ std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, con
     return finish(std::move(impl));
   } catch (Error& error) {
     throw error.in_file(path.string());
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::out_of_memory, "there is not enough memory for this model").in_file(path.string());
   }
 }
 

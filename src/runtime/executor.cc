@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "base/error.h"
+#include "graph/reference/evaluator.h"
+#include "graph/symbols.h"
 
 namespace lathe {
 namespace {
@@ -15,6 +17,17 @@ constexpr size_t kNotInArena = std::numeric_limits<size_t>::max();
 size_t bytes_of(const Type& type, std::span<const int64_t> dims) {
   return storage_bytes(type.dtype, element_count(dims));
 }
+
+// An alias reads the memory of another value under its own sizes: both must have the same number of elements.
+void check_view(const std::vector<int64_t>& available, const std::vector<int64_t>& wanted) {
+  if (element_count(available) != element_count(wanted))
+    fail(ErrorCode::invalid_argument, "{} cannot be viewed as {}", to_string(available), to_string(wanted));
+}
+
+// Sequences, optionals and tensors of strings have no memory of their own: they travel as objects.
+bool is_object(const Type& type) { return !type.is_tensor() || type.dtype == DType::string; }
+
+const Tensor& string_tensor(const void* object) { return std::get<Tensor>(*static_cast<const RefValue*>(object)); }
 
 }  // namespace
 
@@ -29,11 +42,11 @@ struct Executor::PreparedStep {
   std::vector<TensorRef> inputs, outputs;
   std::unique_ptr<StepState> state;
   size_t workspace_bytes = 0, workspace_offset = 0;
-  bool late = false;  // some operand or result has no known sizes
+  bool late = false;  // an operand or result without known sizes, or the op mentions a symbol that inputs do not bind
 };
 
 struct Executor::Prepared {
-  std::vector<int64_t> key;  // all input sizes, one after the other
+  std::vector<int64_t> key;  // of every input its rank and its sizes, one after the other
   SymbolBindings symbols;
   size_t input_symbols = 0;                // symbols.mark() after binding the inputs
   std::vector<std::vector<int64_t>> dims;  // by value
@@ -76,6 +89,14 @@ Executor::Executor(const Graph& graph, const Program& program, std::span<void* c
       late_workspace_(std::make_unique<Buffer>()) {
   for (size_t i = 0; i < program.inputs.size(); ++i)
     input_of_root_[static_cast<size_t>(program.inputs[i])] = static_cast<int>(i);
+  for (size_t v = 0; v < program.values.size(); ++v) {
+    const ProgramValue& value = program.values[v];
+    if (value.weight < 0 || value.value->dtype() != DType::string) continue;
+    const Tensor& strings = value.value->producer()->as<Constant>()->value;
+    late_[v].object = std::make_shared<const RefValue>(strings);
+    late_[v].dims = strings.dims();
+  }
+  for (const ProgramStep& step : program.steps) collect_symbols(step.node->op(), mentioned_.emplace_back());
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const auto root = static_cast<size_t>(program.values[static_cast<size_t>(program.outputs[i])].root);
     const bool own_memory = input_of_root_[root] < 0 && program.values[root].weight < 0;
@@ -107,16 +128,15 @@ void* Executor::reserve(Buffer& buffer, size_t bytes) {
 // ---- preparing for a set of input sizes ----
 
 Executor::Prepared& Executor::prepare(std::span<const TensorRef> inputs) {
-  if (inputs.size() != graph_.inputs().size())
-    fail(ErrorCode::invalid_argument, "the model takes {} inputs, {} are given", graph_.inputs().size(), inputs.size());
+  check_types(inputs);
   const auto matches = [&](const std::unique_ptr<Prepared>& prepared) {
     const int64_t* next = prepared->key.data();
     const int64_t* end = next + prepared->key.size();
     for (const TensorRef& input : inputs) {
-      if (static_cast<size_t>(end - next) < input.dims.size() ||
-          !std::equal(input.dims.begin(), input.dims.end(), next))
+      const auto rank = static_cast<int64_t>(input.dims.size());
+      if (end - next <= rank || *next++ != rank || !std::equal(input.dims.begin(), input.dims.end(), next))
         return false;
-      next += input.dims.size();
+      next += rank;
     }
     return next == end;
   };
@@ -131,10 +151,31 @@ Executor::Prepared& Executor::prepare(std::span<const TensorRef> inputs) {
   return *cache_.front();
 }
 
+// Everything about the inputs but their sizes, which belong to what is prepared; so this is checked in every run.
+void Executor::check_types(std::span<const TensorRef> inputs) const {
+  if (inputs.size() != graph_.inputs().size())
+    fail(ErrorCode::invalid_argument, "the model takes {} inputs, {} are given", graph_.inputs().size(), inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Value& value = *graph_.inputs()[i];
+    const Type& type = value.type();
+    if (is_object(type)) {
+      if (inputs[i].object == nullptr)
+        fail(ErrorCode::unsupported, "input '{}' is a {}, and only plain tensors can be given", value.name(),
+             lathe::to_string(type));
+    } else if (inputs[i].dtype != type.dtype) {
+      fail(ErrorCode::invalid_argument, "input '{}' must be {}, not {}", value.name(), to_string(type.dtype),
+           to_string(inputs[i].dtype));
+    } else if (type.ranked && inputs[i].dims.size() != type.shape.size()) {
+      fail(ErrorCode::invalid_argument, "input '{}' must have shape {}, not {}", value.name(), to_string(type.shape),
+           to_string(inputs[i].dims));
+    }
+  }
+}
+
 std::unique_ptr<Executor::Prepared> Executor::make_prepared(std::span<const TensorRef> inputs) const {
   auto prepared = std::make_unique<Prepared>();
   bind_inputs(*prepared, inputs);
-  evaluate_sizes(*prepared);
+  evaluate_sizes(*prepared, inputs);
   prepared->steps.resize(program_.steps.size());
   for (size_t s = 0; s < program_.steps.size(); ++s) {
     const Node& node = *program_.steps[s].node;
@@ -154,12 +195,6 @@ void Executor::bind_inputs(Prepared& prepared, std::span<const TensorRef> inputs
     const Value& value = *graph_.inputs()[i];
     const Type& type = value.type();
     if (!type.is_tensor()) continue;
-    if (inputs[i].dtype != type.dtype)
-      fail(ErrorCode::invalid_argument, "input '{}' must be {}, not {}", value.name(), to_string(type.dtype),
-           to_string(inputs[i].dtype));
-    if (type.ranked && inputs[i].dims.size() != type.shape.size())
-      fail(ErrorCode::invalid_argument, "input '{}' must have shape {}, not {}", value.name(), to_string(type.shape),
-           to_string(inputs[i].dims));
     for (size_t axis = 0; axis < type.shape.size(); ++axis) {
       const Dim& dim = type.shape[axis];
       if (!dim.is_symbol()) continue;
@@ -169,42 +204,59 @@ void Executor::bind_inputs(Prepared& prepared, std::span<const TensorRef> inputs
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& value = *graph_.inputs()[i];
-    for (size_t axis = 0; axis < value.shape().size(); ++axis) {
+    const size_t rank = value.type().is_tensor() ? value.shape().size() : 0;
+    for (size_t axis = 0; axis < rank; ++axis) {
       const int64_t expected = prepared.symbols.evaluate(value.shape()[axis]);
       if (inputs[i].dims[axis] != expected)
         fail(ErrorCode::invalid_argument, "input '{}' has size {} along axis {}, but {} = {} (model: {})", value.name(),
              inputs[i].dims[axis], axis, value.shape()[axis].to_string(), expected, to_string(value.shape()));
     }
+    prepared.key.push_back(static_cast<int64_t>(inputs[i].dims.size()));
     prepared.key.insert(prepared.key.end(), inputs[i].dims.begin(), inputs[i].dims.end());
   }
   prepared.input_symbols = prepared.symbols.mark();
 }
 
-void Executor::evaluate_sizes(Prepared& prepared) const {
-  const auto lookup = [&](std::string_view name) { return prepared.symbols.find(name); };
+void Executor::evaluate_sizes(Prepared& prepared, std::span<const TensorRef> inputs) const {
   prepared.dims.resize(program_.values.size());
   prepared.known.assign(program_.values.size(), false);
   for (size_t v = 0; v < program_.values.size(); ++v) {
-    const Type& type = program_.values[v].value->type();
-    bool known = type.is_tensor() && type.ranked;
-    for (size_t axis = 0; known && axis < type.shape.size(); ++axis) {
-      const auto size = type.shape[axis].evaluate(lookup);
-      known = size.has_value();
-      if (!known) break;
-      if (*size < 0)
-        fail(ErrorCode::invalid_argument,
-             "value '{}' would have size {} along axis {} ({}): the input sizes do not fit this model",
-             program_.values[v].value->name(), *size, axis, type.shape[axis].to_string());
-      prepared.dims[v].push_back(*size);
+    const ProgramValue& value = program_.values[v];
+    const auto root = static_cast<size_t>(value.root);
+    if (is_object(value.value->type())) continue;
+    if (input_of_root_[v] >= 0) {  // the rank of an input may be known only now
+      const auto dims = inputs[static_cast<size_t>(input_of_root_[v])].dims;
+      prepared.dims[v].assign(dims.begin(), dims.end());
+      prepared.known[v] = true;
+    } else if (root == v || prepared.known[root]) {
+      prepared.known[v] = evaluate_shape(prepared, *value.value, prepared.dims[v]);
+      if (prepared.known[v] && root != v) check_view(prepared.dims[root], prepared.dims[v]);
     }
-    prepared.known[v] = known;
-    if (!known) prepared.dims[v].clear();
   }
+}
+
+// False when a size depends on what is known only while running.
+bool Executor::evaluate_shape(const Prepared& prepared, const Value& value, std::vector<int64_t>& dims) const {
+  const Type& type = value.type();
+  bool known = type.ranked;
+  for (size_t axis = 0; known && axis < type.shape.size(); ++axis) {
+    const std::optional<int64_t> size = prepared.symbols.try_evaluate(type.shape[axis]);
+    known = size.has_value();
+    if (known && *size < 0)
+      fail(ErrorCode::invalid_argument,
+           "value '{}' would have size {} along axis {} ({}): the input sizes do not fit this model", value.name(),
+           *size, axis, type.shape[axis].to_string());
+    if (known) dims.push_back(*size);
+  }
+  if (!known) dims.clear();
+  return known;
 }
 
 void Executor::prepare_step(Prepared& prepared, size_t s) const {
   const ProgramStep& step = program_.steps[s];
   PreparedStep& target = prepared.steps[s];
+  target.late = std::any_of(mentioned_[s].begin(), mentioned_[s].end(),
+                            [&](const std::string& name) { return !prepared.symbols.find(name); });
   const auto refs = [&](const std::vector<int>& values, std::vector<TensorRef>& out) {
     for (const int v : values) {
       TensorRef ref;
@@ -294,6 +346,7 @@ void Executor::assign_pointers(const Prepared& prepared, std::span<const TensorR
     if (static_cast<size_t>(value.root) != v) continue;
     if (input_of_root_[v] >= 0) {
       pointers_[v] = inputs[static_cast<size_t>(input_of_root_[v])].data;
+      late_[v].object = {std::shared_ptr<const void>(), inputs[static_cast<size_t>(input_of_root_[v])].object};
     } else if (value.weight >= 0) {
       pointers_[v] = weights_[static_cast<size_t>(value.weight)];
     } else if (!prepared.known[v]) {
@@ -336,9 +389,7 @@ std::vector<int64_t> Executor::sizes_of(const Prepared& prepared, int value) con
   if (static_cast<size_t>(entry.root) == v) return late_[v].dims;
   std::vector<int64_t> dims = prepared.symbols.evaluate(entry.value->shape());
   const auto root = static_cast<size_t>(entry.root);
-  const int64_t available = element_count(prepared.known[root] ? prepared.dims[root] : late_[root].dims);
-  if (element_count(dims) != available)
-    fail(ErrorCode::invalid_argument, "{} elements cannot be viewed as {}", available, to_string(dims));
+  check_view(prepared.known[root] ? prepared.dims[root] : late_[root].dims, dims);
   return dims;
 }
 
@@ -354,20 +405,16 @@ void Executor::run_late_step(Prepared& prepared, size_t s, StepObserver* observe
     target.inputs[i].object = late_[root].object.get();
     target.inputs[i].dims = dims.emplace_back(sizes_of(prepared, step.inputs[i]));
   }
-  const auto lookup = [&](std::string_view name) { return prepared.symbols.find(name); };
   for (size_t o = 0; o < step.outputs.size(); ++o) {
     const auto v = static_cast<size_t>(step.outputs[o]);
-    const Type& type = program_.values[v].value->type();
-    target.outputs[o].data = nullptr;
-    if (prepared.known[v]) {
-      target.outputs[o].data = pointers_[v];
-    } else if (type.is_tensor() && type.ranked && std::all_of(type.shape.begin(), type.shape.end(), [&](const Dim& d) {
-                 return d.evaluate(lookup).has_value();
-               })) {
-      target.outputs[o].dims = dims.emplace_back(prepared.symbols.evaluate(type.shape));
-      late_[v].dims.assign(target.outputs[o].dims.begin(), target.outputs[o].dims.end());
-      target.outputs[o].data = reserve(late_[v], bytes_of(type, target.outputs[o].dims));
-    }
+    const Value& value = *program_.values[v].value;
+    target.outputs[o].data = prepared.known[v] ? pointers_[v] : nullptr;
+    if (prepared.known[v] || is_object(value.type())) continue;
+    std::vector<int64_t>& sizes = late_[v].dims;
+    sizes.clear();
+    if (!evaluate_shape(prepared, value, sizes)) continue;
+    target.outputs[o].dims = dims.emplace_back(sizes);
+    target.outputs[o].data = reserve(late_[v], bytes_of(value.type(), sizes));
   }
   LateAllocator allocator(*this, step);
   StepIo io{target.inputs, target.outputs, &prepared.symbols, device_.threads(), &allocator};
@@ -392,7 +439,9 @@ void Executor::adopt_late_output(Prepared& prepared, int value) {
   const auto v = static_cast<size_t>(value);
   const Type& type = program_.values[v].value->type();
   pointers_[v] = late_[v].memory;
-  if (!type.is_tensor() || !type.ranked) return;
+  if (!type.is_tensor()) return;
+  if (type.dtype == DType::string) late_[v].dims = string_tensor(late_[v].object.get()).dims();
+  if (!type.ranked) return;
   LATHE_CHECK(late_[v].dims.size() == type.shape.size());
   for (size_t axis = 0; axis < type.shape.size(); ++axis) {
     const Dim& dim = type.shape[axis];
@@ -436,7 +485,7 @@ void Executor::finish_outputs(const Prepared& prepared, std::span<TensorRef> out
       own_outputs_[o].dims = sizes_of(prepared, value);
       out.dims = own_outputs_[o].dims;
     }
-    if (output_of_root_[root] == static_cast<int>(o)) {
+    if (output_of_root_[root] == static_cast<int>(o) || is_object(type)) {
       out.data = pointers_[root];
       continue;
     }
@@ -449,14 +498,12 @@ void Executor::finish_outputs(const Prepared& prepared, std::span<TensorRef> out
 
 Executor::Footprint Executor::footprint(std::span<const TensorRef> inputs) { return prepare(inputs).footprint; }
 
-std::vector<std::optional<std::vector<int64_t>>> Executor::output_dims(std::span<const TensorRef> inputs) {
+void Executor::output_dims(std::span<const TensorRef> inputs, std::span<const std::vector<int64_t>*> dims) {
   const Prepared& prepared = prepare(inputs);
-  std::vector<std::optional<std::vector<int64_t>>> dims;
-  for (const int value : program_.outputs) {
-    const auto v = static_cast<size_t>(value);
-    dims.push_back(prepared.known[v] ? std::optional(prepared.dims[v]) : std::nullopt);
+  for (size_t o = 0; o < dims.size(); ++o) {
+    const auto v = static_cast<size_t>(program_.outputs[o]);
+    dims[o] = prepared.known[v] ? &prepared.dims[v] : nullptr;
   }
-  return dims;
 }
 
 }  // namespace lathe

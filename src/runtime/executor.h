@@ -44,8 +44,8 @@ class Executor {
     size_t late_values = 0;  // values whose sizes are not known before running
   };
   Footprint footprint(std::span<const TensorRef> inputs);
-  // Sizes of the outputs for given input sizes; empty optional for one that is known only while running.
-  std::vector<std::optional<std::vector<int64_t>>> output_dims(std::span<const TensorRef> inputs);
+  // Sizes of each output for given input sizes, valid until the next run; null for one known only while running.
+  void output_dims(std::span<const TensorRef> inputs, std::span<const std::vector<int64_t>*> dims);
 
  private:
   struct Prepared;
@@ -56,7 +56,9 @@ class Executor {
   Prepared& prepare(std::span<const TensorRef> inputs);
   std::unique_ptr<Prepared> make_prepared(std::span<const TensorRef> inputs) const;
   void bind_inputs(Prepared& prepared, std::span<const TensorRef> inputs) const;
-  void evaluate_sizes(Prepared& prepared) const;
+  void check_types(std::span<const TensorRef> inputs) const;
+  void evaluate_sizes(Prepared& prepared, std::span<const TensorRef> inputs) const;
+  bool evaluate_shape(const Prepared& prepared, const Value& value, std::vector<int64_t>& dims) const;
   void prepare_step(Prepared& prepared, size_t step) const;
   void place_buffers(Prepared& prepared) const;
   std::vector<int64_t> sizes_of(const Prepared& prepared, int value) const;
@@ -75,6 +77,7 @@ class Executor {
   DeviceContext& device_;
   std::vector<std::unique_ptr<Prepared>> cache_;     // most recently used first
   std::vector<int> input_of_root_, output_of_root_;  // by value: graph input / output whose memory it is, or -1
+  std::vector<std::vector<std::string>> mentioned_;  // by step: symbols in the op's fields
   std::vector<void*> pointers_;                      // by root value, during a run
   std::vector<Buffer> late_, own_outputs_;           // by value; by output
   std::unique_ptr<Buffer> arena_, late_workspace_;

@@ -49,6 +49,7 @@ Sections read_sections(std::span<const std::byte> file) {
   if (checksum(file.subspan(sizeof(PlanHeader), kTableBytes)) != header.table_checksum)
     damaged("its section table fails the checksum");
   Sections sections;
+  uint32_t seen = 0;
   for (size_t i = 0; i < kPlanSections; ++i) {
     const auto entry = read_at<PlanTableEntry>(file, sizeof(PlanHeader) + i * sizeof(PlanTableEntry));
     if (entry.offset > file.size() || entry.bytes > file.size() - entry.offset)
@@ -56,10 +57,17 @@ Sections read_sections(std::span<const std::byte> file) {
     const auto bytes = file.subspan(entry.offset, entry.bytes);
     const auto kind = static_cast<PlanSection>(entry.kind);
     if (kind != PlanSection::weights && checksum(bytes) != entry.checksum) damaged("a section fails its checksum");
+    if (entry.offset % kPlanPage != 0) damaged("a section is not aligned");
+    if (entry.kind > 31) damaged("it has a section of unknown kind");
+    seen |= 1u << entry.kind;
     (kind == PlanSection::metadata ? sections.metadata
      : kind == PlanSection::graph  ? sections.graph
                                    : sections.weights) = bytes;
   }
+  constexpr uint32_t kAll = 1u << static_cast<uint32_t>(PlanSection::metadata) |
+                            1u << static_cast<uint32_t>(PlanSection::graph) |
+                            1u << static_cast<uint32_t>(PlanSection::weights);
+  if (seen != kAll) damaged("a section is missing");
   return sections;
 }
 
@@ -96,16 +104,23 @@ bool is_plan(const std::filesystem::path& path) {
 }
 
 Plan Plan::open(const std::filesystem::path& path) {
+  std::shared_ptr<const MappedFile> file = MappedFile::open(path);
+  const std::span<const std::byte> bytes = file->bytes();
+  return open(bytes, std::move(file));
+}
+
+Plan Plan::open(std::span<const std::byte> bytes, std::shared_ptr<const void> owner) {
   Plan plan;
-  plan.file_ = MappedFile::open(path);
-  const Sections sections = read_sections(plan.file_->bytes());
+  plan.owner_ = std::move(owner);
+  plan.file_bytes_ = bytes.size();
+  const Sections sections = read_sections(bytes);
   plan.weights_ = sections.weights;
   plan.info_ = plan_info_from_json({reinterpret_cast<const char*>(sections.metadata.data()), sections.metadata.size()});
   for (const PlanWeight& weight : plan.info_.weights) {
     const bool inside = weight.offset <= plan.weights_.size() && weight.bytes <= plan.weights_.size() - weight.offset;
     if (!inside || weight.offset % kPlanWeightAlignment != 0) damaged("a weight lies outside its section");
   }
-  MappedConstants constants(plan.info_, plan.weights_, plan.file_);
+  MappedConstants constants(plan.info_, plan.weights_, plan.owner_);
   plan.graph_ = deserialize(sections.graph, constants);
   return plan;
 }

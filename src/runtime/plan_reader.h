@@ -21,19 +21,22 @@ class Plan : public StoredWeights {
  public:
   // Throws Error(invalid_model) for a damaged or hostile file and Error(unsupported) for one of another format version.
   static Plan open(const std::filesystem::path& path);
+  // From memory at a multiple of 64 that `owner` keeps alive.
+  static Plan open(std::span<const std::byte> bytes, std::shared_ptr<const void> owner);
 
   const PlanInfo& info() const { return info_; }
   std::unique_ptr<Graph> take_graph() { return std::move(graph_); }
   std::vector<Entry> find(const Tensor& constant) const override;
   // Reads all weights and compares their checksums; throws Error(invalid_model) naming the first that differs.
   void verify_weights() const;
-  uint64_t file_bytes() const { return file_->bytes().size(); }
+  uint64_t file_bytes() const { return file_bytes_; }
 
  private:
   Plan() = default;
 
-  std::shared_ptr<const MappedFile> file_;
+  std::shared_ptr<const void> owner_;   // of the bytes that weights_ points to
   std::span<const std::byte> weights_;  // the section
+  uint64_t file_bytes_ = 0;
   PlanInfo info_;
   std::unique_ptr<Graph> graph_;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <new>
 #include <set>
 
 #include "base/error.h"
@@ -25,16 +26,26 @@ int default_thread_count() {
   return std::max<int>(1, static_cast<int>(cores.size()));
 }
 
+namespace {
+
+int checked_threads(int threads) {
+  constexpr int kMaxThreads = 4096;
+  if (threads < 0 || threads > kMaxThreads)
+    fail(ErrorCode::invalid_argument, "{} threads are not possible; 0 to {} are", threads, kMaxThreads);
+  return threads > 0 ? threads : default_thread_count();
+}
+
+}  // namespace
+
 Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionOptions& options)
     : engine(std::move(session_engine)),
-      device(
-          engine->impl().model.backend->make_context({options.threads > 0 ? options.threads : default_thread_count()})),
+      device(engine->impl().model.backend->make_context({checked_threads(options.threads)})),
       executor(*engine->impl().model.graph, engine->impl().model.program, engine->impl().weights.addresses(), *device),
       bindings(engine->outputs().size()),
       input_refs_(engine->inputs().size()),
       output_refs_(engine->outputs().size()),
+      known_dims_(engine->outputs().size()),
       outputs_(engine->outputs().size()) {
-  if (options.threads < 0) fail(ErrorCode::invalid_argument, "{} threads are not possible", options.threads);
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].name = engine->outputs()[i].name;
 }
 
@@ -52,10 +63,14 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
     }
     TensorRef& ref = input_refs_[static_cast<size_t>(found - wanted.begin())];
     if (ref.present) fail(ErrorCode::invalid_argument, "input '{}' is given twice", input.name);
+    if (std::any_of(input.dims.begin(), input.dims.end(), [](int64_t size) { return size < 0; }))
+      fail(ErrorCode::invalid_argument, "input '{}' has a negative size: {}", input.name, to_string(input.dims));
     const int64_t elements = element_count(input.dims);
     if (input.count >= 0 && input.count != elements)
       fail(ErrorCode::invalid_argument, "input '{}' has {} elements, its sizes {} say {}", input.name, input.count,
            to_string(input.dims), elements);
+    if (input.data == nullptr && elements > 0)
+      fail(ErrorCode::invalid_argument, "input '{}' of shape {} has no data", input.name, to_string(input.dims));
     // Inputs are only read: steps write to their outputs.
     ref = {const_cast<void*>(input.data), input.dtype, input.dims, true, nullptr};
   }
@@ -63,30 +78,43 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
     if (!input_refs_[i].present) fail(ErrorCode::invalid_argument, "input '{}' is missing", wanted[i].name);
 }
 
+// The bound memory of an output, if these sizes fit into it.
+void* Session::Impl::bind_memory(size_t output, std::span<const int64_t> dims) const {
+  const Binding& binding = bindings[output];
+  const size_t needed = storage_bytes(engine->outputs()[output].dtype, element_count(dims));
+  if (needed > binding.bytes)
+    fail(ErrorCode::invalid_argument, "output '{}' of shape {} needs {} bytes, {} are bound", outputs_[output].name,
+         to_string(dims), needed, binding.bytes);
+  return binding.memory;
+}
+
 void Session::Impl::check_bindings() {
   for (TensorRef& ref : output_refs_) ref = {};
   if (std::none_of(bindings.begin(), bindings.end(), [](const Binding& b) { return b.memory != nullptr; })) return;
-  const auto dims = executor.output_dims(input_refs_);
-  for (size_t i = 0; i < bindings.size(); ++i) {
-    if (bindings[i].memory == nullptr || !dims[i]) continue;
-    const size_t needed = storage_bytes(engine->outputs()[i].dtype, element_count(*dims[i]));
-    if (needed > bindings[i].bytes)
-      fail(ErrorCode::invalid_argument, "output '{}' of shape {} needs {} bytes, {} are bound", outputs_[i].name,
-           to_string(*dims[i]), needed, bindings[i].bytes);
-    output_refs_[i].data = bindings[i].memory;
-  }
+  executor.output_dims(input_refs_, known_dims_);
+  for (size_t i = 0; i < bindings.size(); ++i)
+    if (bindings[i].memory != nullptr && known_dims_[i] != nullptr)
+      output_refs_[i].data = bind_memory(i, *known_dims_[i]);
 }
 
-std::span<const Output> Session::Impl::run(std::span<const Input> inputs) {
+std::span<const Output> Session::Impl::run(std::span<const Input> inputs) try {
   match_inputs(inputs);
   check_bindings();
   executor.run(input_refs_, output_refs_, observer);
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    outputs_[i].dtype = output_refs_[i].dtype;
-    outputs_[i].dims = output_refs_[i].dims;
-    outputs_[i].data = output_refs_[i].data;
+    TensorRef& ref = output_refs_[i];
+    if (bindings[i].memory != nullptr && ref.data != bindings[i].memory) {  // its sizes came with the run
+      void* bound = bind_memory(i, ref.dims);
+      device->copy(bound, ref.data, storage_bytes(ref.dtype, element_count(ref.dims)));
+      ref.data = bound;
+    }
+    outputs_[i].dtype = ref.dtype;
+    outputs_[i].dims = ref.dims;
+    outputs_[i].data = ref.data;
   }
   return outputs_;
+} catch (const std::bad_alloc&) {
+  fail(ErrorCode::out_of_memory, "there is not enough memory for these input sizes");
 }
 
 Session Session::open(const std::string& path, const SessionOptions& options, const EngineOptions& engine) {

@@ -28,8 +28,10 @@ struct Session::Impl {
  private:
   void match_inputs(std::span<const Input> inputs);
   void check_bindings();
+  void* bind_memory(size_t output, std::span<const int64_t> dims) const;
 
   std::vector<TensorRef> input_refs_, output_refs_;
+  std::vector<const std::vector<int64_t>*> known_dims_;  // by output, while the bindings are checked
   std::vector<Output> outputs_;
 };
 

@@ -20,9 +20,10 @@ bool aligned_for(const std::byte* data, DType type) {
 
 }  // namespace
 
-WeightMemory::WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored) {
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored,
+                           const Backend& packer) {
   addresses_.reserve(program.weights.size());
-  for (const Weight& weight : program.weights) place(weight, backend, stored);
+  for (const Weight& weight : program.weights) place(weight, backend, stored, packer);
 }
 
 std::span<std::byte> WeightMemory::allocate(size_t bytes) {
@@ -36,12 +37,18 @@ std::span<std::byte> WeightMemory::allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), bytes};
 }
 
-void WeightMemory::place(const Weight& weight, const Backend& backend, const StoredWeights* stored) {
+void WeightMemory::place(const Weight& weight, const Backend& backend, const StoredWeights* stored,
+                         const Backend& packer) {
   const Tensor& constant = weight.node->as<Constant>()->value;
   const std::vector<StoredWeights::Entry> entries =
       stored == nullptr ? std::vector<StoredWeights::Entry>{} : stored->find(constant);
   for (const StoredWeights::Entry& entry : entries) {
     if (entry.layout != weight.layout) continue;
+    const size_t needed = entry.layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
+                                               : packer.packed_bytes(entry.layout, constant.dtype(), constant.dims());
+    if (entry.bytes.size() != needed)
+      fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(constant.dims()),
+           entry.layout.scheme, entry.bytes.size());
     addresses_.push_back(const_cast<std::byte*>(entry.bytes.data()));  // steps never write to constant operands
     return;
   }
@@ -50,7 +57,7 @@ void WeightMemory::place(const Weight& weight, const Backend& backend, const Sto
   if (!entries.empty()) {
     const StoredWeights::Entry& entry = entries.front();
     plain = entry.layout.plain() ? Tensor::view(constant.dtype(), constant.dims(), entry.bytes, nullptr)
-                                 : backend.unpack(entry.layout, constant.dtype(), constant.dims(), entry.bytes);
+                                 : packer.unpack(entry.layout, constant.dtype(), constant.dims(), entry.bytes);
   }
   if (!weight.layout.plain()) {
     const std::span<std::byte> packed = allocate(backend.packed_bytes(weight.layout, plain.dtype(), plain.dims()));

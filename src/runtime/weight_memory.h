@@ -26,15 +26,15 @@ class StoredWeights {
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // `stored` may be null: every constant is plain then.
-  WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored);
+  // `stored` may be null: every constant is plain then. `packer` is the backend that laid out what is stored.
+  WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored, const Backend& packer);
 
   std::span<void* const> addresses() const { return addresses_; }
   size_t owned_bytes() const { return owned_bytes_; }
 
  private:
   std::span<std::byte> allocate(size_t bytes);
-  void place(const Weight& weight, const Backend& backend, const StoredWeights* stored);
+  void place(const Weight& weight, const Backend& backend, const StoredWeights* stored, const Backend& packer);
 
   std::vector<void*> addresses_;
   std::vector<std::unique_ptr<std::byte, void (*)(void*)>> owned_;

@@ -28,9 +28,13 @@ class CpuBackend : public Backend {
   void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const override {
     cpu::pack(layout, source, packed);
   }
-  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t> dims,
+  Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
                 std::span<const std::byte> packed) const override {
-    return cpu::unpack(layout, dims, packed);
+    const Tensor wide = cpu::unpack(layout, dims, packed);
+    if (dtype == DType::f32) return wide;
+    Tensor narrow(dtype, wide.dims());  // exact: packing had widened it
+    for (int64_t i = 0; i < wide.elements(); ++i) narrow.write_double(i, wide.read_double(i));
+    return narrow;
   }
 
  private:

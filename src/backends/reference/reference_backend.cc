@@ -1,5 +1,6 @@
 #include "backends/reference/reference_backend.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -12,7 +13,8 @@ namespace {
 class HostContext : public DeviceContext {
  public:
   void* allocate(size_t bytes) override {
-    void* memory = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    const size_t rounded = (bytes + 63) / 64 * 64;
+    void* memory = rounded < bytes ? nullptr : std::aligned_alloc(64, rounded);
     if (memory == nullptr) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes", bytes);
     return memory;
   }
@@ -59,8 +61,9 @@ class ReferenceStep : public Step {
     void* memory = ref.data;
     if (memory == nullptr)
       memory = io.allocator->allocate(output, tensor->dtype(), tensor->dims());
-    else if (!std::equal(tensor->dims().begin(), tensor->dims().end(), ref.dims.begin(), ref.dims.end()))
-      fail(ErrorCode::internal, "result has shape {}, {} was inferred", to_string(tensor->dims()), to_string(ref.dims));
+    else if (tensor->dtype() != ref.dtype || !std::ranges::equal(tensor->dims(), ref.dims))
+      fail(ErrorCode::internal, "the result is {}{}, {}{} was inferred", to_string(tensor->dtype()),
+           to_string(tensor->dims()), to_string(ref.dtype), to_string(ref.dims));
     if (!tensor->bytes().empty()) std::memcpy(memory, tensor->bytes().data(), tensor->bytes().size());
   }
 

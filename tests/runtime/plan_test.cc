@@ -1,0 +1,157 @@
+// Plan files: what is written comes back, on this instruction set and on others, in milliseconds, with its weights
+// unread.
+#include "runtime/plan_reader.h"
+
+#include <chrono>
+#include <fstream>
+
+#include "base/mapped_file.h"
+#include "build/plan_writer.h"
+#include "tests/base/temporary_folder.h"
+#include "tests/runtime/engine_of.h"
+
+namespace lathe {
+namespace {
+
+using test::error_of;
+using test::floats;
+using test::run;
+
+// Weights packed for products and convolutions, one used in two forms, plain tables, small ones that stay in the graph,
+// and one that only a region reads.
+constexpr const char* kModel = R"(graph model(%x: f32[n, 8, 6, 6], %ids: i64[m], %flag: bool[]) {
+  %kernel = constant {value = f32[16, 8, 3, 3] random(1)}
+  %w = constant {value = f32[16, 40] random(2)}
+  %table = constant {value = f32[30, 16] random(3)}
+  %bias = constant {value = f32[40] random(4)}
+  %own = constant {value = f32[16, 16] random(6)}
+  %c = conv(%x, %kernel) {strides = [1, 1], dilations = [1, 1], pads = [1, 1, 1, 1], epilogue = (x0) => relu(x0)}
+  %mean = reduce(%c) {kind = mean, axes = [2, 3], keep_dims = false}
+  %rows = gather(%table, %ids) {axis = 0}
+  %h = concat(%mean, %rows) {axis = 0}
+  %turned = if(%flag, %h, %own) {then_branch = graph (%a: f32[k, 16], %m: f32[16, 16]) {
+    %y = matmul(%a, %m)
+    return %y as "y"
+  }, else_branch = graph (%a: f32[k, 16], %m: f32[16, 16]) {
+    %inner = constant {value = f32[16, 16] random(7)}
+    %y = matmul(%a, %inner)
+    return %y as "y"
+  }}
+  %y = matmul(%h, %w, %bias) {epilogue = (x0, x1) => add(x0, x1)}
+  %plain = map(%w) {program = (x0) => neg(x0)}
+  return %y as "y", %turned as "turned", %plain as "plain", %w as "w"
+})";
+
+std::vector<Tensor> example(int64_t n = 2) {
+  return {floats({n, 8, 6, 6}), Tensor::of<int64_t>({3}, {29, 0, 7}), Tensor::scalar(true)};
+}
+
+std::filesystem::path write_model(const TemporaryFolder& folder, const char* name, const CompileOptions& options = {}) {
+  write_plan(folder / name, compile(parse_graph(kModel), options), {"model.onnx", {}, 0, {}});
+  return folder / name;
+}
+
+TEST(Plan, GivesTheSameBitsAsTheModelInMemory) {
+  const TemporaryFolder folder;
+  for (const Isa isa : test::isas_of_this_machine()) {
+    const auto path = write_model(folder, "a.plan", test::on_isa(isa));
+    Session from_file(open_engine(path, test::on_isa(isa)), {2});
+    Session in_memory(test::engine_of(kModel, test::on_isa(isa)), {2});
+    for (const int64_t n : {1, 5}) EXPECT_EQ(run(from_file, example(n)), run(in_memory, example(n))) << to_string(isa);
+    EXPECT_EQ(from_file.engine().impl().weights.owned_bytes(), 0u) << "every weight is used where the file has it";
+    EXPECT_EQ(from_file.engine().inputs().size(), 3u);
+  }
+}
+
+TEST(Plan, RunsOnAnotherInstructionSetAndDevice) {
+  const TemporaryFolder folder;
+  const std::vector<Tensor> expected = test::reference(kModel, example());
+  for (const Isa made_for : test::isas_of_this_machine()) {
+    const auto path = write_model(folder, "a.plan", test::on_isa(made_for));
+    for (const Isa isa : test::isas_of_this_machine()) {
+      Session session(open_engine(path, test::on_isa(isa)), {1});
+      test::expect_close(run(session, example()), expected);
+    }
+    Session reference(open_engine(path, test::on_device("reference")), {1});
+    test::expect_close(run(reference, example()), expected);
+  }
+  const auto path = write_model(folder, "b.plan", test::on_device("reference"));
+  Session session(open_engine(path, {}), {1});
+  test::expect_close(run(session, example()), expected);
+}
+
+TEST(Plan, HalfPrecisionWeightsComeBackExactly) {
+  const std::string text = R"(graph half(%x: f16[n, 32]) {
+    %w = constant {value = f16[32, 48] random(1)}
+    %y = matmul(%x, %w)
+    return %y as "y", %w as "w"
+  })";
+  const TemporaryFolder folder;
+  Tensor x(DType::f16, {2, 32});
+  for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, 0.25 * static_cast<double>(i % 9));
+  const std::vector<Tensor> expected = test::reference(text, {x});
+  for (const Isa made_for : test::isas_of_this_machine()) {
+    write_plan(folder / "half.plan", compile(parse_graph(text), test::on_isa(made_for)), {});
+    for (const CompileOptions& options : {CompileOptions(), test::on_isa(Isa::generic), test::on_device("reference")}) {
+      Session session(open_engine(folder / "half.plan", options), {1});
+      test::expect_close(run(session, {x}), expected, 2e-3);
+    }
+  }
+}
+
+TEST(Plan, EqualInputGivesEqualBytes) {
+  const TemporaryFolder folder;
+  write_model(folder, "a.plan");
+  write_model(folder, "b.plan");
+  EXPECT_EQ(folder.read("a.plan"), folder.read("b.plan"));
+  EXPECT_EQ(folder.file_count(), 2u) << "nothing temporary stays";
+}
+
+TEST(Plan, KeepsWhatItWasBuiltWith) {
+  const TemporaryFolder folder;
+  const Profile profile = {{"x", {{1, 8, 6, 6}, {4, 8, 6, 6}, {16, 8, 6, 6}}}};
+  PlanWriteOptions options;
+  options.model = "models/\xff.onnx";  // not UTF-8
+  options.profiles = {profile};
+  options.threads = 3;
+  write_plan(folder / "a.plan", compile(parse_graph(kModel), {}), options);
+  const Plan plan = Plan::open(folder / "a.plan");
+  EXPECT_EQ(plan.info().profiles, options.profiles);
+  EXPECT_EQ(plan.info().threads, 3);
+  EXPECT_EQ(plan.info().device, "cpu");
+  EXPECT_EQ(plan.info().target, to_string(detect_cpu_features().best_isa));
+  EXPECT_EQ(plan.file_bytes(), std::filesystem::file_size(folder / "a.plan"));
+  EXPECT_NO_THROW(plan.verify_weights());
+}
+
+TEST(Plan, CanBeReadFromMemory) {
+  const TemporaryFolder folder;
+  const auto file = MappedFile::open(write_model(folder, "a.plan"));
+  Plan plan = Plan::open(file->bytes(), file);
+  EXPECT_EQ(plan.take_graph()->outputs().size(), 4u);
+}
+
+// 400 MB of weights: opening maps them and reads none.
+TEST(Plan, LargePlansOpenAtOnce) {
+  const TemporaryFolder folder;
+  constexpr int64_t kRows = 100;
+  constexpr int64_t kColumns = int64_t{1} << 20;
+  const std::string text = fmt::format(
+      "graph large(%x: i64[n]) {{ %t = constant {{value = u8[{0}, {1}] splat(1)}} %u = constant {{value = u8[{0}, {1}] "
+      "splat(2)}} %v = constant {{value = u8[{0}, {1}] splat(3)}} %w = constant {{value = u8[{0}, {1}] splat(4)}} %a = "
+      "gather(%t, %x) {{axis = 0}} %b = gather(%u, %x) {{axis = 0}} %c = gather(%v, %x) {{axis = 0}} %d = gather(%w, "
+      "%x) {{axis = 0}} return %a as \"a\", %b as \"b\", %c as \"c\", %d as \"d\" }}",
+      kRows, kColumns);
+  write_plan(folder / "large.plan", compile(parse_graph(text), {}), {});
+  ASSERT_GT(std::filesystem::file_size(folder / "large.plan"), 400u << 20);
+  double best = 1e9;
+  for (int i = 0; i < 5; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    const Plan plan = Plan::open(folder / "large.plan");
+    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  EXPECT_LT(best, 0.05);
+}
+
+}  // namespace
+}  // namespace lathe
