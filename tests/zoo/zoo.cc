@@ -1,6 +1,8 @@
 #include "tests/zoo/zoo.h"
 
+#include <cctype>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -24,6 +26,19 @@ std::vector<Model> list_models(const std::filesystem::path& folder) {
     if (std::filesystem::exists(model.file())) models.push_back(std::move(model));
   }
   return models;
+}
+
+std::vector<Model> bundled_models() {
+  const char* folder = std::getenv("LATHE_ZOO");
+  return list_models(folder != nullptr ? std::filesystem::path(folder)
+                                       : std::filesystem::path(LATHE_TEST_DATA) / "zoo");
+}
+
+std::string test_name(const Model& model) {
+  std::string name = model.name;
+  for (char& c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
+  return name;
 }
 
 std::vector<Tensor> read_case(const Model& model, const std::string& file, const std::string& kind,

@@ -23,6 +23,11 @@ struct Model {
 // The models of `folder`, in the order of its zoo.json; those that are listed but have no folder are left out.
 std::vector<Model> list_models(const std::filesystem::path& folder);
 
+// The models of tests/data/zoo, or of the folder that LATHE_ZOO names.
+std::vector<Model> bundled_models();
+// A test's name made of the model's.
+std::string test_name(const Model& model);
+
 // One case: arrays of `kind` "in" or "out" in the order of `names`.
 std::vector<Tensor> read_case(const Model& model, const std::string& file, const std::string& kind,
                               const std::vector<std::string>& names);

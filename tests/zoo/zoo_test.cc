@@ -1,9 +1,5 @@
-// Whole models: import, verify, evaluate with the reference evaluator, compare with the recorded outputs. The models
-// are those of tests/data/zoo, or of the folder that LATHE_ZOO names.
+// Whole models: import, verify, evaluate with the reference evaluator, compare with the recorded outputs.
 #include <gtest/gtest.h>
-
-#include <cctype>
-#include <cstdlib>
 
 #include "graph/reference/evaluator.h"
 #include "graph/verifier.h"
@@ -12,19 +8,6 @@
 
 namespace lathe {
 namespace {
-
-std::vector<zoo::Model> models() {
-  const char* folder = std::getenv("LATHE_ZOO");
-  return zoo::list_models(folder != nullptr ? std::filesystem::path(folder)
-                                            : std::filesystem::path(LATHE_TEST_DATA) / "zoo");
-}
-
-std::string test_name(const testing::TestParamInfo<zoo::Model>& info) {
-  std::string name = info.param.name;
-  for (char& c : name)
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
-  return name;
-}
 
 class ZooTest : public testing::TestWithParam<zoo::Model> {};
 
@@ -45,7 +28,8 @@ TEST_P(ZooTest, ImportedGraphComputesTheRecordedOutputs) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, ZooTest, testing::ValuesIn(models()), test_name);
+INSTANTIATE_TEST_SUITE_P(Models, ZooTest, testing::ValuesIn(zoo::bundled_models()),
+                         [](const auto& test) { return zoo::test_name(test.param); });
 
 }  // namespace
 }  // namespace lathe

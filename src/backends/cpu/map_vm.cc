@@ -35,17 +35,24 @@ void fill(std::byte* out, int64_t n, T value) {
   std::fill(y, y + n, value);
 }
 
-void fill_constant(std::byte* out, int64_t n, const MapInstr& instr) {
+// The bits of a constant in its register form.
+uint64_t bits_of(const MapInstr& instr) {
   Tensor one(register_type(instr.type), {});
   if (is_float(instr.type))
     one.write_double(0, instr.real);
   else
     one.write_int(0, instr.integer);
-  switch (bit_width(one.dtype())) {
-    case 64: return fill(out, n, *reinterpret_cast<const uint64_t*>(one.bytes().data()));
-    case 32: return fill(out, n, *reinterpret_cast<const uint32_t*>(one.bytes().data()));
-    case 16: return fill(out, n, *reinterpret_cast<const uint16_t*>(one.bytes().data()));
-    default: return fill(out, n, *reinterpret_cast<const uint8_t*>(one.bytes().data()));
+  uint64_t bits = 0;
+  std::memcpy(&bits, one.bytes().data(), one.bytes().size());
+  return bits;
+}
+
+void fill_constant(std::byte* out, int64_t n, DType type, uint64_t bits) {
+  switch (bit_width(register_type(type))) {
+    case 64: return fill(out, n, bits);
+    case 32: return fill(out, n, static_cast<uint32_t>(bits));
+    case 16: return fill(out, n, static_cast<uint16_t>(bits));
+    default: return fill(out, n, static_cast<uint8_t>(bits));
   }
 }
 
@@ -166,10 +173,12 @@ MapPlan::MapPlan(const MapCode& code, std::span<const std::span<const int64_t>> 
     }
   }
   collapse(out_dims, std::move(strides));
-  for (const MapCode::Uniform& uniform : code.uniforms_)
-    uniform_values_.push_back(uniform.instr.op == MapOp::dim
-                                  ? symbols.evaluate(code.program_.dims()[static_cast<size_t>(uniform.instr.args[0])])
-                                  : 0);
+  for (const MapCode::Uniform& uniform : code.uniforms_) {
+    MapInstr instr = uniform.instr;
+    if (instr.op == MapOp::dim)
+      instr.integer = symbols.evaluate(code.program_.dims()[static_cast<size_t>(instr.args[0])]);
+    uniform_bits_.push_back(bits_of(instr));
+  }
   elements_ = element_count(out_dims);
   row_ = dims_.back();
   if (row_ < kShortRow && dims_.size() > 1) {
@@ -218,10 +227,9 @@ MapPlan::Position MapPlan::position_of(int64_t element) const {
 
 void MapPlan::start(std::byte* scratch) const {
   for (size_t i = 0; i < code_.uniforms_.size(); ++i) {
-    MapInstr instr = code_.uniforms_[i].instr;
-    if (instr.op == MapOp::dim) instr.integer = uniform_values_[i];
-    fill_constant(scratch + static_cast<size_t>(code_.uniforms_[i].reg) * MapCode::kRegisterBytes,
-                  std::min(kMapBlock, std::max<int64_t>(elements_, 1)), instr);
+    const MapCode::Uniform& uniform = code_.uniforms_[i];
+    fill_constant(scratch + static_cast<size_t>(uniform.reg) * MapCode::kRegisterBytes,
+                  std::min(kMapBlock, std::max<int64_t>(elements_, 1)), uniform.instr.type, uniform_bits_[i]);
   }
 }
 

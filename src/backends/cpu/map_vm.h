@@ -104,7 +104,7 @@ class MapPlan {
   const MapCode& code_;
   std::vector<int64_t> dims_;  // collapsed, outermost first; at least one
   std::vector<LeafStrides> leaves_;
-  std::vector<int64_t> uniform_values_;  // evaluated dims, by Uniform
+  std::vector<uint64_t> uniform_bits_;  // in register form, by Uniform
   int64_t elements_ = 0;
   int64_t segment_ = kMapBlock;   // elements of a block
   int64_t segments_per_row_ = 1;  // blocks per innermost row; rows are `row_` long
