@@ -53,6 +53,7 @@ class Widening {
         widen_value(*input);
     }
     if (outermost) cast_outputs(graph);
+    drop_copies(graph);
     return changed_;
   }
 
@@ -92,6 +93,17 @@ class Widening {
       if (user == wide->producer()) continue;
       for (size_t i = 0; i < user->inputs().size(); ++i)
         if (user->input(i) == input) graph.set_input(user, i, wide);
+    }
+  }
+
+  // Casts from the narrow type have become copies, of whole tables of weights for one.
+  static void drop_copies(Graph& graph) {
+    for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
+      Node* node = (it++)->get();
+      const Map* map = node->as<Map>();
+      if (map == nullptr || map->shape || !map->program.is_identity() || node->output()->is_output()) continue;
+      graph.replace_uses(node->output(), node->input(0));
+      graph.erase(node);
     }
   }
 
