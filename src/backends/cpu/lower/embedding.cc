@@ -9,6 +9,11 @@
 namespace lathe::cpu {
 namespace {
 
+struct EmbeddingState : StepState {
+  std::vector<std::vector<int64_t>> from_strides;  // of ids, by table; used where they repeat
+  std::vector<int64_t> to_strides;
+};
+
 class EmbeddingStep : public Step {
  public:
   EmbeddingStep(const lathe::Embedding& op, const KernelTable& kernels) : op_(op), kernels_(kernels) {}
@@ -20,7 +25,16 @@ class EmbeddingStep : public Step {
     return workspace.used();
   }
 
-  void run(const StepIo& io, const StepState*, void* memory, DeviceContext& device) const override {
+  std::unique_ptr<StepState> prepare(const StepIo& io) const override {
+    auto state = std::make_unique<EmbeddingState>();
+    for (size_t t = 0; t < tables(); ++t)
+      state->from_strides.push_back(broadcast_strides(io.inputs[2 * t].dims, row_dims(io)));
+    state->to_strides = dense_strides(row_dims(io));
+    return state;
+  }
+
+  void run(const StepIo& io, const StepState* prepared, void* memory, DeviceContext& device) const override {
+    const auto& state = *static_cast<const EmbeddingState*>(prepared);
     Workspace workspace(memory);
     EmbeddingSum sum;
     sum.n = sum.ldy = io.outputs[0].dims.back();
@@ -29,7 +43,11 @@ class EmbeddingStep : public Step {
     sum.table_count = static_cast<int>(tables());
     for (size_t t = 0; t < tables(); ++t) {
       const TensorRef& ids = io.inputs[2 * t];
-      const void* flat = repeats(io, t) ? expand_ids(io, t, take_ids(workspace, io, t), team_of(device)) : ids.data;
+      std::byte* expanded = repeats(io, t) ? take_ids(workspace, io, t) : nullptr;
+      if (expanded != nullptr)
+        nd_copy(team_of(device), kernels_,
+                {element_bytes(ids.dtype), row_dims(io), state.from_strides[t], state.to_strides}, ids.data, expanded);
+      const void* flat = expanded != nullptr ? expanded : ids.data;
       EmbeddingTable& table = sum.tables[t];
       table.data = io.inputs[2 * t + 1].as<const float>();
       table.table_rows = io.inputs[2 * t + 1].dims[0];
@@ -45,22 +63,17 @@ class EmbeddingStep : public Step {
 
  private:
   size_t tables() const { return static_cast<size_t>(op_.num_tables); }
+  static std::span<const int64_t> row_dims(const StepIo& io) {
+    return io.outputs[0].dims.first(io.outputs[0].dims.size() - 1);
+  }
   static int64_t rows(const StepIo& io) {
     int64_t n = 1;
-    for (const int64_t size : io.outputs[0].dims.first(io.outputs[0].dims.size() - 1)) n *= size;
+    for (const int64_t size : row_dims(io)) n *= size;
     return n;
   }
   static bool repeats(const StepIo& io, size_t table) { return io.inputs[2 * table].elements() != rows(io); }
   static std::byte* take_ids(Workspace& workspace, const StepIo& io, size_t table) {
     return workspace.take(static_cast<size_t>(rows(io) * element_bytes(io.inputs[2 * table].dtype)));
-  }
-
-  const void* expand_ids(const StepIo& io, size_t t, void* out, ThreadTeam& team) const {
-    const TensorRef& ids = io.inputs[2 * t];
-    const auto dims = io.outputs[0].dims.first(io.outputs[0].dims.size() - 1);
-    nd_copy(team, kernels_, {element_bytes(ids.dtype), dims, broadcast_strides(ids.dims, dims), dense_strides(dims)},
-            ids.data, out);
-    return out;
   }
 
   Norm norm_of(const StepIo& io) const {
