@@ -15,6 +15,7 @@
 
 #include "backends/weight_layout.h"
 #include "graph/bindings.h"
+#include "graph/cost.h"
 #include "graph/graph.h"
 #include "graph/tensor.h"
 
@@ -69,6 +70,9 @@ class DeviceContext {
   virtual void copy(void* destination, const void* source, size_t bytes) = 0;  // both on the device
   virtual void synchronize() {}
   virtual int threads() const { return 1; }
+  // Announces the work of the step that runs next, so that a context need not wake all its threads for little. Without
+  // an announcement for a step, the last one holds.
+  virtual void announce(const Cost&) {}
   // True when device addresses are host addresses: inputs and outputs can be bound without copies.
   virtual bool host_memory() const = 0;
 };
@@ -102,6 +106,9 @@ struct Candidate {
 
 struct ContextOptions {
   int threads = 1;
+  // A step that should take less than this on one thread is not shared among threads: waking them costs more than it
+  // gains (0.2 us at best, several when another process has the core).
+  double share_above_microseconds = 4;
 };
 
 class Backend {

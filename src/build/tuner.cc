@@ -164,7 +164,7 @@ std::optional<std::string> choose(const Node& node, const Backend& backend, cons
 
 KernelChoices tune(const Graph& graph, const Backend& backend, const TuneOptions& options, TimingCache& cache) {
   const SymbolBindings symbols = bind_profile(graph, options.profile);
-  const auto device = backend.make_context({options.threads});
+  const auto device = backend.make_context({.threads = options.threads});
   KernelChoices choices;
   size_t index = 0;
   for (const auto& node : graph.nodes()) {

@@ -29,6 +29,17 @@ bool is_object(const Type& type) { return !type.is_tensor() || type.dtype == DTy
 
 const Tensor& string_tensor(const void* object) { return std::get<Tensor>(*static_cast<const RefValue*>(object)); }
 
+constexpr Cost kUnknownCost = {std::numeric_limits<double>::infinity(), 0};  // of a step that is sized while it runs
+
+Cost cost_of_step(const ProgramStep& step, const StepIo& io) {
+  const auto sized = [](std::span<const TensorRef> refs) {
+    std::vector<SizedType> types;
+    for (const TensorRef& ref : refs) types.push_back({ref.dtype, ref.dims, ref.present});
+    return types;
+  };
+  return cost_of(step.node->op(), sized(io.inputs), sized(io.outputs));
+}
+
 }  // namespace
 
 struct Executor::Buffer {
@@ -42,6 +53,7 @@ struct Executor::PreparedStep {
   std::vector<TensorRef> inputs, outputs;
   std::unique_ptr<StepState> state;
   size_t workspace_bytes = 0, workspace_offset = 0;
+  Cost cost;
   bool late = false;  // an operand or result without known sizes, or the op mentions a symbol that inputs do not bind
 };
 
@@ -274,6 +286,7 @@ void Executor::prepare_step(Prepared& prepared, size_t s) const {
   const StepIo io{target.inputs, target.outputs, &prepared.symbols, device_.threads(), nullptr};
   target.workspace_bytes = step.step->workspace_bytes(io);
   target.state = step.step->prepare(io);
+  target.cost = cost_of_step(step, io);
 }
 
 void Executor::place_buffers(Prepared& prepared) const {
@@ -376,6 +389,7 @@ void Executor::run_step(Prepared& prepared, size_t s, StepObserver* observer) {
   const StepIo io{target.inputs, target.outputs, &prepared.symbols, device_.threads(), nullptr};
   void* workspace =
       target.workspace_bytes == 0 ? nullptr : static_cast<std::byte*>(arena_->memory) + target.workspace_offset;
+  device_.announce(target.cost);
   step.step->run(io, target.state.get(), workspace, device_);
   if (observer != nullptr) observer->after(s, io);
 }
@@ -422,6 +436,7 @@ void Executor::run_late_step(Prepared& prepared, size_t s, StepObserver* observe
       std::all_of(target.outputs.begin(), target.outputs.end(), [](const TensorRef& r) { return r.data != nullptr; });
   const std::unique_ptr<StepState> state = sized ? step.step->prepare(io) : nullptr;
   void* workspace = sized ? reserve(*late_workspace_, step.step->workspace_bytes(io)) : nullptr;
+  device_.announce(kUnknownCost);
   step.step->run(io, state.get(), workspace, device_);
   for (size_t o = 0; o < step.outputs.size(); ++o) {
     const auto v = static_cast<size_t>(step.outputs[o]);

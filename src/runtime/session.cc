@@ -39,7 +39,7 @@ int checked_threads(int threads) {
 
 Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionOptions& options)
     : engine(std::move(session_engine)),
-      device(engine->impl().model.backend->make_context({checked_threads(options.threads)})),
+      device(engine->impl().model.backend->make_context({.threads = checked_threads(options.threads)})),
       executor(*engine->impl().model.graph, engine->impl().model.program, engine->impl().weights.addresses(), *device),
       bindings(engine->outputs().size()),
       input_refs_(engine->inputs().size()),

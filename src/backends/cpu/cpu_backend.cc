@@ -20,7 +20,7 @@ class CpuBackend : public Backend {
   }
   std::vector<Candidate> candidates(const Node& node) const override { return candidates_for(node, target_); }
   std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {
-    return std::make_unique<CpuContext>(options.threads);
+    return std::make_unique<CpuContext>(options);
   }
   size_t packed_bytes(const WeightLayout& layout, DType, std::span<const int64_t> dims) const override {
     return cpu::packed_bytes(layout, dims);

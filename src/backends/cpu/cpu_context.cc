@@ -12,7 +12,15 @@ namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
+// What one core does at a modest guess, per microsecond.
+constexpr double kFlops = 1e5, kBytes = 2e4;
+
 }  // namespace
+
+void CpuContext::announce(const Cost& cost) {
+  const double microseconds = cost.flops / kFlops + cost.bytes / kBytes;
+  current_ = microseconds < share_above_ ? &alone_ : &team_;
+}
 
 // Large blocks ask for 2 MB pages: fewer TLB misses are worth several percent on weights and activations.
 void* CpuContext::allocate(size_t bytes) {

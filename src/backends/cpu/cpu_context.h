@@ -1,4 +1,5 @@
-// What a session on the CPU owns: its thread team. Device memory is host memory.
+// What a session on the CPU owns: its thread team, and a team of one for steps too small to share. Device memory is
+// host memory.
 #pragma once
 
 #include "backends/backend.h"
@@ -8,9 +9,12 @@ namespace lathe::cpu {
 
 class CpuContext : public DeviceContext {
  public:
-  explicit CpuContext(int threads) : team_(threads) {}
+  explicit CpuContext(const ContextOptions& options)
+      : team_(options.threads), alone_(1), current_(&team_), share_above_(options.share_above_microseconds) {}
 
-  ThreadTeam& team() { return team_; }
+  // The threads for the step that runs.
+  ThreadTeam& team() { return *current_; }
+  void announce(const Cost& cost) override;
 
   void* allocate(size_t bytes) override;
   void release(void* memory) noexcept override;
@@ -21,7 +25,9 @@ class CpuContext : public DeviceContext {
   bool host_memory() const override { return true; }
 
  private:
-  ThreadTeam team_;
+  ThreadTeam team_, alone_;
+  ThreadTeam* current_;
+  double share_above_;  // microseconds
 };
 
 }  // namespace lathe::cpu

@@ -64,7 +64,7 @@ class LoweredGraph {
   LoweredGraph(const Graph& graph, Isa isa, int threads, bool legalize)
       : backend_(make_cpu_backend(isa)),
         reference_(make_reference_backend()),
-        context_(backend_->make_context({threads})),
+        context_(backend_->make_context({threads, 0})),
         graph_(graph.clone()) {
     if (legalize) backend_->legalize(*graph_);
     program_ = lathe::lower(*graph_, *backend_, *reference_);
