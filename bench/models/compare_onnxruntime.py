@@ -82,6 +82,7 @@ def zoo_models(folder):
 def measure(name, path, shapes, inputs, args):
     options = ort.SessionOptions()
     options.intra_op_num_threads = args.threads
+    options.log_severity_level = 3  # errors only
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     if inputs is None:
         inputs = random_inputs(session, shapes)
