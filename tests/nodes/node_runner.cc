@@ -162,7 +162,7 @@ void run_data_set(const std::filesystem::path& model_file, const std::filesystem
   const std::vector<RefValue> expected = read_values(folder, "output", proto.graph.outputs);
   const auto engine = make_engine(compile(import_case(bytes, proto, folder), options));
   const Graph& graph = *engine->impl().model.graph;
-  const auto device = engine->impl().model.backend->make_context({1});
+  const auto device = engine->impl().model.backend->make_context({.threads = 1});
   Executor executor(graph, engine->impl().model.program, engine->impl().weights.addresses(), *device);
   std::vector<TensorRef> inputs, outputs(graph.outputs().size());
   for (const Value* input : graph.inputs())
