@@ -34,8 +34,8 @@ target_compile_options(lathe_options INTERFACE
   # Nothing here reads errno after a math call, and waiting for it forbids vector code.
   -fno-math-errno
   # Reference numbers must not depend on whether the compiler found a multiply beside an add. Kernels that want fused
-  # multiply-adds write them as intrinsics or get their own flags from lathe_isa_sources().
-  -ffp-contract=off)
+  # multiply-adds write them as intrinsics; those of lathe_isa_sources() may get them from the compiler as well.
+  -ffp-contract=$<IF:$<BOOL:$<TARGET_PROPERTY:LATHE_FP_CONTRACT>>,fast,off>)
 
 if(LATHE_SANITIZE)
   set(sanitize_flags "-fsanitize=${LATHE_SANITIZE}" -fno-omit-frame-pointer)

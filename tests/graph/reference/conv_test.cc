@@ -70,11 +70,11 @@ TEST(ReferenceConv, EmptyBatchesAndWrongChannels) {
 }
 
 TEST(ReferenceConvTranspose, SpreadsEachElementOverAWindow) {
-  const ConvTranspose op{{1}, {1}, shape_of({0, 0}), {0}, 1, {}};
+  const ConvTranspose op{{1}, {1}, shape_of({0, 0}), {0}, 1, false, {}};
   expect_values(run1(op, {counting({1, 1, 3}), floats({1, 1, 2}, {1, 10})}), {1, 1, 4}, {1, 12, 23, 30});
-  const ConvTranspose strided{{3}, {2}, shape_of({1, 0}), {1}, 1, {}};
+  const ConvTranspose strided{{3}, {2}, shape_of({1, 0}), {1}, 1, false, {}};
   expect_values(run1(strided, {counting({1, 1, 2}), floats({1, 1, 2}, {1, 10})}), {1, 1, 6}, {0, 10, 2, 0, 20, 0});
-  const ConvTranspose grouped{{1}, {1}, shape_of({0, 0}), {0}, 2, {}};
+  const ConvTranspose grouped{{1}, {1}, shape_of({0, 0}), {0}, 2, false, {}};
   expect_values(run1(grouped, {counting({1, 2, 1}), floats({2, 1, 1}, {5, 7})}), {1, 2, 1}, {5, 14});
 }
 
