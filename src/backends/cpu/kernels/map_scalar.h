@@ -79,20 +79,37 @@ constexpr bool map_op_takes() {
   return kIsInt<T> ? (bits || integers) : !(bits || logic);
 }
 
-// Macros without semicolons confuse clang-format.
-// clang-format off
+// The assertion only takes the semicolon of a use.
 #define LATHE_LIBM(name)                                            \
   inline float m_##name(float x) { return __builtin_##name##f(x); } \
-  inline double m_##name(double x) { return __builtin_##name(x); }
-LATHE_LIBM(exp) LATHE_LIBM(log) LATHE_LIBM(expm1) LATHE_LIBM(log1p) LATHE_LIBM(sin) LATHE_LIBM(cos)
-LATHE_LIBM(tan) LATHE_LIBM(asin) LATHE_LIBM(acos) LATHE_LIBM(atan) LATHE_LIBM(sinh) LATHE_LIBM(cosh)
-LATHE_LIBM(asinh) LATHE_LIBM(acosh) LATHE_LIBM(atanh) LATHE_LIBM(tanh) LATHE_LIBM(erf) LATHE_LIBM(floor)
-LATHE_LIBM(ceil) LATHE_LIBM(trunc) LATHE_LIBM(rint) LATHE_LIBM(sqrt) LATHE_LIBM(fabs)
+  inline double m_##name(double x) { return __builtin_##name(x); }  \
+  static_assert(true)
+LATHE_LIBM(exp);
+LATHE_LIBM(log);
+LATHE_LIBM(expm1);
+LATHE_LIBM(log1p);
+LATHE_LIBM(sin);
+LATHE_LIBM(cos);
+LATHE_LIBM(tan);
+LATHE_LIBM(asin);
+LATHE_LIBM(acos);
+LATHE_LIBM(atan);
+LATHE_LIBM(sinh);
+LATHE_LIBM(cosh);
+LATHE_LIBM(asinh);
+LATHE_LIBM(acosh);
+LATHE_LIBM(atanh);
+LATHE_LIBM(tanh);
+LATHE_LIBM(erf);
+LATHE_LIBM(floor);
+LATHE_LIBM(ceil);
+LATHE_LIBM(trunc);
+LATHE_LIBM(rint);
+LATHE_LIBM(sqrt);
+LATHE_LIBM(fabs);
 #undef LATHE_LIBM
-    // clang-format on
-    inline float m_pow(float a, float b) {
-  return __builtin_powf(a, b);
-}
+
+inline float m_pow(float a, float b) { return __builtin_powf(a, b); }
 inline double m_pow(double a, double b) { return __builtin_pow(a, b); }
 inline float m_atan2(float a, float b) { return __builtin_atan2f(a, b); }
 inline double m_atan2(double a, double b) { return __builtin_atan2(a, b); }
