@@ -81,7 +81,11 @@ void import_range(Context& ctx) {
 // Sizes with 0 (copy) and -1 (infer) that only the run time knows: the same resolution on the tensor itself.
 Shape resolve_at_run_time(Context& ctx, bool allow_zero) {
   const Shape& from = ctx.shape(0);
-  const int64_t count = product(ctx.shape(1)).value();
+  constexpr int64_t kMaxRank = 64;
+  const Dim length = product(ctx.shape(1));
+  if (!length.is_constant() || length.value() > kMaxRank)
+    ctx.unsupported("the rank of the result is not known before the model runs");
+  const int64_t count = length.value();
   Value* target = ctx.cast(ctx.reshape(ctx.input(1), {Dim(count)}), DType::i64);
   if (!allow_zero) {
     Shape copied(from.begin(), from.begin() + std::min<int64_t>(count, static_cast<int64_t>(from.size())));
