@@ -21,7 +21,8 @@ SymbolBindings bind_profile(const Graph& graph, const Profile& profile) {
   SymbolBindings symbols;
   for (const auto& [name, range] : profile) {
     const auto inputs = graph.inputs();
-    const auto found = std::find_if(inputs.begin(), inputs.end(), [&](const Value* v) { return v->name() == name; });
+    const auto found =
+        std::find_if(inputs.begin(), inputs.end(), [&wanted = name](const Value* v) { return v->name() == wanted; });
     if (found == inputs.end())
       fail(ErrorCode::invalid_argument, "the profile names an input '{}' that the model does not have", name);
     const Shape& shape = (*found)->shape();
