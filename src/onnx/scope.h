@@ -42,6 +42,7 @@ class Scope {
   // A model's graph.
   explicit Scope(Graph& graph) : graph_(graph) {}
   // A subgraph inlined into the graph of `enclosing`.
+  // NOLINTNEXTLINE(google-explicit-constructor): a new scope inside another one, not a copy of it
   explicit Scope(Scope& enclosing) : graph_(enclosing.graph_), enclosing_(&enclosing), region_(enclosing.region_) {}
   // The body of a function inlined into the graph of `caller`, whose names it does not see.
   Scope(Scope& caller, FunctionBody) : graph_(caller.graph_), region_(caller.region_) {}
