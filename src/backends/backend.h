@@ -59,10 +59,18 @@ struct StepIo {
   OutputAllocator* allocator = nullptr;  // set when an output's sizes are not known beforehand
 };
 
+// What a device was asked to do while recording, to be replayed at once.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+};
+
 // Per session and device: the thread team or stream, and the memory that belongs to it.
 class DeviceContext {
  public:
   virtual ~DeviceContext() = default;
+  // Called on the session's thread before anything else of a run.
+  virtual void begin_run() {}
   virtual void* allocate(size_t bytes) = 0;  // at least 64-byte aligned; throws Error(out_of_memory)
   virtual void release(void* memory) noexcept = 0;
   virtual void upload(void* device, std::span<const std::byte> host) = 0;
@@ -75,6 +83,20 @@ class DeviceContext {
   virtual void announce(const Cost&) {}
   // True when device addresses are host addresses: inputs and outputs can be bound without copies.
   virtual bool host_memory() const = 0;
+
+  // A run whose addresses stay the same can be recorded and replayed, where the device knows how (CUDA graphs). Between
+  // begin and end, steps enqueue as always, but nothing is executed; all of them must be recordable.
+  virtual bool can_record() const { return false; }
+  virtual void begin_recording() {}
+  virtual std::unique_ptr<Recording> end_recording() { return nullptr; }
+  virtual void replay(Recording&) {}
+
+  // Where steps run that the device leaves to the host: itself, when its memory is the host's.
+  DeviceContext& host() { return host_ != nullptr ? *host_ : *this; }
+  void set_host(std::unique_ptr<DeviceContext> host) { host_ = std::move(host); }
+
+ private:
+  std::unique_ptr<DeviceContext> host_;
 };
 
 class StepState {
@@ -90,6 +112,8 @@ class Step {
   // Called once per set of sizes, never on the hot path; may throw when the sizes do not fit.
   virtual std::unique_ptr<StepState> prepare(const StepIo&) const { return nullptr; }
   virtual void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const = 0;
+  // False when run() does more than enqueue work on the device, such as waiting for it.
+  virtual bool recordable() const { return true; }
 };
 
 // What a candidate makes of a node.
@@ -120,6 +144,8 @@ class Backend {
   virtual void legalize(Graph&) const {}
   // Best first. Empty when the backend knows nothing about this op.
   virtual std::vector<Candidate> candidates(const Node& node) const = 0;
+  // Called once the nodes of a graph are lowered and before any step runs: kernels that they asked for are compiled.
+  virtual void finish_lowering() const {}
   virtual std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const = 0;
 
   // Weight layouts: sizes, packing and its exact inverse. Plain weights never come here.

@@ -6,7 +6,7 @@ namespace lathe::cpu {
 namespace {
 
 class LowerAttention : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerAttention);
+LATHE_FOR_EACH_DEVICE(LowerAttention);
 
 TEST_P(LowerAttention, Layouts) {
   check(

@@ -6,7 +6,7 @@ namespace lathe::cpu {
 namespace {
 
 class LowerLayout : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerLayout);
+LATHE_FOR_EACH_DEVICE(LowerLayout);
 
 const std::string kConvs =
     "%w = constant {value = f32[8, 8, 3, 3] random(1)} %b = constant {value = f32[8, 1, 1] random(2)} "

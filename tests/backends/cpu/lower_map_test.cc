@@ -15,7 +15,7 @@ class LowerMap : public LowerTest {
           {tolerance, true, {}});
   }
 };
-LATHE_FOR_EACH_ISA(LowerMap);
+LATHE_FOR_EACH_DEVICE(LowerMap);
 
 constexpr DType kNumbers[] = {DType::f32, DType::f64, DType::i64, DType::i32, DType::i16,
                               DType::i8,  DType::u64, DType::u32, DType::u16, DType::u8};

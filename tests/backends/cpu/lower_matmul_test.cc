@@ -5,7 +5,7 @@ namespace lathe::cpu {
 namespace {
 
 class LowerMatmul : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerMatmul);
+LATHE_FOR_EACH_DEVICE(LowerMatmul);
 
 TEST_P(LowerMatmul, ConstantWeights) {
   for (const Sizes& a : std::vector<Sizes>{{1, 20}, {7, 20}, {2, 3, 20}, {0, 20}, {2, 1, 5, 20}}) {

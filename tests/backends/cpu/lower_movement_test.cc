@@ -5,7 +5,7 @@ namespace lathe::cpu {
 namespace {
 
 class LowerMovement : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerMovement);
+LATHE_FOR_EACH_DEVICE(LowerMovement);
 
 constexpr DType kTypes[] = {DType::f64, DType::f32, DType::i64,     DType::i32,
                             DType::i16, DType::u8,  DType::boolean, DType::f16};

@@ -5,7 +5,7 @@ namespace lathe::cpu {
 namespace {
 
 class LowerNn : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerNn);
+LATHE_FOR_EACH_DEVICE(LowerNn);
 
 TEST_P(LowerNn, NormPrologues) {
   const std::string head =

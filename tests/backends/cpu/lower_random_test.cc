@@ -32,7 +32,7 @@ class Dice {
 std::string input(const std::string& name, const Sizes& sizes) { return "%" + name + ": f32" + to_string(sizes); }
 
 class LowerRandom : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerRandom);
+LATHE_FOR_EACH_DEVICE(LowerRandom);
 
 constexpr uint32_t kRounds = 40;
 

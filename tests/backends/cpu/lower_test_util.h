@@ -1,5 +1,6 @@
-// Runs small graphs, written in the text form, on the CPU backend as an engine would (legalise, lower, executor) and
-// compares with the reference evaluator: for each instruction set of the machine, with one thread and with several.
+// Runs small graphs, written in the text form, on a backend as an engine would (legalise, lower, executor) and compares
+// with the reference evaluator. Built twice: for the CPU (each instruction set of the machine, one thread and several),
+// and, with LATHE_TEST_CUDA, for the GPU, where the tests are skipped when there is none.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cuda/cuda_backend.h"
 #include "backends/reference/reference_backend.h"
 #include "build/program.h"
 #include "graph/reference/evaluator.h"
@@ -52,6 +54,47 @@ inline std::unique_ptr<Graph> graph_of(const std::string& text) {
   return parse_graph(named);
 }
 
+// What a lowering test runs on.
+struct LowerDevice {
+  std::string name;  // "cpu" or "cuda"
+  Isa isa = Isa::generic;
+
+  std::unique_ptr<Backend> make_backend() const {
+    return name == "cuda" ? cuda::make_cuda_backend({}) : make_cpu_backend(isa);
+  }
+  std::vector<int> thread_counts() const { return name == "cuda" ? std::vector<int>{1} : std::vector<int>{1, 3}; }
+};
+
+inline std::vector<LowerDevice> lower_devices() {
+#ifdef LATHE_TEST_CUDA
+  return {{"cuda", Isa::generic}};
+#else
+  std::vector<LowerDevice> devices;
+  for (const Isa isa : available_isas()) devices.push_back({"cpu", isa});
+  return devices;
+#endif
+}
+
+inline std::string lower_device_name(const testing::TestParamInfo<LowerDevice>& info) {
+  return info.param.name == "cuda" ? "cuda" : std::string(to_string(info.param.isa));
+}
+
+#define LATHE_FOR_EACH_DEVICE(suite) \
+  INSTANTIATE_TEST_SUITE_P(Device, suite, testing::ValuesIn(lower_devices()), lower_device_name)
+
+// Why there is no GPU; empty when there is one.
+inline const std::string& why_no_gpu() {
+  static const std::string why = []() -> std::string {
+    try {
+      cuda::make_cuda_backend({});
+      return {};
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }();
+  return why;
+}
+
 struct LowerOptions {
   double tolerance = 2e-5;  // of floats, relative to 1 + |expected|
   bool legalize = true;
@@ -61,8 +104,8 @@ struct LowerOptions {
 // A program with everything that it needs to run.
 class LoweredGraph {
  public:
-  LoweredGraph(const Graph& graph, Isa isa, int threads, bool legalize)
-      : backend_(make_cpu_backend(isa)),
+  LoweredGraph(const Graph& graph, const LowerDevice& device, int threads, bool legalize)
+      : backend_(device.make_backend()),
         reference_(make_reference_backend()),
         context_(backend_->make_context({threads, 0})),
         graph_(graph.clone()) {
@@ -84,14 +127,22 @@ class LoweredGraph {
     std::vector<TensorRef> refs, outputs(graph_->outputs().size());
     std::vector<Tensor> aligned;
     for (const Tensor& input : inputs) aligned.push_back(input.aligned());
-    for (const Tensor& input : aligned)
-      refs.push_back({const_cast<std::byte*>(input.bytes().data()), input.dtype(), input.dims(), true, nullptr});
+    std::vector<void*> copies;
+    for (const Tensor& input : aligned) {
+      void* memory = const_cast<std::byte*>(input.bytes().data());
+      if (!context_->host_memory()) {
+        memory = copies.emplace_back(context_->allocate(std::max<size_t>(input.bytes().size(), 1)));
+        context_->upload(memory, input.bytes());
+      }
+      refs.push_back({memory, input.dtype(), input.dims(), true, nullptr});
+    }
     executor_->run(refs, outputs);
     std::vector<Tensor> results;
     for (const TensorRef& out : outputs) {
       Tensor& result = results.emplace_back(out.dtype, Sizes(out.dims.begin(), out.dims.end()));
       context_->download(result.mutable_bytes(), out.data);
     }
+    for (void* copy : copies) context_->release(copy);
     return results;
   }
 
@@ -100,11 +151,11 @@ class LoweredGraph {
     const Tensor value = weight.node->as<Constant>()->value.aligned();
     const size_t bytes = weight.layout.plain() ? value.bytes().size()
                                                : backend_->packed_bytes(weight.layout, value.dtype(), value.dims());
+    std::vector<std::byte> packed(weight.layout.plain() ? 0 : bytes);
+    if (!weight.layout.plain()) backend_->pack(weight.layout, value, packed);
     void* memory = context_->allocate(std::max<size_t>(bytes, 1));
-    if (weight.layout.plain())
-      context_->upload(memory, value.bytes());
-    else
-      backend_->pack(weight.layout, value, {static_cast<std::byte*>(memory), bytes});
+    context_->upload(memory, weight.layout.plain() ? value.bytes() : packed);
+    context_->synchronize();
     return memory;
   }
 
@@ -133,15 +184,19 @@ inline void expect_close(const Tensor& actual, const Tensor& expected, double to
   }
 }
 
-class LowerTest : public testing::TestWithParam<Isa> {
+class LowerTest : public testing::TestWithParam<LowerDevice> {
  protected:
+  void SetUp() override {
+    if (GetParam().name == "cuda" && !why_no_gpu().empty()) GTEST_SKIP() << why_no_gpu();
+  }
+
   // The graph as graph_of() takes it. Runs twice, so that a cached preparation is used too.
   void check(const std::string& text, const std::vector<Tensor>& inputs, const LowerOptions& options = {}) {
     SCOPED_TRACE(text);
     const std::unique_ptr<Graph> graph = graph_of(text);
     std::vector<RefValue> values(inputs.begin(), inputs.end());
     const std::vector<RefValue> expected = evaluate(*graph, values);
-    for (const int threads : {1, 3}) {
+    for (const int threads : GetParam().thread_counts()) {
       LoweredGraph lowered(*graph, GetParam(), threads, options.legalize);
       for (const ProgramStep& step : lowered.program().steps)
         EXPECT_TRUE(!step.fallback || op_name(step.node->op()) == options.falls_back)

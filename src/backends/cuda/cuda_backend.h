@@ -1,0 +1,19 @@
+// The CUDA backend: kernels compiled for the GPU at hand, memory on the GPU, a stream per session.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "backends/backend.h"
+
+namespace lathe::cuda {
+
+struct CudaOptions {
+  int ordinal = 0;                     // which GPU
+  std::filesystem::path kernel_cache;  // folder for compiled kernels; empty: none
+};
+
+// Throws Error(unsupported) that says what is missing: the driver, a GPU, or the run-time compiler.
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options);
+
+}  // namespace lathe::cuda

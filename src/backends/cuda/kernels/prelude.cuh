@@ -1,0 +1,141 @@
+// What every kernel source starts with: fixed-width integers, the narrow float types, vector loads and stores, warp
+// and block reductions. No header of CUDA is included, so that kernels compile where only NVRTC is installed.
+#pragma once
+
+using i8 = signed char;
+using u8 = unsigned char;
+using i16 = short;
+using u16 = unsigned short;
+using i32 = int;
+using u32 = unsigned;
+using i64 = long long;
+using u64 = unsigned long long;
+
+constexpr int kWarp = 32;
+#define FULL_MASK 0xffffffffu
+
+// ---- narrow floats: storage types; arithmetic is in float ----
+
+struct f16 {
+  u16 bits;
+};
+struct bf16 {
+  u16 bits;
+};
+
+inline __device__ float to_float(float x) { return x; }
+inline __device__ float to_float(f16 x) {
+  float y;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+  return y;
+}
+inline __device__ float to_float(bf16 x) { return __uint_as_float(static_cast<u32>(x.bits) << 16); }
+
+// Round to nearest even.
+template <class T>
+__device__ T from_float(float x);
+template <>
+inline __device__ float from_float<float>(float x) {
+  return x;
+}
+template <>
+inline __device__ f16 from_float<f16>(float x) {
+  f16 y;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+  return y;
+}
+template <>
+inline __device__ bf16 from_float<bf16>(float x) {
+  bf16 y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
+  return y;
+}
+
+// ---- the type in which elements of a storage type are computed with ----
+
+template <class T>
+struct RegisterOf {
+  using type = T;
+};
+template <>
+struct RegisterOf<f16> {
+  using type = float;
+};
+template <>
+struct RegisterOf<bf16> {
+  using type = float;
+};
+template <class T>
+using Register = typename RegisterOf<T>::type;
+
+template <class T>
+inline __device__ T to_register(T x) {
+  return x;
+}
+inline __device__ float to_register(f16 x) { return to_float(x); }
+inline __device__ float to_register(bf16 x) { return to_float(x); }
+
+template <class T>
+struct FromRegister {
+  static __device__ T convert(T x) { return x; }
+};
+template <>
+struct FromRegister<f16> {
+  static __device__ f16 convert(float x) { return from_float<f16>(x); }
+};
+template <>
+struct FromRegister<bf16> {
+  static __device__ bf16 convert(float x) { return from_float<bf16>(x); }
+};
+template <class T>
+inline __device__ T from_register(Register<T> x) {
+  return FromRegister<T>::convert(x);
+}
+
+// ---- N elements that travel together: one load or store of up to 16 bytes ----
+
+template <class T, int N>
+struct alignas(sizeof(T) * N > 16 ? 16 : sizeof(T) * N) Pack {
+  T values[N];
+  __device__ T& operator[](int i) { return values[i]; }
+  __device__ const T& operator[](int i) const { return values[i]; }
+};
+
+template <int N, class T>
+inline __device__ Pack<T, N> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+template <int N, class T>
+inline __device__ void store_pack(T* to, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// ---- reductions: every thread gets the result ----
+
+struct Sum {
+  static __device__ float identity() { return 0; }
+  static __device__ float combine(float a, float b) { return a + b; }
+};
+struct Max {  // NaN propagates
+  static __device__ float identity() { return __int_as_float(0xff800000); }
+  static __device__ float combine(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
+};
+
+template <class Op, class T>
+inline __device__ T warp_reduce(T x) {
+#pragma unroll
+  for (int lane = kWarp / 2; lane > 0; lane /= 2) x = Op::combine(x, __shfl_xor_sync(FULL_MASK, x, lane));
+  return x;
+}
+
+// `scratch` holds one element per warp, and may be used again after the next barrier.
+template <class Op, class T>
+inline __device__ T block_reduce(T x, T* scratch) {
+  const int warps = (blockDim.x + kWarp - 1) / kWarp;
+  x = warp_reduce<Op>(x);
+  if (warps == 1) return x;
+  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = x;
+  __syncthreads();
+  x = threadIdx.x % kWarp < warps ? scratch[threadIdx.x % kWarp] : T(Op::identity());
+  return warp_reduce<Op>(x);
+}

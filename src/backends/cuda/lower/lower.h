@@ -1,0 +1,43 @@
+// The lowering table of CUDA: one overload of lower() per op that has kernels, each in lower/<family>.cc, returning its
+// candidates best first. An op without an overload would not compile in lower.cc, where those that run on the host are
+// listed. Ops are written lathe::Norm and so on, to tell them from the kernels' own names.
+#pragma once
+
+#include <vector>
+
+#include "backends/backend.h"
+#include "backends/cuda/compiler/kernel_library.h"
+#include "backends/cuda/cuda_context.h"
+
+namespace lathe::cuda {
+
+struct Target {
+  KernelLibrary& kernels;
+  const DeviceInfo& device;
+};
+
+using Candidates = std::vector<Candidate>;
+
+Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
+
+// All candidates for a node, whatever its op.
+Candidates candidates_for(const Node& node, const Target& target);
+
+// ---- shared by the families ----
+
+inline Candidate accept(std::string kernel, std::function<Lowered()> make) {
+  return {std::move(kernel), {}, std::move(make)};
+}
+inline Candidate decline(std::string kernel, std::string why) { return {std::move(kernel), std::move(why), {}}; }
+
+inline CUstream stream_of(DeviceContext& device) { return static_cast<CudaContext&>(device).stream(); }
+
+inline std::vector<DType> input_types(const Node& node) {
+  std::vector<DType> types;
+  for (const Value* input : node.inputs()) types.push_back(input->dtype());
+  return types;
+}
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace lathe::cuda

@@ -1,0 +1,28 @@
+// Expression programs as CUDA source: the text of program.cuh, which kernels include to compute a map, an epilogue, a
+// norm's prologue or an attention score in registers.
+//
+// The text defines `struct Program`:
+//   Output                      storage type of the result
+//   Registers                   one value per input, x0 .. xn
+//   read<First, N>(reader, r)   fills r[0..N) with inputs from First on: reader.load<T, N>(input) gives a Pack<T, N>
+//   evaluate(r, where, i, dims) the result for element i; where.iota(axis, i) gives positions, dims the values of the
+//                               program's dimension expressions
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/map_program.h"
+
+namespace lathe::cuda {
+
+// The name of a storage type in kernel sources; empty for types that kernels do not know.
+std::string_view cuda_type(DType type);
+
+// Why a program cannot be compiled; empty when it can.
+std::string why_unsupported(const MapProgram& program, const std::vector<DType>& input_types);
+
+std::string program_code(const MapProgram& program, const std::vector<DType>& input_types);
+
+}  // namespace lathe::cuda
