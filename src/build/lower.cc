@@ -18,6 +18,7 @@ class Lowering {
     size_t index = 0;
     for (const auto& node : graph_.nodes()) lower_node(*node, index++);
     for (const Value* output : graph_.outputs()) program_.outputs.push_back(value_index_.at(output));
+    backend_.finish_lowering();
     return std::move(program_);
   }
 

@@ -330,6 +330,7 @@ void Executor::place_buffers(Prepared& prepared) const {
 // ---- running ----
 
 void Executor::run(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, StepObserver* observer) {
+  device_.begin_run();
   Prepared& prepared = prepare(inputs);
   prepared.symbols.rollback(prepared.input_symbols);
   reserve(*arena_, prepared.footprint.arena_bytes);

@@ -65,6 +65,10 @@ struct LowerDevice {
   std::vector<int> thread_counts() const { return name == "cuda" ? std::vector<int>{1} : std::vector<int>{1, 3}; }
 };
 
+inline void PrintTo(const LowerDevice& device, std::ostream* out) {
+  *out << device.name << " " << to_string(device.isa);
+}
+
 inline std::vector<LowerDevice> lower_devices() {
 #ifdef LATHE_TEST_CUDA
   return {{"cuda", Isa::generic}};
