@@ -93,6 +93,7 @@ class DeviceContext {
 
   // Where steps run that the device leaves to the host: itself, when its memory is the host's.
   DeviceContext& host() { return host_ != nullptr ? *host_ : *this; }
+  const DeviceContext& host() const { return host_ != nullptr ? *host_ : *this; }
   void set_host(std::unique_ptr<DeviceContext> host) { host_ = std::move(host); }
 
  private:
@@ -138,8 +139,9 @@ struct ContextOptions {
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string_view name() const = 0;  // "cpu", "reference", "cuda"
-  virtual std::string target() const = 0;     // what steps are made for: "avx512", "sm_90"
+  virtual std::string_view name() const = 0;         // "cpu", "reference", "cuda"
+  virtual std::string target() const = 0;            // what steps are made for: "avx512", "sm_90"
+  virtual bool host_memory() const { return true; }  // as DeviceContext::host_memory()
   // Rewrites that only this device wants (layouts, widening of types it does not compute in). After the common passes.
   virtual void legalize(Graph&) const {}
   // Best first. Empty when the backend knows nothing about this op.

@@ -1,17 +1,56 @@
 #include "build/compiler.h"
 
+#include <charconv>
+
 #include "backends/cpu/cpu_backend.h"
+#include "backends/cuda/cuda_backend.h"
 #include "backends/reference/reference_backend.h"
 #include "base/error.h"
 #include "graph/verifier.h"
 
 namespace lathe {
 
-std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<Isa> isa) {
+namespace {
+
+// The GPU that "cuda" or "cuda:1" names.
+std::optional<int> cuda_ordinal(std::string_view device) {
+  constexpr std::string_view kName = "cuda";
+  if (device == kName) return 0;
+  if (!device.starts_with("cuda:")) return std::nullopt;
+  const std::string_view digits = device.substr(kName.size() + 1);
+  int ordinal = -1;
+  const auto [end, error] = std::from_chars(digits.begin(), digits.end(), ordinal);
+  if (error != std::errc() || end != digits.end()) return std::nullopt;
+  return ordinal;
+}
+
+std::vector<std::unique_ptr<Backend>> make_fallbacks(const Backend& backend, std::optional<Isa> isa) {
+  std::vector<std::unique_ptr<Backend>> fallbacks;
+  if (backend.name() == "cuda") fallbacks.push_back(make_backend("cpu", isa));
+  if (backend.name() != "reference") fallbacks.push_back(make_reference_backend());
+  return fallbacks;
+}
+
+CompiledModel lower_model(std::unique_ptr<Graph> graph, std::unique_ptr<Backend> backend, const CompileOptions& options,
+                          const KernelChoices& choices) {
+  CompiledModel model;
+  model.graph = std::move(graph);
+  model.backend = std::move(backend);
+  model.fallbacks = make_fallbacks(*model.backend, options.isa);
+  model.program = lower(*model.graph, *model.backend, model.fallbacks, choices);
+  return model;
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<Isa> isa,
+                                      const std::filesystem::path& kernel_cache) {
   if (device == "reference") return make_reference_backend();
+  if (const std::optional<int> ordinal = cuda_ordinal(device))
+    return cuda::make_cuda_backend({.ordinal = *ordinal, .kernel_cache = kernel_cache});
   if (device != "cpu")
     throw Error(ErrorCode::invalid_argument, fmt::format("unknown device '{}'", device))
-        .remedy("Known devices: cpu, reference");
+        .remedy("Known devices: cpu, cuda, cuda:N, reference");
   const Isa best = detect_cpu_features().best_isa;
   if (isa && *isa > best)
     fail(ErrorCode::invalid_argument, "this machine has no {} instructions; its best is {}", to_string(*isa),
@@ -21,24 +60,20 @@ std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<I
 
 CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& options) {
   std::vector<passes::PassReport> reports;
-  std::unique_ptr<Backend> backend = make_backend(options.device, options.isa);
+  std::unique_ptr<Backend> backend = make_backend(options.device, options.isa, options.kernel_cache);
   if (options.optimise) {
     reports = passes::run_pipeline(*graph, options.passes);
     backend->legalize(*graph);
     verify(*graph);
   }
-  CompiledModel model = relower(std::move(graph), options, {});
+  CompiledModel model = lower_model(std::move(graph), std::move(backend), options, {});
   model.passes = std::move(reports);
   return model;
 }
 
 CompiledModel relower(std::unique_ptr<Graph> graph, const CompileOptions& options, const KernelChoices& choices) {
-  CompiledModel model;
-  model.graph = std::move(graph);
-  model.backend = make_backend(options.device, options.isa);
-  model.fallback = make_reference_backend();
-  model.program = lower(*model.graph, *model.backend, *model.fallback, choices);
-  return model;
+  return lower_model(std::move(graph), make_backend(options.device, options.isa, options.kernel_cache), options,
+                     choices);
 }
 
 }  // namespace lathe

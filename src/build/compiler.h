@@ -3,6 +3,7 @@
 // that the steps want.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -23,22 +24,25 @@ struct SizeRange {
 using Profile = std::map<std::string, SizeRange>;  // by input name
 
 struct CompileOptions {
-  std::string device = "cpu";
-  std::optional<Isa> isa;  // of the CPU kernels; the machine's best when absent
-  bool optimise = true;    // false: lower the graph as imported
+  std::string device = "cpu";          // "cpu", "cuda", "cuda:1", "reference"
+  std::optional<Isa> isa;              // of the CPU kernels; the machine's best when absent
+  std::filesystem::path kernel_cache;  // folder for kernels compiled for a GPU; empty: they are not kept
+  bool optimise = true;                // false: lower the graph as imported
   passes::PassOptions passes;
 };
 
 struct CompiledModel {
   std::unique_ptr<Graph> graph;
   std::unique_ptr<Backend> backend;
-  std::unique_ptr<Backend> fallback;  // the reference backend
+  // Serve the nodes for which the backend has no kernel, in this order; the reference backend comes last.
+  std::vector<std::unique_ptr<Backend>> fallbacks;
   Program program;
   std::vector<passes::PassReport> passes;
 };
 
 // Throws Error(invalid_argument) for an unknown device or an ISA that this machine lacks.
-std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<Isa> isa);
+std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<Isa> isa,
+                                      const std::filesystem::path& kernel_cache = {});
 
 CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& options);
 // For a graph that has been through compile() before: lowering only.

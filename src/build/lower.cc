@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "build/host_step.h"
 #include "build/program.h"
 
 namespace lathe {
@@ -10,8 +11,9 @@ namespace {
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, const Backend& backend, const Backend& fallback, const KernelChoices& choices)
-      : graph_(graph), backend_(backend), fallback_(fallback), choices_(choices) {}
+  Lowering(const Graph& graph, const Backend& backend, std::span<const std::unique_ptr<Backend>> fallbacks,
+           const KernelChoices& choices)
+      : graph_(graph), backend_(backend), fallbacks_(fallbacks), choices_(choices) {}
 
   Program run() && {
     for (const Value* input : graph_.inputs()) program_.inputs.push_back(add_value(input));
@@ -89,7 +91,7 @@ class Lowering {
   }
 
   Lowered choose(const Node& node, size_t index, ProgramStep& step) {
-    if (backend_.name() != fallback_.name() && needs_fallback(node))
+    if (!fallbacks_.empty() && needs_fallback(node))
       return fall_back(node, step, "it handles values other than tensors of known rank");
     std::vector<Candidate> candidates = backend_.candidates(node);
     const auto chosen = choices_.find(index);
@@ -112,12 +114,17 @@ class Lowering {
   }
 
   Lowered fall_back(const Node& node, ProgramStep& step, const std::string& declined) {
-    for (const Candidate& candidate : fallback_.candidates(node)) {
-      if (!candidate.declined.empty()) continue;
-      step.kernel = candidate.kernel;
-      step.fallback = fallback_.name() != backend_.name();
-      step.reason = declined;
-      return candidate.make();
+    for (const auto& fallback : fallbacks_) {
+      if (fallback->name() != "reference" && needs_fallback(node)) continue;
+      for (const Candidate& candidate : fallback->candidates(node)) {
+        if (!candidate.declined.empty()) continue;
+        step.kernel = candidate.kernel;
+        step.fallback = true;
+        step.reason = declined;
+        Lowered lowered = candidate.make();
+        if (backend_.host_memory() || lowered.step == nullptr) return lowered;
+        return {std::make_unique<HostStep>(node, std::move(lowered), *fallback), {}};
+      }
     }
     throw Error(ErrorCode::unsupported, "no backend can run this node: " + declined)
         .in_node(node.name(), op_name(node.op()));
@@ -125,7 +132,7 @@ class Lowering {
 
   const Graph& graph_;
   const Backend& backend_;
-  const Backend& fallback_;
+  std::span<const std::unique_ptr<Backend>> fallbacks_;
   const KernelChoices& choices_;
   Program program_;
   std::unordered_map<const Value*, int> value_index_;
@@ -134,8 +141,9 @@ class Lowering {
 
 }  // namespace
 
-Program lower(const Graph& graph, const Backend& backend, const Backend& fallback, const KernelChoices& choices) {
-  return Lowering(graph, backend, fallback, choices).run();
+Program lower(const Graph& graph, const Backend& backend, std::span<const std::unique_ptr<Backend>> fallbacks,
+              const KernelChoices& choices) {
+  return Lowering(graph, backend, fallbacks, choices).run();
 }
 
 }  // namespace lathe

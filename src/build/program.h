@@ -31,7 +31,7 @@ struct ProgramStep {
   std::unique_ptr<Step> step;        // null for Bind, which the executor does itself
   std::vector<int> inputs, outputs;  // value indices, -1 for absent operands
   std::string kernel;                // "gemm"; of a fallback, the other backend's
-  bool fallback = false;             // runs on the reference backend because the device has no kernel for it
+  bool fallback = false;             // runs on another backend because the device has no kernel for it
   std::string reason;                // why it fell back, or why better candidates declined
 };
 
@@ -45,7 +45,9 @@ struct Program {
 // Kernel choices by node index (position in Graph::nodes()) where they differ from the first accepted candidate.
 using KernelChoices = std::map<size_t, std::string>;
 
-// `fallback` serves nodes for which no candidate of `backend` accepts; throws Error(unsupported) when it declines too.
-Program lower(const Graph& graph, const Backend& backend, const Backend& fallback, const KernelChoices& choices = {});
+// `fallbacks` serve, in their order, the nodes for which no candidate of `backend` accepts; throws Error(unsupported)
+// when all decline. They are backends of the host; where the device has memory of its own, what they run is a HostStep.
+Program lower(const Graph& graph, const Backend& backend, std::span<const std::unique_ptr<Backend>> fallbacks,
+              const KernelChoices& choices = {});
 
 }  // namespace lathe

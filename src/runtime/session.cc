@@ -35,11 +35,21 @@ int checked_threads(int threads) {
   return threads > 0 ? threads : default_thread_count();
 }
 
+std::unique_ptr<DeviceContext> make_device(const CompiledModel& model, const SessionOptions& options) {
+  const ContextOptions context{.threads = checked_threads(options.threads)};
+  std::unique_ptr<DeviceContext> device = model.backend->make_context(context);
+  if (!device->host_memory()) device->set_host(model.fallbacks.front()->make_context(context));
+  return device;
+}
+
 }  // namespace
 
 Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionOptions& options)
     : engine(std::move(session_engine)),
-      device(engine->impl().model.backend->make_context({.threads = checked_threads(options.threads)})),
+      device(make_device(engine->impl().model, options)),
+      io(device->host_memory()
+             ? nullptr
+             : std::make_unique<DeviceIo>(*device, engine->inputs().size(), engine->outputs().size())),
       executor(*engine->impl().model.graph, engine->impl().model.program, engine->impl().weights.addresses(), *device),
       bindings(engine->outputs().size()),
       input_refs_(engine->inputs().size()),
@@ -90,6 +100,7 @@ void* Session::Impl::bind_memory(size_t output, std::span<const int64_t> dims) c
 
 void Session::Impl::check_bindings() {
   for (TensorRef& ref : output_refs_) ref = {};
+  if (io != nullptr) return;  // outputs stay on the device until the run is over
   if (std::none_of(bindings.begin(), bindings.end(), [](const Binding& b) { return b.memory != nullptr; })) return;
   executor.output_dims(input_refs_, known_dims_);
   for (size_t i = 0; i < bindings.size(); ++i)
@@ -97,20 +108,25 @@ void Session::Impl::check_bindings() {
       output_refs_[i].data = bind_memory(i, *known_dims_[i]);
 }
 
+// Where the caller finds an output: in bound memory, or in the session's.
+void* Session::Impl::deliver(size_t output, const TensorRef& made) {
+  void* bound = bindings[output].memory == nullptr ? nullptr : bind_memory(output, made.dims);
+  if (io != nullptr && made.data != nullptr) return io->download(output, made, bound);
+  if (bound == nullptr || bound == made.data) return made.data;
+  device->copy(bound, made.data, storage_bytes(made.dtype, element_count(made.dims)));  // its sizes came with the run
+  return bound;
+}
+
 std::span<const Output> Session::Impl::run(std::span<const Input> inputs) try {
   match_inputs(inputs);
   check_bindings();
+  device->begin_run();
+  if (io != nullptr) io->upload(input_refs_);
   executor.run(input_refs_, output_refs_, observer);
   for (size_t i = 0; i < outputs_.size(); ++i) {
-    TensorRef& ref = output_refs_[i];
-    if (bindings[i].memory != nullptr && ref.data != bindings[i].memory) {  // its sizes came with the run
-      void* bound = bind_memory(i, ref.dims);
-      device->copy(bound, ref.data, storage_bytes(ref.dtype, element_count(ref.dims)));
-      ref.data = bound;
-    }
-    outputs_[i].dtype = ref.dtype;
-    outputs_[i].dims = ref.dims;
-    outputs_[i].data = ref.data;
+    outputs_[i].dtype = output_refs_[i].dtype;
+    outputs_[i].dims = output_refs_[i].dims;
+    outputs_[i].data = deliver(i, output_refs_[i]);
   }
   return outputs_;
 } catch (const std::bad_alloc&) {

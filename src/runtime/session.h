@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "lathe/lathe.h"
+#include "runtime/device_io.h"
 #include "runtime/engine.h"
 #include "runtime/executor.h"
 
@@ -16,6 +17,7 @@ struct Session::Impl {
 
   std::shared_ptr<const Engine> engine;
   std::unique_ptr<DeviceContext> device;
+  std::unique_ptr<DeviceIo> io;  // null when the device reads and writes host memory
   Executor executor;
   StepObserver* observer = nullptr;  // watches the runs; not owned
 
@@ -27,6 +29,7 @@ struct Session::Impl {
 
  private:
   void match_inputs(std::span<const Input> inputs);
+  void* deliver(size_t output, const TensorRef& made);
   void check_bindings();
   void* bind_memory(size_t output, std::span<const int64_t> dims) const;
 

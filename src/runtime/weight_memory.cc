@@ -23,7 +23,41 @@ bool aligned_for(const std::byte* data, DType type) {
 WeightMemory::WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored,
                            const Backend& packer) {
   addresses_.reserve(program.weights.size());
-  for (const Weight& weight : program.weights) place(weight, backend, stored, packer);
+  for (const Weight& weight : program.weights) {
+    const size_t before = owned_bytes_;
+    place(weight, backend, stored, packer);
+    if (!backend.host_memory()) owned_bytes_ = before + move_to_device(weight, backend);
+  }
+  if (device_ != nullptr) device_->synchronize();
+}
+
+WeightMemory::~WeightMemory() {
+  if (device_ == nullptr) return;
+  for (void* address : addresses_) device_->release(address);
+}
+
+WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
+  std::swap(addresses_, other.addresses_);
+  std::swap(device_, other.device_);
+  std::swap(owned_, other.owned_);
+  std::swap(owned_bytes_, other.owned_bytes_);
+  return *this;
+}
+
+// The weight placed last goes to the device, and what the host had to make for it goes away.
+size_t WeightMemory::move_to_device(const Weight& weight, const Backend& backend) {
+  if (device_ == nullptr) {
+    device_ = backend.make_context({});
+    device_->begin_run();
+  }
+  const Tensor& constant = weight.node->as<Constant>()->value;
+  const size_t bytes = weight.layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
+                                             : backend.packed_bytes(weight.layout, constant.dtype(), constant.dims());
+  void* memory = device_->allocate(std::max<size_t>(bytes, 1));
+  device_->upload(memory, {static_cast<const std::byte*>(std::exchange(addresses_.back(), memory)), bytes});
+  device_->synchronize();
+  owned_.clear();
+  return bytes;
 }
 
 std::span<std::byte> WeightMemory::allocate(size_t bytes) {

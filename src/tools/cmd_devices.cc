@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "backends/cuda/compiler/kernel_compiler.h"
+#include "backends/cuda/device.h"
 #include "base/cpu_features.h"
 #include "build/machine_peak.h"
 #include "lathe/version.h"
@@ -15,6 +17,33 @@
 
 namespace lathe::tools {
 namespace {
+
+// GPUs that CUDA sees, or why there are none.
+nlohmann::json show_gpus(Console& console) {
+  nlohmann::json gpus = nlohmann::json::array();
+  try {
+    int ordinal = 0;
+    for (const cuda::DeviceInfo& gpu : cuda::list_devices()) {
+      console.print("cuda:{:<5} {}, {}, {} multiprocessors, {} of memory{}\n", ordinal++, gpu.name, gpu.arch(),
+                    gpu.multiprocessors, format_bytes(static_cast<double>(gpu.memory_bytes)),
+                    gpu.usable() ? "" : " (too old: sm_80 or newer is needed)");
+      gpus.push_back({{"name", gpu.name},
+                      {"arch", gpu.arch()},
+                      {"multiprocessors", gpu.multiprocessors},
+                      {"memory_bytes", gpu.memory_bytes},
+                      {"usable", gpu.usable()}});
+    }
+    if (ordinal == 0) console.print("cuda       the driver finds no GPU\n");
+  } catch (const Error& error) {
+    console.print("cuda       not usable: {}\n", error.message());
+  }
+  try {
+    console.print("nvrtc      {} (compiles the kernels)\n", cuda::KernelCompiler("sm_80").version());
+  } catch (const Error& error) {
+    console.print("nvrtc      not usable: {}\n", error.message());
+  }
+  return gpus;
+}
 
 class DevicesCommand : public Command {
  public:
@@ -60,8 +89,11 @@ class DevicesCommand : public Command {
       table.add_row(std::move(row));
       variants.push_back(std::move(variant));
     }
-    console.print("{}\nreference  the slow, exact evaluator; for checking\n", table.render(console));
-    console.result({{"devices", {"cpu", "reference"}},
+    console.print("{}\n", table.render(console));
+    const nlohmann::json gpus = show_gpus(console);
+    console.print("reference  the slow, exact evaluator; for checking\n");
+    console.result({{"devices", {"cpu", "cuda", "reference"}},
+                    {"cuda", gpus},
                     {"cpu",
                      {{"name", cpu.name},
                       {"cores", threads},

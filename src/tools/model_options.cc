@@ -4,6 +4,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "tools/interrupt.h"
@@ -18,6 +19,15 @@ class StopAtInterrupt : public StepObserver {
   void before(size_t) override { check_interrupted(); }
   void after(size_t, const StepIo&) override {}
 };
+
+// Where the user keeps what programs can make again; empty when there is no such place.
+std::filesystem::path kernel_cache_folder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
+    return std::filesystem::path(cache) / "lathe" / "kernels";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return std::filesystem::path(home) / ".cache" / "lathe" / "kernels";
+  return {};
+}
 
 std::vector<ShapeArg> parse_shapes(const InputOptions& options) {
   std::vector<ShapeArg> shapes;
@@ -36,6 +46,7 @@ std::vector<DimArg> parse_dims(const InputOptions& options) {
 CompileOptions ModelOptions::compile_options() const {
   CompileOptions compile;
   compile.device = device;
+  compile.kernel_cache = kernel_cache_folder();
   if (!isa.empty()) {
     compile.isa = isa_from_string(isa);
     if (!compile.isa)
@@ -48,7 +59,7 @@ CompileOptions ModelOptions::compile_options() const {
 }
 
 CLI::Option* add_device_option(CLI::App& app, const std::string& name, std::string& device, const std::string& text) {
-  return app.add_option(name, device, text)->type_name("cpu|reference");
+  return app.add_option(name, device, text)->type_name("cpu|cuda|cuda:N|reference");
 }
 
 void add_model_options(CLI::App& app, ModelOptions& options) {

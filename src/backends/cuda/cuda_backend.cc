@@ -14,6 +14,7 @@ class CudaBackend : public Backend {
 
   std::string_view name() const override { return "cuda"; }
   std::string target() const override { return device_->info().arch(); }
+  bool host_memory() const override { return false; }
   std::vector<Candidate> candidates(const Node& node) const override { return candidates_for(node, target_); }
   void finish_lowering() const override { kernels_.build(); }
   std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override {

@@ -1,6 +1,31 @@
 #include "backends/cuda/cuda_context.h"
 
+#include <algorithm>
+#include <cstring>
+
 namespace lathe::cuda {
+namespace {
+
+constexpr size_t kMaxPinned = size_t{64} << 20;  // larger transfers go through the driver's own staging
+constexpr size_t kPinnedAlignment = 64;
+
+class CudaGraph : public Recording {
+ public:
+  CudaGraph(std::shared_ptr<const Device> device, CUgraph graph) : device_(std::move(device)) {
+    const CUresult result = device_->driver().graph_instantiate(&executable_, graph, 0);
+    device_->driver().graph_destroy(graph);
+    device_->check(result, "making a CUDA graph");
+  }
+  ~CudaGraph() override { device_->driver().graph_exec_destroy(executable_); }
+
+  void launch(CUstream stream) { device_->check(device_->driver().graph_launch(executable_, stream), "replaying"); }
+
+ private:
+  std::shared_ptr<const Device> device_;
+  CUgraphExec executable_ = nullptr;
+};
+
+}  // namespace
 
 CudaContext::CudaContext(std::shared_ptr<const Device> device) : device_(std::move(device)) {
   device_->make_current();
@@ -20,15 +45,23 @@ void CudaContext::release(void* memory) noexcept { device_->driver().mem_free(ad
 
 void CudaContext::upload(void* device, std::span<const std::byte> host) {
   if (host.empty()) return;
-  device_->check(device_->driver().memcpy_htod_async(address(device), host.data(), host.size(), stream_),
+  const std::byte* source = host.data();
+  if (std::byte* pinned = take_pinned(host.size()); pinned != nullptr) {
+    std::memcpy(pinned, host.data(), host.size());
+    source = pinned;
+  }
+  device_->check(device_->driver().memcpy_htod_async(address(device), source, host.size(), stream_),
                  "copying to the GPU");
 }
 
 void CudaContext::download(std::span<std::byte> host, const void* device) {
   if (host.empty()) return;
-  device_->check(device_->driver().memcpy_dtoh_async(host.data(), address(device), host.size(), stream_),
+  std::byte* pinned = take_pinned(host.size());
+  void* target = pinned != nullptr ? pinned : host.data();
+  device_->check(device_->driver().memcpy_dtoh_async(target, address(device), host.size(), stream_),
                  "copying from the GPU");
   synchronize();
+  if (pinned != nullptr) std::memcpy(host.data(), pinned, host.size());
 }
 
 void CudaContext::copy(void* destination, const void* source, size_t bytes) {
@@ -40,5 +73,17 @@ void CudaContext::copy(void* destination, const void* source, size_t bytes) {
 void CudaContext::synchronize() {
   device_->check(device_->driver().stream_synchronize(stream_), "waiting for the GPU");
 }
+
+void CudaContext::begin_recording() {
+  device_->check(device_->driver().stream_begin_capture(stream_, kCaptureThreadLocal), "recording a run");
+}
+
+std::unique_ptr<Recording> CudaContext::end_recording() {
+  CUgraph graph = nullptr;
+  device_->check(device_->driver().stream_end_capture(stream_, &graph), "recording a run");
+  return std::make_unique<CudaGraph>(device_, graph);
+}
+
+void CudaContext::replay(Recording& recording) { static_cast<CudaGraph&>(recording).launch(stream_); }
 
 }  // namespace lathe::cuda

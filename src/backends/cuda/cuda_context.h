@@ -1,4 +1,5 @@
-// What a session on a GPU owns: its stream, and pinned host memory through which plain host memory travels.
+// What a session on a GPU owns: its stream, and pinned host memory through which plain host memory travels. Runs whose
+// addresses stay the same are recorded as CUDA graphs.
 #pragma once
 
 #include <memory>
@@ -16,18 +17,29 @@ class CudaContext : public DeviceContext {
   const Device& device() const { return *device_; }
   CUstream stream() const { return stream_; }
 
-  void begin_run() override { device_->make_current(); }
+  void begin_run() override;
   void* allocate(size_t bytes) override;
   void release(void* memory) noexcept override;
   void upload(void* device, std::span<const std::byte> host) override;
   void download(std::span<std::byte> host, const void* device) override;
   void copy(void* destination, const void* source, size_t bytes) override;
   void synchronize() override;
+  int threads() const override { return &host() == this ? 1 : host().threads(); }  // for the steps that host() runs
   bool host_memory() const override { return false; }
 
+  bool can_record() const override { return true; }
+  void begin_recording() override;
+  std::unique_ptr<Recording> end_recording() override;
+  void replay(Recording& recording) override;
+
  private:
+  std::byte* take_pinned(size_t bytes);
+
   std::shared_ptr<const Device> device_;
   CUstream stream_ = nullptr;
+  // Pinned memory is handed out front to back and taken back when the stream has been waited for.
+  std::byte* pinned_ = nullptr;
+  size_t pinned_bytes_ = 0, pinned_used_ = 0, pinned_wanted_ = 0;
 };
 
 inline CUdeviceptr address(const void* device) { return reinterpret_cast<CUdeviceptr>(device); }

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backends/cuda/api/driver.h"
 
@@ -18,7 +19,11 @@ struct DeviceInfo {
 
   // The architecture that kernels are compiled for: "sm_90a", with the instructions of this chip alone.
   std::string arch() const;
+  bool usable() const { return major >= 8; }
 };
+
+// All GPUs of the machine, by ordinal; those too old for Lathe included. Throws Error(unsupported) without a driver.
+std::vector<DeviceInfo> list_devices();
 
 class Device {
  public:

@@ -109,12 +109,11 @@ struct LowerOptions {
 class LoweredGraph {
  public:
   LoweredGraph(const Graph& graph, const LowerDevice& device, int threads, bool legalize)
-      : backend_(device.make_backend()),
-        reference_(make_reference_backend()),
-        context_(backend_->make_context({threads, 0})),
-        graph_(graph.clone()) {
+      : backend_(device.make_backend()), context_(backend_->make_context({threads, 0})), graph_(graph.clone()) {
     if (legalize) backend_->legalize(*graph_);
-    program_ = lathe::lower(*graph_, *backend_, *reference_);
+    fallbacks_.push_back(make_reference_backend());
+    if (!context_->host_memory()) context_->set_host(fallbacks_.front()->make_context({}));
+    program_ = lathe::lower(*graph_, *backend_, fallbacks_);
     for (const Weight& weight : program_.weights) weights_.push_back(upload(weight));
     executor_ = std::make_unique<Executor>(*graph_, program_, weights_, *context_);
   }
@@ -163,7 +162,8 @@ class LoweredGraph {
     return memory;
   }
 
-  std::unique_ptr<Backend> backend_, reference_;
+  std::unique_ptr<Backend> backend_;
+  std::vector<std::unique_ptr<Backend>> fallbacks_;
   std::unique_ptr<DeviceContext> context_;
   std::unique_ptr<Graph> graph_;
   Program program_;
