@@ -20,6 +20,12 @@ namespace lathe::cuda {
 // The name of a storage type in kernel sources; empty for types that kernels do not know.
 std::string_view cuda_type(DType type);
 
+// The floats that kernels compute with, and the type of their sums and statistics.
+constexpr bool computes_as_float(DType type) {
+  return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
+}
+constexpr std::string_view wide_type(DType type) { return type == DType::f64 ? "double" : "float"; }
+
 // Why a program cannot be compiled; empty when it can.
 std::string why_unsupported(const MapProgram& program, const std::vector<DType>& input_types);
 

@@ -103,6 +103,7 @@ TEST_P(LowerNn, Embedding) {
     check(head + "%y = embedding(%i, %w, %j, %p, %g, %g) {num_tables = 2} return %y }", inputs);
     check(head + "%y = embedding(%j, %p, %i, %w, %i, %w, %g) {num_tables = 3, kind = rms} return %y }", inputs);
   }
+  if (GetParam().name == "cuda") return;  // kernels cannot report an index that is out of range
   const auto graph = graph_of(
       "(%i: i64[n]) { %w = constant {value = f32[5, 4] random(1)} %g = constant {value = f32[4] random(2)} %y = "
       "embedding(%i, %w, %g) return %y }");

@@ -22,14 +22,72 @@ std::string program(const std::string& text, const std::vector<DType>& types) {
   return program_code(MapProgram::parse(text, types), types);
 }
 
+void add_movement(std::vector<Representative>& all) {
+  for (const char* name : {"copy", "concat", "pad", "gather", "gather_elements", "gather_nd", "reverse_sequence"})
+    all.push_back({name, {std::string(name) + ".cu", name, {"INDEX=u32"}, {}}, 64});
+  all.push_back({"copy_large", {"copy.cu", "copy", {"INDEX=u64"}, {}}, 64});
+  all.push_back({"pad_large", {"pad.cu", "pad", {"INDEX=u64"}, {}}, 64});
+  all.push_back({"dims", {"dims.cu", "dims", {}, {}}, 16});
+  for (const char* name : {"scatter_elements", "scatter_nd"}) {
+    const auto scatter = [&](const std::string& variant, std::vector<std::string> defines) {
+      defines.push_back("INDEX=u32");
+      all.push_back({name + variant, {std::string(name) + ".cu", name, std::move(defines), {}}, 64});
+    };
+    scatter("_none", {"REDUCTION=0"});
+    scatter("_add_f16", {"REDUCTION=1", "TYPE=f16"});
+    scatter("_mul_i64", {"REDUCTION=2", "TYPE=i64"});
+    scatter("_max_f32", {"REDUCTION=3", "TYPE=float"});
+    scatter("_min_bool", {"REDUCTION=4", "TYPE=bool"});
+  }
+  for (const int bytes : {1, 2, 4, 8, 16})
+    for (const int pack : {1, std::max(4 / bytes, 1)})
+      if (pack > 1 || bytes >= 4)
+        all.push_back({fmt::format("transpose_{}x{}", bytes, pack),
+                       {"transpose.cu",
+                        "transpose",
+                        {fmt::format("ELEMENT={}", bytes), fmt::format("PACK={}", pack), "INDEX=u32"},
+                        {}},
+                       64});
+}
+
+void add_rows(std::vector<Representative>& all) {
+  const std::vector<std::string> warp = {"GROUP=32", "CHUNKS=4", "VECTOR=8"},
+                                 loop = {"GROUP=512", "CHUNKS=0", "VECTOR=1"};
+  const auto add = [&](std::string name, std::string file, std::vector<std::string> defines,
+                       const std::vector<std::string>& plan, std::string program = {}) {
+    defines.insert(defines.end(), plan.begin(), plan.end());
+    all.push_back({std::move(name), {std::move(file), "rows", std::move(defines), std::move(program)}, 64});
+  };
+  const std::vector<std::string> softmax = {"ELEMENT=f16", "WIDE=float", "LOG=0", "SAFE=1"};
+  add("softmax", "softmax.cu", softmax, warp);
+  add("softmax_loop", "softmax.cu", {"ELEMENT=float", "WIDE=float", "LOG=1", "SAFE=0"}, loop);
+  add("softmax_column", "softmax_column.cu", softmax, {});
+  const std::string sum = program("(x0, x1) => add(x0, x1)", {DType::f16, DType::f16});
+  const std::vector<std::string> norm = {"WIDE=float", "LAYER=1", "XS=2", "SCALE=f16", "BIAS=f16"};
+  std::vector<std::string> one_axis = norm, two_axes = norm;
+  one_axis.insert(one_axis.end(), {"RANK=2", "INNER=1"});
+  two_axes.insert(two_axes.end(), {"RANK=4", "INNER=2"});
+  add("norm", "norm.cu", one_axis, warp, sum);
+  add("norm_block", "norm.cu", one_axis, {"GROUP=1024", "CHUNKS=2", "VECTOR=8"}, sum);
+  add("norm_general", "norm.cu", two_axes, loop, sum);
+  add("embedding", "embedding.cu",
+      {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64", "ID1=i32",
+       "ID2=i64"},
+      warp);
+  add("group_norm", "group_norm.cu", {"ELEMENT=f16", "WIDE=float", "LAYER=1", "SCALE=f16", "BIAS=f16"},
+      {"GROUP=1024", "CHUNKS=2", "VECTOR=8"});
+}
+
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
+  add_movement(all);
   all.push_back({"map",
                  {"map.cu",
                   "map",
                   {"RANK=2", "VECTOR=4", "INDEX=u32"},
                   program("(x0, x1) => gelu_erf(add(x0, cast<f32>(x1)))", {DType::f32, DType::f16})},
                  64});
+  add_rows(all);
   return all;
 }
 

@@ -39,6 +39,10 @@ inline __device__ float from_float<float>(float x) {
   return x;
 }
 template <>
+inline __device__ double from_float<double>(float x) {
+  return x;
+}
+template <>
 inline __device__ f16 from_float<f16>(float x) {
   f16 y;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.bits) : "f"(x));
@@ -114,11 +118,17 @@ inline __device__ void store_pack(T* to, const Pack<T, N>& pack) {
 
 struct Sum {
   static __device__ float identity() { return 0; }
-  static __device__ float combine(float a, float b) { return a + b; }
+  template <class T>
+  static __device__ T combine(T a, T b) {
+    return a + b;
+  }
 };
 struct Max {  // NaN propagates
   static __device__ float identity() { return __int_as_float(0xff800000); }
-  static __device__ float combine(float a, float b) { return a != a ? a : (b != b ? b : (a > b ? a : b)); }
+  template <class T>
+  static __device__ T combine(T a, T b) {
+    return a != a ? a : (b != b ? b : (a > b ? a : b));
+  }
 };
 
 template <class Op, class T>

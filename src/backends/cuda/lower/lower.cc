@@ -10,7 +10,9 @@ template <class T, class... List>
 inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
 
 template <class T>
-concept WithoutKernel = !kOneOf<T, Map>;
+concept WithoutKernel = !kOneOf<T, Concat, Dims, Embedding, Gather, GatherElements, GatherNd, GroupNorm, Map, Norm,
+                                Pad, Reshape, ReverseSequence, ScatterElements, ScatterNd, Slice, Softmax,
+                                Transpose>;
 
 template <WithoutKernel T>
 Candidates lower(const T&, const Node&, const Target&) {

@@ -18,7 +18,23 @@ struct Target {
 
 using Candidates = std::vector<Candidate>;
 
+Candidates lower(const lathe::Concat& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Dims& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Gather& op, const Node& node, const Target& target);
+Candidates lower(const lathe::GatherElements& op, const Node& node, const Target& target);
+Candidates lower(const lathe::GatherNd& op, const Node& node, const Target& target);
+Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Pad& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Reshape& op, const Node& node, const Target& target);
+Candidates lower(const lathe::ReverseSequence& op, const Node& node, const Target& target);
+Candidates lower(const lathe::ScatterElements& op, const Node& node, const Target& target);
+Candidates lower(const lathe::ScatterNd& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Slice& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Softmax& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Transpose& op, const Node& node, const Target& target);
 
 // All candidates for a node, whatever its op.
 Candidates candidates_for(const Node& node, const Target& target);

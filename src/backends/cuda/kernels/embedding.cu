@@ -1,0 +1,74 @@
+// Sums of table rows, normalised: one pass, the sum stays in registers. Floor: the table rows read and the results
+// written, over the bandwidth. An index outside its table adds nothing (the host would report it; a kernel cannot).
+// TABLES look-ups with indices of the types ID0, ID1, ..; ELEMENT is the type of the tables and of the result. RANK
+// axes of ids are left after merging. Operands: ids, table, ids, table, .., scale, bias.
+#include "norm_row.cuh"
+#include "row_args.h"
+
+using T = ELEMENT;
+
+struct EmbeddingRow {
+  const NormArgs& args;
+  const T* tables[TABLES];  // at the row that was asked for; null where there is none
+  T* output;
+
+  template <class Id>
+  __device__ void look_up(int table, u64 row) {
+    i64 offset = 0;
+#pragma unroll
+    for (int axis = RANK - 1; axis >= 0; --axis) {
+      offset += i64(axis == 0 ? row : row % args.sizes[axis]) * args.strides[2 * table][axis];
+      row /= args.sizes[axis];
+    }
+    i64 id = static_cast<const Id*>(args.operands[2 * table])[offset];
+    const i64 rows = args.table_rows[2 * table + 1];
+    if (id < 0) id += rows;
+    const bool inside = id >= 0 && id < rows;
+    tables[table] = inside ? static_cast<const T*>(args.operands[2 * table + 1]) + id * args.width : nullptr;
+  }
+
+  __device__ void load(i64 column, WIDE (&values)[VECTOR]) const {
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) values[i] = 0;
+#pragma unroll
+    for (int table = 0; table < TABLES; ++table) {
+      if (tables[table] == nullptr) continue;
+      const auto pack = load_pack<VECTOR>(tables[table] + column);
+#pragma unroll
+      for (int i = 0; i < VECTOR; ++i) values[i] += to_register(pack[i]);
+    }
+  }
+
+  __device__ void store(i64 column, const WIDE (&x)[VECTOR], WIDE mean, WIDE factor) const {
+    const auto scale = load_pack<VECTOR>(static_cast<const SCALE*>(args.operands[2 * TABLES]) + column);
+    WIDE y[VECTOR];
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) y[i] = (x[i] - mean) * factor * to_register(scale[i]);
+    if (args.operands[2 * TABLES + 1] != nullptr) {
+      const auto bias = load_pack<VECTOR>(static_cast<const BIAS*>(args.operands[2 * TABLES + 1]) + column);
+#pragma unroll
+      for (int i = 0; i < VECTOR; ++i) y[i] += to_register(bias[i]);
+    }
+    Pack<T, VECTOR> pack;
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) pack[i] = from_register<T>(y[i]);
+    store_pack<VECTOR>(output + column, pack);
+  }
+};
+
+extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ NormArgs args) {
+  const i64 index = row_of_thread();
+  if (index >= args.rows) return;
+  EmbeddingRow row{args, {}, static_cast<T*>(args.output) + index * args.width};
+  row.look_up<ID0>(0, index);
+#if TABLES > 1
+  row.look_up<ID1>(1, index);
+#endif
+#if TABLES > 2
+  row.look_up<ID2>(2, index);
+#endif
+#if TABLES > 3
+  row.look_up<ID3>(3, index);
+#endif
+  normalise_row(row, row, args.width, args.epsilon);
+}

@@ -1,0 +1,107 @@
+// Layer and RMS norm with a prologue program: operands are read once, what they sum up to stays in registers and is
+// written too when somebody wants it. Floor: bytes of the operands and results over the bandwidth.
+// The RANK axes of the normalised tensor are merged; the last INNER of them make the row. VECTOR > 1 only with INNER =
+// 1. The program has XS inputs; SCALE and BIAS are the types of the last two operands.
+#include "map_ops.cuh"
+#include "norm_row.cuh"
+#include "program.cuh"
+#include "row_args.h"
+
+using Out = Program::Output;
+
+struct Position {
+  u64 at[RANK];
+
+  __device__ void set_row(u64 row, const u64* sizes) {
+#pragma unroll
+    for (int axis = RANK - INNER - 1; axis >= 0; --axis) {
+      at[axis] = axis == 0 ? row : row % sizes[axis];
+      row /= sizes[axis];
+    }
+  }
+  __device__ void set_column(u64 column, const u64* sizes) {
+#pragma unroll
+    for (int axis = RANK - 1; axis >= RANK - INNER; --axis) {
+      at[axis] = axis == RANK - INNER ? column : column % sizes[axis];
+      if (axis > RANK - INNER) column /= sizes[axis];
+    }
+  }
+  __device__ i64 iota(int axis_from_end, int element) const {
+    return i64(at[RANK + axis_from_end]) + (axis_from_end == -1 ? element : 0);
+  }
+};
+
+template <class T, int N>
+inline __device__ Pack<T, N> load_operand(const NormArgs& args, int operand, const Position& position) {
+  const T* from = static_cast<const T*>(args.operands[operand]);
+#pragma unroll
+  for (int axis = 0; axis < RANK; ++axis) from += i64(position.at[axis]) * args.strides[operand][axis];
+  if (N > 1 && args.strides[operand][RANK - 1] == 1) return load_pack<N>(from);
+  Pack<T, N> pack;
+#pragma unroll
+  for (int i = 0; i < N; ++i) pack[i] = from[i * args.strides[operand][RANK - 1]];
+  return pack;
+}
+
+struct OperandReader {
+  const NormArgs& args;
+  const Position& position;
+  template <class T, int N>
+  __device__ Pack<T, N> load(int input) const {
+    return load_operand<T, N>(args, input, position);
+  }
+};
+
+struct NormRow {
+  const NormArgs& args;
+  Position row;
+  i64 offset;  // of the row, in elements of the results
+
+  __device__ Position at(i64 column) const {
+    Position position = row;
+    position.set_column(column, args.sizes);
+    return position;
+  }
+
+  __device__ void load(i64 column, WIDE (&values)[VECTOR]) const {
+    const Position position = at(column);
+    Program::Registers registers[VECTOR];
+    Program::read<0, VECTOR>(OperandReader{args, position}, registers);
+    Pack<Out, VECTOR> sum;
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) {
+      values[i] = Program::evaluate(registers[i], position, i, args.dims);
+      sum[i] = from_register<Out>(values[i]);
+    }
+    if (args.sum != nullptr) store_pack<VECTOR>(static_cast<Out*>(args.sum) + offset + column, sum);
+  }
+
+  __device__ void store(i64 column, const WIDE (&x)[VECTOR], WIDE mean, WIDE factor) const {
+    const Position position = at(column);
+    WIDE y[VECTOR];
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) y[i] = (x[i] - mean) * factor;
+    if (args.operands[XS] != nullptr) {
+      const auto scale = load_operand<SCALE, VECTOR>(args, XS, position);
+#pragma unroll
+      for (int i = 0; i < VECTOR; ++i) y[i] *= to_register(scale[i]);
+    }
+    if (args.operands[XS + 1] != nullptr) {
+      const auto bias = load_operand<BIAS, VECTOR>(args, XS + 1, position);
+#pragma unroll
+      for (int i = 0; i < VECTOR; ++i) y[i] += to_register(bias[i]);
+    }
+    Pack<Out, VECTOR> pack;
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) pack[i] = from_register<Out>(y[i]);
+    store_pack<VECTOR>(static_cast<Out*>(args.output) + offset + column, pack);
+  }
+};
+
+extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ NormArgs args) {
+  const i64 index = row_of_thread();
+  if (index >= args.rows) return;
+  NormRow row{args, {}, index * args.width};
+  row.row.set_row(index, args.sizes);
+  normalise_row(row, row, args.width, args.epsilon);
+}

@@ -1,0 +1,89 @@
+// What the tests of the CPU leave out and GPU kernels specialise on: narrow types, and sizes that choose among kernels.
+#include "tests/backends/cpu/lower_test_util.h"
+
+namespace lathe::cpu {
+namespace {
+
+class CudaNn : public LowerTest {
+ protected:
+  // The result in a narrow type may be one rounding away from the reference.
+  void check_narrow(const std::string& text, const std::vector<Tensor>& inputs, const std::string& type) {
+    check(text, inputs, {type == "f16" ? 2e-3 : type == "bf16" ? 2e-2 : 2e-5, true, {}});
+  }
+  static Tensor numbers(const std::string& type, Sizes dims, uint32_t seed = 1) {
+    return random_tensor(*dtype_from_string(type), std::move(dims), seed);
+  }
+};
+LATHE_FOR_EACH_DEVICE(CudaNn);
+
+const std::vector<std::string> kTypes = {"f32", "f16", "bf16", "f64"};
+
+TEST_P(CudaNn, SoftmaxRows) {
+  for (const std::string& type : kTypes) {
+    for (const int64_t width : {1, 7, 64, 197, 1024, 5000, 40000}) {
+      const std::vector<Tensor> inputs = {numbers(type, {5, width})};
+      check_narrow("(%x: " + type + "[a, b]) { %y = softmax(%x) {axis = 1} return %y }", inputs, type);
+      check_narrow(
+          "(%x: " + type + "[a, " + std::to_string(width) + "]) { %y = softmax(%x) {axis = 1, log = true} return %y }",
+          inputs, type);
+    }
+    check_narrow("(%x: " + type + "[a, b, c]) { %y = softmax(%x) {axis = 1} return %y }", {numbers(type, {2, 100, 70})},
+                 type);
+  }
+}
+
+TEST_P(CudaNn, NormRows) {
+  for (const std::string& type : kTypes) {
+    for (const int64_t width : {1, 40, 768, 1000, 4096, 20000}) {
+      const std::string w = std::to_string(width);
+      const std::string head = "(%x: " + type + "[b, s, " + w + "], %r: " + type + "[b, 1, " + w + "], %g: " + type +
+                               "[" + w + "], %c: f32[" + w + "]) { ";
+      const std::vector<Tensor> inputs = {numbers(type, {2, 5, width}, 1), numbers(type, {2, 1, width}, 2),
+                                          numbers(type, {width}, 3), floats({width}, 4)};
+      check_narrow(head +
+                       "%y, %v = norm(%x, %r, %g, %c) {axis = 2, num_x = 2, prologue = (x0, x1) => add(x0, x1)} "
+                       "return %y, %v }",
+                   inputs, type);
+      check_narrow(head + "%y = norm(%x, %g, _) {axis = 2, num_x = 1, kind = rms} return %y }", inputs, type);
+    }
+    check_narrow("(%x: " + type + "[a, b, c, d], %g: " + type + "[c, 1], %h: " + type +
+                     "[d]) { %y = norm(%x, %g, %h) {axis = 2, num_x = 1} return %y }",
+                 {numbers(type, {2, 3, 5, 7}), numbers(type, {5, 1}, 2), numbers(type, {7}, 3)}, type);
+  }
+}
+
+TEST_P(CudaNn, NormOfPositions) {
+  check(
+      "(%x: f32[a, b, 32]) { %y = norm(%x, _, _) {axis = 2, num_x = 1, prologue = (x0) => add(x0, mul(cast<f32>(iota("
+      "-1)), cast<f32>(iota(-2))))} return %y }",
+      {floats({2, 3, 32})});
+}
+
+TEST_P(CudaNn, EmbeddingTypes) {
+  for (const std::string& type : kTypes)
+    for (const int64_t width : {20, 768, 3000}) {
+      const std::string w = std::to_string(width);
+      check_narrow("(%i: i64[b, s], %j: i32[1, s], %t: " + type + "[60, " + w + "], %u: " + type + "[9, " + w +
+                       "], %g: " + type + "[" + w +
+                       "]) { %y = embedding(%i, %t, %j, %u, %g, %g) {num_tables = 2} return %y }",
+                   {ids({3, 9}, 60), random_tensor(DType::i32, {1, 9}, 2, -9, 8), numbers(type, {60, width}, 1),
+                    numbers(type, {9, width}, 2), numbers(type, {width}, 3)},
+                   type);
+    }
+}
+
+TEST_P(CudaNn, GroupNormTypes) {
+  for (const std::string& type : kTypes)
+    for (const int64_t side : {3, 8, 32, 100})
+      for (const std::string groups : {"4", "0"}) {
+        const std::string s = std::to_string(side);
+        const std::vector<Tensor> inputs = {numbers(type, {2, 8, side, side}), numbers(type, {8}, 2), floats({8}, 3)};
+        const std::string rest =
+            ", %g: " + type + "[8], %c: f32[8]) { %y = group_norm(%x, %g, %c) {groups = " + groups + "} return %y }";
+        check_narrow("(%x: " + type + "[n, 8, h, w]" + rest, inputs, type);
+        check_narrow("(%x: " + type + "[n, 8, " + s + ", " + s + "]" + rest, inputs, type);
+      }
+}
+
+}  // namespace
+}  // namespace lathe::cpu
