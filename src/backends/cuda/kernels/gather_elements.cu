@@ -1,0 +1,17 @@
+// Elements along one axis, an index for each. An index out of range reads nothing and gives 0.
+#include "movement.cuh"
+
+extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ ElementsArgs args) {
+  dispatch_unit(args.unit, [&](auto zero) {
+    using U = decltype(zero);
+    const U* x = static_cast<const U*>(args.x);
+    U* y = static_cast<U*>(args.y);
+    move_units<U>(
+        args.total,
+        [&](INDEX i) {
+          const i64 offset = element_offset(args, i);
+          return offset < 0 ? Zero<U>::value() : x[offset];
+        },
+        [&](INDEX i, const U& unit) { y[i] = unit; });
+  });
+}
