@@ -78,9 +78,36 @@ void add_rows(std::vector<Representative>& all) {
       {"GROUP=1024", "CHUNKS=2", "VECTOR=8"});
 }
 
+void add_selection(std::vector<Representative>& all) {
+  for (const char* type : {"float", "f16", "i64", "bool"})
+    all.push_back({fmt::format("top_k_{}", type), {"top_k.cu", "top_k", {fmt::format("TYPE={}", type)}, {}}, 64});
+  all.push_back({"non_zero_f32", {"non_zero.cu", "non_zero", {"TYPE=float", "INDEX=u32"}, {}}, 64});
+  all.push_back({"scan_counts", {"scan_counts.cu", "scan_counts", {}, {}}, 64});
+  all.push_back({"nms_f32", {"nms.cu", "nms", {"TYPE=float"}, {}}, 128});
+}
+
+void add_recurrence(std::vector<Representative>& all) {
+  for (const char* types : {"TYPE=float ACC=float", "TYPE=f16 ACC=float", "TYPE=double ACC=double"}) {
+    const std::string text = types;
+    const std::vector<std::string> defines = {text.substr(0, text.find(' ')), text.substr(text.find(' ') + 1)};
+    const auto add = [&](const std::string& file, const std::string& define) {
+      std::vector<std::string> all_defines = defines;
+      all_defines.push_back(define);
+      const std::string name = fmt::format("{}_{}_{}", file, define.substr(define.find('=') + 1), defines[0].substr(5));
+      all.push_back({name, {file + ".cu", file, all_defines, {}}, 128});
+    };
+    for (const char* cell : {"CELL=rnn", "CELL=gru", "CELL=lstm"}) add("rnn_step", cell);
+    add("rnn_project", "LOAD=0");
+    add("rnn_state", "LOAD=0");
+    add("rnn_state", "LOAD=1");
+  }
+}
+
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
   add_movement(all);
+  add_selection(all);
+  add_recurrence(all);
   all.push_back({"map",
                  {"map.cu",
                   "map",

@@ -26,14 +26,18 @@ Candidates lower(const lathe::GatherElements& op, const Node& node, const Target
 Candidates lower(const lathe::GatherNd& op, const Node& node, const Target& target);
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Nms& op, const Node& node, const Target& target);
+Candidates lower(const lathe::NonZero& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pad& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Reshape& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ReverseSequence& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Rnn& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ScatterElements& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ScatterNd& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Slice& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Softmax& op, const Node& node, const Target& target);
+Candidates lower(const lathe::TopK& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Transpose& op, const Node& node, const Target& target);
 
 // All candidates for a node, whatever its op.

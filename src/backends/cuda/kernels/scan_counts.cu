@@ -1,0 +1,28 @@
+// Running sums of counts, by one block.
+#include "prelude.cuh"
+#include "select_args.h"
+
+extern "C" __global__ void __launch_bounds__(kScanThreads) ENTRY(const __grid_constant__ ScanArgs args) {
+  __shared__ u64 warp_sums[kScanThreads / kWarp];
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  u64 carried = 0;
+  for (u64 first = 0; first < args.n; first += kScanThreads) {
+    const u64 i = first + threadIdx.x;
+    const u64 own = i < args.n ? args.counts[i] : 0;
+    u64 until = own;
+    for (int distance = 1; distance < kWarp; distance *= 2) {
+      const u64 other = __shfl_up_sync(FULL_MASK, until, distance);
+      if (lane >= distance) until += other;
+    }
+    if (lane == kWarp - 1) warp_sums[warp] = until;
+    __syncthreads();
+    u64 before = carried;
+    for (int w = 0; w < kScanThreads / kWarp; ++w) {
+      if (w < warp) before += warp_sums[w];
+      carried += warp_sums[w];
+    }
+    if (i < args.n) args.counts[i] = before + until - own;
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) args.counts[args.n] = carried;
+}
