@@ -78,6 +78,74 @@ void add_rows(std::vector<Representative>& all) {
       {"GROUP=1024", "CHUNKS=2", "VECTOR=8"});
 }
 
+void add_sliding(std::vector<Representative>& all) {
+  const std::string epilogue = program("(x0, x1) => silu(add(x0, x1))", {DType::f16, DType::f16});
+  const std::vector<std::string> halves = {"X=f16", "W=f16", "ACC=float", "INPUT_LAST=1", "OUTPUT_LAST=1"};
+  for (const int transposed : {0, 1}) {
+    std::vector<std::string> defines = halves;
+    defines.push_back(fmt::format("TRANSPOSED={}", transposed));
+    all.push_back({fmt::format("conv_{}", transposed), {"conv.cu", "conv", defines, epilogue}, 96});
+  }
+  all.push_back({"conv_i8",
+                 {"conv.cu",
+                  "conv",
+                  {"X=u8", "W=i8", "ACC=i32", "INPUT_LAST=0", "OUTPUT_LAST=0", "TRANSPOSED=0"},
+                  program("(x0) => x0", {DType::i32})},
+                 96});
+  std::vector<std::string> depthwise = halves;
+  depthwise.push_back("VECTOR=8");
+  all.push_back({"conv_depthwise", {"conv_depthwise.cu", "conv_depthwise", depthwise, epilogue}, 64});
+  for (const int kind : {0, 1, 2})
+    all.push_back(
+        {fmt::format("pool_{}", kind),
+         {"pool.cu",
+          "pool",
+          {fmt::format("KIND={}", kind), "LP=3", "TYPE=f16", "WIDE=float", "INDEX=u32", "VECTOR=8", "CHANNELS_LAST=1"},
+          {}},
+         96});
+  all.push_back(
+      {"pool_i8",
+       {"pool.cu", "pool", {"KIND=0", "LP=2", "TYPE=i8", "WIDE=float", "INDEX=u64", "VECTOR=1", "CHANNELS_LAST=0"}, {}},
+       64});
+  for (const int mode : {0, 1, 2})
+    for (const int coordinates : {0, 5})
+      all.push_back({fmt::format("resize_{}_{}", mode, coordinates),
+                     {"resize.cu",
+                      "resize",
+                      {fmt::format("MODE={}", mode), fmt::format("COORDINATES={}", coordinates), "NEAREST=0",
+                       fmt::format("ANTIALIAS={}", coordinates == 0 ? 0 : 1), "EXCLUDE_OUTSIDE=0", "AXES=2", "TYPE=f16",
+                       "WIDE=float", "INDEX=u32", "VECTOR=8"},
+                      {}},
+                     64});
+}
+
+void add_products(std::vector<Representative>& all) {
+  const auto epilogue = [](DType type) {
+    return program("(x0, x1, x2) => add(gelu_erf(add(x0, x1)), x2)", {type, type, type});
+  };
+  for (const int rows : {1, 8})
+    for (const int trans : {0, 1})
+      all.push_back({fmt::format("matmul_skinny_{}_{}", rows, trans),
+                     {"matmul_skinny.cu",
+                      "matmul_skinny",
+                      {"TYPE=f16", fmt::format("ROWS={}", rows), fmt::format("TRANS_B={}", trans)},
+                      epilogue(DType::f16)},
+                     128});
+  all.push_back({"matmul_finish", {"matmul_finish.cu", "matmul_finish", {}, epilogue(DType::bf16)}, 64});
+  const auto tile = [&](std::string name, std::vector<std::string> defines, int block, std::string program) {
+    for (const char* side : {"M", "N"}) {
+      defines.push_back(fmt::format("B{}={}", side, block));
+      defines.push_back(fmt::format("T{}={}", side, block / 16));
+    }
+    all.push_back({std::move(name), {"matmul_tile.cu", "matmul_tile", std::move(defines), std::move(program)}, 168});
+  };
+  tile("matmul_tile_f32", {"A=float", "B=float", "ACC=float", "TRANS_A=0", "TRANS_B=1"}, 128, epilogue(DType::f32));
+  tile("matmul_tile_f64", {"A=double", "B=double", "ACC=double", "TRANS_A=1", "TRANS_B=0"}, 64,
+       program("(x0) => x0", {DType::f64}));
+  tile("matmul_tile_i8", {"A=i8", "B=u8", "ACC=i32", "TRANS_A=0", "TRANS_B=0"}, 64,
+       program("(x0) => x0", {DType::i32}));
+}
+
 void add_selection(std::vector<Representative>& all) {
   for (const char* type : {"float", "f16", "i64", "bool"})
     all.push_back({fmt::format("top_k_{}", type), {"top_k.cu", "top_k", {fmt::format("TYPE={}", type)}, {}}, 64});
@@ -103,6 +171,43 @@ void add_recurrence(std::vector<Representative>& all) {
   }
 }
 
+void add_attention(std::vector<Representative>& all) {
+  struct Case {
+    std::string name, type;
+    int head, rows, keys, threads, tiles, vector, registers;
+  };
+  const std::string score = program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64});
+  for (const Case& c : std::vector<Case>{{"large_64", "f16", 64, 128, 64, 128, 2, 8, 255},
+                                         {"large_128", "bf16", 128, 128, 48, 128, 2, 8, 255},
+                                         {"medium_256", "f16", 256, 64, 64, 128, 1, 8, 255},
+                                         {"small_128", "f16", 128, 16, 64, 32, 1, 8, 255},
+                                         {"small_unaligned", "f16", 80, 16, 64, 32, 1, 1, 255},
+                                         {"f32_64", "float", 64, 64, 64, 256, 1, 4, 128},
+                                         {"f32_256", "float", 256, 32, 16, 256, 1, 1, 128}}) {
+    for (const bool general : {false, true}) {
+      const std::string flag = general ? "1" : "0";
+      std::vector<std::string> defines = {"ELEMENT=" + c.type, "EXTRA_AXES=0x9ull"};
+      for (const auto& [key, value] : std::vector<std::pair<std::string, int>>{{"HEAD", c.head},
+                                                                               {"VALUE", c.head},
+                                                                               {"HEAD_DIM", c.head},
+                                                                               {"VALUE_DIM", c.head},
+                                                                               {"ROWS", c.rows},
+                                                                               {"KEYS", c.keys},
+                                                                               {"THREADS", c.threads},
+                                                                               {"TILES", c.tiles},
+                                                                               {"VECTOR", c.vector}})
+        defines.push_back(key + "=" + std::to_string(value));
+      for (const char* name : {"CAUSAL=", "SCORE=", "SPLIT=", "K_TRANSPOSED=", "V_TRANSPOSED="})
+        defines.push_back(name + flag);
+      const std::string file = c.type == "float" ? "attention_f32.cu" : "attention.cu";
+      const std::string name = "attention_" + c.name + (general ? "_general" : "");
+      all.push_back({name, {file, "attention", defines, general ? score : ""}, c.registers});
+      if (c.name == "large_64")
+        all.push_back({name + "_combine", {"attention_combine.cu", "combine", defines, general ? score : ""}, 64});
+    }
+  }
+}
+
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
   add_movement(all);
@@ -114,7 +219,10 @@ std::vector<Representative> representatives() {
                   {"RANK=2", "VECTOR=4", "INDEX=u32"},
                   program("(x0, x1) => gelu_erf(add(x0, cast<f32>(x1)))", {DType::f32, DType::f16})},
                  64});
+  add_attention(all);
   add_rows(all);
+  add_products(all);
+  add_sliding(all);
   return all;
 }
 

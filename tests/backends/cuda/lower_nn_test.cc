@@ -85,5 +85,61 @@ TEST_P(CudaNn, GroupNormTypes) {
       }
 }
 
+// Attention over a fused product of width (heads + 2 kv_heads) * dim.
+TEST_P(CudaNn, AttentionFused) {
+  struct Case {
+    int64_t heads, kv_heads, dim, batch, length;
+  };
+  for (const std::string type : {"f32", "f16", "bf16"}) {
+    for (const Case& c : std::vector<Case>{{2, 2, 64, 2, 200},
+                                           {8, 2, 64, 1, 33},
+                                           {4, 4, 32, 40, 128},
+                                           {2, 1, 128, 1, 300},
+                                           {1, 1, 256, 1, 70},
+                                           {3, 3, 80, 2, 65},
+                                           {2, 2, 20, 1, 50},
+                                           {4, 1, 8, 1, 1}}) {
+      const auto number = [](int64_t n) { return std::to_string(n); };
+      const int64_t columns = (c.heads + 2 * c.kv_heads) * c.dim;
+      for (const std::string causal : {"true", "false"})
+        check_narrow("(%x: " + type + "[b, s, " + number(columns) + "]) { %y = attention(%x, %x, %x) {heads = " +
+                         number(c.heads) + ", kv_heads = " + number(c.kv_heads) + ", head_dim = " + number(c.dim) +
+                         ", value_dim = " + number(c.dim) + ", scale = 0.2, causal = " + causal +
+                         ", causal_offset = 0, q_stride = " + number(c.dim) +
+                         ", k_offset = " + number(c.heads * c.dim) + ", k_stride = " + number(c.dim) + ", v_offset = " +
+                         number((c.heads + c.kv_heads) * c.dim) + ", v_stride = " + number(c.dim) + "} return %y }",
+                     {numbers(type, {c.batch, c.length, columns})}, type);
+    }
+  }
+}
+
+// One query at a time against a long cache, grouped heads, and a mask: the keys are split.
+TEST_P(CudaNn, AttentionDecodes) {
+  for (const std::string type : {"f32", "f16", "bf16"})
+    for (const std::string& order : std::vector<std::string>{"head_major", "transposed"})
+      for (const int64_t keys : {1000, 1003}) {
+        const bool transposed = order == "transposed";
+        const Sizes cache = transposed ? Sizes{2, 4, 64, keys} : Sizes{2, 4, keys, 64};
+        const std::string shape = transposed ? "[b, 4, 64, t]" : "[b, 4, t, 64]";
+        check_narrow("(%q: " + type + "[b, 8, s, 64], %k: " + type + shape + ", %v: " + type + shape + ", %m: " + type +
+                         "[b, 1, 1, t]) { %y = attention(%q, %k, %v, %m) {heads = 8, kv_heads = 4, head_dim = 64, "
+                         "value_dim = 64, scale = 0.125, q_order = head_major, k_order = " +
+                         order + ", v_order = " + order +
+                         ", output_order = head_major, score = (x0, x1) => add(x0, x1)} return %y }",
+                     {numbers(type, {2, 8, 1, 64}), numbers(type, cache, 2), numbers(type, cache, 3),
+                      numbers(type, {2, 1, 1, keys}, 4)},
+                     type);
+      }
+}
+
+TEST_P(CudaNn, AttentionOfNothing) {
+  for (const std::string type : {"f32", "f16"})
+    check_narrow("(%q: " + type + "[b, 2, s, 16], %k: " + type +
+                     "[b, 2, t, 16]) { %y = attention(%q, %k, %k) {heads = 2, kv_heads = 2, head_dim = 16, value_dim = "
+                     "16, q_order = head_major, k_order = head_major, v_order = head_major, causal = true, "
+                     "causal_offset = t - s} return %y }",
+                 {numbers(type, {2, 2, 40, 16}), numbers(type, {2, 2, 7, 16}, 2)}, type);
+}
+
 }  // namespace
 }  // namespace lathe::cpu

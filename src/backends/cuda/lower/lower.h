@@ -8,17 +8,23 @@
 #include "backends/backend.h"
 #include "backends/cuda/compiler/kernel_library.h"
 #include "backends/cuda/cuda_context.h"
+#include "backends/cuda/libraries.h"
 
 namespace lathe::cuda {
 
 struct Target {
   KernelLibrary& kernels;
   const DeviceInfo& device;
+  const Libraries& libraries;
+  bool tf32 = false;  // products of f32 may round their operands to TF32
 };
 
 using Candidates = std::vector<Candidate>;
 
+Candidates lower(const lathe::Attention& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Concat& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Conv& op, const Node& node, const Target& target);
+Candidates lower(const lathe::ConvTranspose& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Dims& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Gather& op, const Node& node, const Target& target);
@@ -26,11 +32,14 @@ Candidates lower(const lathe::GatherElements& op, const Node& node, const Target
 Candidates lower(const lathe::GatherNd& op, const Node& node, const Target& target);
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
+Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target);
 Candidates lower(const lathe::NonZero& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pad& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Pool& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Reshape& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Resize& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ReverseSequence& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Rnn& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ScatterElements& op, const Node& node, const Target& target);

@@ -1,0 +1,182 @@
+// What the attention kernels share. The query heads that read one key head are folded into the rows: row r of a key
+// head is query r / group of its head r % group, so that grouped heads read keys and values once. A block computes ROWS
+// rows of one (batch, key head), over one part of the keys when these are split.
+//
+// Definitions: ELEMENT; HEAD_DIM, VALUE_DIM; ROWS, KEYS of a tile; THREADS; VECTOR elements per load; CAUSAL, SCORE,
+// SPLIT, K_TRANSPOSED, V_TRANSPOSED (0 or 1); EXTRA_AXES, four bits per extra operand: it varies along key (1), query
+// (2), head (4), batch (8).
+#pragma once
+
+#include "attention_args.h"
+#if SCORE
+#include "map_ops.cuh"
+#include "program.cuh"
+#else
+#include "prelude.cuh"
+#endif
+
+using T = ELEMENT;
+
+constexpr float kLog2e = 1.4426950408889634f;
+inline __device__ float minus_infinity() { return __int_as_float(0xff800000); }
+
+inline __device__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// ---- asynchronous copies into shared memory ----
+
+inline __device__ u32 shared_address(const void* pointer) {
+  return static_cast<u32>(__cvta_generic_to_shared(pointer));
+}
+
+// 16 bytes, or zeros.
+inline __device__ void copy_async(void* to, const void* from, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0)
+               : "memory");
+}
+inline __device__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+inline __device__ void wait_for_copies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+
+// A tile of LINES lines of WIDTH elements, PITCH apart in shared memory; line(i) points to line i in global memory.
+// What is beyond `lines` and `width` becomes 0.
+template <int LINES, int WIDTH, int PITCH, class Line>
+inline __device__ void load_tile(T* tile, const Line& line, int lines, int width) {
+  constexpr int kPacks = WIDTH / VECTOR;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < LINES * kPacks; i += THREADS) {
+    const int at = i / kPacks, column = i % kPacks * VECTOR;
+    const bool valid = at < lines && column < width;
+    T* to = tile + at * PITCH + column;
+    const T* from = line(valid ? at : 0) + (valid ? column : 0);
+    if constexpr (VECTOR > 1)
+      copy_async(to, from, valid);
+    else
+      *to = valid ? *from : from_float<T>(0);
+  }
+}
+
+// ---- which part of the problem a block computes ----
+
+struct Part;
+inline __device__ int visible_keys(const AttentionArgs& args, const Part& part, int query);
+
+struct Part {
+  int batch, kv_head;
+  int first_row, rows;  // of the tile; rows of the key head altogether
+  int begin, end;       // keys
+
+  __device__ explicit Part(const AttentionArgs& args) {
+    rows = args.queries * args.group;
+    const int tiles = (rows + ROWS - 1) / ROWS;
+    const int pair = blockIdx.x / tiles;
+    // The last rows first: under a causal mask they have most to do.
+    first_row = (tiles - 1 - int(blockIdx.x) % tiles) * ROWS;
+    batch = pair / args.kv_heads;
+    kv_head = pair % args.kv_heads;
+    begin = SPLIT ? blockIdx.y * args.keys_per_split : 0;
+    end = SPLIT ? min(args.keys, begin + args.keys_per_split) : args.keys;
+    end = visible_keys(args, *this, query(args, min(first_row + ROWS, rows) - 1));
+  }
+  __device__ int query(const AttentionArgs& args, int row) const { return row / args.group; }
+  __device__ int head(const AttentionArgs& args, int row) const { return kv_head * args.group + row % args.group; }
+
+  __device__ const T* line(const AttentionView& view, int head) const {
+    return static_cast<const T*>(view.data) + batch * view.batch + head * view.head;
+  }
+};
+
+// ---- scores ----
+
+// A position in [batch, heads, queries, keys].
+struct ScorePosition {
+  int batch, head, query, key;
+  __device__ i64 iota(int axis_from_end, int element) const {
+    return axis_from_end == -1 ? key + element : axis_from_end == -2 ? query : axis_from_end == -3 ? head : batch;
+  }
+};
+
+#if SCORE
+struct ExtraReader {
+  const AttentionArgs& args;
+  const ScorePosition& at;
+  template <class E, int N>
+  __device__ Pack<E, N> load(int input) const {
+    const int extra = input - 1, axes = (EXTRA_AXES >> (4 * extra)) & 15;
+    const long long* strides = args.extra_strides[extra];
+    i64 offset = 0;
+    if (axes & 8) offset += at.batch * strides[0];
+    if (axes & 4) offset += at.head * strides[1];
+    if (axes & 2) offset += at.query * strides[2];
+    if (axes & 1) offset += at.key * strides[3];
+    Pack<E, N> pack;
+    pack[0] = static_cast<const E*>(args.extras[extra])[offset];
+    return pack;
+  }
+};
+#endif
+
+// The score of a product q.k, up to the factor score_factor(). Positions must be valid.
+inline __device__ float score_of(const AttentionArgs& args, const ScorePosition& at, float product) {
+#if SCORE
+  Program::Registers registers[1];
+  Program::read<1, 1>(ExtraReader{args, at}, registers);
+  registers[0].x0 = product * args.scale;
+  return float(Program::evaluate(registers[0], at, 0, args.dims));
+#else
+  return product;
+#endif
+}
+// Exponentials are powers of 2 of the score times this.
+inline __device__ float score_factor(const AttentionArgs& args) { return SCORE ? kLog2e : args.scale * kLog2e; }
+
+// The keys before this one are seen by a query; those from there on are not.
+inline __device__ int visible_keys(const AttentionArgs& args, const Part& part, int query) {
+  if (!CAUSAL) return part.end;
+  const i64 visible = query + args.causal_offset + 1;
+  return visible < part.end ? (visible < 0 ? 0 : int(visible)) : part.end;
+}
+
+// ---- online softmax of one row ----
+
+struct RowState {
+  float largest = minus_infinity(), sum = 0;
+
+  // Takes a new largest score into account; returns by what earlier sums are to be multiplied. A row that sees nothing
+  // so far keeps sums of 0.
+  __device__ float raise(float score, float factor) {
+    const float next = fmaxf(largest, score);
+    const float rescale = exp2_fast((largest - base(next)) * factor);
+    largest = next;
+    sum *= rescale;
+    return rescale;
+  }
+  __device__ float power(float score, float factor) const { return exp2_fast(score * factor - base(largest) * factor); }
+  static __device__ float base(float largest) { return largest == minus_infinity() ? 0 : largest; }
+  __device__ float scale_of_result() const { return sum == 0 ? 0 : 1 / sum; }
+};
+
+// ---- results ----
+
+// SPLIT: after [split][row of all][VALUE_DIM] sums come [split][row of all] pairs of the largest score in powers of 2
+// and the sum of the exponentials.
+struct PartialRow {
+  float* sums;
+  float* state;
+
+  __device__ PartialRow(const AttentionArgs& args, int split, i64 row) {
+    const i64 rows = i64(args.batch) * args.kv_heads * args.group * args.queries;
+    sums = args.partial + (split * rows + row) * VALUE_DIM;
+    state = args.partial + args.splits * rows * VALUE_DIM + (split * rows + row) * 2;
+  }
+};
+
+inline __device__ i64 row_of_all(const AttentionArgs& args, const Part& part, int row) {
+  return (i64(part.batch) * args.kv_heads + part.kv_head) * part.rows + row;
+}
+
+inline __device__ T* result_row(const AttentionArgs& args, const Part& part, int row) {
+  return const_cast<T*>(part.line(args.y, part.head(args, row))) + part.query(args, row) * args.y.token;
+}

@@ -1,0 +1,25 @@
+// The argument of the attention kernels, shared between host and device.
+#pragma once
+
+constexpr int kAttentionMaxExtras = 8;
+constexpr int kAttentionMaxDims = 8;
+
+// Where (batch, token, head, feature) lies, in elements.
+struct AttentionView {
+  void* data;
+  long long batch, token, head, feature;
+};
+
+struct AttentionArgs {
+  AttentionView q, k, v, y;
+  const void* extras[kAttentionMaxExtras];
+  long long extra_strides[kAttentionMaxExtras][4];  // along batch, head, query, key; 0 where the extra repeats
+  long long dims[kAttentionMaxDims];                // values of the score's dimension expressions
+  float* partial;                                   // SPLIT: see attention.cuh
+  long long causal_offset;
+  float scale;
+  int batch, queries, keys, kv_heads;
+  int group;           // query heads per key head
+  int splits;          // parts that the keys are cut into
+  int keys_per_split;  // a multiple of KEYS
+};
