@@ -32,7 +32,34 @@ CudaContext::CudaContext(std::shared_ptr<const Device> device) : device_(std::mo
   device_->check(device_->driver().stream_create(&stream_, kStreamNonBlocking), "making a stream");
 }
 
-CudaContext::~CudaContext() { device_->driver().stream_destroy(stream_); }
+CudaContext::~CudaContext() {
+  if (pinned_ != nullptr) device_->driver().mem_free_host(pinned_);
+  device_->driver().stream_destroy(stream_);
+}
+
+// Between runs, when nothing is under way, pinned memory grows to what the last ones would have liked.
+void CudaContext::begin_run() {
+  device_->make_current();
+  if (pinned_used_ != 0 || pinned_wanted_ <= pinned_bytes_) return;
+  if (pinned_ != nullptr) device_->driver().mem_free_host(pinned_);
+  pinned_ = nullptr;
+  pinned_bytes_ = 0;
+  void* memory = nullptr;
+  device_->check(device_->driver().mem_alloc_host(&memory, pinned_wanted_), "allocating pinned memory");
+  pinned_ = static_cast<std::byte*>(memory);
+  pinned_bytes_ = pinned_wanted_;
+}
+
+// Null when there is not as much; the driver then stages the copy itself.
+std::byte* CudaContext::take_pinned(size_t bytes) {
+  const size_t end = pinned_used_ + (bytes + kPinnedAlignment - 1) / kPinnedAlignment * kPinnedAlignment;
+  if (end > kMaxPinned) return nullptr;
+  pinned_wanted_ = std::max(pinned_wanted_, end);
+  if (end > pinned_bytes_) return nullptr;
+  std::byte* memory = pinned_ + pinned_used_;
+  pinned_used_ = end;
+  return memory;
+}
 
 void* CudaContext::allocate(size_t bytes) {
   device_->make_current();
@@ -72,6 +99,7 @@ void CudaContext::copy(void* destination, const void* source, size_t bytes) {
 
 void CudaContext::synchronize() {
   device_->check(device_->driver().stream_synchronize(stream_), "waiting for the GPU");
+  pinned_used_ = 0;
 }
 
 void CudaContext::begin_recording() {
