@@ -171,6 +171,31 @@ void add_recurrence(std::vector<Representative>& all) {
   }
 }
 
+void add_reductions(std::vector<Representative>& all) {
+  const auto add = [&](std::string name, std::string file, std::vector<std::string> defines) {
+    all.push_back({std::move(name), {std::move(file), "reduce", std::move(defines), {}}, 96});
+  };
+  const std::vector<std::string> forms = {"rows", "columns", "general", "finish"},
+                                 files = {"reduce_row.cu", "reduce_column.cu", "reduce_general.cu", "reduce_finish.cu"};
+  for (size_t i = 0; i < files.size(); ++i) {
+    add("reduce_sum_" + forms[i], files[i],
+        {"KIND=0", "ELEMENT=f16", "WIDE=float", "OUT=f16", "INTEGER=0", "VECTOR=8", "GROUP=256", "SPLIT=1"});
+    add("reduce_log_sum_exp_" + forms[i], files[i],
+        {"KIND=8", "ELEMENT=i32", "WIDE=i64", "OUT=i32", "INTEGER=1", "LOWEST=(-2147483647ll-1)",
+         "HIGHEST=2147483647ull", "VECTOR=4", "GROUP=32", "SPLIT=0"});
+    add("arg_reduce_" + forms[i], files[i],
+        {"KIND=10", "ELEMENT=bf16", "WIDE=float", "OUT=i64", "INTEGER=0", "LARGEST=1", "LAST=0", "VECTOR=8", "GROUP=32",
+         "SPLIT=0"});
+  }
+  const std::vector<std::string> scan = {"ELEMENT=f16", "WIDE=float", "PRODUCT=0", "EXCLUSIVE=1", "REVERSE=1"};
+  for (const char* inner : {"INNER=0", "INNER=1"}) {
+    std::vector<std::string> defines = scan;
+    defines.push_back(inner);
+    add(std::string("scan_") + (inner[6] == '0' ? "rows" : "columns"), "scan.cu", defines);
+  }
+  add("rotary", "rotary.cu", {"ELEMENT=f16", "COS=float", "SIN=float", "RANK=3", "VECTOR=4", "INTERLEAVED=1"});
+}
+
 void add_attention(std::vector<Representative>& all) {
   struct Case {
     std::string name, type;
@@ -220,6 +245,7 @@ std::vector<Representative> representatives() {
                   program("(x0, x1) => gelu_erf(add(x0, cast<f32>(x1)))", {DType::f32, DType::f16})},
                  64});
   add_attention(all);
+  add_reductions(all);
   add_rows(all);
   add_products(all);
   add_sliding(all);

@@ -141,5 +141,66 @@ TEST_P(CudaNn, AttentionOfNothing) {
                  {numbers(type, {2, 2, 40, 16}), numbers(type, {2, 2, 7, 16}, 2)}, type);
 }
 
+TEST_P(CudaNn, ReduceTypesAndSizes) {
+  for (const std::string type : {"f32", "f16", "bf16", "f64", "i32", "i8"}) {
+    const auto values = [&](Sizes dims) { return random_tensor(*dtype_from_string(type), std::move(dims), 1, -2, 2); };
+    for (const std::string kind : {"sum", "mean", "max", "log_sum_exp", "l2"}) {
+      // Long sums are compared through their mean: the reference adds up in double.
+      if (kind != "sum") {
+        check_narrow("(%x: " + type + "[a, b]) { %y = reduce(%x) {kind = " + kind + ", axes = [1]} return %y }",
+                     {values({3, 50001})}, type);
+        check_narrow("(%x: " + type + "[a, b]) { %y = reduce(%x) {kind = " + kind + ", axes = [0]} return %y }",
+                     {values({20000, 24})}, type);
+      }
+      check_narrow("(%x: " + type + "[a, b, c, d]) { %y = reduce(%x) {kind = " + kind + ", axes = [0, 2]} return %y }",
+                   {values({3, 4, 5, 70})}, type);
+      check_narrow("(%x: " + type + "[a, b, c]) { %y = reduce(%x) {kind = " + kind + ", axes = [1]} return %y }",
+                   {values({3, 33, 130})}, type);
+      check_narrow("(%x: " + type + "[a, b]) { %y = reduce(%x) {kind = " + kind + ", axes = [1]} return %y }",
+                   {values({100, 64})}, type);
+    }
+  }
+}
+
+TEST_P(CudaNn, ReduceInfinities) {
+  const float inf = INFINITY;
+  const Tensor rows = Tensor::of<float>({5, 3}, {-inf, -inf, -inf, 1, -inf, 2, NAN, 1, 2, inf, 1, 2, inf, -inf, NAN});
+  for (const std::string kind : {"sum", "max", "min", "log_sum_exp", "prod", "l1"})
+    for (const std::string axis : {"0", "1"})
+      check("(%x: f32[a, b]) { %y = reduce(%x) {kind = " + kind + ", axes = [" + axis + "]} return %y }", {rows});
+  for (const std::string flag : {"true", "false"})
+    for (const std::string axis : {"0", "1"})
+      check("(%x: f32[a, b]) { %y = arg_reduce(%x) {axis = " + axis + ", largest = " + flag +
+                ", select_last = " + flag + "} return %y }",
+            {rows});
+}
+
+TEST_P(CudaNn, ArgReduceOfLongRows) {
+  for (const std::string type : {"f32", "f16", "i32"}) {
+    const Tensor x = random_tensor(*dtype_from_string(type), {2, 40000}, 1, -9, 9);
+    for (const std::string flag : {"true", "false"})
+      check("(%x: " + type + "[a, b]) { %y = arg_reduce(%x) {axis = 1, largest = " + flag + ", select_last = " + flag +
+                "} return %y }",
+            {x});
+  }
+}
+
+TEST_P(CudaNn, CumulativeOfLongRows) {
+  for (const std::string type : {"f64", "i64", "i16"})
+    for (const std::string flag : {"true", "false"})
+      check("(%x: " + type + "[a, b]) { %y = cumulative(%x) {axis = 1, exclusive = " + flag + ", reverse = " + flag +
+                "} return %y }",
+            {random_tensor(*dtype_from_string(type), {3, 5003}, 1, -9, 9)});
+}
+
+TEST_P(CudaNn, RotaryTypes) {
+  for (const std::string type : {"f16", "bf16"})
+    for (const std::string interleaved : {"true", "false"})
+      check_narrow("(%x: " + type + "[b, s, h, 128], %c: f32[s, 1, 32], %s: " + type +
+                       "[b, s, 1, 32]) { %y = rotary(%x, %c, %s) {rotary_dim = 64, interleaved = " + interleaved +
+                       "} return %y }",
+                   {numbers(type, {2, 7, 3, 128}), floats({7, 1, 32}, 2), numbers(type, {2, 7, 1, 32}, 3)}, type);
+}
+
 }  // namespace
 }  // namespace lathe::cpu

@@ -10,9 +10,10 @@ template <class T, class... List>
 inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
 
 template <class T>
-concept WithoutKernel = !kOneOf<T, Attention, Concat, Conv, ConvTranspose, Dims, Embedding, Gather, GatherElements,
-                                GatherNd, GroupNorm, Map, MatMul, Nms, NonZero, Norm, Pad, Pool, Reshape, Resize,
-                                ReverseSequence, Rnn, ScatterElements, ScatterNd, Slice, Softmax, TopK, Transpose>;
+concept WithoutKernel =
+    !kOneOf<T, ArgReduce, Attention, Concat, Conv, ConvTranspose, Cumulative, Dims, Embedding, Gather, GatherElements,
+            GatherNd, GroupNorm, Map, MatMul, Nms, NonZero, Norm, Pad, Pool, Reduce, Reshape, Resize, ReverseSequence,
+            Rnn, Rotary, ScatterElements, ScatterNd, Slice, Softmax, TopK, Transpose>;
 
 template <WithoutKernel T>
 Candidates lower(const T&, const Node&, const Target&) {

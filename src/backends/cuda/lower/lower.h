@@ -21,10 +21,12 @@ struct Target {
 
 using Candidates = std::vector<Candidate>;
 
+Candidates lower(const lathe::ArgReduce& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Attention& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Concat& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Conv& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ConvTranspose& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Cumulative& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Dims& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Gather& op, const Node& node, const Target& target);
@@ -38,10 +40,12 @@ Candidates lower(const lathe::NonZero& op, const Node& node, const Target& targe
 Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pad& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pool& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Reduce& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Reshape& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Resize& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ReverseSequence& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Rnn& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Rotary& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ScatterElements& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ScatterNd& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Slice& op, const Node& node, const Target& target);
