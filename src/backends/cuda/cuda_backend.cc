@@ -10,7 +10,8 @@ class CudaBackend : public Backend {
   explicit CudaBackend(const CudaOptions& options)
       : device_(Device::open(options.ordinal)),
         kernels_(device_, options.kernel_cache),
-        target_{kernels_, device_->info()} {}
+        libraries_(device_),
+        target_{kernels_, device_->info(), libraries_, options.tf32} {}
 
   std::string_view name() const override { return "cuda"; }
   std::string target() const override { return device_->info().arch(); }
@@ -34,6 +35,7 @@ class CudaBackend : public Backend {
 
   std::shared_ptr<const Device> device_;
   mutable KernelLibrary kernels_;  // grows as nodes are lowered; safe from any thread
+  Libraries libraries_;
   Target target_;
 };
 

@@ -11,6 +11,7 @@ namespace lathe::cuda {
 struct CudaOptions {
   int ordinal = 0;                     // which GPU
   std::filesystem::path kernel_cache;  // folder for compiled kernels; empty: none
+  bool tf32 = false;                   // products of f32 may round their operands to TF32, which is faster
 };
 
 // Throws Error(unsupported) that says what is missing: the driver, a GPU, or the run-time compiler.

@@ -1,0 +1,110 @@
+#include "backends/cuda/lower/gemm_kernels.h"
+
+#include <algorithm>
+
+#include "backends/cuda/program_code.h"
+
+namespace lathe::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+constexpr int64_t kMaxGridYz = 65535;
+constexpr int64_t kMinDepth = 256;  // of a block of the skinny kernel, when k is split
+
+bool is_half(DType type) { return type == DType::f16 || type == DType::bf16; }
+
+}  // namespace
+
+MatmulArgs matmul_args(const MatmulSizes& sizes, const EpilogueArgs& epilogue) {
+  MatmulArgs args{};
+  args.m = sizes.m;
+  args.n = sizes.n;
+  args.k = sizes.k;
+  args.lda = sizes.lda;
+  args.ldb = sizes.ldb;
+  args.batches = sizes.batches;
+  args.a_batch = sizes.a_batch;
+  args.b_batch = sizes.b_batch;
+  args.splits = 1;
+  args.k_per_split = sizes.k;
+  args.epilogue = epilogue;
+  return args;
+}
+
+// ---- SkinnyGemm ----
+
+bool SkinnyGemm::knows(const GemmTypes& types) {
+  return types.a == types.b && (types.a == DType::f32 || is_half(types.a)) && !types.trans_a;
+}
+
+SkinnyGemm::SkinnyGemm(const GemmTypes& types, std::optional<int64_t> rows, const Target& target)
+    : types_(types), target_(target) {
+  const auto request = [&](int64_t count) {
+    return &target.kernels.request({"matmul_skinny.cu",
+                                    "matmul_skinny",
+                                    {fmt::format("TYPE={}", cuda_type(types.a)), fmt::format("ROWS={}", count),
+                                     fmt::format("TRANS_B={}", types.trans_b ? 1 : 0)},
+                                    types.epilogue});
+  };
+  if (!rows || *rows == 1) one_row_ = request(1);
+  if (!rows || *rows > 1) rows_ = request(kSkinnyRows);
+  finish_ = &target.kernels.request({"matmul_finish.cu", "matmul_finish", {}, types.epilogue});
+}
+
+int64_t SkinnyGemm::vector() const { return 128 / bit_width(types_.a); }
+
+// Columns of the result per block, as in the kernel.
+int64_t SkinnyGemm::block_columns() const { return types_.trans_b ? 16 : 8 * vector(); }
+
+bool SkinnyGemm::fits(const MatmulSizes& sizes) const {
+  return sizes.m <= kSkinnyRows && sizes.batches == 1 && sizes.repeats() == 1 &&
+         (types_.trans_b ? sizes.k : sizes.n) % vector() == 0;
+}
+
+// Enough blocks to fill the chip twice, as long as each has something to walk along.
+int SkinnyGemm::splits(const MatmulSizes& sizes) const {
+  const int64_t blocks = ceil_div(sizes.n, block_columns());
+  const int64_t wanted = 2 * target_.device.multiprocessors / std::max<int64_t>(blocks, 1);
+  return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(sizes.k / kMinDepth, 1)));
+}
+
+size_t SkinnyGemm::workspace_bytes(const MatmulSizes& sizes) const {
+  const int parts = splits(sizes);
+  return parts == 1 ? 0 : static_cast<size_t>(parts * sizes.m * sizes.n) * sizeof(float);
+}
+
+void SkinnyGemm::run(MatmulArgs args, int splits, void* workspace, CUstream stream) const {
+  args.k_per_split = ceil_div(ceil_div(args.k, splits), kMinDepth) * kMinDepth;
+  args.splits = static_cast<int>(std::max<int64_t>(ceil_div(args.k, args.k_per_split), 1));
+  args.partial = static_cast<float*>(workspace);
+  const Grid grid{static_cast<unsigned>(ceil_div(args.n, block_columns())), static_cast<unsigned>(args.splits)};
+  (args.m == 1 ? one_row_ : rows_)->launch(stream, grid, kThreads, 0, args);
+  if (args.splits > 1)
+    finish_->launch(stream, {static_cast<unsigned>(ceil_div(args.m * args.n, kThreads))}, kThreads, 0, args);
+}
+
+// ---- TileGemm ----
+
+TileGemm::TileGemm(const GemmTypes& types, const Target& target) {
+  const bool wide = !is_half(types.product) && types.product != DType::f32;
+  const int thread = wide ? 4 : 8;
+  block_ = 16 * thread;
+  kernel_ = &target.kernels.request(
+      {"matmul_tile.cu",
+       "matmul_tile",
+       {fmt::format("A={}", cuda_type(types.a)), fmt::format("B={}", cuda_type(types.b)),
+        fmt::format("ACC={}", wide ? cuda_type(types.product) : "float"), fmt::format("BM={}", block_),
+        fmt::format("BN={}", block_), fmt::format("TM={}", thread), fmt::format("TN={}", thread),
+        fmt::format("TRANS_A={}", types.trans_a ? 1 : 0), fmt::format("TRANS_B={}", types.trans_b ? 1 : 0)},
+       types.epilogue});
+}
+
+void TileGemm::run(const MatmulArgs& args, CUstream stream) const {
+  const int64_t columns = ceil_div(args.n, block_);
+  if (columns > kMaxGridYz) fail(ErrorCode::unsupported, "a product with {} columns is too wide", args.n);
+  const Grid grid{static_cast<unsigned>(ceil_div(args.m, block_)), static_cast<unsigned>(columns),
+                  static_cast<unsigned>(std::min<int64_t>(args.batches, kMaxGridYz))};
+  kernel_->launch(stream, grid, kThreads, 0, args);
+}
+
+}  // namespace lathe::cuda

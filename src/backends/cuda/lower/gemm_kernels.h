@@ -1,0 +1,56 @@
+// Lathe's own kernels for products: which variants there are, and how they are launched.
+#pragma once
+
+#include "backends/cuda/kernels/matmul_args.h"
+#include "backends/cuda/lower/epilogue.h"
+#include "backends/cuda/lower/matmul_sizes.h"
+
+namespace lathe::cuda {
+
+// What the variants are compiled for.
+struct GemmTypes {
+  DType a = DType::f32, b = DType::f32, product = DType::f32;
+  bool trans_a = false, trans_b = false;
+  std::string epilogue;  // program text
+};
+
+// The arguments of one repeat, without addresses.
+MatmulArgs matmul_args(const MatmulSizes& sizes, const EpilogueArgs& epilogue);
+
+// ---- few rows: kernels/matmul_skinny.cu ----
+
+inline constexpr int64_t kSkinnyRows = 8;
+
+class SkinnyGemm {
+ public:
+  static bool knows(const GemmTypes& types);
+  // Compiles the variants for one row and for more, unless it is known that there are `rows`.
+  SkinnyGemm(const GemmTypes& types, std::optional<int64_t> rows, const Target& target);
+
+  bool fits(const MatmulSizes& sizes) const;
+  int splits(const MatmulSizes& sizes) const;
+  size_t workspace_bytes(const MatmulSizes& sizes) const;
+  void run(MatmulArgs args, int splits, void* workspace, CUstream stream) const;
+
+ private:
+  int64_t vector() const;
+  int64_t block_columns() const;
+
+  GemmTypes types_;
+  const Target& target_;
+  const Kernel *one_row_ = nullptr, *rows_ = nullptr, *finish_ = nullptr;
+};
+
+// ---- multiply-adds: kernels/matmul_tile.cu ----
+
+class TileGemm {
+ public:
+  TileGemm(const GemmTypes& types, const Target& target);
+  void run(const MatmulArgs& args, CUstream stream) const;
+
+ private:
+  int64_t block_ = 0;
+  const Kernel* kernel_ = nullptr;
+};
+
+}  // namespace lathe::cuda

@@ -1,0 +1,221 @@
+// Matrix products. Few rows go to a kernel that reads weights at the bandwidth of memory; everything else in f32, f64,
+// f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats without
+// cuBLASLt, to Lathe's kernels. Epilogues are computed while storing where the kernel can, else by a map in place.
+#include <algorithm>
+
+#include "backends/cuda/lower/gemm_kernels.h"
+#include "backends/cuda/lower/gemm_lt.h"
+#include "backends/cuda/program_code.h"
+
+namespace lathe::cuda {
+namespace {
+
+constexpr int kLtChoices = 4;  // of the heuristic's algorithms, to be timed
+constexpr size_t kAlignment = 256;
+
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// What a candidate may use.
+struct Route {
+  bool skinny = false, lt = false, tile = false;
+  int lt_choice = 0;
+};
+
+enum class Engine { none, skinny, lt, tile };
+
+struct MatmulState : StepState {
+  explicit MatmulState(MatmulSizes matmul_sizes) : sizes(std::move(matmul_sizes)) {}
+  MatmulSizes sizes;
+  Engine engine = Engine::none;
+  MatmulArgs args{};
+  std::unique_ptr<LtPlan> lt;
+  std::unique_ptr<TileGemm> late_tile;  // for sizes that cuBLASLt declines
+  int splits = 1;
+  std::optional<ProgramMap::Plan> map;
+  size_t product_bytes = 0;  // of the stored product that the map reads, where it has a place of its own
+};
+
+// The rows of the result when they are known while lowering.
+std::optional<int64_t> known_rows(const Node& node) {
+  const Shape& shape = node.output()->shape();
+  const Dim rows = product({shape.begin(), shape.end() - 1});
+  return rows.is_constant() ? std::optional(rows.value()) : std::nullopt;
+}
+
+class MatmulStep : public Step {
+ public:
+  MatmulStep(const MatMul& op, const Node& node, const Target& target, Route route)
+      : op_(op),
+        target_(target),
+        route_(route),
+        epilogue_(op.epilogue, *product_type(node.input(0)->dtype(), node.input(1)->dtype()), node,
+                  {0, node.output()->shape().size() - 1}),
+        types_{node.input(0)->dtype(), node.input(1)->dtype(), epilogue_.product(), op.trans_a, op.trans_b,
+               epilogue_.kernel_code()} {
+    if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
+    if (route_.skinny) skinny_.emplace(types_, known_rows(node), target);
+    if (route_.tile) tile_.emplace(types_, target);
+    if (!epilogue_.fusable() || (route_.lt && !lt_form_)) map_ = epilogue_.make_map(target);
+  }
+
+  size_t workspace_bytes(const StepIo& io) const override {
+    const MatmulSizes sizes(io, op_.trans_a, op_.trans_b);
+    const Engine engine = choose(io, sizes);
+    const size_t product = needs_map(engine) ? aligned(epilogue_.product_bytes(io)) : 0;
+    if (engine == Engine::lt) return product + kLtWorkspaceBytes;
+    return product + (engine == Engine::skinny ? skinny_->workspace_bytes(sizes) : 0);
+  }
+
+  std::unique_ptr<StepState> prepare(const StepIo& io) const override {
+    auto state = std::make_unique<MatmulState>(MatmulSizes(io, op_.trans_a, op_.trans_b));
+    state->engine = choose(io, state->sizes);
+    if (state->engine == Engine::none) return state;
+    state->args = matmul_args(state->sizes, epilogue_.kernel_args(io));
+    if (state->engine == Engine::lt) {
+      state->lt = LtPlan::make(*target_.libraries.cublaslt(), lt_problem(state->sizes), lt_form_.value_or(LtEpilogue{}),
+                               route_.lt_choice);
+      if (state->lt == nullptr) state->engine = Engine::tile;
+    }
+    if (state->engine == Engine::tile && !tile_) {
+      state->late_tile = std::make_unique<TileGemm>(types_, target_);
+      target_.kernels.build();
+    }
+    if (state->engine == Engine::skinny) state->splits = skinny_->splits(state->sizes);
+    if (needs_map(state->engine)) {
+      state->map = epilogue_.plan_map(*map_, io);
+      state->product_bytes = epilogue_.product_bytes(io);
+    }
+    return state;
+  }
+
+  void run(const StepIo& io, const StepState* prepared, void* workspace, DeviceContext& device) const override {
+    const auto& state = *static_cast<const MatmulState*>(prepared);
+    const CUstream stream = stream_of(device);
+    auto* scratch = static_cast<std::byte*>(workspace);
+    auto* product = static_cast<std::byte*>(io.outputs[0].data);
+    if (state.product_bytes != 0) {
+      product = scratch;
+      scratch += aligned(state.product_bytes);
+    }
+    if (state.engine == Engine::lt)
+      run_lt(io, state, product, scratch, stream);
+    else if (state.engine != Engine::none)
+      run_own(io, state, product, scratch, stream);
+    if (state.map) Epilogue::run_map(*map_, *state.map, product, io, stream);
+  }
+
+ private:
+  Engine choose(const StepIo& io, const MatmulSizes& sizes) const {
+    if (io.outputs[0].elements() == 0) return Engine::none;
+    if (skinny_ && sizes.k > 0 && skinny_->fits(sizes)) return Engine::skinny;
+    return route_.lt && sizes.k > 0 ? Engine::lt : Engine::tile;
+  }
+
+  // Own kernels compute whatever is fusable; cuBLASLt what has its form.
+  bool needs_map(Engine engine) const {
+    if (engine == Engine::none || epilogue_.empty()) return false;
+    return engine == Engine::lt ? !lt_form_ : !epilogue_.fusable();
+  }
+
+  LtProblem lt_problem(const MatmulSizes& sizes) const {
+    LtProblem problem{types_.a,    sizes.m,       sizes.n,       sizes.k,      op_.trans_a,
+                      op_.trans_b, sizes.batches, sizes.a_batch, sizes.b_batch};
+    problem.tf32 = target_.tf32;
+    const auto element = static_cast<size_t>(bit_width(types_.a) / 8);
+    const auto lower_to = [&](int64_t offset) {
+      while (static_cast<size_t>(offset) * element % problem.alignment != 0) problem.alignment /= 2;
+    };
+    std::for_each(sizes.a_offsets.begin(), sizes.a_offsets.end(), lower_to);
+    std::for_each(sizes.b_offsets.begin(), sizes.b_offsets.end(), lower_to);
+    if (sizes.repeats() > 1) lower_to(sizes.rows_per_repeat() * sizes.n);
+    return problem;
+  }
+
+  const std::byte* operand(const TensorRef& ref, int64_t offset) const {
+    return static_cast<const std::byte*>(ref.data) + offset * (bit_width(ref.dtype) / 8);
+  }
+
+  void run_lt(const StepIo& io, const MatmulState& state, std::byte* product, void* workspace, CUstream stream) const {
+    const MatmulSizes& sizes = state.sizes;
+    const auto extra = [&](int input) -> const std::byte* {
+      return input < 0 ? nullptr : static_cast<const std::byte*>(io.inputs[static_cast<size_t>(input) + 1].data);
+    };
+    const std::byte *bias = lt_form_ ? extra(lt_form_->bias) : nullptr,
+                    *residual = lt_form_ ? extra(lt_form_->residual) : nullptr;
+    const int64_t step = sizes.rows_per_repeat() * sizes.n * (bit_width(types_.product) / 8);
+    for (size_t r = 0; r < sizes.repeats(); ++r) {
+      state.lt->run(operand(io.inputs[0], sizes.a_offsets[r]), operand(io.inputs[1], sizes.b_offsets[r]), bias,
+                    residual, product, workspace, stream);
+      product += step;
+      if (residual != nullptr) residual += step;
+    }
+  }
+
+  void run_own(const StepIo& io, const MatmulState& state, void* product, void* workspace, CUstream stream) const {
+    const MatmulSizes& sizes = state.sizes;
+    MatmulArgs args = state.args;
+    if (epilogue_.fusable()) Epilogue::set_addresses(args.epilogue, io);
+    args.output = product;
+    for (size_t r = 0; r < sizes.repeats(); ++r) {
+      args.a = operand(io.inputs[0], sizes.a_offsets[r]);
+      args.b = operand(io.inputs[1], sizes.b_offsets[r]);
+      args.first_row = static_cast<int64_t>(r) * sizes.rows_per_repeat();
+      if (state.engine == Engine::skinny)
+        skinny_->run(args, state.splits, workspace, stream);
+      else
+        (tile_ ? *tile_ : *state.late_tile).run(args, stream);
+    }
+  }
+
+  const MatMul& op_;
+  const Target& target_;
+  Route route_;
+  Epilogue epilogue_;
+  GemmTypes types_;
+  std::optional<LtEpilogue> lt_form_;
+  std::optional<SkinnyGemm> skinny_;
+  std::optional<TileGemm> tile_;
+  std::unique_ptr<ProgramMap> map_;
+};
+
+bool is_lt_type(DType type) {
+  return type == DType::f32 || type == DType::f64 || type == DType::f16 || type == DType::bf16;
+}
+
+std::string why_not(const MatMul& op, const Node& node) {
+  const DType a = node.input(0)->dtype(), b = node.input(1)->dtype();
+  const auto product = product_type(a, b);
+  if (!product || cuda_type(a).empty() || *product == DType::boolean)
+    return fmt::format("CUDA kernels do not multiply {} and {}", to_string(a), to_string(b));
+  return Epilogue(op.epilogue, *product, node, {0, node.output()->shape().size() - 1}).why_not();
+}
+
+// False when it is known while lowering that there are more rows than the skinny kernel takes.
+bool may_be_skinny(const MatMul& op, const Node& node) {
+  if (!SkinnyGemm::knows({node.input(0)->dtype(), node.input(1)->dtype(), {}, op.trans_a, op.trans_b, {}}))
+    return false;
+  const auto rows = known_rows(node);
+  return !rows || *rows <= kSkinnyRows;
+}
+
+}  // namespace
+
+Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target) {
+  if (std::string why = why_not(op, node); !why.empty()) return {decline("gemm", std::move(why))};
+  const bool lt = is_lt_type(node.input(0)->dtype()) && target.libraries.cublaslt() != nullptr;
+  const bool skinny = may_be_skinny(op, node);
+  Candidates candidates;
+  const auto add = [&](std::string name, Route route) {
+    candidates.push_back(accept(std::move(name), [&op, &node, &target, route] {
+      return Lowered{std::make_unique<MatmulStep>(op, node, target, route), {}};
+    }));
+  };
+  add("gemm", {skinny, lt, !lt, 0});
+  if (!lt) return candidates;
+  for (int choice = skinny ? 0 : 1; choice < kLtChoices; ++choice)
+    add(fmt::format("gemm_lt_{}", choice), {false, true, false, choice});
+  if (node.input(0)->dtype() == DType::f32) add("gemm_tile", {skinny, false, true, 0});
+  return candidates;
+}
+
+}  // namespace lathe::cuda

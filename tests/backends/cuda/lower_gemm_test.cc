@@ -1,0 +1,117 @@
+// Products and convolutions on the GPU: narrow types, sizes that choose each kernel, and results of other types.
+#include "tests/backends/cpu/lower_test_util.h"
+
+namespace lathe::cpu {
+namespace {
+
+class LowerGemm : public LowerTest {};
+LATHE_FOR_EACH_DEVICE(LowerGemm);
+
+double tolerance_of(const std::string& type) {
+  if (type == "bf16") return 4e-2;
+  return type == "f16" ? 5e-3 : 1e-4;
+}
+
+Tensor small(const std::string& type, Sizes dims, uint32_t seed) {
+  return random_tensor(*dtype_from_string(type), std::move(dims), seed, -0.5, 0.5);
+}
+
+// Few rows go to the kernel for them, with and without a split of the inner sizes; odd sizes go elsewhere.
+TEST_P(LowerGemm, FewRows) {
+  for (const std::string type : {"f32", "f16", "bf16"})
+    for (const std::string trans : {"false", "true"})
+      for (const int64_t m : {1, 3, 8, 9})
+        for (const Sizes& kn : std::vector<Sizes>{{64, 128}, {1024, 72}, {520, 1000}, {65, 33}}) {
+          const Sizes w = trans == "true" ? Sizes{kn[1], kn[0]} : kn;
+          check("(%x: " + type + "[m, " + std::to_string(kn[0]) + "], %w: " + type + to_string(w) + ", %b: " + type +
+                    "[" + std::to_string(kn[1]) + "]) { %y = matmul(%x, %w, %b) {trans_b = " + trans +
+                    ", epilogue = (x0, x1) => silu(add(x0, x1))} return %y }",
+                {small(type, {m, kn[0]}, 1), small(type, w, 2), small(type, {kn[1]}, 3)},
+                {tolerance_of(type), true, {}});
+        }
+}
+
+TEST_P(LowerGemm, Epilogues) {
+  for (const std::string type : {"f32", "f16", "bf16"})
+    for (const int64_t m : {2, 70})
+      for (const std::string program :
+           {"relu(add(x0, x1))", "gelu_tanh(add(x0, x1))", "gelu_erf(add(x0, x1))", "add(add(x0, x1), x2)",
+            "add(relu(add(x0, x1)), x2)", "relu(add(add(mul(x0, 0.5:" + type + "), x2), x1))", "mul(x0, x3)"})
+        check("(%x: " + type + "[m, 96], %w: " + type + "[96, 136], %b: " + type + "[136], %r: " + type +
+                  "[m, 136], %c: " + type +
+                  "[m, 1]) { %y = matmul(%x, %w, %b, %r, %c) {epilogue = (x0, x1, x2, x3) => " + program +
+                  "} return %y }",
+              {small(type, {m, 96}, 1), small(type, {96, 136}, 2), small(type, {136}, 3), small(type, {m, 136}, 4),
+               small(type, {m, 1}, 5)},
+              {tolerance_of(type), true, {}});
+}
+
+TEST_P(LowerGemm, Batches) {
+  for (const std::string type : {"f16", "bf16", "f64"})
+    for (const std::string trans : {"false", "true"}) {
+      const std::string fields = " {trans_b = " + trans + "} return %y }";
+      const bool swapped = trans == "true";
+      check("(%a: " + type + "[2, 3, 40, 64], %b: " + type + (swapped ? "[2, 3, 56, 64]" : "[2, 3, 64, 56]") +
+                ") { %y = matmul(%a, %b)" + fields,
+            {small(type, {2, 3, 40, 64}, 1), small(type, swapped ? Sizes{2, 3, 56, 64} : Sizes{2, 3, 64, 56}, 2)},
+            {tolerance_of(type), true, {}});
+      check("(%a: " + type + "[2, 1, 5, 7], %b: " + type + (swapped ? "[3, 9, 7]" : "[3, 7, 9]") +
+                ") { %y = matmul(%a, %b)" + fields,
+            {small(type, {2, 1, 5, 7}, 1), small(type, swapped ? Sizes{3, 9, 7} : Sizes{3, 7, 9}, 2)},
+            {tolerance_of(type), true, {}});
+    }
+}
+
+TEST_P(LowerGemm, Integers) {
+  const auto integers = [](DType type, Sizes dims, uint32_t seed) {
+    return random_tensor(type, std::move(dims), seed, type == DType::u8 ? 0 : -100, 100);
+  };
+  for (const auto& [a, b] : std::vector<std::pair<DType, DType>>{
+           {DType::i8, DType::i8}, {DType::u8, DType::i8}, {DType::i32, DType::i32}, {DType::i64, DType::i64}}) {
+    const std::string head =
+        "(%a: " + std::string(to_string(a)) + "[m, 70], %b: " + std::string(to_string(b)) + "[70, 67]";
+    check_exact(head + ") { %y = matmul(%a, %b) return %y }", {integers(a, {66, 70}, 1), integers(b, {70, 67}, 2)});
+  }
+  check(
+      "(%a: u8[m, 70], %b: i8[70, 67], %s: f32[67]) { %y = matmul(%a, %b, %s) {epilogue = (x0, x1) => "
+      "mul(cast<f32>(x0), x1)} return %y }",
+      {integers(DType::u8, {5, 70}, 1), integers(DType::i8, {70, 67}, 2), floats({67}, 3)});
+  check("(%a: f16[m, 64], %b: f16[64, 64]) { %y = matmul(%a, %b) {epilogue = (x0) => cast<f32>(x0)} return %y }",
+        {small("f16", {70, 64}, 1), small("f16", {64, 64}, 2)}, {5e-3, true, {}});
+}
+
+TEST_P(LowerGemm, Convolutions) {
+  for (const std::string type : {"f32", "f16", "bf16"})
+    for (const bool legalize : {true, false}) {
+      const LowerOptions options{tolerance_of(type), legalize, {}};
+      for (const std::string program : {"relu(add(x0, x1))", "relu(add(add(x0, x1), x2))", "silu(add(x0, x1))"})
+        check("(%x: " + type + "[n, 16, h, w], %b: " + type + "[24, 1, 1], %r: " + type +
+                  "[n, 24, h, w]) { %w = constant {value = " + type +
+                  "[24, 16, 3, 3] random(1)} %y = conv(%x, %w, %b, %r) {strides = [1, 1], dilations = [1, 1], pads = "
+                  "[1, 1, 1, 1], epilogue = (x0, x1, x2) => " +
+                  program + "} return %y }",
+              {small(type, {2, 16, 9, 7}, 1), small(type, {24, 1, 1}, 2), small(type, {2, 24, 9, 7}, 3)}, options);
+      for (const auto& [fields, weights] : std::vector<std::pair<std::string, std::string>>{
+               {"strides = [2, 2], dilations = [1, 1], pads = [0, 1, 1, 2]", "[8, 16, 3, 3]"},
+               {"strides = [1, 1], dilations = [2, 1], pads = [2, 0, 2, 0]", "[24, 16, 3, 1]"},
+               {"strides = [1, 1], dilations = [1, 1], pads = [0, 0, 0, 0]", "[40, 16, 1, 1]"},
+               {"strides = [1, 1], dilations = [1, 1], pads = [1, 1, 1, 1], groups = 16", "[16, 1, 3, 3]"},
+               {"strides = [2, 1], dilations = [1, 1], pads = [1, 1, 1, 1], groups = 4", "[24, 4, 3, 3]"}})
+        check("(%x: " + type + "[n, 16, h, w]) { %w = constant {value = " + type + weights +
+                  " random(1)} %y = conv(%x, %w) {" + fields + "} return %y }",
+              {small(type, {2, 16, 9, 8}, 1)}, options);
+      check(
+          "(%x: " + type + "[n, 16, h, w]) { %w = constant {value = " + type +
+              "[16, 8, 4, 4] random(1)} %y = conv_transpose(%x, %w) {strides = [2, 2], dilations = [1, 1], pads = [1, "
+              "1, 1, 1], output_padding = [0, 0]} return %y }",
+          {small(type, {2, 16, 5, 6}, 1)}, options);
+      check("(%x: " + type + "[n, 8, h, w]) { %y = pool(%x) {kernel = [3, 3], strides = [2, 2], dilations = [1, 1], " +
+                "pads = [1, 1, 1, 1]} %z = pool(%y) {kind = average, kernel = [2, 2], strides = [1, 1], dilations = "
+                "[1, 1], pads = [0, 0, 0, 0]} %u = resize(%z) {mode = linear, axes = [2, 3], sizes = [11, 13]} return "
+                "%u }",
+            {small(type, {2, 8, 9, 8}, 1)}, options);
+    }
+}
+
+}  // namespace
+}  // namespace lathe::cpu
