@@ -10,9 +10,6 @@ namespace {
 
 constexpr unsigned kStateThreads = 256;
 
-RnnCell kernel_cell(RnnKind kind) {
-  return kind == RnnKind::rnn ? RnnCell::rnn : kind == RnnKind::gru ? RnnCell::gru : RnnCell::lstm;
-}
 int64_t gate_count(RnnKind kind) { return kind == RnnKind::rnn ? 1 : kind == RnnKind::gru ? 3 : 4; }
 size_t activation_count(RnnKind kind) { return kind == RnnKind::rnn ? 1 : kind == RnnKind::gru ? 2 : 3; }
 std::string_view cell_name(RnnKind kind) {
