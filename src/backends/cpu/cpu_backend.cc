@@ -1,5 +1,6 @@
 #include "backends/cpu/cpu_backend.h"
 
+#include "backends/channels_last.h"
 #include "backends/cpu/cpu_context.h"
 #include "backends/cpu/legalize.h"
 #include "backends/cpu/lower/lower.h"
@@ -16,7 +17,7 @@ class CpuBackend : public Backend {
   std::string target() const override { return std::string(to_string(target_.kernels.isa)); }
   void legalize(Graph& graph) const override {
     widen_halves(graph);
-    use_channels_last(graph);
+    use_channels_last(graph, {});
   }
   std::vector<Candidate> candidates(const Node& node) const override { return candidates_for(node, target_); }
   std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {

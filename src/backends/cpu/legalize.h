@@ -1,4 +1,4 @@
-// The rewrites that the CPU wants after the common passes.
+// The rewrite that the CPU alone wants after the common passes; backends/channels_last.h has the other one.
 #pragma once
 
 #include "graph/graph.h"
@@ -8,9 +8,5 @@ namespace lathe::cpu {
 // Turns every f16 and bf16 computation into f32: graph inputs and outputs keep their types behind casts. Returns the
 // number of values changed.
 int widen_halves(Graph& graph);
-
-// Gives two-dimensional convolutions, poolings and what lies between them channels-last tensors, with transposes only
-// where such an area begins and ends. Returns the number of ops changed.
-int use_channels_last(Graph& graph);
 
 }  // namespace lathe::cpu

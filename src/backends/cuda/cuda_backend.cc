@@ -1,9 +1,14 @@
 #include "backends/cuda/cuda_backend.h"
 
+#include "backends/channels_last.h"
 #include "backends/cuda/lower/lower.h"
+#include "backends/cuda/weight_packing.h"
 
 namespace lathe::cuda {
 namespace {
+
+// Convolutions of all floats that tensor cores and cuDNN take; images are transposed, as cuDNN wants one layout.
+constexpr ChannelsLastOptions kLayouts = {.halves = true, .channels_first_images = false};
 
 class CudaBackend : public Backend {
  public:
@@ -21,18 +26,19 @@ class CudaBackend : public Backend {
   std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override {
     return std::make_unique<CudaContext>(device_);
   }
-  size_t packed_bytes(const WeightLayout& layout, DType, std::span<const int64_t>) const override { refuse(layout); }
-  void pack(const WeightLayout& layout, const Tensor&, std::span<std::byte>) const override { refuse(layout); }
-  Tensor unpack(const WeightLayout& layout, DType, std::span<const int64_t>,
-                std::span<const std::byte>) const override {
-    refuse(layout);
+  void legalize(Graph& graph) const override { use_channels_last(graph, kLayouts); }
+  size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
+    return cuda::packed_bytes(layout, dtype, dims);
+  }
+  void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const override {
+    cuda::pack(layout, source, packed);
+  }
+  Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
+                std::span<const std::byte> packed) const override {
+    return cuda::unpack(layout, dtype, dims, packed);
   }
 
  private:
-  [[noreturn]] static void refuse(const WeightLayout& layout) {
-    fail(ErrorCode::invalid_model, "CUDA kernels read plain weights only, not layout '{}'", layout.scheme);
-  }
-
   std::shared_ptr<const Device> device_;
   mutable KernelLibrary kernels_;  // grows as nodes are lowered; safe from any thread
   Libraries libraries_;

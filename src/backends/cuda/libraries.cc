@@ -24,6 +24,13 @@ CublasLt::CublasLt(std::shared_ptr<const Device> device) : device_(std::move(dev
   api_->check(api_->create(&handle_), "starting");
 }
 
+Cudnn::Cudnn(std::shared_ptr<const Device> device) : device_(std::move(device)), api_(CudnnApi::open()) {
+  device_->make_current();
+  api_->check(api_->create(&handle_), "starting");
+}
+
 const CublasLt* Libraries::cublaslt() const { return open_once(cublaslt_once_, cublaslt_, device_); }
+
+const Cudnn* Libraries::cudnn() const { return open_once(cudnn_once_, cudnn_, device_); }
 
 }  // namespace lathe::cuda

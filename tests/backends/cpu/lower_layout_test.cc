@@ -1,5 +1,5 @@
 // The layout pass: where areas of channels-last values begin and end, and that the result stays the same.
-#include "backends/cpu/legalize.h"
+#include "backends/channels_last.h"
 #include "tests/backends/cpu/lower_test_util.h"
 
 namespace lathe::cpu {
@@ -24,7 +24,7 @@ int count(const Graph& graph) {
 
 int transposes_after(const std::string& text) {
   const auto graph = graph_of(text);
-  use_channels_last(*graph);
+  use_channels_last(*graph, {});
   return count<Transpose>(*graph);
 }
 

@@ -60,7 +60,9 @@ struct LowerDevice {
   Isa isa = Isa::generic;
 
   std::unique_ptr<Backend> make_backend() const {
-    return name == "cuda" ? cuda::make_cuda_backend({}) : make_cpu_backend(isa);
+    // Compiled kernels are kept, as many tests ask for the same ones.
+    return name == "cuda" ? cuda::make_cuda_backend({.kernel_cache = testing::TempDir() + "lathe_test_kernels"})
+                          : make_cpu_backend(isa);
   }
   std::vector<int> thread_counts() const { return name == "cuda" ? std::vector<int>{1} : std::vector<int>{1, 3}; }
 };
@@ -108,12 +110,13 @@ struct LowerOptions {
 // A program with everything that it needs to run.
 class LoweredGraph {
  public:
-  LoweredGraph(const Graph& graph, const LowerDevice& device, int threads, bool legalize)
+  LoweredGraph(const Graph& graph, const LowerDevice& device, int threads, bool legalize,
+               const KernelChoices& choices = {})
       : backend_(device.make_backend()), context_(backend_->make_context({threads, 0})), graph_(graph.clone()) {
     if (legalize) backend_->legalize(*graph_);
     fallbacks_.push_back(make_reference_backend());
     if (!context_->host_memory()) context_->set_host(fallbacks_.front()->make_context({}));
-    program_ = lathe::lower(*graph_, *backend_, fallbacks_);
+    program_ = lathe::lower(*graph_, *backend_, fallbacks_, choices);
     for (const Weight& weight : program_.weights) weights_.push_back(upload(weight));
     executor_ = std::make_unique<Executor>(*graph_, program_, weights_, *context_);
   }

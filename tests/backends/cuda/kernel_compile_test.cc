@@ -131,6 +131,13 @@ void add_products(std::vector<Representative>& all) {
                       {"TYPE=f16", fmt::format("ROWS={}", rows), fmt::format("TRANS_B={}", trans)},
                       epilogue(DType::f16)},
                      128});
+  for (const int trans : {0, 1})
+    all.push_back({fmt::format("matmul_mma_{}", trans),
+                   {"matmul_mma.cu",
+                    "matmul_mma",
+                    {"TYPE=bf16", "STAGES=4", fmt::format("TRANS_B={}", trans)},
+                    epilogue(DType::bf16)},
+                   192});
   all.push_back({"matmul_finish", {"matmul_finish.cu", "matmul_finish", {}, epilogue(DType::bf16)}, 64});
   const auto tile = [&](std::string name, std::vector<std::string> defines, int block, std::string program) {
     for (const char* side : {"M", "N"}) {
@@ -233,6 +240,22 @@ void add_attention(std::vector<Representative>& all) {
   }
 }
 
+void add_hopper_attention(std::vector<Representative>& all) {
+  const std::string score = program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64});
+  for (const std::string head : {"64", "128"})
+    for (const std::string general : {"0", "1"}) {
+      std::vector<std::string> defines = {"ELEMENT=bf16",   "EXTRA_AXES=0x9ull", "ROWS=128", "KEYS=128",
+                                          "THREADS=256",    "TILES=1",           "VECTOR=8", "SPLIT=0",
+                                          "K_TRANSPOSED=0", "V_TRANSPOSED=0"};
+      for (const char* name : {"HEAD=", "VALUE=", "HEAD_DIM=", "VALUE_DIM="}) defines.push_back(name + head);
+      for (const char* name : {"CAUSAL=", "SCORE="}) defines.push_back(name + general);
+      all.push_back({"attention_sm90_" + head + "_" + general,
+                     {"attention_sm90.cu", "attention", defines, general == "1" ? score : ""},
+                     255,
+                     {"sm_90a"}});
+    }
+}
+
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
   add_movement(all);
@@ -245,6 +268,7 @@ std::vector<Representative> representatives() {
                   program("(x0, x1) => gelu_erf(add(x0, cast<f32>(x1)))", {DType::f32, DType::f16})},
                  64});
   add_attention(all);
+  add_hopper_attention(all);
   add_reductions(all);
   add_rows(all);
   add_products(all);

@@ -4,7 +4,28 @@
 namespace lathe::cpu {
 namespace {
 
-class LowerGemm : public LowerTest {};
+class LowerGemm : public LowerTest {
+ protected:
+  // Runs every kernel that accepts the last node of the graph, on the graph as the backend legalises it.
+  void check_candidates(const std::string& text, const std::vector<Tensor>& inputs, double tolerance) {
+    SCOPED_TRACE(text);
+    const std::unique_ptr<Graph> graph = graph_of(text);
+    const auto expected = evaluate(*graph, std::vector<RefValue>(inputs.begin(), inputs.end()));
+    const std::unique_ptr<Backend> backend = GetParam().make_backend();
+    backend->legalize(*graph);
+    size_t index = 0;
+    for (const auto& node : graph->nodes()) {
+      if (node->is<MatMul>() || node->is<Conv>() || node->is<ConvTranspose>())
+        for (const Candidate& candidate : backend->candidates(*node)) {
+          if (!candidate.declined.empty()) continue;
+          SCOPED_TRACE(candidate.kernel);
+          LoweredGraph lowered(*graph, GetParam(), 1, false, {{index, candidate.kernel}});
+          expect_close(lowered.run(inputs)[0], std::get<Tensor>(expected[0]), tolerance);
+        }
+      ++index;
+    }
+  }
+};
 LATHE_FOR_EACH_DEVICE(LowerGemm);
 
 double tolerance_of(const std::string& type) {
@@ -34,9 +55,9 @@ TEST_P(LowerGemm, FewRows) {
 TEST_P(LowerGemm, Epilogues) {
   for (const std::string type : {"f32", "f16", "bf16"})
     for (const int64_t m : {2, 70})
-      for (const std::string program :
-           {"relu(add(x0, x1))", "gelu_tanh(add(x0, x1))", "gelu_erf(add(x0, x1))", "add(add(x0, x1), x2)",
-            "add(relu(add(x0, x1)), x2)", "relu(add(add(mul(x0, 0.5:" + type + "), x2), x1))", "mul(x0, x3)"})
+      for (const std::string& program : std::vector<std::string>{
+               "relu(add(x0, x1))", "gelu_tanh(add(x0, x1))", "gelu_erf(add(x0, x1))", "add(add(x0, x1), x2)",
+               "add(relu(add(x0, x1)), x2)", "relu(add(add(mul(x0, 0.5:" + type + "), x2), x1))", "mul(x0, x3)"})
         check("(%x: " + type + "[m, 96], %w: " + type + "[96, 136], %b: " + type + "[136], %r: " + type +
                   "[m, 136], %c: " + type +
                   "[m, 1]) { %y = matmul(%x, %w, %b, %r, %c) {epilogue = (x0, x1, x2, x3) => " + program +
@@ -44,6 +65,35 @@ TEST_P(LowerGemm, Epilogues) {
               {small(type, {m, 96}, 1), small(type, {96, 136}, 2), small(type, {136}, 3), small(type, {m, 136}, 4),
                small(type, {m, 1}, 5)},
               {tolerance_of(type), true, {}});
+}
+
+TEST_P(LowerGemm, EveryCandidate) {
+  for (const std::string type : {"f32", "f16", "bf16"})
+    for (const std::string trans : {"false", "true"})
+      for (const Sizes& mnk : std::vector<Sizes>{{5, 64, 128}, {200, 136, 520}, {130, 24, 2048}, {33, 50, 70}}) {
+        const int64_t m = mnk[0], n = mnk[1], k = mnk[2];
+        const Sizes w = trans == "true" ? Sizes{n, k} : Sizes{k, n};
+        check_candidates("(%x: " + type + "[m, k], %w: " + type + to_string(w) + ", %b: " + type + "[" +
+                             std::to_string(n) + "], %r: " + type + "[m, " + std::to_string(n) +
+                             "]) { %y = matmul(%x, %w, %b, %r) {trans_b = " + trans +
+                             ", epilogue = (x0, x1, x2) => add(silu(add(x0, x1)), x2)} return %y }",
+                         {small(type, {m, k}, 1), small(type, w, 2), small(type, {n}, 3), small(type, {m, n}, 4)},
+                         tolerance_of(type));
+      }
+  check_candidates("(%a: f16[4, 3, 40, 64], %b: f16[3, 64, 56]) { %y = matmul(%a, %b) return %y }",
+                   {small("f16", {4, 3, 40, 64}, 1), small("f16", {3, 64, 56}, 2)}, tolerance_of("f16"));
+  for (const std::string type : {"f32", "f16", "bf16"}) {
+    const std::string head =
+        "(%x: " + type + "[n, 16, h, w], %b: " + type + "[24, 1, 1]) { %w = constant {value = " + type;
+    const std::string more = "strides = [1, 2], dilations = [1, 1], pads = [1, 1, 1, 1]";
+    for (const std::string program : {"relu(add(x0, x1))", "add(x0, x1)", "silu(add(x0, x1))"})
+      check_candidates(head + "[24, 16, 3, 3] random(1)} %y = conv(%x, %w, %b) {" + more + ", epilogue = (x0, x1) => " +
+                           program + "} return %y }",
+                       {small(type, {2, 16, 9, 8}, 1), small(type, {24, 1, 1}, 2)}, 4 * tolerance_of(type));
+    check_candidates(head + "[16, 24, 3, 3] random(1)} %y = conv_transpose(%x, %w, %b) {" + more +
+                         ", output_padding = [0, 0], epilogue = (x0, x1) => relu(add(x0, x1))} return %y }",
+                     {small(type, {2, 16, 9, 8}, 1), small(type, {24, 1, 1}, 2)}, 4 * tolerance_of(type));
+  }
 }
 
 TEST_P(LowerGemm, Batches) {

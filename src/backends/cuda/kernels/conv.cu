@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_consta
   const Pixel pixel(args, has_pixel ? pixel0 + mine : 0);
   const X* image = static_cast<const X*>(args.input) + pixel.image * args.in_batch +
                    i64(group) * args.group_channels * args.in_channel;
-  const W* weights = static_cast<const W*>(args.weights);
+  const W* weights = static_cast<const W*>(args.weights) + group * args.weight_group;
   ACC next_pixels[kLoads], next_filters[kLoads];
   const auto fetch = [&](int k0) {
 #pragma unroll
@@ -44,12 +44,8 @@ extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_consta
       }
       if (has_filter) {
         const int filter = filter0 + mine;
-#if TRANSPOSED
-        const i64 row = (i64(group) * args.group_channels + at.channel) * args.group_filters + filter;
-#else
-        const i64 row = (i64(group) * args.group_filters + filter) * args.group_channels + at.channel;
-#endif
-        next_filters[i] = widen(weights[row * args.taps + at.tap]);
+next_filters[i] = widen(weights[filter * args.weight_filter + at.channel * args.weight_channel +
+                                        at.tap * args.weight_tap]);
       }
     }
   };

@@ -6,7 +6,7 @@
 
 struct ConvArgs {
   const void* input;
-  const void* weights;  // [m, c / groups, taps], transposed: [c, m / groups, taps]
+  const void* weights;
   void* output;
   long long pixels;                   // batch * pixels of a plane of the result
   long long plane;                    // pixels of a plane of the result
@@ -14,6 +14,8 @@ struct ConvArgs {
   int group_channels, group_filters;  // of one group
   int in[3], out[3], kernel[3], stride[3], dilation[3], pad[3];
   int taps;
+  long long weight_filter, weight_channel, weight_tap;  // strides; filters and channels count within a group
+  long long weight_group;
   long long in_batch, in_channel, in_pixel;     // strides of the input
   long long out_batch, out_channel, out_pixel;  // of the result
   EpilogueArgs epilogue;

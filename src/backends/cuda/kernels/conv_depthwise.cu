@@ -19,7 +19,7 @@ extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ 
   // VECTOR > 1 only with as many filters as channels.
   const X* image_channels =
       static_cast<const X*>(args.input) + pixel.image * args.in_batch + filter / args.group_filters * args.in_channel;
-  const W* weights = static_cast<const W*>(args.weights) + i64(filter) * args.taps;
+  const W* weights = static_cast<const W*>(args.weights) + i64(filter) * args.taps;  // with one channel all layouts agree
   ACC sums[VECTOR] = {};
   int tap[3], flat = 0;
   for (tap[0] = 0; tap[0] < args.kernel[0]; ++tap[0])

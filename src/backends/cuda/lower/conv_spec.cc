@@ -27,7 +27,7 @@ Layout layout_of(bool channels_last, int64_t channels, int64_t plane) {
 
 }  // namespace
 
-ConvArgs ConvSpec::args(const StepIo& io) const {
+ConvArgs ConvSpec::args(const StepIo& io, bool packed) const {
   const auto &x = io.inputs[0].dims, &w = io.inputs[1].dims, &y = io.outputs[0].dims;
   ConvArgs args{};
   for (int axis = 0; axis < 3; ++axis)
@@ -48,6 +48,12 @@ ConvArgs ConvSpec::args(const StepIo& io) const {
     fail(ErrorCode::invalid_argument, "{} channels in {} groups do not fit weights {}", args.channels, groups,
          to_string(w));
   args.taps = args.kernel[0] * args.kernel[1] * args.kernel[2];
+  const int64_t inner = w[1], tap = packed ? inner : 1, innermost = packed ? 1 : args.taps,
+                outermost = inner * args.taps;
+  args.weight_tap = tap;
+  args.weight_filter = transposed ? innermost : outermost;
+  args.weight_channel = transposed ? outermost : innermost;
+  args.weight_group = outermost * (transposed ? args.group_channels : args.group_filters);
   const int64_t in_plane = int64_t{args.in[0]} * args.in[1] * args.in[2];
   args.plane = int64_t{args.out[0]} * args.out[1] * args.out[2];
   if (std::max<int64_t>(in_plane, args.plane) > std::numeric_limits<int>::max())

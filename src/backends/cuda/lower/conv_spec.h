@@ -35,8 +35,9 @@ struct ConvSpec {
   size_t spatial() const { return strides.size(); }
   // How an epilogue sees the result: pixels x channels when channels are last, else image x channel x pixel.
   Epilogue::View view() const { return output_last ? Epilogue::View{0, spatial() + 1} : Epilogue::View{1, 2}; }
-  // Sizes and strides, without addresses and epilogue. Throws when the sizes do not fit each other.
-  ConvArgs args(const StepIo& io) const;
+  // Sizes and strides, without addresses and epilogue. Throws when the sizes do not fit each other. `packed`: weights
+  // are in the layout of channels_last_weights().
+  ConvArgs args(const StepIo& io, bool packed) const;
 };
 
 }  // namespace lathe::cuda

@@ -83,11 +83,9 @@ void Epilogue::set_addresses(EpilogueArgs& args, const StepIo& io) {
     args.extras[i - kFirstExtra] = io.inputs[i].data;
 }
 
-bool Epilogue::is_row(int i) const {
-  const Shape& output = node_.output()->shape();
-  const Shape& extra = node_.input(static_cast<size_t>(i) + 1)->shape();
-  const auto found = follows(extra);
-  return found && *found == Follows{false, false, true} && view_.row_end + 1 == output.size();
+bool Epilogue::is_bias(int i) const {
+  const auto found = follows(node_.input(static_cast<size_t>(i) + 1)->shape());
+  return found && *found == (view_.outer_end > 0 ? Follows{false, true, false} : Follows{false, false, true});
 }
 
 bool Epilogue::is_full(int i) const {

@@ -38,7 +38,7 @@ class Epilogue {
   static void set_addresses(EpilogueArgs& args, const StepIo& io);
 
   // How the operand that is program input `i` lies against the output.
-  bool is_row(int i) const;   // one value per column
+  bool is_bias(int i) const;  // one value per channel: per column, or per row where there are outer axes
   bool is_full(int i) const;  // as large as the output
   DType extra_type(int i) const { return node_.input(static_cast<size_t>(i) + 1)->dtype(); }
 

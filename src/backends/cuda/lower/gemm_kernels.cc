@@ -9,9 +9,30 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr int64_t kMaxGridYz = 65535;
+constexpr int64_t kMmaTile = 128, kMmaDepth = 32, kMmaStages = 4;
 constexpr int64_t kMinDepth = 256;  // of a block of the skinny kernel, when k is split
 
 bool is_half(DType type) { return type == DType::f16 || type == DType::bf16; }
+
+// Shares k among blocks; afterwards there are args.splits of them.
+void split(MatmulArgs& args, int splits, void* workspace) {
+  args.k_per_split = ceil_div(ceil_div(args.k, splits), kMinDepth) * kMinDepth;
+  args.splits = static_cast<int>(std::max<int64_t>(ceil_div(args.k, args.k_per_split), 1));
+  args.partial = static_cast<float*>(workspace);
+}
+
+size_t partial_bytes(const MatmulSizes& sizes, int splits) {
+  return splits == 1 ? 0 : static_cast<size_t>(splits * sizes.m * sizes.n) * sizeof(float);
+}
+
+const Kernel* request_finish(const GemmTypes& types, const Target& target) {
+  return &target.kernels.request({"matmul_finish.cu", "matmul_finish", {}, types.epilogue});
+}
+
+void run_finish(const Kernel& finish, const MatmulArgs& args, CUstream stream) {
+  if (args.splits == 1) return;
+  finish.launch(stream, {static_cast<unsigned>(ceil_div(args.m * args.n, kThreads))}, kThreads, 0, args);
+}
 
 }  // namespace
 
@@ -48,7 +69,7 @@ SkinnyGemm::SkinnyGemm(const GemmTypes& types, std::optional<int64_t> rows, cons
   };
   if (!rows || *rows == 1) one_row_ = request(1);
   if (!rows || *rows > 1) rows_ = request(kSkinnyRows);
-  finish_ = &target.kernels.request({"matmul_finish.cu", "matmul_finish", {}, types.epilogue});
+  finish_ = request_finish(types, target);
 }
 
 int64_t SkinnyGemm::vector() const { return 128 / bit_width(types_.a); }
@@ -68,19 +89,51 @@ int SkinnyGemm::splits(const MatmulSizes& sizes) const {
   return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(sizes.k / kMinDepth, 1)));
 }
 
-size_t SkinnyGemm::workspace_bytes(const MatmulSizes& sizes) const {
-  const int parts = splits(sizes);
-  return parts == 1 ? 0 : static_cast<size_t>(parts * sizes.m * sizes.n) * sizeof(float);
-}
+size_t SkinnyGemm::workspace_bytes(const MatmulSizes& sizes) const { return partial_bytes(sizes, splits(sizes)); }
 
 void SkinnyGemm::run(MatmulArgs args, int splits, void* workspace, CUstream stream) const {
-  args.k_per_split = ceil_div(ceil_div(args.k, splits), kMinDepth) * kMinDepth;
-  args.splits = static_cast<int>(std::max<int64_t>(ceil_div(args.k, args.k_per_split), 1));
-  args.partial = static_cast<float*>(workspace);
+  split(args, splits, workspace);
   const Grid grid{static_cast<unsigned>(ceil_div(args.n, block_columns())), static_cast<unsigned>(args.splits)};
   (args.m == 1 ? one_row_ : rows_)->launch(stream, grid, kThreads, 0, args);
-  if (args.splits > 1)
-    finish_->launch(stream, {static_cast<unsigned>(ceil_div(args.m * args.n, kThreads))}, kThreads, 0, args);
+  run_finish(*finish_, args, stream);
+}
+
+// ---- MmaGemm ----
+
+bool MmaGemm::knows(const GemmTypes& types) { return types.a == types.b && is_half(types.a) && !types.trans_a; }
+
+MmaGemm::MmaGemm(const GemmTypes& types, const Target& target) : target_(target) {
+  // As in the kernel: tiles of 128 x 32 each, lines padded by 8.
+  const size_t left = kMmaTile * (kMmaDepth + 8), right = types.trans_b ? left : kMmaDepth * (kMmaTile + 8);
+  shared_bytes_ = (left + right) * 2 * kMmaStages;
+  kernel_ = &target.kernels.request({"matmul_mma.cu",
+                                     "matmul_mma",
+                                     {fmt::format("TYPE={}", cuda_type(types.a)), fmt::format("STAGES={}", kMmaStages),
+                                      fmt::format("TRANS_B={}", types.trans_b ? 1 : 0)},
+                                     types.epilogue});
+  finish_ = request_finish(types, target);
+}
+
+bool MmaGemm::fits(const MatmulSizes& sizes) const {
+  return sizes.k % 8 == 0 && sizes.n % 8 == 0 && sizes.batches <= kMaxGridYz &&
+         ceil_div(sizes.n, kMmaTile) <= kMaxGridYz;
+}
+
+int MmaGemm::splits(const MatmulSizes& sizes) const {
+  if (sizes.batches > 1 || sizes.repeats() > 1) return 1;
+  const int64_t tiles = ceil_div(sizes.m, kMmaTile) * ceil_div(sizes.n, kMmaTile);
+  const int64_t wanted = target_.device.multiprocessors / std::max<int64_t>(tiles, 1);
+  return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(sizes.k / (2 * kMinDepth), 1)));
+}
+
+size_t MmaGemm::workspace_bytes(const MatmulSizes& sizes) const { return partial_bytes(sizes, splits(sizes)); }
+
+void MmaGemm::run(MatmulArgs args, int splits, void* workspace, CUstream stream) const {
+  split(args, splits, workspace);
+  const Grid grid{static_cast<unsigned>(ceil_div(args.m, kMmaTile)), static_cast<unsigned>(ceil_div(args.n, kMmaTile)),
+                  static_cast<unsigned>(args.batches * args.splits)};
+  kernel_->launch(stream, grid, kThreads, shared_bytes_, args);
+  run_finish(*finish_, args, stream);
 }
 
 // ---- TileGemm ----

@@ -41,6 +41,24 @@ class SkinnyGemm {
   const Kernel *one_row_ = nullptr, *rows_ = nullptr, *finish_ = nullptr;
 };
 
+// ---- tensor cores: kernels/matmul_mma.cu ----
+
+class MmaGemm {
+ public:
+  static bool knows(const GemmTypes& types);
+  MmaGemm(const GemmTypes& types, const Target& target);
+
+  bool fits(const MatmulSizes& sizes) const;
+  int splits(const MatmulSizes& sizes) const;
+  size_t workspace_bytes(const MatmulSizes& sizes) const;
+  void run(MatmulArgs args, int splits, void* workspace, CUstream stream) const;
+
+ private:
+  const Target& target_;
+  size_t shared_bytes_ = 0;
+  const Kernel *kernel_ = nullptr, *finish_ = nullptr;
+};
+
 // ---- multiply-adds: kernels/matmul_tile.cu ----
 
 class TileGemm {

@@ -28,7 +28,7 @@ bool take_addition(const Epilogue& epilogue, int& at, LtEpilogue& form) {
     const MapInstr& operand = code[static_cast<size_t>(sum.args[side])];
     const int input = operand.args[0];
     if (operand.op != MapOp::input || input == 0) continue;
-    const bool bias = form.bias < 0 && epilogue.is_row(input);
+    const bool bias = form.bias < 0 && epilogue.is_bias(input);
     const bool residual = form.residual < 0 && epilogue.is_full(input);
     if (!bias && !residual) continue;
     (bias ? form.bias : form.residual) = input;

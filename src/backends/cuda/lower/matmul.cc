@@ -1,6 +1,7 @@
 // Matrix products. Few rows go to a kernel that reads weights at the bandwidth of memory; everything else in f32, f64,
 // f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats without
-// cuBLASLt, to Lathe's kernels. Epilogues are computed while storing where the kernel can, else by a map in place.
+// cuBLASLt, to Lathe's kernels, those for tensor cores among them. Epilogues are computed while storing where the
+// kernel can, else by a map in place.
 #include <algorithm>
 
 #include "backends/cuda/lower/gemm_kernels.h"
@@ -17,11 +18,11 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 // What a candidate may use.
 struct Route {
-  bool skinny = false, lt = false, tile = false;
+  bool skinny = false, lt = false, mma = false, tile = false;
   int lt_choice = 0;
 };
 
-enum class Engine { none, skinny, lt, tile };
+enum class Engine { none, skinny, lt, mma, tile };
 
 struct MatmulState : StepState {
   explicit MatmulState(MatmulSizes matmul_sizes) : sizes(std::move(matmul_sizes)) {}
@@ -29,7 +30,7 @@ struct MatmulState : StepState {
   Engine engine = Engine::none;
   MatmulArgs args{};
   std::unique_ptr<LtPlan> lt;
-  std::unique_ptr<TileGemm> late_tile;  // for sizes that cuBLASLt declines
+  std::unique_ptr<TileGemm> late_tile;  // for sizes that the others decline
   int splits = 1;
   std::optional<ProgramMap::Plan> map;
   size_t product_bytes = 0;  // of the stored product that the map reads, where it has a place of its own
@@ -54,6 +55,7 @@ class MatmulStep : public Step {
                epilogue_.kernel_code()} {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
     if (route_.skinny) skinny_.emplace(types_, known_rows(node), target);
+    if (route_.mma) mma_.emplace(types_, target);
     if (route_.tile) tile_.emplace(types_, target);
     if (!epilogue_.fusable() || (route_.lt && !lt_form_)) map_ = epilogue_.make_map(target);
   }
@@ -63,6 +65,7 @@ class MatmulStep : public Step {
     const Engine engine = choose(io, sizes);
     const size_t product = needs_map(engine) ? aligned(epilogue_.product_bytes(io)) : 0;
     if (engine == Engine::lt) return product + kLtWorkspaceBytes;
+    if (engine == Engine::mma) return product + mma_->workspace_bytes(sizes);
     return product + (engine == Engine::skinny ? skinny_->workspace_bytes(sizes) : 0);
   }
 
@@ -81,6 +84,7 @@ class MatmulStep : public Step {
       target_.kernels.build();
     }
     if (state->engine == Engine::skinny) state->splits = skinny_->splits(state->sizes);
+    if (state->engine == Engine::mma) state->splits = mma_->splits(state->sizes);
     if (needs_map(state->engine)) {
       state->map = epilogue_.plan_map(*map_, io);
       state->product_bytes = epilogue_.product_bytes(io);
@@ -108,7 +112,8 @@ class MatmulStep : public Step {
   Engine choose(const StepIo& io, const MatmulSizes& sizes) const {
     if (io.outputs[0].elements() == 0) return Engine::none;
     if (skinny_ && sizes.k > 0 && skinny_->fits(sizes)) return Engine::skinny;
-    return route_.lt && sizes.k > 0 ? Engine::lt : Engine::tile;
+    if (route_.lt && sizes.k > 0) return Engine::lt;
+    return mma_ && sizes.k > 0 && mma_->fits(sizes) ? Engine::mma : Engine::tile;
   }
 
   // Own kernels compute whatever is fusable; cuBLASLt what has its form.
@@ -162,6 +167,8 @@ class MatmulStep : public Step {
       args.first_row = static_cast<int64_t>(r) * sizes.rows_per_repeat();
       if (state.engine == Engine::skinny)
         skinny_->run(args, state.splits, workspace, stream);
+      else if (state.engine == Engine::mma)
+        mma_->run(args, state.splits, workspace, stream);
       else
         (tile_ ? *tile_ : *state.late_tile).run(args, stream);
     }
@@ -174,6 +181,7 @@ class MatmulStep : public Step {
   GemmTypes types_;
   std::optional<LtEpilogue> lt_form_;
   std::optional<SkinnyGemm> skinny_;
+  std::optional<MmaGemm> mma_;
   std::optional<TileGemm> tile_;
   std::unique_ptr<ProgramMap> map_;
 };
@@ -210,11 +218,14 @@ Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target
       return Lowered{std::make_unique<MatmulStep>(op, node, target, route), {}};
     }));
   };
-  add("gemm", {skinny, lt, !lt, 0});
+  const bool mma = MmaGemm::knows({node.input(0)->dtype(), node.input(1)->dtype(), {}, op.trans_a, op.trans_b, {}});
+  add("gemm", {.skinny = skinny, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
   if (!lt) return candidates;
   for (int choice = skinny ? 0 : 1; choice < kLtChoices; ++choice)
-    add(fmt::format("gemm_lt_{}", choice), {false, true, false, choice});
-  if (node.input(0)->dtype() == DType::f32) add("gemm_tile", {skinny, false, true, 0});
+    add(fmt::format("gemm_lt_{}", choice), {.lt = true, .lt_choice = choice});
+  // These compute any epilogue while they store.
+  if (mma) add("gemm_mma", {.skinny = skinny, .mma = true});
+  if (node.input(0)->dtype() == DType::f32) add("gemm_tile", {.skinny = skinny, .tile = true});
   return candidates;
 }
 

@@ -1,16 +1,17 @@
-// The layout pass of the CPU. Convolutions run channels-last; an area of channels-last values grows from each of them
+// The layout pass. Convolutions run channels-last; an area of channels-last values grows from each of them
 // through whatever can work in either layout, and is left through a transpose where something else needs a value.
 //
 // Nodes are visited in order. For each value of such an area the pass keeps its twin, which holds the same elements
 // channels-last. A node is rewritten on the twins of its operands and its result gets a twin in turn; the old node
 // stays until nothing uses it. Every other node that uses a value with a twin gets the value back, transposed once.
+#include "backends/channels_last.h"
+
 #include <algorithm>
 #include <unordered_map>
 
-#include "backends/cpu/legalize.h"
 #include "graph/reference/evaluator.h"
 
-namespace lathe::cpu {
+namespace lathe {
 namespace {
 
 constexpr size_t kMinRank = 3, kMaxRank = 5;  // batch, channels and one to three spatial axes
@@ -76,7 +77,7 @@ MapProgram with_permuted_iota(const MapProgram& program, size_t rank) {
 
 class ChannelsLast {
  public:
-  explicit ChannelsLast(Graph& graph) : graph_(graph) {}
+  ChannelsLast(Graph& graph, const ChannelsLastOptions& options) : graph_(graph), options_(options) {}
 
   int run() {
     std::vector<Node*> nodes;
@@ -179,20 +180,24 @@ class ChannelsLast {
 
   // ---- ops ----
 
+  bool computes_in(DType type) const {
+    return type == DType::f32 || (options_.halves && (type == DType::f16 || type == DType::bf16));
+  }
+
   template <class T>
   bool rewrite(const T&, const Node&) {
     return false;
   }
 
   bool rewrite(const Conv& op, const Node& node) {
-    if (op.channels_last || !fits(node.input(0)) || node.output()->dtype() != DType::f32 ||
-        node.input(0)->dtype() != DType::f32)
+    if (op.channels_last || !fits(node.input(0)) || !computes_in(node.output()->dtype()) ||
+        !computes_in(node.input(0)->dtype()))
       return false;
     const size_t rank = node.output()->shape().size();
     Conv conv = op;
     conv.channels_last = true;
     conv.epilogue = with_permuted_iota(op.epilogue, rank);
-    conv.channels_first_input = op.groups == 1 && !has_twin(node.input(0));
+    conv.channels_first_input = options_.channels_first_images && op.groups == 1 && !has_twin(node.input(0));
     std::vector<Value*> inputs = {conv.channels_first_input ? node.input(0) : last(node.input(0)),
                                   plain(node.input(1))};
     for (size_t i = 2; i < node.inputs().size(); ++i) inputs.push_back(broadcast_operand(node.input(i), rank));
@@ -201,7 +206,7 @@ class ChannelsLast {
 
   // Its kernel reads channels-last only, so a lone one gains nothing; one inside an area stays there.
   bool rewrite(const ConvTranspose& op, const Node& node) {
-    if (op.channels_last || !has_twin(node.input(0)) || node.output()->dtype() != DType::f32) return false;
+    if (op.channels_last || !has_twin(node.input(0)) || !computes_in(node.output()->dtype())) return false;
     const size_t rank = node.output()->shape().size();
     ConvTranspose conv = op;
     conv.channels_last = true;
@@ -320,6 +325,7 @@ class ChannelsLast {
   }
 
   Graph& graph_;
+  ChannelsLastOptions options_;
   Node* at_ = nullptr;  // new nodes go before this one; null: to the end
   std::unordered_map<const Value*, Value*> twins_, plain_;
   std::vector<Node*> replaced_;
@@ -327,6 +333,6 @@ class ChannelsLast {
 
 }  // namespace
 
-int use_channels_last(Graph& graph) { return ChannelsLast(graph).run(); }
+int use_channels_last(Graph& graph, const ChannelsLastOptions& options) { return ChannelsLast(graph, options).run(); }
 
-}  // namespace lathe::cpu
+}  // namespace lathe

@@ -1,0 +1,108 @@
+// Products of f16 or bf16 on tensor cores with the epilogue computed while storing. A block computes 128 x 128 results,
+// each of its eight warps 64 x 32; STAGES tiles of 32 terms are on their way to shared memory at a time. k and n are
+// multiples of 8. With several splits of k each block stores f32 sums, and matmul_finish.cu adds them in order.
+// Floor: 2 m n k over the rate of mma.sync (about 60% of Hopper's peak, all of Ampere's).
+#include "epilogue.cuh"
+#include "matmul_args.h"
+#include "tensor_core.cuh"
+
+constexpr int BM = 128, BN = 128, BK = 32, kThreads = 256, kChunk = 8;
+constexpr int kWarpRows = 64, kWarpColumns = 32;
+constexpr int kRowTiles = kWarpRows / 16, kColumnTiles = kWarpColumns / 8;
+// Pitches of an odd number of 16-byte units: no bank conflicts.
+constexpr int kPitchA = BK + 8;
+constexpr int kLinesB = TRANS_B ? BN : BK, kWidthB = TRANS_B ? BK : BN, kPitchB = kWidthB + 8;
+constexpr int kElementsA = BM * kPitchA, kElementsB = kLinesB * kPitchB;
+
+// Brings LINES x WIDTH elements of a matrix to shared memory; zeros stand where it ends.
+template <int LINES, int WIDTH, int PITCH>
+inline __device__ void fetch(TYPE* tile, const TYPE* from, i64 leading, i64 line0, i64 lines, i64 column0,
+                             i64 columns) {
+  constexpr int kPerLine = WIDTH / kChunk;
+#pragma unroll
+  for (int i = threadIdx.x; i < LINES * kPerLine; i += kThreads) {
+    const int line = i / kPerLine, column = i % kPerLine * kChunk;
+    const bool inside = line0 + line < lines && column0 + column < columns;
+    copy_16(tile + line * PITCH + column, inside ? from + (line0 + line) * leading + column0 + column : from, inside);
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ MatmulArgs args) {
+  extern __shared__ __align__(16) u8 memory[];
+  TYPE* tiles = reinterpret_cast<TYPE*>(memory);
+  const i64 row0 = i64(blockIdx.x) * BM, column0 = i64(blockIdx.y) * BN;
+  const i64 batch = blockIdx.z / args.splits, split = blockIdx.z % args.splits;
+  const TYPE* a = static_cast<const TYPE*>(args.a) + batch * args.a_batch;
+  const TYPE* b = static_cast<const TYPE*>(args.b) + batch * args.b_batch;
+  const i64 begin = split * args.k_per_split, limit = begin + args.k_per_split;
+  const i64 end = limit < args.k ? limit : args.k;
+  const int steps = int((end - begin + BK - 1) / BK);
+  const auto load = [&](int step) {
+    if (step < steps) {
+      TYPE* tile = tiles + step % STAGES * (kElementsA + kElementsB);
+      const i64 k = begin + i64(step) * BK;
+      fetch<BM, BK, kPitchA>(tile, a, args.lda, row0, args.m, k, end);
+#if TRANS_B
+      fetch<kLinesB, kWidthB, kPitchB>(tile + kElementsA, b, args.ldb, column0, args.n, k, end);
+#else
+      fetch<kLinesB, kWidthB, kPitchB>(tile + kElementsA, b, args.ldb, k, end, column0, args.n);
+#endif
+    }
+    end_of_copies();
+  };
+#pragma unroll
+  for (int step = 0; step < STAGES - 1; ++step) load(step);
+
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int my_row = warp % (BM / kWarpRows) * kWarpRows, my_column = warp / (BM / kWarpRows) * kWarpColumns;
+  float sums[kRowTiles][kColumnTiles][4] = {};
+  for (int step = 0; step < steps; ++step) {
+    wait_for_copies<STAGES - 2>();
+    __syncthreads();
+    load(step + STAGES - 1);
+    const TYPE* tile_a = tiles + step % STAGES * (kElementsA + kElementsB);
+    const TYPE* tile_b = tile_a + kElementsA;
+#pragma unroll
+    for (int k = 0; k < BK; k += 16) {
+      u32 left[kRowTiles][4], right[kColumnTiles / 2][4];
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i)
+        load_matrices_at<false>(left[i],
+                                shared_at(tile_a + (my_row + i * 16 + lane % 16) * kPitchA + k + lane / 16 * 8));
+#pragma unroll
+      for (int j = 0; j < kColumnTiles / 2; ++j) {
+        const int column = my_column + j * 16;
+#if TRANS_B
+        load_matrices_at<false>(
+            right[j], shared_at(tile_b + (column + lane % 8 + lane / 16 * 8) * kPitchB + k + lane / 8 % 2 * 8));
+#else
+        load_matrices_at<true>(right[j], shared_at(tile_b + (k + lane % 16) * kPitchB + column + lane / 16 * 8));
+#endif
+      }
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+        for (int j = 0; j < kColumnTiles; ++j)
+          multiply_add(sums[i][j], left[i], right[j / 2][j % 2 * 2], right[j / 2][j % 2 * 2 + 1], TYPE());
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const i64 row = row0 + my_row + i * 16 + half * 8 + lane / 4;
+      if (row >= args.m) continue;
+#pragma unroll
+      for (int j = 0; j < kColumnTiles; ++j) {
+        const i64 column = column0 + my_column + j * 8 + lane % 4 * 2;
+        if (column >= args.n) continue;
+        const float two[2] = {sums[i][j][half * 2], sums[i][j][half * 2 + 1]};
+        if (args.splits > 1) {
+          store_pack<2>(args.partial + (split * args.m + row) * args.n + column, Pack<float, 2>{two[0], two[1]});
+        } else {
+          const i64 output_row = args.first_row + batch * args.m + row;
+          finish<2>(args.epilogue, args.output, 0, output_row, column, output_row * args.n + column, two);
+        }
+      }
+    }
+}

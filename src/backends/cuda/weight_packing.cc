@@ -1,0 +1,64 @@
+#include "backends/cuda/weight_packing.h"
+
+#include <cstring>
+
+#include "base/error.h"
+
+namespace lathe::cuda {
+namespace {
+
+constexpr std::string_view kChannelsLast = "channels_last";
+
+struct Sizes {
+  size_t outer, channels, taps, element;
+};
+
+Sizes read(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) {
+  if (layout.scheme != kChannelsLast)
+    throw Error(ErrorCode::invalid_model,
+                fmt::format("the CUDA backend does not know the weight layout '{}'", layout.scheme))
+        .remedy("Build the plan again with this version of lathe");
+  if (dims.size() < 3 || bit_width(dtype) % 8 != 0)
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of {}{}", layout.scheme, to_string(dtype),
+         to_string(dims));
+  size_t taps = 1;
+  for (const int64_t size : dims.subspan(2)) taps *= static_cast<size_t>(size);
+  return {static_cast<size_t>(dims[0]), static_cast<size_t>(dims[1]), taps, static_cast<size_t>(bit_width(dtype)) / 8};
+}
+
+// In each of `count` matrices of rows x columns elements, swaps rows and columns.
+void transpose(const std::byte* from, std::byte* to, size_t count, size_t rows, size_t columns, size_t element) {
+  for (size_t matrix = 0; matrix < count; ++matrix)
+    for (size_t r = 0; r < rows; ++r)
+      for (size_t c = 0; c < columns; ++c)
+        std::memcpy(to + ((matrix * columns + c) * rows + r) * element,
+                    from + ((matrix * rows + r) * columns + c) * element, element);
+}
+
+}  // namespace
+
+WeightLayout channels_last_weights() { return {std::string(kChannelsLast), {}}; }
+
+size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) {
+  const Sizes s = read(layout, dtype, dims);
+  return s.outer * s.channels * s.taps * s.element;
+}
+
+void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) {
+  const Sizes s = read(layout, source.dtype(), source.dims());
+  LATHE_CHECK(packed.size() == packed_bytes(layout, source.dtype(), source.dims()));
+  transpose(source.bytes().data(), packed.data(), s.outer, s.channels, s.taps, s.element);
+}
+
+Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
+              std::span<const std::byte> packed) {
+  const Sizes s = read(layout, dtype, dims);
+  if (packed.size() != packed_bytes(layout, dtype, dims))
+    fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme,
+         packed.size());
+  Tensor plain(dtype, {dims.begin(), dims.end()});
+  transpose(packed.data(), plain.mutable_bytes().data(), s.outer, s.taps, s.channels, s.element);
+  return plain;
+}
+
+}  // namespace lathe::cuda
