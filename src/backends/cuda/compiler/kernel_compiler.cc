@@ -87,7 +87,9 @@ std::string KernelCompiler::version() const {
 
 CompiledKernel KernelCompiler::compile(const KernelSpec& spec) const {
   Program program(*api_, spec);
-  std::vector<std::string> options = {"--gpu-architecture=" + arch_, "--std=c++17", "--ptxas-options=-v",
+  // Generic lambdas in kernels have no place for __device__ to stand.
+  std::vector<std::string> options = {"--gpu-architecture=" + arch_, "--std=c++17",
+                                      "--device-as-default-execution-space", "--ptxas-options=-v",
                                       "-DENTRY=" + spec.entry};
   for (const std::string& define : spec.defines) options.push_back("-D" + define);
   const bool compiled = program.compile(options);
