@@ -184,6 +184,7 @@ bool is_constant(const Value* value) { return value->producer() != nullptr && va
 
 std::string why_not_dnn(const ConvSpec& spec, const Node& node, const Target& target) {
   if (std::string why = DnnConvPlan::why_not(spec, node); !why.empty()) return why;
+  if (ConvStep::is_depthwise(spec, node)) return "every channel has a filter of its own";
   if (must_pack(spec, node) && !is_constant(node.input(1))) return "the weights are computed";
   return target.libraries.cudnn() == nullptr ? "cuDNN is not installed" : "";
 }
@@ -206,9 +207,7 @@ Candidates lower_conv(const std::string& kernel, const OpT& op, const Node& node
     for (int choice = 0; choice < kDnnChoices; ++choice)
       candidates.push_back(candidate(fmt::format("{}_dnn_{}", kernel, choice), {choice, must_pack(spec, node)}));
   }
-  Candidate own = candidate(kernel, {});
-  const bool first = ConvStep::is_depthwise(spec, node);
-  candidates.insert(first ? candidates.begin() : candidates.end(), std::move(own));
+  candidates.push_back(candidate(kernel, {}));
   return candidates;
 }
 

@@ -62,7 +62,8 @@ std::unique_ptr<DnnConvPlan> DnnConvPlan::make(const Cudnn& library, const ConvS
                                                int64_t batch, DType type, bool tf32,
                                                const std::optional<LtEpilogue>& epilogue, int choice) {
   std::unique_ptr<DnnConvPlan> plan(new DnnConvPlan(library, spec.transposed));
-  if (!plan->describe(spec, sizes, batch, type, tf32) || !plan->choose(choice)) return nullptr;
+  if (!plan->describe(spec, sizes, batch, type, tf32) || !plan->choose(choice, type == DType::f32 && !tf32))
+    return nullptr;
   if (epilogue)
     plan->fuse(*epilogue, sizes.filters, 2 + spatial_of(spec).count(), spec.output_last ? kDnnNhwc : kDnnNchw,
                dnn_type(type));
@@ -93,7 +94,8 @@ bool DnnConvPlan::describe(const ConvSpec& spec, const ConvArgs& sizes, int64_t 
          api.convolution_set_groups(convolution_, static_cast<int>(spec.groups)) == 0;
 }
 
-bool DnnConvPlan::choose(int choice) {
+// `exact`: only algorithms that compute in f32 throughout.
+bool DnnConvPlan::choose(int choice, bool exact) {
   const CudnnApi& api = library_.api();
   std::array<cudnnAlgorithmPerf, kMaxAlgorithms> results;
   int found = 0;
@@ -103,16 +105,18 @@ bool DnnConvPlan::choose(int choice) {
           ? api.backward_algorithms(handle.get(), w_, x_, convolution_, y_, kMaxAlgorithms, &found, results.data())
           : api.forward_algorithms(handle.get(), x_, w_, convolution_, y_, kMaxAlgorithms, &found, results.data());
   if (status != 0) return false;
-  bool any = false;
+  const cudnnAlgorithmPerf* chosen = nullptr;
   for (int i = 0; i < found && choice >= 0; ++i) {
     const cudnnAlgorithmPerf& perf = results[static_cast<size_t>(i)];
     if (perf.status != 0 || perf.memory > kDnnWorkspaceBytes || perf.determinism != kDnnDeterministic) continue;
-    algo_ = perf.algo;
-    workspace_bytes_ = perf.memory;
-    any = true;
+    if (exact && perf.math_type != kDnnFmaMath) continue;
+    chosen = &perf;
     --choice;
   }
-  return any;
+  if (chosen == nullptr) return false;
+  algo_ = chosen->algo;
+  workspace_bytes_ = chosen->memory;
+  return api.convolution_set_math(convolution_, chosen->math_type) == 0;
 }
 
 void DnnConvPlan::fuse(const LtEpilogue& epilogue, int filters, int rank, int format, int type) {

@@ -32,7 +32,7 @@ class DnnConvPlan {
  private:
   DnnConvPlan(const Cudnn& library, bool transposed) : library_(library), transposed_(transposed) {}
   bool describe(const ConvSpec& spec, const ConvArgs& sizes, int64_t batch, DType type, bool tf32);
-  bool choose(int choice);
+  bool choose(int choice, bool exact);
   void fuse(const LtEpilogue& epilogue, int filters, int rank, int format, int type);
 
   const Cudnn& library_;

@@ -58,8 +58,8 @@ bool SkinnyGemm::knows(const GemmTypes& types) {
   return types.a == types.b && (types.a == DType::f32 || is_half(types.a)) && !types.trans_a;
 }
 
-SkinnyGemm::SkinnyGemm(const GemmTypes& types, std::optional<int64_t> rows, const Target& target)
-    : types_(types), target_(target) {
+SkinnyGemm::SkinnyGemm(const GemmTypes& types, int64_t most_rows, std::optional<int64_t> rows, const Target& target)
+    : types_(types), most_rows_(most_rows), target_(target) {
   const auto request = [&](int64_t count) {
     return &target.kernels.request({"matmul_skinny.cu",
                                     "matmul_skinny",
@@ -68,7 +68,7 @@ SkinnyGemm::SkinnyGemm(const GemmTypes& types, std::optional<int64_t> rows, cons
                                     types.epilogue});
   };
   if (!rows || *rows == 1) one_row_ = request(1);
-  if (!rows || *rows > 1) rows_ = request(kSkinnyRows);
+  if (most_rows > 1 && (!rows || *rows > 1)) rows_ = request(kSkinnyRows);
   finish_ = request_finish(types, target);
 }
 
@@ -78,7 +78,7 @@ int64_t SkinnyGemm::vector() const { return 128 / bit_width(types_.a); }
 int64_t SkinnyGemm::block_columns() const { return types_.trans_b ? 16 : 8 * vector(); }
 
 bool SkinnyGemm::fits(const MatmulSizes& sizes) const {
-  return sizes.m <= kSkinnyRows && sizes.batches == 1 && sizes.repeats() == 1 &&
+  return sizes.m <= most_rows_ && sizes.batches == 1 && sizes.repeats() == 1 &&
          (types_.trans_b ? sizes.k : sizes.n) % vector() == 0;
 }
 

@@ -19,13 +19,13 @@ MatmulArgs matmul_args(const MatmulSizes& sizes, const EpilogueArgs& epilogue);
 
 // ---- few rows: kernels/matmul_skinny.cu ----
 
-inline constexpr int64_t kSkinnyRows = 8;
+inline constexpr int64_t kSkinnyRows = 8;  // at most
 
 class SkinnyGemm {
  public:
   static bool knows(const GemmTypes& types);
-  // Compiles the variants for one row and for more, unless it is known that there are `rows`.
-  SkinnyGemm(const GemmTypes& types, std::optional<int64_t> rows, const Target& target);
+  // Serves up to `most_rows`. Compiles the variants for one row and for more, unless it is known that there are `rows`.
+  SkinnyGemm(const GemmTypes& types, int64_t most_rows, std::optional<int64_t> rows, const Target& target);
 
   bool fits(const MatmulSizes& sizes) const;
   int splits(const MatmulSizes& sizes) const;
@@ -37,6 +37,7 @@ class SkinnyGemm {
   int64_t block_columns() const;
 
   GemmTypes types_;
+  int64_t most_rows_;
   const Target& target_;
   const Kernel *one_row_ = nullptr, *rows_ = nullptr, *finish_ = nullptr;
 };

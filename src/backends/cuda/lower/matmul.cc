@@ -1,5 +1,5 @@
-// Matrix products. Few rows go to a kernel that reads weights at the bandwidth of memory; everything else in f32, f64,
-// f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats without
+// Matrix products. A single row goes to a kernel that reads weights at the bandwidth of memory; everything else in f32,
+// f64, f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats without
 // cuBLASLt, to Lathe's kernels, those for tensor cores among them. Epilogues are computed while storing where the
 // kernel can, else by a map in place.
 #include <algorithm>
@@ -18,7 +18,8 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 // What a candidate may use.
 struct Route {
-  bool skinny = false, lt = false, mma = false, tile = false;
+  int64_t skinny_rows = 0;  // the most that go to the kernel for few rows
+  bool lt = false, mma = false, tile = false;
   int lt_choice = 0;
 };
 
@@ -54,7 +55,7 @@ class MatmulStep : public Step {
         types_{node.input(0)->dtype(), node.input(1)->dtype(), epilogue_.product(), op.trans_a, op.trans_b,
                epilogue_.kernel_code()} {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
-    if (route_.skinny) skinny_.emplace(types_, known_rows(node), target);
+    if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);
     if (route_.mma) mma_.emplace(types_, target);
     if (route_.tile) tile_.emplace(types_, target);
     if (!epilogue_.fusable() || (route_.lt && !lt_form_)) map_ = epilogue_.make_map(target);
@@ -198,12 +199,11 @@ std::string why_not(const MatMul& op, const Node& node) {
   return Epilogue(op.epilogue, *product, node, {0, node.output()->shape().size() - 1}).why_not();
 }
 
-// False when it is known while lowering that there are more rows than the skinny kernel takes.
-bool may_be_skinny(const MatMul& op, const Node& node) {
-  if (!SkinnyGemm::knows({node.input(0)->dtype(), node.input(1)->dtype(), {}, op.trans_a, op.trans_b, {}}))
-    return false;
+// How many rows may go to the kernel for few of them: `most`, or none where it is known that there are more.
+int64_t skinny_rows(const MatMul& op, const Node& node, int64_t most) {
+  if (!SkinnyGemm::knows({node.input(0)->dtype(), node.input(1)->dtype(), {}, op.trans_a, op.trans_b, {}})) return 0;
   const auto rows = known_rows(node);
-  return !rows || *rows <= kSkinnyRows;
+  return !rows || *rows <= most ? most : 0;
 }
 
 }  // namespace
@@ -211,7 +211,9 @@ bool may_be_skinny(const MatMul& op, const Node& node) {
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("gemm", std::move(why))};
   const bool lt = is_lt_type(node.input(0)->dtype()) && target.libraries.cublaslt() != nullptr;
-  const bool skinny = may_be_skinny(op, node);
+  // Against cuBLASLt the kernel for few rows wins at one row of halves.
+  const bool half = node.input(0)->dtype() == DType::f16 || node.input(0)->dtype() == DType::bf16;
+  const int64_t few = skinny_rows(op, node, kSkinnyRows), best = lt ? skinny_rows(op, node, half ? 1 : 0) : few;
   Candidates candidates;
   const auto add = [&](std::string name, Route route) {
     candidates.push_back(accept(std::move(name), [&op, &node, &target, route] {
@@ -219,13 +221,13 @@ Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target
     }));
   };
   const bool mma = MmaGemm::knows({node.input(0)->dtype(), node.input(1)->dtype(), {}, op.trans_a, op.trans_b, {}});
-  add("gemm", {.skinny = skinny, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
+  add("gemm", {.skinny_rows = best, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
   if (!lt) return candidates;
-  for (int choice = skinny ? 0 : 1; choice < kLtChoices; ++choice)
+  for (int choice = best > 0 ? 0 : 1; choice < kLtChoices; ++choice)
     add(fmt::format("gemm_lt_{}", choice), {.lt = true, .lt_choice = choice});
   // These compute any epilogue while they store.
-  if (mma) add("gemm_mma", {.skinny = skinny, .mma = true});
-  if (node.input(0)->dtype() == DType::f32) add("gemm_tile", {.skinny = skinny, .tile = true});
+  if (mma) add("gemm_mma", {.skinny_rows = few, .mma = true});
+  if (node.input(0)->dtype() == DType::f32) add("gemm_tile", {.skinny_rows = few, .tile = true});
   return candidates;
 }
 
