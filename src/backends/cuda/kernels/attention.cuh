@@ -58,6 +58,33 @@ inline __device__ void load_tile(T* tile, const Line& line, int lines, int width
   }
 }
 
+// The same for lines that lie `stride` apart. Where a row of threads covers whole lines, every thread walks down one
+// column, so that a copy costs little more than itself.
+template <int COUNT>
+inline __device__ void copy_column(T* to, int to_step, const T* from, i64 from_step, int line, int line_step,
+                                   int lines) {
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) {
+    copy_async(to, from, line < lines);
+    to += to_step;
+    from += from_step;
+    line += line_step;
+  }
+}
+
+template <int LINES, int WIDTH, int PITCH>
+inline __device__ void load_strided(T* tile, const T* from, i64 stride, int lines, int width) {
+  constexpr int kPacks = WIDTH / VECTOR, kStep = THREADS / kPacks;
+  if constexpr (VECTOR > 1 && THREADS % kPacks == 0 && LINES % kStep == 0) {
+    const int line = threadIdx.x / kPacks, column = threadIdx.x % kPacks * VECTOR;
+    copy_column<LINES / kStep>(tile + line * PITCH + column, kStep * PITCH, from + line * stride + column,
+                               kStep * stride, line, kStep, column < width ? lines : 0);
+  } else {
+    load_tile<LINES, WIDTH, PITCH>(
+        tile, [&](int line) { return from + line * stride; }, lines, width);
+  }
+}
+
 // ---- which part of the problem a block computes ----
 
 struct Part;

@@ -6,7 +6,7 @@
 static_assert(THREADS == 256);
 constexpr int kRows = ROWS / 16, kKeys = KEYS / 16;  // of a thread
 // Columns of the results that a thread has side by side: the more the better, as long as padding stays small.
-constexpr int padded(int width) { return (VALUE_DIM + 16 * width - 1) / (16 * width) * (16 * width); }
+__device__ constexpr int padded(int width) { return (VALUE_DIM + 16 * width - 1) / (16 * width) * (16 * width); }
 constexpr int kWidth = padded(4) * 4 <= VALUE_DIM * 5 ? 4 : padded(2) * 4 <= VALUE_DIM * 5 ? 2 : 1;
 constexpr int kValue = padded(kWidth), kGroups = kValue / (16 * kWidth);
 constexpr int kHeadPitch = (HEAD / 4 | 1) * 4;  // an odd number of 16-byte units: no bank conflicts
@@ -27,8 +27,7 @@ inline __device__ void load_operand(T* tile, const T* base, const AttentionView&
   if constexpr (TRANSPOSED)
     load_transposed<KEYS, WIDTH, PITCH>(tile, from, view.feature, left, width);
   else
-    load_tile<KEYS, WIDTH, PITCH>(
-        tile, [&](int line) { return from + line * view.token; }, left, width);
+    load_strided<KEYS, WIDTH, PITCH>(tile, from, view.token, left, width);
   commit_copies();
 }
 

@@ -99,8 +99,7 @@ struct NormRow {
 };
 
 extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ NormArgs args) {
-  const i64 index = row_of_thread();
-  if (index >= args.rows) return;
+  const i64 index = row_of_thread(args.rows);
   NormRow row{args, {}, index * args.width};
   row.row.set_row(index, args.sizes);
   normalise_row(row, row, args.width, args.epsilon);

@@ -1,6 +1,6 @@
-// Rows held in registers: a group of GROUP threads (a warp, or a whole block) holds one row, CHUNKS packs of VECTOR
-// elements per thread, read once. CHUNKS = 0 stands for rows too long for that: every pass reads them again, from the
-// second on mostly from L2.
+// Rows held in registers: a group of GROUP threads (part of a warp, a warp, or a whole block) holds one row, CHUNKS
+// packs of VECTOR elements per thread, read once. CHUNKS = 0 stands for rows too long for that: every pass reads them
+// again, from the second on mostly from L2.
 #pragma once
 
 #include "prelude.cuh"
@@ -8,15 +8,19 @@
 constexpr int kRowThreads = GROUP < 128 ? 128 : GROUP;
 constexpr int kRowsPerBlock = kRowThreads / GROUP;
 
-inline __device__ i64 row_of_thread() { return i64(blockIdx.x) * kRowsPerBlock + threadIdx.x / GROUP; }
+// Threads beyond the last row repeat it, so that whole warps stay together.
+inline __device__ i64 row_of_thread(i64 rows) {
+  const i64 row = i64(blockIdx.x) * kRowsPerBlock + threadIdx.x / GROUP;
+  return row < rows ? row : rows - 1;
+}
 
 // `scratch`: 32 elements of shared memory, not used by another reduction of the same row.
 template <class Op, class T>
 inline __device__ T row_reduce(T x, T* scratch) {
-  if constexpr (GROUP == kWarp)
-    return warp_reduce<Op>(x);
-  else
-    return block_reduce<Op>(x, scratch);
+  if constexpr (GROUP > kWarp) return block_reduce<Op>(x, scratch);
+#pragma unroll
+  for (int lane = GROUP / 2; lane > 0; lane /= 2) x = Op::combine(x, __shfl_xor_sync(FULL_MASK, x, lane));
+  return x;
 }
 
 // Source: load(column, values) fills VECTOR values from `column` on.

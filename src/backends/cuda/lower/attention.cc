@@ -1,7 +1,9 @@
-// Attention: which kernel, tiles and split of the keys serve a problem. f16 and bf16 use tensor cores, f32 plain fp32.
-// Tiles of rows are as large as they can be while the chip is full; when even the smallest leave it idle (generation,
-// one query at a time), the keys are cut into parts whose results are joined by a second launch.
+// Attention: which kernel, tiles and split of the keys serve a problem. f16 and bf16 use tensor cores (on Hopper
+// through its own instructions), f32 plain fp32. Tiles of rows are as large as they can be while the chip is full; when
+// even the smallest leave it idle (generation, one query at a time), the keys are cut into parts whose results are
+// joined by a second launch.
 #include <algorithm>
+#include <array>
 
 #include "backends/cuda/kernels/attention_args.h"
 #include "backends/cuda/lower/lower.h"
@@ -13,7 +15,7 @@ namespace {
 constexpr size_t kExtras = 3;     // the first operand after q, k, v
 constexpr size_t kSpaceAxes = 4;  // batch, head, query, key
 constexpr int64_t kMaxHead = 256;
-constexpr unsigned kCombineThreads = 128;
+constexpr int kCombineThreads = 128;
 constexpr int64_t kMaxSplits = 64;
 constexpr int64_t kBlocksPerMultiprocessor = 4;  // of the smallest tiles, when the keys are split
 
@@ -45,24 +47,65 @@ bool packs(const Located& located, int64_t width, int64_t vector) {
   return strides && width % vector == 0 && located.offset % vector == 0;
 }
 
-// How a kernel is cut into tiles.
+// A kernel and how it is cut into tiles.
 struct Tiling {
+  const char* file;
   int64_t rows, keys;
-  int threads, tiles;  // tiles: of 16 rows per warp, on tensor cores
+  int threads, tiles;   // tiles: of 16 rows per warp, on tensor cores
+  int64_t head, value;  // features of a head, padded
+  size_t shared_bytes;
 };
 
-// Largest tiles first.
-std::vector<Tiling> tilings(bool tensor_cores, int64_t head, int64_t value) {
-  const int64_t most = std::max(head, value);
-  if (tensor_cores) {
-    std::vector<Tiling> all;
-    if (most <= 128) all.push_back({128, most <= 64 ? 64 : 48, 128, 2});  // as the registers allow
-    all.push_back({64, 64, 128, 1});
-    all.push_back({16, 64, 32, 1});
-    return all;
+Tiling tensor_tiling(const lathe::Attention& op, int64_t rows, int64_t keys, int threads, int tiles) {
+  const int64_t head = round_up(op.head_dim, 16), value = round_up(op.value_dim, 16);
+  const auto tile = [&](int64_t width, HeadOrder order) {
+    return order == HeadOrder::transposed ? width * (keys + 8) : keys * (width + 8);
+  };
+  const int64_t halves = rows * (head + 8) + tile(head, op.k_order) + tile(value, op.v_order);
+  return {"attention.cu", rows, keys, threads, tiles, head, value, static_cast<size_t>(halves) * 2};
+}
+
+Tiling f32_tiling(const lathe::Attention& op, int64_t rows, int64_t keys) {
+  const int64_t head = round_up(op.head_dim, 4), value = round_up(op.value_dim, 64);
+  const int64_t pitch = ((head / 4) | 1) * 4;  // as the kernel has it; its values need no more than this
+  const int64_t floats = (rows + keys) * pitch + keys * value + rows * (keys + 4);
+  return {"attention_f32.cu", rows, keys, 256, 1, head, value, static_cast<size_t>(floats) * sizeof(float)};
+}
+
+// The kernel for Hopper has heads of 128 features; what it gains must exceed the padding. With 64, exponentials bound
+// both kernels alike.
+constexpr int64_t kLeastHopperHead = 96, kHopperHead = 128;
+
+bool suits_hopper(const lathe::Attention& op, const DeviceInfo& device) {
+  const auto pads_well = [](int64_t features) { return features >= kLeastHopperHead && features <= kHopperHead; };
+  return device.major == 9 && op.k_order != HeadOrder::transposed && op.v_order != HeadOrder::transposed &&
+         pads_well(op.head_dim) && pads_well(op.value_dim);
+}
+
+Tiling hopper_tiling() {
+  const int64_t rows = 128, keys = 128, stages = 2;
+  const int64_t halves = (rows + stages * 2 * keys) * kHopperHead;
+  return {"attention_sm90.cu", rows, keys, 256, 1, kHopperHead, kHopperHead, static_cast<size_t>(halves) * 2 + 1024};
+}
+
+// Largest tiles first. `packed`: operands allow 16-byte packs.
+std::vector<Tiling> tilings(const lathe::Attention& op, DType type, bool packed, const DeviceInfo& device) {
+  const int64_t most = std::max(op.head_dim, op.value_dim);
+  if (type == DType::f32) {
+    const int64_t keys = most <= 64 ? 64 : most <= 128 ? 32 : 16;
+    return {f32_tiling(op, most <= 128 ? 64 : 32, keys), f32_tiling(op, 16, keys)};
   }
-  const int64_t keys = most <= 64 ? 64 : most <= 128 ? 32 : 16;
-  return {{most <= 128 ? 64 : 32, keys, 256, 1}, {16, keys, 256, 1}};
+  // As many keys as the registers allow; score programs take some too.
+  const bool scored = !op.score.empty();
+  std::vector<Tiling> all;
+  if (packed && suits_hopper(op, device))
+    all.push_back(hopper_tiling());
+  else if (most <= 128)
+    all.push_back(tensor_tiling(op, 128, most > 64 || scored ? 32 : 64, 128, 2));
+  all.push_back(tensor_tiling(op, 64, most > 128 && scored ? 32 : 64, 128, 1));
+  all.push_back(tensor_tiling(op, 16, 64, 32, 1));
+  std::erase_if(all, [&](const Tiling& tiling) { return tiling.shared_bytes > device.shared_bytes; });
+  return all;
 }
 
 struct AttentionState : StepState {
@@ -77,14 +120,8 @@ struct AttentionState : StepState {
 class AttentionStep : public Step {
  public:
   AttentionStep(const lathe::Attention& op, const Node& node, const Target& target)
-      : op_(op),
-        target_(target),
-        type_(node.output()->dtype()),
-        tensor_cores_(type_ != DType::f32),
-        vector_(tensor_cores_ ? 8 : 4),
-        head_(round_up(op.head_dim, tensor_cores_ ? 16 : 4)),
-        value_(round_up(op.value_dim, tensor_cores_ ? 16 : 64)),
-        tilings_(tilings(tensor_cores_, head_, value_)) {
+      : op_(op), target_(target), type_(node.output()->dtype()), vector_(128 / bit_width(type_)) {
+    for (const bool packed : {false, true}) tilings_[packed] = tilings(op, type_, packed, target.device);
     // A score program costs nothing when it is empty, but kernels without one need a positive scale.
     if (op.score.empty() && !(op.scale > 0)) score_ = identity_program(type_);
     if (!op.score.empty()) score_ = op.score;
@@ -95,8 +132,8 @@ class AttentionStep : public Step {
       code_ = program_code(score_, types);
     }
     for (const bool packed : likely_packing(node)) {
-      for (const Tiling& tiling : tilings_) request(tiling, packed, false);
-      request(tilings_.back(), packed, true);
+      for (const Tiling& tiling : tilings_[packed]) request(tiling, packed, false);
+      request(tilings_[packed].back(), packed, true);
     }
     request_combine();
   }
@@ -188,8 +225,8 @@ class AttentionStep : public Step {
   std::vector<std::string> defines_of(const Tiling& tiling, bool packed, bool split) const {
     const auto flag = [](bool value) { return value ? 1 : 0; };
     return {fmt::format("ELEMENT={}", cuda_type(type_)),
-            fmt::format("HEAD={}", head_),
-            fmt::format("VALUE={}", value_),
+            fmt::format("HEAD={}", tiling.head),
+            fmt::format("VALUE={}", tiling.value),
             fmt::format("HEAD_DIM={}", op_.head_dim),
             fmt::format("VALUE_DIM={}", op_.value_dim),
             fmt::format("ROWS={}", tiling.rows),
@@ -206,27 +243,12 @@ class AttentionStep : public Step {
   }
 
   const Kernel& request(const Tiling& tiling, bool packed, bool split) const {
-    const char* file = tensor_cores_ ? "attention.cu" : "attention_f32.cu";
-    return target_.kernels.request({file, "attention", defines_of(tiling, packed, split), code_});
+    return target_.kernels.request({tiling.file, "attention", defines_of(tiling, packed, split), code_});
   }
   const Kernel& request_combine() const {
-    const Tiling any{1, 1, kCombineThreads, 1};
+    Tiling any = tilings_[false].back();
+    any.threads = kCombineThreads;
     return target_.kernels.request({"attention_combine.cu", "attention_combine", defines_of(any, false, true), code_});
-  }
-
-  size_t shared_bytes(const Tiling& tiling) const {
-    if (!tensor_cores_) {
-      const int64_t head_pitch = ((head_ / 4) | 1) * 4;
-      const int64_t floats =
-          (tiling.rows + tiling.keys) * head_pitch + tiling.keys * value_ + tiling.rows * (tiling.keys + 4);
-      return static_cast<size_t>(floats) * sizeof(float);
-    }
-    const auto tile = [&](int64_t width, bool transposed) {
-      return transposed ? width * (tiling.keys + 8) : tiling.keys * (width + 8);
-    };
-    const int64_t halves = tiling.rows * (head_ + 8) + tile(head_, op_.k_order == HeadOrder::transposed) +
-                           tile(value_, op_.v_order == HeadOrder::transposed);
-    return static_cast<size_t>(halves) * 2;
   }
 
   void plan(AttentionState& state, bool packed) const {
@@ -234,8 +256,9 @@ class AttentionStep : public Step {
     const int64_t rows = int64_t{args.queries} * args.group, pairs = int64_t{args.batch} * args.kv_heads;
     const auto blocks_of = [&](const Tiling& tiling) { return pairs * ceil_div(rows, tiling.rows); };
     size_t choice = 0;
-    while (choice + 1 < tilings_.size() && blocks_of(tilings_[choice]) < target_.device.multiprocessors) ++choice;
-    const Tiling& tiling = tilings_[choice];
+    const std::vector<Tiling>& all = tilings_[packed];
+    while (choice + 1 < all.size() && blocks_of(all[choice]) < target_.device.multiprocessors) ++choice;
+    const Tiling& tiling = all[choice];
     const int64_t blocks = blocks_of(tiling), key_tiles = std::max<int64_t>(ceil_div(args.keys, tiling.keys), 1);
     int64_t splits = 1;
     if (blocks < target_.device.multiprocessors)
@@ -248,7 +271,7 @@ class AttentionStep : public Step {
     state.kernel = &request(tiling, packed, splits > 1);
     state.blocks = static_cast<unsigned>(blocks);
     state.threads = static_cast<unsigned>(tiling.threads);
-    state.shared_bytes = shared_bytes(tiling);
+    state.shared_bytes = tiling.shared_bytes;
     if (splits > 1) {
       state.combine = &request_combine();
       state.combine_blocks = static_cast<unsigned>(pairs * rows);
@@ -260,10 +283,8 @@ class AttentionStep : public Step {
   const lathe::Attention& op_;
   const Target& target_;
   DType type_;
-  bool tensor_cores_;
-  int vector_;  // elements in 16 bytes
-  int64_t head_, value_;
-  std::vector<Tiling> tilings_;
+  int vector_;                                  // elements in 16 bytes
+  std::array<std::vector<Tiling>, 2> tilings_;  // without packs, with
   MapProgram score_;
   std::string code_;
   uint64_t extra_axes_ = 0;

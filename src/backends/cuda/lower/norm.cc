@@ -92,7 +92,7 @@ class NormStep : public Step {
                                               fmt::format("RANK={}", space_.rank()),
                                               fmt::format("INNER={}", inner_)};
     const Shape& shape = output.shape();
-    kernels_.emplace(KernelSpec{"norm.cu", "norm", defines, program_code(program_, types)},
+    kernels_.emplace(KernelSpec{"norm.cu", "normalise", defines, program_code(program_, types)},
                      product(std::span(shape).subspan(static_cast<size_t>(op.axis))), inner_ == 1 ? vector_ : 1,
                      target);
   }

@@ -8,7 +8,8 @@ namespace {
 constexpr int kLoopThreads = 512;     // for rows that are read again
 constexpr int64_t kWarpValues = 32;   // that a thread of a warp may hold
 constexpr int64_t kBlockValues = 16;  // that a thread of a block may hold
-constexpr int64_t kWarpThreads = 32, kLeastBlock = 128, kMostBlock = 1024;
+constexpr int kShortChunks = 2;       // of a thread, for rows that share a warp
+constexpr int64_t kLeastGroup = 4, kWarpThreads = 32, kLeastBlock = 128, kMostBlock = 1024;
 
 }  // namespace
 
@@ -17,6 +18,8 @@ RowPlan RowPlan::of(int64_t width, int vector) {
   const auto chunks = [&](int64_t threads) {
     return static_cast<int>(std::bit_ceil(static_cast<uint64_t>(ceil_div(packs, threads))));
   };
+  for (int64_t threads = kLeastGroup; threads < kWarpThreads; threads *= 2)
+    if (chunks(threads) <= kShortChunks) return {static_cast<int>(threads), chunks(threads), vector};
   if (chunks(kWarpThreads) * vector <= kWarpValues) return {kWarpThreads, chunks(kWarpThreads), vector};
   for (int64_t threads = kLeastBlock; threads <= kMostBlock; threads *= 2) {
     if (chunks(threads) * vector <= kBlockValues) return {static_cast<int>(threads), chunks(threads), vector};
