@@ -14,6 +14,7 @@ struct Representative {
   KernelSpec spec;
   int max_registers = 255;
   std::vector<std::string> archs = {"sm_80", "sm_86", "sm_89", "sm_90a"};
+  int max_spill_bytes = 0;
 };
 
 void PrintTo(const Representative& kernel, std::ostream* out) { *out << kernel.name; }
@@ -235,6 +236,8 @@ void add_attention(std::vector<Representative>& all) {
       const std::string file = c.type == "float" ? "attention_f32.cu" : "attention.cu";
       const std::string name = "attention_" + c.name + (general ? "_general" : "");
       all.push_back({name, {file, "attention", defines, general ? score : ""}, c.registers});
+      // A few bytes are better than smaller tiles.
+      if (c.name == "large_128" && general) all.back().max_spill_bytes = 16;
       if (c.name == "large_64")
         all.push_back({name + "_combine", {"attention_combine.cu", "combine", defines, general ? score : ""}, 64});
     }
@@ -285,7 +288,7 @@ TEST_P(KernelCompile, StaysWithinBounds) {
     EXPECT_FALSE(compiled.cubin.empty());
     EXPECT_GT(compiled.registers, 0);
     EXPECT_LE(compiled.registers, kernel.max_registers);
-    EXPECT_EQ(compiled.spill_bytes, 0);
+    EXPECT_LE(compiled.spill_bytes, kernel.max_spill_bytes);
   }
 }
 
