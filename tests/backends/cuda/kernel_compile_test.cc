@@ -40,15 +40,15 @@ void add_movement(std::vector<Representative>& all) {
     scatter("_max_f32", {"REDUCTION=3", "TYPE=float"});
     scatter("_min_bool", {"REDUCTION=4", "TYPE=bool"});
   }
-  for (const int bytes : {1, 2, 4, 8, 16})
-    for (const int pack : {1, std::max(4 / bytes, 1)})
-      if (pack > 1 || bytes >= 4)
-        all.push_back({fmt::format("transpose_{}x{}", bytes, pack),
-                       {"transpose.cu",
-                        "transpose",
-                        {fmt::format("ELEMENT={}", bytes), fmt::format("PACK={}", pack), "INDEX=u32"},
-                        {}},
-                       64});
+  for (const int bytes : {1, 2, 4, 8, 16}) {
+    const int pack = std::max(4 / bytes, 1);
+    all.push_back({fmt::format("transpose_{}x{}", bytes, pack),
+                   {"transpose.cu",
+                    "transpose",
+                    {fmt::format("ELEMENT={}", bytes), fmt::format("PACK={}", pack), "INDEX=u32"},
+                    {}},
+                   64});
+  }
 }
 
 void add_rows(std::vector<Representative>& all) {
