@@ -185,7 +185,9 @@ std::string Dim::to_string() const {
     if (text.empty() && negative) text += "-";
     const std::string magnitude = std::to_string(term.coefficient).substr(negative ? 1 : 0);
     const std::string key = term.key();
-    text += key.empty() ? magnitude : (magnitude == "1" ? key : magnitude + "*" + key);
+    if (key.empty() || magnitude != "1") text += magnitude;
+    if (!key.empty() && magnitude != "1") text += "*";
+    text += key;
   }
   return text;
 }
