@@ -10,6 +10,7 @@
 #include "graph/ops/control.h"
 #include "graph/ops/conv.h"
 #include "graph/ops/embedding.h"
+#include "graph/ops/extern.h"
 #include "graph/ops/gather.h"
 #include "graph/ops/map.h"
 #include "graph/ops/matmul.h"
@@ -37,7 +38,9 @@ using Op = std::variant<
     // selection
     TopK, NonZero, Nms,
     // structure
-    If, Loop, Scan, Sequence>;
+    If, Loop, Scan, Sequence,
+    // everything else
+    Extern>;
 
 std::string_view op_name(const Op& op);
 std::optional<Op> op_from_name(std::string_view name);  // with default fields

@@ -106,5 +106,6 @@ Types infer_op(const If& op, InferContext& c);
 Types infer_op(const Loop& op, InferContext& c);
 Types infer_op(const Scan& op, InferContext& c);
 Types infer_op(const Sequence& op, InferContext& c);
+Types infer_op(const Extern& op, InferContext& c);
 
 }  // namespace lathe

@@ -66,5 +66,6 @@ std::vector<RefValue> evaluate(const If& op, const Call& call);
 std::vector<RefValue> evaluate(const Loop& op, const Call& call);
 std::vector<RefValue> evaluate(const Scan& op, const Call& call);
 std::vector<RefValue> evaluate(const Sequence& op, const Call& call);
+std::vector<RefValue> evaluate(const Extern& op, const Call& call);
 
 }  // namespace lathe::reference
