@@ -91,7 +91,10 @@ class ChannelsLast {
     }
     at_ = nullptr;
     for (size_t i = 0; i < graph_.outputs().size(); ++i) graph_.set_output(i, plain(graph_.outputs()[i]));
-    for (auto node = replaced_.rbegin(); node != replaced_.rend(); ++node) graph_.erase(*node);
+    for (auto node = replaced_.rbegin(); node != replaced_.rend(); ++node) {
+      hand_on_name(**node);
+      graph_.erase(*node);
+    }
     return static_cast<int>(replaced_.size());
   }
 
@@ -154,6 +157,15 @@ class ChannelsLast {
       Value* value = plain(input);
       if (value != input) graph_.set_input(&node, i, value);
     }
+  }
+
+  // The name of a replaced result goes to the value as it was, if there is one; that of the twin tells of it.
+  void hand_on_name(const Node& node) {
+    Value* value = node.output();
+    Value* last_value = twin(value);
+    if (last_value == nullptr) return;
+    if (!last_value->is_named()) graph_.rename(last_value, value->name() + std::string(kChannelsLastSuffix));
+    if (const auto known = plain_.find(value); known != plain_.end()) graph_.replace_uses(value, known->second);
   }
 
   bool finish(const Node& node, Value* result) {
