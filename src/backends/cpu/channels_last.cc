@@ -267,7 +267,7 @@ class ChannelsLast {
   }
 
   bool rewrite(const Resize& op, const Node& node) {
-    if (!has_twin(node.input(0))) return false;
+    if (!has_twin(node.input(0)) || node.input(1) != nullptr) return false;
     Resize resize = op;
     resize.axes = mapped_axes(op.axes, node.output()->shape().size());
     return finish(node, emit(std::move(resize), {twin(node.input(0))}));
