@@ -110,11 +110,12 @@ Shape resolve_at_run_time(Context& ctx, bool allow_zero) {
 }
 
 Shape reshape_target(Context& ctx, bool allow_zero) {
-  if (ctx.symbolic(1) == nullptr && !ctx.known_integers(1)) return resolve_at_run_time(ctx, allow_zero);
+  const SymbolicTensor* known = ctx.symbolic(1);
+  if (known == nullptr && !ctx.known_integers(1)) return resolve_at_run_time(ctx, allow_zero);
   Shape target = ctx.sizes(1);
-  const bool decided =
-      std::all_of(target.begin(), target.end(), [](const Dim& d) { return d.is_nonnegative() || d == Dim(-1); });
-  if (!decided) return resolve_at_run_time(ctx, allow_zero);
+  const auto decided = [](const Element& e) { return e.is_nonnegative() || e.integer() == -1; };
+  if (known != nullptr && !std::all_of(known->elements.begin(), known->elements.end(), decided))
+    return resolve_at_run_time(ctx, allow_zero);
   std::optional<size_t> inferred;
   Dim rest(1);
   for (size_t i = 0; i < target.size(); ++i) {
