@@ -46,24 +46,39 @@ void import_constant_of_shape(Context& ctx) {
   ctx.set_output(0, ctx.expand(ctx.constant(value.reshaped({})), shape));
 }
 
-// start + i * step. Integer operands are expressions, so no operand is left; floats give their count at run time.
-void import_range(Context& ctx) {
-  const DType dtype = ctx.dtype(0);
-  if (is_integer(dtype)) {
-    const Dim start = ctx.sizes(0, Sign::any).at(0), limit = ctx.sizes(1, Sign::any).at(0);
-    const Dim step = ctx.sizes(2, Sign::any).at(0);
-    if (step == Dim(0)) ctx.invalid("the step is 0");
-    const Dim count = max(ceil_div(limit - start, step), Dim(0));
-    return ctx.set_output(0, ctx.map(
-                                 {},
-                                 [&](MapProgram& p, const auto&) {
-                                   int at = p.iota(-1);
-                                   if (!(step == Dim(1))) at = p.binary(MapOp::mul, at, p.dim(step));
-                                   if (!(start == Dim(0))) at = p.binary(MapOp::add, at, p.dim(start));
-                                   return p.cast(at, dtype);
-                                 },
-                                 Shape{count}));
+// Start, limit and step where they are whole: integers, or floats that are known to be sizes.
+std::optional<Shape> whole_bounds(Context& ctx) {
+  Shape bounds;
+  for (size_t i = 0; i < 3; ++i) {
+    if (is_integer(ctx.dtype(0))) {
+      bounds.push_back(ctx.sizes(i, Sign::any).at(0));
+      continue;
+    }
+    const SymbolicTensor* known = ctx.symbolic(i);
+    if (known == nullptr || known->size() != 1 || known->elements[0].dim() == nullptr) return std::nullopt;
+    bounds.push_back(*known->elements[0].dim());
   }
+  return bounds;
+}
+
+Value* whole_range(Context& ctx, const Dim& start, const Dim& limit, const Dim& step) {
+  if (step == Dim(0)) ctx.invalid("the step is 0");
+  return ctx.map(
+      {},
+      [&](MapProgram& p, const auto&) {
+        int at = p.iota(-1);
+        if (!(step == Dim(1))) at = p.binary(MapOp::mul, at, p.dim(step));
+        if (!(start == Dim(0))) at = p.binary(MapOp::add, at, p.dim(start));
+        return p.cast(at, ctx.dtype(0));
+      },
+      Shape{max(ceil_div(limit - start, step), Dim(0))});
+}
+
+// start + i * step. Whole numbers are expressions, so no operand is left; other floats give their count at run time.
+void import_range(Context& ctx) {
+  if (const auto bounds = whole_bounds(ctx))
+    return ctx.set_output(0, whole_range(ctx, (*bounds)[0], (*bounds)[1], (*bounds)[2]));
+  const DType dtype = ctx.dtype(0);
   Value *start = ctx.reshape(ctx.input(0), {}), *step = ctx.reshape(ctx.input(2), {});
   Value* steps = ctx.map({start, ctx.reshape(ctx.input(1), {}), step}, [&](MapProgram& p, const auto& in) {
     const int whole = p.unary(MapOp::ceil, p.binary(MapOp::div, p.binary(MapOp::sub, in[1], in[0]), in[2]));
