@@ -55,8 +55,8 @@ void visit_strided(const Sizes& dims, const Sizes& strides, int64_t start, Visit
 }
 
 SymbolicTensor strided(const SymbolicTensor& x, Sizes dims, const Sizes& strides, int64_t start = 0) {
-  SymbolicTensor y{x.dtype, dims, {}};
-  visit_strided(dims, strides, start, [&](int64_t at) { y.elements.push_back(x.elements[static_cast<size_t>(at)]); });
+  SymbolicTensor y{x.dtype, std::move(dims), {}};
+  visit_strided(y.dims, strides, start, [&](int64_t at) { y.elements.push_back(x.elements[static_cast<size_t>(at)]); });
   return y;
 }
 
