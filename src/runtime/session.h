@@ -26,6 +26,8 @@ struct Session::Impl {
   std::vector<Binding> bindings;  // by output
 
  private:
+  // Memory for the largest sizes of the plan's profiles.
+  void reserve_for_profiles();
   void match_inputs(std::span<const Input> inputs);
   void check_bindings();
   void* bind_memory(size_t output, std::span<const int64_t> dims) const;

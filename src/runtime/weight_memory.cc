@@ -20,10 +20,11 @@ bool aligned_for(const std::byte* data, DType type) {
 
 }  // namespace
 
-WeightMemory::WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored,
-                           const Backend& packer) {
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source) {
   addresses_.reserve(program.weights.size());
-  for (const Weight& weight : program.weights) place(weight, backend, stored, packer);
+  for (const Weight& weight : program.weights)
+    // Steps never write to constant operands.
+    addresses_.push_back(const_cast<std::byte*>(place(weight, backend, source).data()));
 }
 
 std::span<std::byte> WeightMemory::allocate(size_t bytes) {
@@ -37,39 +38,20 @@ std::span<std::byte> WeightMemory::allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), bytes};
 }
 
-void WeightMemory::place(const Weight& weight, const Backend& backend, const StoredWeights* stored,
-                         const Backend& packer) {
+std::span<const std::byte> WeightMemory::place(const Weight& weight, const Backend& backend,
+                                               const WeightSource& source) {
   const Tensor& constant = weight.node->as<Constant>()->value;
-  const std::vector<StoredWeights::Entry> entries =
-      stored == nullptr ? std::vector<StoredWeights::Entry>{} : stored->find(constant);
-  for (const StoredWeights::Entry& entry : entries) {
-    if (entry.layout != weight.layout) continue;
-    const size_t needed = entry.layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
-                                               : packer.packed_bytes(entry.layout, constant.dtype(), constant.dims());
-    if (entry.bytes.size() != needed)
-      fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(constant.dims()),
-           entry.layout.scheme, entry.bytes.size());
-    addresses_.push_back(const_cast<std::byte*>(entry.bytes.data()));  // steps never write to constant operands
-    return;
-  }
-  // Stored in other layouts only: back to plain first, then to the layout that this machine wants.
-  Tensor plain = constant;
-  if (!entries.empty()) {
-    const StoredWeights::Entry& entry = entries.front();
-    plain = entry.layout.plain() ? Tensor::view(constant.dtype(), constant.dims(), entry.bytes, nullptr)
-                                 : packer.unpack(entry.layout, constant.dtype(), constant.dims(), entry.bytes);
-  }
+  const auto stored = source.in_place(constant, weight.layout);
+  if (stored && (!weight.layout.plain() || aligned_for(stored->data(), constant.dtype()))) return *stored;
+  const Tensor plain = source.plain(constant);
   if (!weight.layout.plain()) {
     const std::span<std::byte> packed = allocate(backend.packed_bytes(weight.layout, plain.dtype(), plain.dims()));
     backend.pack(weight.layout, plain, packed);
-    addresses_.push_back(packed.data());
-  } else if (entries.empty() && aligned_for(plain.bytes().data(), plain.dtype())) {
-    addresses_.push_back(const_cast<std::byte*>(plain.bytes().data()));
-  } else {
-    const std::span<std::byte> copy = allocate(plain.bytes().size());
-    if (!copy.empty()) std::memcpy(copy.data(), plain.bytes().data(), copy.size());
-    addresses_.push_back(copy.data());
+    return packed;
   }
+  const std::span<std::byte> copy = allocate(plain.bytes().size());
+  if (!copy.empty()) std::memcpy(copy.data(), plain.bytes().data(), copy.size());
+  return copy;
 }
 
 }  // namespace lathe

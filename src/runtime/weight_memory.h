@@ -1,6 +1,5 @@
 // The residency table of an engine: the device address of every weight of a program, and the memory behind those that
-// the engine had to make (packed, or copied for alignment). Weights that already lie in the right layout are used in
-// place.
+// the engine had to make (in another layout than the stored one, or aligned). The others are used where they lie.
 #pragma once
 
 #include <memory>
@@ -8,33 +7,22 @@
 #include <vector>
 
 #include "build/program.h"
+#include "build/weight_source.h"
 
 namespace lathe {
-
-// Weights as a plan stores them, by the id of the constants that stand for them in the plan's graph.
-class StoredWeights {
- public:
-  virtual ~StoredWeights() = default;
-  struct Entry {
-    WeightLayout layout;
-    std::span<const std::byte> bytes;
-  };
-  // All forms in which a constant is stored; empty when it is not stored out of line.
-  virtual std::vector<Entry> find(const Tensor& constant) const = 0;
-};
 
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // `stored` may be null: every constant is plain then. `packer` is the backend that laid out what is stored.
-  WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored, const Backend& packer);
+  // `source` outlives it.
+  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source);
 
   std::span<void* const> addresses() const { return addresses_; }
   size_t owned_bytes() const { return owned_bytes_; }
 
  private:
   std::span<std::byte> allocate(size_t bytes);
-  void place(const Weight& weight, const Backend& backend, const StoredWeights* stored, const Backend& packer);
+  std::span<const std::byte> place(const Weight& weight, const Backend& backend, const WeightSource& source);
 
   std::vector<void*> addresses_;
   std::vector<std::unique_ptr<std::byte, void (*)(void*)>> owned_;
