@@ -17,6 +17,7 @@
 #include "graph/ops/movement.h"
 #include "graph/ops/norm.h"
 #include "graph/ops/pool.h"
+#include "graph/ops/quantize.h"
 #include "graph/ops/reduce.h"
 #include "graph/ops/resize.h"
 #include "graph/ops/rnn.h"
@@ -31,7 +32,7 @@ using Op = std::variant<
     Constant, Dims, Bind,
     // arithmetic
     Map, Reduce, ArgReduce, Cumulative, MatMul, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax, Attention, Rotary,
-    Embedding, Resize, Rnn,
+    Embedding, Resize, Rnn, DynamicQuantize,
     // data movement
     Reshape, Transpose, Slice, Concat, Pad, ReverseSequence, Gather, GatherElements, GatherNd, ScatterElements,
     ScatterNd,

@@ -88,6 +88,7 @@ Types infer_op(const Rotary& op, InferContext& c);
 Types infer_op(const Embedding& op, InferContext& c);
 Types infer_op(const Resize& op, InferContext& c);
 Types infer_op(const Rnn& op, InferContext& c);
+Types infer_op(const DynamicQuantize& op, InferContext& c);
 Types infer_op(const Reshape& op, InferContext& c);
 Types infer_op(const Transpose& op, InferContext& c);
 Types infer_op(const Slice& op, InferContext& c);
