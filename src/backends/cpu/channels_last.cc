@@ -197,14 +197,14 @@ class ChannelsLast {
   }
 
   bool rewrite(const Conv& op, const Node& node) {
-    if (op.channels_last || !fits(node.input(0)) || node.output()->dtype() != DType::f32 ||
-        node.input(0)->dtype() != DType::f32)
-      return false;
+    const bool floats = node.output()->dtype() == DType::f32 && node.input(0)->dtype() == DType::f32;
+    const bool bytes = bit_width(node.input(0)->dtype()) == 8 && bit_width(node.input(1)->dtype()) == 8;
+    if (op.channels_last || !fits(node.input(0)) || !(floats || bytes)) return false;
     const size_t rank = node.output()->shape().size();
     Conv conv = op;
     conv.channels_last = true;
     conv.epilogue = with_permuted_iota(op.epilogue, rank);
-    conv.channels_first_input = op.groups == 1 && !has_twin(node.input(0));
+    conv.channels_first_input = floats && op.groups == 1 && !has_twin(node.input(0));
     std::vector<Value*> inputs = {conv.channels_first_input ? node.input(0) : last(node.input(0)),
                                   plain(node.input(1))};
     for (size_t i = 2; i < node.inputs().size(); ++i) inputs.push_back(broadcast_operand(node.input(i), rank));
@@ -322,10 +322,15 @@ class ChannelsLast {
     return finish(node, emit(std::move(softmax), {twin(node.input(0))}));
   }
 
-  // A transpose of the plain value is another one of the twin, or none at all.
+  // A transpose of the plain value is another one of the twin, or none at all; one that makes a picture of a
+  // channels-last value, as models of tokens and pixels have them, gives that value its meaning as a twin.
   bool rewrite(const Transpose& op, const Node& node) {
     Value* source = twin(node.input(0));
-    if (source == nullptr) return false;
+    if (source == nullptr) {
+      const size_t rank = op.perm.size();
+      if (rank < 4 || !fits(node.output()) || op.perm != to_first_permutation(rank)) return false;
+      return finish(node, node.input(0));
+    }
     const std::vector<int64_t> perm = mapped_axes(op.perm, op.perm.size());
     graph_.replace_uses(node.output(), is_identity(perm) ? source : emit(Transpose{perm}, {source}));
     return true;
