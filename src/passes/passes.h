@@ -20,6 +20,7 @@ int sink_transposes(Graph& graph);
 int fold_transposes(Graph& graph);
 int recognise_masks(Graph& graph);
 int recognise_activations(Graph& graph);
+int integer_products(Graph& graph);
 int fuse_norm(Graph& graph);
 int fuse_batch_norm(Graph& graph);
 int fuse_rotary(Graph& graph);

@@ -16,6 +16,8 @@ constexpr PassInfo kPasses[] = {
     {"dead-code", Stage::simplified, dead_code, "drop nodes whose results nobody needs"},
     {"recognise-masks", Stage::simplified, recognise_masks,
      "replace stored triangular masks by programs over positions"},
+    {"integer-products", Stage::simplified, integer_products,
+     "multiply quantised operands as integers, scale the sums"},
     {"simplify-structure", Stage::simplified, simplify_structure,
      "resolve If with a known condition, no-op slices, concats and reductions", 1},
     {"simplify-captures", Stage::simplified, simplify_captures,
