@@ -93,6 +93,12 @@ TEST(GraphImportTest, TruncatingSliceOfADynamicAxisKeepsShortInputs) {
   EXPECT_EQ(run(*graph, {ints({5, 6, 7, 8})}), ints({5, 6, 7}));
 }
 
+TEST(GraphImportTest, ConstantStringsKeepTheirCount) {
+  GraphBuilder g;
+  g.add(node("Constant", {}, {"y"}, {strings_attribute("value_strings", {"a", "b"})})).output("y");
+  EXPECT_EQ(run(*import_bytes(model(g)), {}), Tensor::of_strings({2}, {"a", "b"}));
+}
+
 TEST(GraphImportTest, NodesOutOfOrderAreSorted) {
   GraphBuilder g;
   g.input("x", 1, {"n"}).add(node("Neg", {"a"}, {"y"})).add(node("Exp", {"x"}, {"a"})).output("y");

@@ -20,7 +20,8 @@ void import_constant(Context& ctx) {
   if (ctx.has_attr("value_string")) return strings({}, {ctx.attr_string("value_string", "")});
   if (ctx.has_attr("value_strings")) {
     std::vector<std::string> values = ctx.attr_strings("value_strings");
-    return strings({static_cast<int64_t>(values.size())}, std::move(values));
+    const auto count = static_cast<int64_t>(values.size());
+    return strings({count}, std::move(values));
   }
   if (ctx.has_attr("value_floats")) {
     const std::vector<double> values = ctx.attr_floats("value_floats");
