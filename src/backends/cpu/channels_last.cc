@@ -319,7 +319,7 @@ class ChannelsLast {
     const int64_t axis = op.axis < 0 ? op.axis + rank : op.axis;
     softmax.axis = static_cast<int64_t>(last_axis(static_cast<size_t>(axis), static_cast<size_t>(rank)));
     if (op.safe && softmax.axis != rank - 1) return false;
-    return finish(node, emit(std::move(softmax), {twin(node.input(0))}));
+    return finish(node, emit(softmax, {twin(node.input(0))}));
   }
 
   // A transpose of the plain value is another one of the twin, or none at all; one that makes a picture of a
