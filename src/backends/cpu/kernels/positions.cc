@@ -13,6 +13,9 @@ int64_t product(std::span<const int64_t> sizes) {
   return n;
 }
 
+int64_t from_start(int64_t index, int64_t size) { return index < 0 ? index + size : index; }
+bool in_range(int64_t index, int64_t size) { return static_cast<uint64_t>(index) < static_cast<uint64_t>(size); }
+
 }  // namespace
 
 Positions Positions::of_elements(std::span<const int64_t> dims, size_t axis, std::span<const int64_t> index_dims) {
@@ -21,6 +24,7 @@ Positions Positions::of_elements(std::span<const int64_t> dims, size_t axis, std
     fail(ErrorCode::invalid_argument, "indices of rank {} for data of rank {}", index_dims.size(), dims.size());
   Positions result;
   result.count_ = product(index_dims);
+  for (size_t a = 0; a < axis && index_dims[a] == dims[a]; ++a) result.parts_ *= dims[a];
   int64_t stride = 1;
   std::vector<Axis> innermost_first;
   for (size_t a = dims.size(); a-- > 0; stride *= dims[a]) {
@@ -70,11 +74,19 @@ int64_t Positions::resolve_elements(const Index* indices, int64_t begin, int64_t
     int64_t row = i / inner.size, start = 0;
     const int64_t column = i % inner.size, row_end = std::min(end, i - column + inner.size);
     for (size_t a = walk_.size() - 1; a-- > 0; row /= walk_[a].size) start += row % walk_[a].size * walk_[a].stride;
-    for (start += column * inner.stride; i < row_end; ++i, start += inner.stride) {
-      const int64_t raw = indices[i], index = raw < 0 ? raw + indexed.size : raw;
-      if (static_cast<uint64_t>(index) >= static_cast<uint64_t>(indexed.size)) return i;
-      *out++ = start + index * indexed.stride;
+    start += column * inner.stride;
+    bool wrong = false;
+    for (int64_t j = i; j < row_end; ++j, start += inner.stride) {
+      const int64_t index = from_start(indices[j], indexed.size);
+      const bool inside = in_range(index, indexed.size);
+      wrong |= !inside;
+      *out++ = start + (inside ? index : 0) * indexed.stride;
     }
+    if (wrong) {
+      while (in_range(from_start(indices[i], indexed.size), indexed.size)) ++i;
+      return i;
+    }
+    i = row_end;
   }
   return -1;
 }
@@ -86,8 +98,8 @@ int64_t Positions::resolve_slices(const Index* indices, int64_t begin, int64_t e
     int64_t start = row / per_batch_ * batch_stride_;
     for (int64_t i = 0; i < depth; ++i) {
       const Axis& axis = indexed_[static_cast<size_t>(i)];
-      const int64_t raw = indices[row * depth + i], index = raw < 0 ? raw + axis.size : raw;
-      if (static_cast<uint64_t>(index) >= static_cast<uint64_t>(axis.size)) return row * depth + i;
+      const int64_t index = from_start(indices[row * depth + i], axis.size);
+      if (!in_range(index, axis.size)) return row * depth + i;
       start += index * axis.stride;
     }
     *out++ = start;

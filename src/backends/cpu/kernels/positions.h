@@ -30,6 +30,8 @@ class Positions {
 
   int64_t count() const { return count_; }
   int64_t slice_elements() const { return slice_elements_; }
+  // Data and slices fall into so many equal parts, each part of the slices lying in its part of the data.
+  int64_t parts() const { return parts_; }
 
   // Writes where slices [begin, end) start to out. Returns -1, or which element of the index tensor is out of range.
   int64_t resolve(const IndexTensor& indices, int64_t begin, int64_t end, int64_t* out) const;
@@ -45,7 +47,7 @@ class Positions {
   };
   std::vector<Axis> walk_;     // elements: axes of the index tensor, merged; stride 0 along the axis that is indexed
   std::vector<Axis> indexed_;  // axes of the data that indices address
-  int64_t count_ = 0, slice_elements_ = 1;
+  int64_t count_ = 0, slice_elements_ = 1, parts_ = 1;
   int64_t per_batch_ = 1, batch_stride_ = 0;  // slices: rows of indices per batch, elements of the data per batch
   bool rows_ = false;
 };
