@@ -88,22 +88,22 @@ void LoopBody::place_slice(const ControlIo& io, size_t k, std::span<const int64_
     stack.slice_bytes = storage_bytes(out.dtype, element_count(dims));
   }
   check_sizes(dims, stack.slice);
-  std::byte* base = out.as<std::byte>();
   const bool reversed = !iteration.reversed.empty() && iteration.reversed[k] != 0;
+  const int64_t at = reversed ? iteration.most - 1 - done_ : done_;
+  std::byte* base = out.as<std::byte>();
   if (base != nullptr) {
-    if (out.dims.empty() || done_ >= out.dims[0])
+    if (out.dims.empty() || at >= out.dims[0])
       fail(ErrorCode::invalid_argument, "more slices come than fit into {}", to_string(out.dims));
     check_sizes(stack.slice, out.dims.subspan(1));
   } else {
     // A loop may stop early, so memory grows with the iterations; but a stack that is filled from its end has a length.
     const auto used = static_cast<size_t>(done_), most = static_cast<size_t>(iteration.most);
-    const size_t slices = reversed ? most : std::min(most, 2 * used + 1);
     DeviceBuffer& memory = io.late[signature_.carried + k]->memory;
-    const bool full = memory.data() == nullptr || memory.capacity() < (used + 1) * stack.slice_bytes;
-    base = static_cast<std::byte*>(
-        full || reversed ? memory.extend(slices * stack.slice_bytes, used * stack.slice_bytes) : memory.data());
+    const bool grows = memory.data() == nullptr || memory.capacity() < (used + 1) * stack.slice_bytes;
+    const size_t slices = reversed ? most : grows ? std::min(most, 2 * used + 1) : used;
+    base = static_cast<std::byte*>(memory.extend(slices * stack.slice_bytes, used * stack.slice_bytes));
   }
-  stack.place = base + static_cast<size_t>(reversed ? iteration.most - 1 - done_ : done_) * stack.slice_bytes;
+  stack.place = base + static_cast<size_t>(at) * stack.slice_bytes;
 }
 
 void LoopBody::finish(const ControlIo& io) {
