@@ -45,15 +45,16 @@ void gather_rows(const Gather& g, int64_t begin, int64_t end) {
 
 void gather_part(const GatherSlices& g, int64_t begin, int64_t end, FirstWrong& wrong) {
   const int64_t bytes = g.positions.slice_elements() * g.element_bytes;
-  const auto* data = static_cast<const std::byte*>(g.data);
-  auto* out = static_cast<std::byte*>(g.out) + begin * bytes;
   with_copy(bytes, [&](auto copy) {
+    const auto* data = static_cast<const std::byte*>(g.data);
+    const int64_t element_bytes = g.element_bytes;
     int64_t starts[kPositionBlock];
     for (int64_t block = begin; block < end; block += kPositionBlock) {
       const int64_t count = std::min(kPositionBlock, end - block);
       if (const int64_t found = g.positions.resolve(g.indices, block, block + count, starts); found >= 0)
         return wrong.report(found);
-      for (int64_t i = 0; i < count; ++i, out += bytes) copy(out, data + starts[i] * g.element_bytes);
+      auto* out = static_cast<std::byte*>(g.out) + block * bytes;
+      for (int64_t i = 0; i < count; ++i) copy(out + i * bytes, data + starts[i] * element_bytes);
     }
   });
 }

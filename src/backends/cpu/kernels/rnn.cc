@@ -4,7 +4,6 @@
 #include "backends/cpu/kernels/rnn.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "backends/cpu/kernels/gemm.h"
 

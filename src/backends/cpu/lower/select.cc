@@ -102,7 +102,7 @@ class NmsStep : public Step {
   }
 
  private:
-  const lathe::Nms& op_;
+  lathe::Nms op_;
   const KernelTable& kernels_;
 };
 
