@@ -17,13 +17,23 @@ namespace {
 
 bool is_byte(DType type) { return type == DType::u8 || type == DType::i8; }
 
+// The number that a parameter is everywhere. Importers give parameters the rank of the tensor by reshapes, which are
+// not folded yet.
+std::optional<double> number_of(const Expr& e) {
+  if (const auto number = e.number()) return number;
+  if (!e.is_opaque()) return std::nullopt;
+  const Value* value = e.value();
+  while (producer_as<Reshape>(value) != nullptr) value = value->producer()->input(0);
+  return uniform_number(value);
+}
+
 // (q - zero) * scale
 struct Quantized {
   Value* q = nullptr;
   Expr zero, scale;  // zero is not set where there is none
   bool has_zero = false;
 
-  std::optional<double> zero_number() const { return has_zero ? zero.number() : std::optional(0.0); }
+  std::optional<double> zero_number() const { return has_zero ? number_of(zero) : std::optional(0.0); }
 };
 
 Expr without_integer_casts(Expr e) {
@@ -32,7 +42,7 @@ Expr without_integer_casts(Expr e) {
 }
 
 // A parameter that a program can read: a number or a value.
-bool is_readable(const Expr& e) { return e.number().has_value() || e.value() != nullptr; }
+bool is_readable(const Expr& e) { return number_of(e).has_value() || e.value() != nullptr; }
 
 std::optional<Quantized> quantized(Value* value) {
   const Expr e(value);
@@ -57,7 +67,7 @@ std::optional<Quantized> quantized(Value* value) {
 }
 
 // One number for the whole tensor.
-bool is_single(const Expr& e) { return e.number().has_value() || product(e.value()->shape()) == Dim(1); }
+bool is_single(const Expr& e) { return number_of(e).has_value() || product(e.value()->shape()) == Dim(1); }
 
 // Builds the epilogue of an integer product.
 class EpilogueBuilder {
@@ -67,7 +77,7 @@ class EpilogueBuilder {
   // An i32 or f32 parameter; `value` stands for the one of the expression where that was moved.
   int read(const Expr& e, DType type, Value* value = nullptr) {
     MapProgram& p = writer_.program();
-    if (const auto number = e.number())
+    if (const auto number = number_of(e))
       return is_integer(type) ? p.constant_int(static_cast<int64_t>(*number), type) : p.constant(*number, type);
     return p.cast(writer_.operand(value != nullptr ? value : e.value()), type);
   }
@@ -127,7 +137,7 @@ Value* column_sums(Graph& graph, Node& node, Value* bytes, bool transposed) {
 // A parameter of b as it stands over the columns of the product; null where it changes along the axis of the sum.
 // Numbers need no value.
 std::optional<Value*> over_columns(Graph& graph, Node& node, const Expr& e, bool trans_b) {
-  if (e.number()) return nullptr;
+  if (number_of(e)) return nullptr;
   Value* value = e.value();
   const Shape& shape = value->shape();
   const size_t from_end = trans_b ? 1 : 2;
@@ -169,7 +179,7 @@ bool rewrite_matmul(Graph& graph, Node& node, const MatMul& op) {
 
 // A parameter of a filter [M, 1, ..] as it stands over the result [N, M, spatial..].
 std::optional<Value*> over_channels(Graph& graph, Node& node, const Expr& e, size_t rank) {
-  if (e.number()) return nullptr;
+  if (number_of(e)) return nullptr;
   Value* value = e.value();
   if (product(value->shape()) == Dim(1)) return insert(graph, &node, Reshape{Shape{}}, {value});
   if (value->shape().size() != rank || !(product(value->shape()) == value->shape()[0])) return std::nullopt;
@@ -207,7 +217,7 @@ bool rewrite_conv(Graph& graph, Node& node, const Conv& op) {
 bool rewrite_pool(Graph& graph, Node& node, const Pool& op) {
   const auto x = quantized(node.input(0));
   const Node* map = node.input(0)->producer();
-  if (op.kind != PoolKind::max || !x || !(x->scale.number() > 0.0) || map == nullptr || !map->is<Map>()) return false;
+  if (op.kind != PoolKind::max || !x || !(number_of(x->scale) > 0.0) || map == nullptr || !map->is<Map>()) return false;
   if (map->as<Map>()->shape) return false;
   std::vector<Value*> inputs(map->inputs().begin(), map->inputs().end());
   const auto q = std::find(inputs.begin(), inputs.end(), x->q);
@@ -219,7 +229,7 @@ bool rewrite_pool(Graph& graph, Node& node, const Pool& op) {
   return true;
 }
 
-bool same(const Expr& a, const Expr& b) { return a == b || (a.number().has_value() && a.number() == b.number()); }
+bool same(const Expr& a, const Expr& b) { return a == b || (number_of(a).has_value() && number_of(a) == number_of(b)); }
 
 // cast(clamp(round(x / scale) + zero)) of an x that was dequantised with the same scale and zero point.
 bool rewrite_requantized(Graph& graph, Node& node) {
@@ -247,7 +257,7 @@ bool rewrite_requantized(Graph& graph, Node& node) {
   if (real.value() == nullptr) return false;
   const auto x = quantized(real.value());
   if (!x || x->q->dtype() != node.output()->dtype() || !same(x->scale, scale)) return false;
-  if (!(x->scale.number() > 0.0) || !(x->q->shape() == node.output()->shape())) return false;
+  if (!(number_of(x->scale) > 0.0) || !(x->q->shape() == node.output()->shape())) return false;
   if (has_zero ? !x->has_zero || !same(x->zero, zero) : x->zero_number() != 0.0) return false;
   graph.replace_uses(node.output(), x->q);
   return true;

@@ -8,6 +8,18 @@ Tensor bytes(DType dtype, Sizes dims, uint32_t seed = 1) {
   return random_tensor(dtype, std::move(dims), seed, dtype == DType::i8 ? -128 : 0, dtype == DType::i8 ? 127 : 255);
 }
 
+// "i8[2, 3]" as a constant's value, with numbers that repeat late.
+std::string integers(const std::string& type, int seed = 1) {
+  int64_t count = 1;
+  for (size_t at = type.find('['); at != std::string::npos && type[at + 1] != ']'; at = type.find(',', at + 1))
+    count *= std::stoll(type.substr(at + 1));
+  const int low = type[0] == 'u' ? 0 : -128;
+  std::string text = type + " [";
+  for (int64_t i = 0; i < count; ++i)
+    text += (i == 0 ? "" : ", ") + std::to_string(low + (i * 89 + seed * 31 + i / 7) % 256);
+  return text + "]";
+}
+
 class LowerInt8 : public LowerTest {
  protected:
   // As check(), but results of 8 bits may differ by one step: a float and a double may round to either side.
@@ -35,9 +47,9 @@ TEST_P(LowerInt8, Products) {
     for (const std::string b : {"u8", "i8"}) {
       const DType type = a == "u8" ? DType::u8 : DType::i8;
       for (const Sizes& dims : std::vector<Sizes>{{1, 21}, {7, 21}, {2, 3, 21}, {0, 21}, {2, 16, 21}}) {
-        const std::string x = "(%x: " + a + to_string(dims) + ") { %w = constant {value = " + b;
-        check(x + "[21, 33] random(1)} %y = matmul(%x, %w) return %y }", {bytes(type, dims)});
-        check(x + "[33, 21] random(1)} %y = matmul(%x, %w) {trans_b = true} return %y }", {bytes(type, dims)});
+        const std::string x = "(%x: " + a + to_string(dims) + ") { %w = constant {value = ";
+        check(x + integers(b + "[21, 33]") + "} %y = matmul(%x, %w) return %y }", {bytes(type, dims)});
+        check(x + integers(b + "[33, 21]") + "} %y = matmul(%x, %w) {trans_b = true} return %y }", {bytes(type, dims)});
       }
     }
   }
@@ -58,8 +70,10 @@ TEST_P(LowerInt8, TwoActivations) {
 
 const std::string kProduct =
     "(%x: u8[n, 20], %r: f32[n, 33], %z: u8[], %s: f32[], %rows: i32[n, 1], %scales: f32[n, 1], %q: i8[n, 33]) { "
-    "%w = constant {value = i8[20, 33] random(1)} %b = constant {value = f32[33] random(2)} %sums = constant {value = "
-    "i32[33] random(3)} %y = matmul(%x, %w, %r, %z, %s, %rows, %scales, %q, %b, %sums) {epilogue = (x0, x1, x2, x3, "
+    "%w = constant {value = " +
+    integers("i8[20, 33]") +
+    "} %b = constant {value = f32[33] random(2)} %sums = constant {value = " + integers("i32[33]", 3) +
+    "} %y = matmul(%x, %w, %r, %z, %s, %rows, %scales, %q, %b, %sums) {epilogue = (x0, x1, x2, x3, "
     "x4, "
     "x5, x6, x7, x8) => ";
 
@@ -89,14 +103,15 @@ TEST_P(LowerInt8, Epilogues) {
 
 TEST_P(LowerInt8, RequantisedProducts) {
   const std::string real = "add(mul(cast<f32>(sub(x0, mul(cast<i32>(x2), x8))), x3), x7)";
-  for (const std::string program :
-       {"cast<u8>(min(max(add(round(div(" + real + ", 0.1:f32)), 128:f32), 0:f32), 255:f32))",
-        "cast<i8>(min(max(round(div(relu(" + real + "), 0.1:f32)), -128:f32), 127:f32))",
-        "cast<u8>(min(relu(round(mul(cast<f32>(x0), x3))), 255:f32))",
-        "{ t0 = cast<u8>(min(max(add(round(div(" + real +
-            ", 0.5:f32)), 128:f32), 0:f32), 255:f32)); t1 = mul(cast<f32>(sub(cast<i32>(t0), 128:i32)), 0.5:f32); t2 = "
-            "relu(add(t1, mul(cast<f32>(sub(cast<i32>(x6), 3:i32)), 0.25:f32))); cast<u8>(min(max(round(div(t2, "
-            "0.2:f32)), 0:f32), 255:f32)) }"})
+  for (const std::string& program : std::vector<std::string>{
+           "cast<u8>(min(max(add(round(div(" + real + ", 0.1:f32)), 128:f32), 0:f32), 255:f32))",
+           "cast<i8>(min(max(round(div(relu(" + real + "), 0.1:f32)), -128:f32), 127:f32))",
+           "cast<u8>(min(relu(round(mul(cast<f32>(x0), x3))), 255:f32))",
+           "{ t0 = cast<u8>(min(max(add(round(div(" + real +
+               ", 0.5:f32)), 128:f32), 0:f32), 255:f32)); t1 = mul(cast<f32>(sub(cast<i32>(t0), 128:i32)), 0.5:f32); "
+               "t2 = "
+               "relu(add(t1, mul(cast<f32>(sub(cast<i32>(x6), 3:i32)), 0.25:f32))); cast<u8>(min(max(round(div(t2, "
+               "0.2:f32)), 0:f32), 255:f32)) }"})
     check_rounded(kProduct + program + "} return %y }", product_inputs());
 }
 
@@ -120,8 +135,8 @@ TEST_P(LowerInt8, Convolutions) {
   for (const ConvCase& c : cases) {
     for (const std::string type : {"u8", "i8"}) {
       for (const std::string pad : {"0", type == "u8" ? "255" : "-128"}) {
-        check("(%x: " + type + to_string(c.x) + ") { %w = constant {value = i8" + to_string(c.w) +
-                  " random(1)} %y = conv(%x, %w) {" + c.fields + ", pad_value = " + pad + "} return %y }",
+        check("(%x: " + type + to_string(c.x) + ") { %w = constant {value = " + integers("i8" + to_string(c.w)) +
+                  "} %y = conv(%x, %w) {" + c.fields + ", pad_value = " + pad + "} return %y }",
               {bytes(type == "u8" ? DType::u8 : DType::i8, c.x)});
       }
     }
@@ -129,14 +144,14 @@ TEST_P(LowerInt8, Convolutions) {
 }
 
 TEST_P(LowerInt8, ConvolutionEpilogue) {
-  check_rounded(
-      "(%x: u8[1, 8, 5, 6]) { %w = constant {value = i8[12, 8, 3, 3] random(1)} %z = constant {value = i32[12, 1, 1] "
-      "random(2)} %s = constant {value = f32[12, 1, 1] random(3)} %y = conv(%x, %w, %z, %s) {strides = [1, 1], "
-      "dilations "
-      "= [1, 1], pads = [1, 1, 1, 1], pad_value = 7, epilogue = (x0, x1, x2) => "
-      "cast<u8>(min(max(add(round(div(mul(cast<"
-      "f32>(sub(x0, mul(x1, 7:i32))), x2), 40:f32)), 100:f32), 0:f32), 255:f32))} return %y }",
-      {bytes(DType::u8, {1, 8, 5, 6})});
+  check_rounded("(%x: u8[1, 8, 5, 6]) { %w = constant {value = " + integers("i8[12, 8, 3, 3]") +
+                    "} %z = constant {value = " + integers("i32[12, 1, 1]", 2) +
+                    "} %s = constant {value = f32[12, 1, 1] random(3)} %y = conv(%x, %w, %z, %s) {strides = [1, 1], "
+                    "dilations "
+                    "= [1, 1], pads = [1, 1, 1, 1], pad_value = 7, epilogue = (x0, x1, x2) => "
+                    "cast<u8>(min(max(add(round(div(mul(cast<"
+                    "f32>(sub(x0, mul(x1, 7:i32))), x2), 40:f32)), 100:f32), 0:f32), 255:f32))} return %y }",
+                {bytes(DType::u8, {1, 8, 5, 6})});
 }
 
 TEST_P(LowerInt8, DynamicQuantisation) {

@@ -1,6 +1,7 @@
 #include "backends/cpu/kernels/conv_tiles.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "base/thread_team.h"
 
@@ -41,11 +42,12 @@ class SegmentWriter {
   SegmentWriter(int rows, const T** inputs, int64_t* weight_offsets)
       : rows_(rows), inputs_(inputs), weight_offsets_(weight_offsets) {}
 
-  // pointer_of(row) is null where the tap lies in the padding. A segment that is all padding is dropped.
+  // pointer_of(row) is null where the tap lies in the padding. A segment that is all padding is dropped where padding
+  // is zero; around bytes stands their zero point.
   template <class PointerOf>
   void add(int64_t weight_offset, const T* zeros, PointerOf pointer_of) {
     const T** segment = inputs_ + static_cast<int64_t>(count_) * rows_;
-    bool used = false;
+    bool used = !std::is_same_v<T, float>;
     for (int r = 0; r < rows_; ++r) {
       const T* pointer = pointer_of(r);
       used = used || pointer != nullptr;
