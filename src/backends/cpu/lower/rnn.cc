@@ -12,7 +12,8 @@
 namespace lathe::cpu {
 namespace {
 
-enum Operand : size_t { kX, kW, kR, kBias, kLengths, kH, kC, kPeepholes };
+// Operands.
+constexpr size_t kX = 0, kW = 1, kR = 2, kBias = 3, kLengths = 4, kH = 5, kC = 6, kPeepholes = 7;
 
 std::optional<RnnFunctionKind> kernel_function(RnnActivation activation) {
   switch (activation) {
