@@ -134,7 +134,7 @@ void Executor::call_late_step(size_t s, PreparedStep& target, const StepIo& io, 
       std::all_of(target.outputs.begin(), target.outputs.end(), [](const TensorRef& r) { return r.data != nullptr; });
   if (!sized) {
     device_.announce(kUnknownCost);
-    return step.step->run(io, nullptr, nullptr, device_);
+    return step.step->run(io, nullptr, late_workspace_.reserve(step.step->workspace_bytes(io)), device_);
   }
   if (!as_before || !target.has_state) {
     target.has_state = false;

@@ -1,7 +1,7 @@
 // Two passes over the same parts: each thread counts in its part, then writes from where the parts before it end.
 #include "backends/cpu/kernels/non_zero.h"
 
-#include <vector>
+#include <algorithm>
 
 #include "base/error.h"
 
@@ -76,13 +76,14 @@ bool can_test_for_zero(DType type) {
   return visit_type(type, [](auto*) {});
 }
 
-void non_zero(ThreadTeam& team, DType type, std::span<const int64_t> dims, const void* x,
+void non_zero(ThreadTeam& team, DType type, std::span<const int64_t> dims, const void* x, std::span<int64_t> counts,
               const std::function<int64_t*(int64_t count)>& allocate) {
   int64_t elements = 1;
   for (const int64_t size : dims) elements *= size;
   visit_type(type, [&]<class T>(const T*) {
     const T* data = static_cast<const T*>(x);
-    std::vector<int64_t> ends(static_cast<size_t>(team.size()) + 1, 0);  // by thread + 1: first counts, then sums
+    const std::span<int64_t> ends = counts.first(static_cast<size_t>(team.size()) + 1);  // by thread + 1: counts, sums
+    std::fill(ends.begin(), ends.end(), 0);
     team.parallel_for(elements, [&](int64_t begin, int64_t end, int thread) {
       ends[static_cast<size_t>(thread) + 1] = count_set(data, {begin, end});
     });

@@ -14,8 +14,8 @@ namespace lathe::cpu {
 bool can_test_for_zero(DType type);
 
 // Counts, asks `allocate` for memory of [rank, count] numbers, and writes the coordinates there, in row-major order of
-// the elements.
-void non_zero(ThreadTeam& team, DType type, std::span<const int64_t> dims, const void* x,
+// the elements. `counts` is scratch of one number per thread and one more.
+void non_zero(ThreadTeam& team, DType type, std::span<const int64_t> dims, const void* x, std::span<int64_t> counts,
               const std::function<int64_t*(int64_t count)>& allocate);
 
 }  // namespace lathe::cpu

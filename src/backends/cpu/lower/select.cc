@@ -68,11 +68,18 @@ int64_t* output_of(const StepIo& io, std::initializer_list<int64_t> sizes) {
 
 class NonZeroStep : public Step {
  public:
-  void run(const StepIo& io, const StepState*, void*, DeviceContext& device) const override {
+  size_t workspace_bytes(const StepIo& io) const override { return counts_of(io) * sizeof(int64_t); }
+  void run(const StepIo& io, const StepState*, void* workspace, DeviceContext& device) const override {
     const TensorRef& x = io.inputs[0];
     const auto rank = static_cast<int64_t>(x.dims.size());
-    non_zero(team_of(device), x.dtype, x.dims, x.data, [&](int64_t count) { return output_of(io, {rank, count}); });
+    const std::span<int64_t> counts(static_cast<int64_t*>(workspace), counts_of(io));
+    non_zero(team_of(device), x.dtype, x.dims, x.data, counts, [&](int64_t count) {
+      return output_of(io, {rank, count});
+    });
   }
+
+ private:
+  static size_t counts_of(const StepIo& io) { return static_cast<size_t>(io.threads) + 1; }
 };
 
 class NmsStep : public Step {
