@@ -39,10 +39,8 @@ tidy: $(BUILD)/build.ninja ## Run clang-tidy over src/
 asan: ## Build and run the unit tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	scripts/test asan
 
-tsan: ## Build and run the unit tests with ThreadSanitizer
-	cmake --preset tsan
-	cmake --build --preset tsan --target fast_tests
-	ctest --preset tsan
+tsan: ## Build and run the tests of threaded code with ThreadSanitizer
+	scripts/test tsan
 
 fuzz: ## Run every fuzz target for FUZZ_SECONDS (60) seconds
 	cmake --preset fuzz

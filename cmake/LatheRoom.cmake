@@ -63,7 +63,10 @@ function(lathe_isa_sources target)
       target_link_libraries(${objects} PRIVATE lathe_options)
       target_compile_definitions(${objects} PRIVATE LATHE_ISA=${isa})
       set_property(TARGET ${objects} PROPERTY LATHE_FP_CONTRACT ON)  # read by lathe_options
-      target_compile_options(${objects} PRIVATE -O3 ${LATHE_ISA_FLAGS_${isa}})
+      target_compile_options(${objects} PRIVATE ${LATHE_ISA_FLAGS_${isa}})
+      if(NOT LATHE_SANITIZE)  # checked builds keep their own level, this one costs them minutes
+        target_compile_options(${objects} PRIVATE -O3)
+      endif()
       target_sources(${target} PRIVATE "$<TARGET_OBJECTS:${objects}>")
     endif()
     list(TRANSFORM arg_FILES PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/" OUTPUT_VARIABLE files)

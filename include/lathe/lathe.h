@@ -159,8 +159,14 @@ class Session {
 
   const Engine& engine() const;
 
-  // Inputs in any order, by name; all must be given. The outputs come in the model's order. After the first run with
-  // given sizes, further runs with them allocate nothing.
+  // Inputs in any order, by name; all must be given. The outputs come in the model's order.
+  //
+  // After the first run with given sizes, further runs with them allocate nothing. Two things can change that. Memory
+  // of values whose sizes depend on data (positions of non-zeros, what a loop makes) grows when a run needs more of it
+  // than any before, and never shrinks. And a step that only the reference evaluator can do, which `lathe build` lists
+  // as a fallback, allocates in every run. The sizes of the last 256 different sets are remembered, for each region of
+  // control flow as well. When a plan has profiles, memory for their largest sizes is set aside here and now, and runs
+  // with smaller ones only prepare their steps.
   std::span<const Output> run(std::span<const Input> inputs);
   std::span<const Output> run(std::initializer_list<Input> inputs) {
     return run(std::span<const Input>(inputs.begin(), inputs.size()));

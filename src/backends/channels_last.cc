@@ -92,7 +92,10 @@ class ChannelsLast {
     }
     at_ = nullptr;
     for (size_t i = 0; i < graph_.outputs().size(); ++i) graph_.set_output(i, plain(graph_.outputs()[i]));
-    for (auto node = replaced_.rbegin(); node != replaced_.rend(); ++node) graph_.erase(*node);
+    for (auto node = replaced_.rbegin(); node != replaced_.rend(); ++node) {
+      hand_on_name(**node);
+      graph_.erase(*node);
+    }
     return static_cast<int>(replaced_.size());
   }
 
@@ -157,6 +160,15 @@ class ChannelsLast {
     }
   }
 
+  // The name of a replaced result goes to the value as it was, if there is one; that of the twin tells of it.
+  void hand_on_name(const Node& node) {
+    Value* value = node.output();
+    Value* last_value = twin(value);
+    if (last_value == nullptr) return;
+    if (!last_value->is_named()) graph_.rename(last_value, value->name() + std::string(kChannelsLastSuffix));
+    if (const auto known = plain_.find(value); known != plain_.end()) graph_.replace_uses(value, known->second);
+  }
+
   bool finish(const Node& node, Value* result) {
     twins_[node.output()] = result;
     return true;
@@ -190,14 +202,15 @@ class ChannelsLast {
   }
 
   bool rewrite(const Conv& op, const Node& node) {
-    if (op.channels_last || !fits(node.input(0)) || !computes_in(node.output()->dtype()) ||
-        !computes_in(node.input(0)->dtype()))
-      return false;
+    const bool floats = computes_in(node.output()->dtype()) && computes_in(node.input(0)->dtype());
+    const bool bytes =
+        options_.bytes && bit_width(node.input(0)->dtype()) == 8 && bit_width(node.input(1)->dtype()) == 8;
+    if (op.channels_last || !fits(node.input(0)) || !(floats || bytes)) return false;
     const size_t rank = node.output()->shape().size();
     Conv conv = op;
     conv.channels_last = true;
     conv.epilogue = with_permuted_iota(op.epilogue, rank);
-    conv.channels_first_input = options_.channels_first_images && op.groups == 1 && !has_twin(node.input(0));
+    conv.channels_first_input = options_.channels_first_images && floats && op.groups == 1 && !has_twin(node.input(0));
     std::vector<Value*> inputs = {conv.channels_first_input ? node.input(0) : last(node.input(0)),
                                   plain(node.input(1))};
     for (size_t i = 2; i < node.inputs().size(); ++i) inputs.push_back(broadcast_operand(node.input(i), rank));
@@ -260,7 +273,7 @@ class ChannelsLast {
   }
 
   bool rewrite(const Resize& op, const Node& node) {
-    if (!has_twin(node.input(0))) return false;
+    if (!has_twin(node.input(0)) || node.input(1) != nullptr) return false;
     Resize resize = op;
     resize.axes = mapped_axes(op.axes, node.output()->shape().size());
     return finish(node, emit(std::move(resize), {twin(node.input(0))}));
@@ -312,13 +325,18 @@ class ChannelsLast {
     const int64_t axis = op.axis < 0 ? op.axis + rank : op.axis;
     softmax.axis = static_cast<int64_t>(last_axis(static_cast<size_t>(axis), static_cast<size_t>(rank)));
     if (op.safe && softmax.axis != rank - 1) return false;
-    return finish(node, emit(std::move(softmax), {twin(node.input(0))}));
+    return finish(node, emit(softmax, {twin(node.input(0))}));
   }
 
-  // A transpose of the plain value is another one of the twin, or none at all.
+  // A transpose of the plain value is another one of the twin, or none at all; one that makes a picture of a
+  // channels-last value, as models of tokens and pixels have them, gives that value its meaning as a twin.
   bool rewrite(const Transpose& op, const Node& node) {
     Value* source = twin(node.input(0));
-    if (source == nullptr) return false;
+    if (source == nullptr) {
+      const size_t rank = op.perm.size();
+      if (rank < 4 || !fits(node.output()) || op.perm != to_first_permutation(rank)) return false;
+      return finish(node, node.input(0));
+    }
     const std::vector<int64_t> perm = mapped_axes(op.perm, op.perm.size());
     graph_.replace_uses(node.output(), is_identity(perm) ? source : emit(Transpose{perm}, {source}));
     return true;

@@ -37,14 +37,16 @@ uint8_t nan_bits(const Format& f) { return f.fnuz ? 0x80 : static_cast<uint8_t>(
 
 float e8m0_to_float(uint8_t bits) { return bits == 0xff ? NAN : std::ldexp(1.0f, static_cast<int>(bits) - 127); }
 
-uint8_t e8m0_from_float(float value) {
-  if (std::isnan(value)) return 0xff;
-  if (std::isinf(value)) return 0xfe;
+uint8_t e8m0_from_float(float value, bool saturate) {
+  constexpr int kLargest = 0xfe, kNan = 0xff;
+  if (std::isnan(value)) return kNan;
+  if (std::isinf(value)) return saturate ? kLargest : kNan;
   int exponent = 0;
-  const float mantissa = std::frexp(std::fabs(value), &exponent);  // in [0.5, 1)
-  if (mantissa == 0) return 0;
-  const int biased = exponent - 1 + 127 + (mantissa > 0.75f ? 1 : 0);
-  return static_cast<uint8_t>(biased < 0 ? 0 : (biased > 0xfe ? 0xfe : biased));
+  const float mantissa = std::frexp(std::fabs(value), &exponent);  // in [0.5, 1), or 0
+  const int biased = mantissa == 0 ? -1 : exponent - 1 + 127 + (mantissa > 0.5f ? 1 : 0);
+  if (biased >= 0 && biased <= kLargest) return static_cast<uint8_t>(biased);
+  if (!saturate) return kNan;
+  return biased < 0 ? 0 : kLargest;
 }
 
 }  // namespace
@@ -66,10 +68,10 @@ float small_float_to_float(DType type, uint8_t bits) {
 }
 
 uint8_t small_float_from_float(DType type, float value, bool saturate) {
-  if (type == DType::f8e8m0) return e8m0_from_float(value);
+  if (type == DType::f8e8m0) return e8m0_from_float(value, saturate);
   const Format f = format_of(type);
   const auto sign = static_cast<uint8_t>(std::signbit(value) ? 1 << f.sign_shift() : 0);
-  if (std::isnan(value)) return f.has_nan ? nan_bits(f) : static_cast<uint8_t>(largest_finite(f));
+  if (std::isnan(value)) return f.has_nan ? nan_bits(f) : static_cast<uint8_t>(1 << f.sign_shift());
   const int largest = largest_finite(f);
   const auto overflow = [&]() -> uint8_t {
     if (saturate || !f.has_nan) return static_cast<uint8_t>(sign | largest);

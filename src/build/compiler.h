@@ -1,27 +1,21 @@
 // From an imported graph to something that runs: common passes, the device's own rewrites, lowering. The result still
-// has its weights where the import left them; runtime/weight_memory.h or the plan writer brings them into the layouts
-// that the steps want.
+// has its weights where the import or a plan left them; runtime/weight_memory.h or the plan writer brings them into the
+// layouts that the steps want.
 #pragma once
 
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "build/profile.h"
 #include "build/program.h"
+#include "build/weight_source.h"
 #include "passes/pipeline.h"
 
 namespace lathe {
-
-// Sizes of one input for which a plan is tuned and for which memory is reserved. It never limits what a plan can run.
-struct SizeRange {
-  std::vector<int64_t> min, opt, max;
-  friend bool operator==(const SizeRange&, const SizeRange&) = default;
-};
-using Profile = std::map<std::string, SizeRange>;  // by input name
 
 struct CompileOptions {
   std::string device = "cpu";          // "cpu", "cuda", "cuda:1", "reference"
@@ -37,6 +31,7 @@ struct CompiledModel {
   // Serve the nodes for which the backend has no kernel, in this order; the reference backend comes last.
   std::vector<std::unique_ptr<Backend>> fallbacks;
   Program program;
+  WeightSource weights;  // of a graph that comes from a plan
   std::vector<passes::PassReport> passes;
 };
 

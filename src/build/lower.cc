@@ -1,26 +1,61 @@
 // Node by node: ask the backend for candidates, take the chosen or first accepted one, and wire its operands.
 #include <algorithm>
+#include <map>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "build/constant_id.h"
 #include "build/host_step.h"
 #include "build/program.h"
 
 namespace lathe {
 namespace {
 
+// What the lowerings of a graph and its regions share.
+struct Context {
+  const Backend& backend;
+  std::span<const std::unique_ptr<Backend>> fallbacks;
+  const KernelChoices& choices;
+  std::unordered_map<const Node*, size_t> numbers;
+  std::vector<Weight> weights;
+  std::map<ConstantId, std::vector<int>> forms;  // of a constant: weights that hold it, one per layout
+};
+
+int weight_of(Context& context, const Node* constant, const WeightLayout& layout) {
+  std::vector<int>& forms = context.forms[constant_id(constant->as<Constant>()->value)];
+  for (const int form : forms)
+    if (context.weights[static_cast<size_t>(form)].layout == layout) return form;
+  const int weight = static_cast<int>(context.weights.size());
+  context.weights.push_back({constant, layout});
+  forms.push_back(weight);
+  return weight;
+}
+
+// What the executor runs natively. Slices of strings cannot be stacked on a device, and scanning along other axes than
+// the first is what a pass turns into transposes.
+bool is_native_control_flow(const Node& node) {
+  const auto gives_strings = [&](size_t first) {
+    const auto outputs = node.outputs().subspan(std::min(first, node.outputs().size()));
+    return std::any_of(outputs.begin(), outputs.end(), [](const Value* v) { return v->dtype() == DType::string; });
+  };
+  if (const Loop* loop = node.as<Loop>()) return !gives_strings(static_cast<size_t>(loop->num_carried));
+  if (const Scan* scan = node.as<Scan>()) {
+    const auto first = [](int64_t axis) { return axis == 0; };
+    return std::all_of(scan->input_axes.begin(), scan->input_axes.end(), first) &&
+           std::all_of(scan->output_axes.begin(), scan->output_axes.end(), first) &&
+           !gives_strings(static_cast<size_t>(scan->num_states));
+  }
+  return node.is<If>();
+}
+
 class Lowering {
  public:
-  Lowering(const Graph& graph, const Backend& backend, std::span<const std::unique_ptr<Backend>> fallbacks,
-           const KernelChoices& choices)
-      : graph_(graph), backend_(backend), fallbacks_(fallbacks), choices_(choices) {}
+  Lowering(const Graph& graph, Context& context) : graph_(graph), context_(context) {}
 
   Program run() && {
     for (const Value* input : graph_.inputs()) program_.inputs.push_back(add_value(input));
-    size_t index = 0;
-    for (const auto& node : graph_.nodes()) lower_node(*node, index++);
+    for (const auto& node : graph_.nodes()) lower_node(*node);
     for (const Value* output : graph_.outputs()) program_.outputs.push_back(value_index_.at(output));
-    backend_.finish_lowering();
     return std::move(program_);
   }
 
@@ -32,22 +67,16 @@ class Lowering {
     return index;
   }
 
-  // The value that stands for constant operand `value` in the given layout; each (constant, layout) pair is one weight.
+  // The value that stands for constant operand `value` in the given layout.
   int constant_value(const Value* value, const WeightLayout& layout) {
-    std::vector<int>& forms = constant_forms_[value];
-    for (const int form : forms)
-      if (program_.weights[static_cast<size_t>(program_.values[static_cast<size_t>(form)].weight)].layout == layout)
-        return form;
-    const int weight = static_cast<int>(program_.weights.size());
-    program_.weights.push_back({value->producer(), layout});
-    const int index = static_cast<int>(program_.values.size());
-    program_.values.push_back({value, weight, index});
-    value_index_.try_emplace(value, index);
-    forms.push_back(index);
-    return index;
+    const int weight = weight_of(context_, value->producer(), layout);
+    const auto [known, is_new] = value_of_weight_.try_emplace(weight, static_cast<int>(program_.values.size()));
+    if (is_new) program_.values.push_back({value, weight, known->second});
+    value_index_.try_emplace(value, known->second);
+    return known->second;
   }
 
-  void lower_node(const Node& node, size_t index) {
+  void lower_node(const Node& node) {
     if (node.is<Constant>()) {
       // A weight enters the program when a step or the graph's outputs use it; an output needs it plain.
       if (node.output()->is_output()) constant_value(node.output(), {});
@@ -55,28 +84,43 @@ class Lowering {
     }
     ProgramStep step;
     step.node = &node;
-    const bool binds = node.is<Bind>();  // the executor's own work: it reads the tensor and sets the symbols
-    Lowered lowered = binds ? Lowered{} : choose(node, index, step);
-    if (binds) step.kernel = "bind";
-    for (size_t i = 0; i < node.inputs().size(); ++i) {
-      const Value* input = node.inputs()[i];
-      if (input == nullptr) {
-        step.inputs.push_back(-1);
-      } else if (input->producer() != nullptr && input->producer()->is<Constant>()) {
-        step.inputs.push_back(
-            constant_value(input, i < lowered.operand_layouts.size() ? lowered.operand_layouts[i] : WeightLayout{}));
-      } else {
-        step.inputs.push_back(value_index_.at(input));
-      }
+    if (is_native_control_flow(node)) {
+      lower_regions(node, step);
+    } else if (node.is<Bind>()) {
+      step.kernel = "bind";  // the executor's own work: it reads the tensor and sets the symbols
+      take_operands(node, {}, step);
+    } else {
+      Lowered lowered = choose(node, step);
+      take_operands(node, lowered.operand_layouts, step);
+      step.step = std::move(lowered.step);
     }
     for (const Value* output : node.outputs()) step.outputs.push_back(add_value(output));
-    if (lowered.step == nullptr && !binds) {
-      const int source = step.inputs.at(0);
-      program_.values[static_cast<size_t>(step.outputs.at(0))].root = program_.values[static_cast<size_t>(source)].root;
+    const bool alias = step.step == nullptr && step.regions.empty() && !node.is<Bind>();
+    if (!alias) {
+      program_.steps.push_back(std::move(step));
       return;
     }
-    step.step = std::move(lowered.step);
-    program_.steps.push_back(std::move(step));
+    const int source = step.inputs.at(0);
+    program_.values[static_cast<size_t>(step.outputs.at(0))].root = program_.values[static_cast<size_t>(source)].root;
+  }
+
+  void lower_regions(const Node& node, ProgramStep& step) {
+    step.kernel = op_name(node.op());
+    for (const Region* region : regions_of(node.op()))
+      step.regions.push_back(Lowering(region->graph(), context_).run());
+    take_operands(node, {}, step);
+  }
+
+  void take_operands(const Node& node, const std::vector<WeightLayout>& layouts, ProgramStep& step) {
+    for (size_t i = 0; i < node.inputs().size(); ++i) {
+      const Value* input = node.inputs()[i];
+      if (input == nullptr)
+        step.inputs.push_back(-1);
+      else if (input->producer() != nullptr && input->producer()->is<Constant>())
+        step.inputs.push_back(constant_value(input, i < layouts.size() ? layouts[i] : WeightLayout{}));
+      else
+        step.inputs.push_back(value_index_.at(input));
+    }
   }
 
   // Kernels move numbers of known rank. Sequences, strings and values whose rank only the run shows are for the
@@ -90,12 +134,12 @@ class Lowering {
            std::any_of(node.outputs().begin(), node.outputs().end(), opaque);
   }
 
-  Lowered choose(const Node& node, size_t index, ProgramStep& step) {
-    if (!fallbacks_.empty() && needs_fallback(node))
+  Lowered choose(const Node& node, ProgramStep& step) {
+    if (!context_.fallbacks.empty() && needs_fallback(node))
       return fall_back(node, step, "it handles values other than tensors of known rank");
-    std::vector<Candidate> candidates = backend_.candidates(node);
-    const auto chosen = choices_.find(index);
-    if (chosen != choices_.end()) {
+    std::vector<Candidate> candidates = context_.backend.candidates(node);
+    const auto chosen = context_.choices.find(context_.numbers.at(&node));
+    if (chosen != context_.choices.end()) {
       // A recorded choice that this backend no longer has, or that declines, gives way to the default order.
       std::stable_partition(candidates.begin(), candidates.end(),
                             [&](const Candidate& c) { return c.kernel == chosen->second; });
@@ -109,12 +153,12 @@ class Lowering {
       }
       declined += (declined.empty() ? "" : "; ") + candidate.kernel + ": " + candidate.declined;
     }
-    if (declined.empty()) declined = fmt::format("{} has no kernel for this op", backend_.name());
+    if (declined.empty()) declined = fmt::format("{} has no kernel for this op", context_.backend.name());
     return fall_back(node, step, declined);
   }
 
   Lowered fall_back(const Node& node, ProgramStep& step, const std::string& declined) {
-    for (const auto& fallback : fallbacks_) {
+    for (const auto& fallback : context_.fallbacks) {
       if (fallback->name() != "reference" && needs_fallback(node)) continue;
       for (const Candidate& candidate : fallback->candidates(node)) {
         if (!candidate.declined.empty()) continue;
@@ -122,7 +166,7 @@ class Lowering {
         step.fallback = true;
         step.reason = declined;
         Lowered lowered = candidate.make();
-        if (backend_.host_memory() || lowered.step == nullptr) return lowered;
+        if (context_.backend.host_memory() || lowered.step == nullptr) return lowered;
         return {std::make_unique<HostStep>(node, std::move(lowered), *fallback), {}};
       }
     }
@@ -131,19 +175,34 @@ class Lowering {
   }
 
   const Graph& graph_;
-  const Backend& backend_;
-  std::span<const std::unique_ptr<Backend>> fallbacks_;
-  const KernelChoices& choices_;
+  Context& context_;
   Program program_;
   std::unordered_map<const Value*, int> value_index_;
-  std::unordered_map<const Value*, std::vector<int>> constant_forms_;  // one value per layout
+  std::unordered_map<int, int> value_of_weight_;
 };
+
+void number_nodes(const Graph& graph, std::unordered_map<const Node*, size_t>& numbers) {
+  for (const auto& node : graph.nodes()) {
+    numbers.emplace(node.get(), numbers.size());
+    for (const Region* region : regions_of(node->op())) number_nodes(region->graph(), numbers);
+  }
+}
 
 }  // namespace
 
+std::unordered_map<const Node*, size_t> number_nodes(const Graph& graph) {
+  std::unordered_map<const Node*, size_t> numbers;
+  number_nodes(graph, numbers);
+  return numbers;
+}
+
 Program lower(const Graph& graph, const Backend& backend, std::span<const std::unique_ptr<Backend>> fallbacks,
               const KernelChoices& choices) {
-  return Lowering(graph, backend, fallbacks, choices).run();
+  Context context{backend, fallbacks, choices, number_nodes(graph), {}, {}};
+  Program program = Lowering(graph, context).run();
+  program.weights = std::move(context.weights);
+  backend.finish_lowering();
+  return program;
 }
 
 }  // namespace lathe

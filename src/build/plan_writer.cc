@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_map>
+#include <map>
 
 #include "base/error.h"
 #include "base/file_writer.h"
+#include "build/constant_id.h"
 #include "graph/hash.h"
 #include "graph/serialize.h"
 #include "lathe/version.h"
@@ -13,17 +14,20 @@
 namespace lathe {
 namespace {
 
-// Numbers the constants that the graph's binary form leaves out, in the order in which it meets them.
+// Numbers the constants that the graph's binary form leaves out, in the order in which it meets them; those that share
+// their bytes have one number.
 class ConstantList : public ConstantSink {
  public:
   uint64_t store(const Tensor& tensor) override {
-    tensors_.push_back(&tensor);
-    return tensors_.size() - 1;
+    const auto [known, is_new] = numbers_.try_emplace(constant_id(tensor), tensors_.size());
+    if (is_new) tensors_.push_back(&tensor);
+    return known->second;
   }
   const std::vector<const Tensor*>& tensors() const { return tensors_; }
 
  private:
   std::vector<const Tensor*> tensors_;
+  std::map<ConstantId, uint64_t> numbers_;
 };
 
 uint64_t checksum(std::span<const std::byte> bytes) {
@@ -36,8 +40,10 @@ class PlanWriter {
  public:
   PlanWriter(const std::filesystem::path& path, const CompiledModel& model, const PlanWriteOptions& options)
       : model_(model), options_(options), file_(path) {
-    for (const Weight& weight : model.program.weights)
-      layouts_[&weight.node->as<Constant>()->value].push_back(weight.layout);
+    for (const Weight& weight : model.program.weights) {
+      const auto [entry, is_new] = layouts_.try_emplace(constant_id(weight.node->as<Constant>()->value), weight.layout);
+      if (!is_new && weight.layout.plain()) entry->second = weight.layout;
+    }
   }
 
   PlanSize write() && {
@@ -56,14 +62,16 @@ class PlanWriter {
   }
 
  private:
-  // A constant that no step reads (one inside a region) is stored plain.
-  std::vector<WeightLayout> layouts_of(const Tensor& constant) const {
-    const auto found = layouts_.find(&constant);
-    return found == layouts_.end() ? std::vector<WeightLayout>{WeightLayout{}} : found->second;
+  // Each constant is stored once. One that steps want in several layouts is stored plain if a step wants it so: a
+  // look-up then touches few pages of it, and any machine makes the other layout when it opens the plan. So is one
+  // that no step reads.
+  const WeightLayout& layout_of(const Tensor& constant) const {
+    const auto found = layouts_.find(constant_id(constant));
+    return found == layouts_.end() ? plain_ : found->second;
   }
 
   uint64_t stored_bytes(const Tensor& constant, const WeightLayout& layout) const {
-    return layout.plain() ? constant.bytes().size()
+    return layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
                           : model_.backend->packed_bytes(layout, constant.dtype(), constant.dims());
   }
 
@@ -71,33 +79,39 @@ class PlanWriter {
     file_.align(kPlanPage);
     PlanTableEntry section{static_cast<uint32_t>(PlanSection::weights), 0, file_.position(), 0, 0};
     uint64_t total = 0, done = 0;
-    for (const Tensor* constant : constants)
-      for (const WeightLayout& layout : layouts_of(*constant)) total += stored_bytes(*constant, layout);
-    for (size_t i = 0; i < constants.size(); ++i) {
-      for (const WeightLayout& layout : layouts_of(*constants[i])) {
-        write_weight(static_cast<int64_t>(i), *constants[i], layout, section.offset);
-        done += weights_.back().bytes;
-        if (options_.progress) options_.progress(done, total);
-      }
+    // All that stays is made before the large buffers that come and go, which would leave holes between it.
+    for (const Tensor* constant : constants) {
+      const WeightLayout& layout = layout_of(*constant);
+      weights_.push_back({static_cast<int64_t>(weights_.size()), layout, 0, stored_bytes(*constant, layout), 0});
+      total += weights_.back().bytes;
+    }
+    for (PlanWeight& weight : weights_) {
+      write_weight(*constants[static_cast<size_t>(weight.constant)], section.offset, weight);
+      done += weight.bytes;
+      if (options_.progress) options_.progress(done, total);
     }
     section.bytes = file_.position() - section.offset;
     table_.push_back(section);
   }
 
-  void write_weight(int64_t index, const Tensor& constant, const WeightLayout& layout, uint64_t section) {
+  void write_weight(const Tensor& constant, uint64_t section, PlanWeight& weight) {
     file_.align(kPlanWeightAlignment);
-    PlanWeight weight{index, layout, file_.position() - section, stored_bytes(constant, layout), 0};
-    std::span<const std::byte> bytes;
-    if (layout.plain()) {
-      bytes = constant.bytes();
-    } else {
-      packed_.resize(weight.bytes);
-      model_.backend->pack(layout, constant, packed_);
-      bytes = packed_;
-    }
+    weight.offset = file_.position() - section;
+    const auto in_place = model_.weights.in_place(constant, weight.layout);
+    const std::span<const std::byte> bytes = in_place ? *in_place : lay_out(constant, weight.layout, weight.bytes);
     weight.checksum = checksum(bytes);
     file_.write(bytes);
-    weights_.push_back(std::move(weight));
+  }
+
+  // Valid until the next call.
+  std::span<const std::byte> lay_out(const Tensor& constant, const WeightLayout& layout, uint64_t size) {
+    const Tensor plain = model_.weights.plain(constant);
+    laid_out_.resize(size);
+    if (layout.plain())
+      std::memcpy(laid_out_.data(), plain.bytes().data(), size);
+    else
+      model_.backend->pack(layout, plain, laid_out_);
+    return laid_out_;
   }
 
   void add_section(PlanSection kind, std::span<const std::byte> bytes) {
@@ -114,10 +128,10 @@ class PlanWriter {
     info.target = model_.backend->target();
     info.threads = options_.threads;
     info.profiles = options_.profiles;
-    std::unordered_map<const Node*, size_t> index;
-    for (const auto& node : model_.graph->nodes()) index.emplace(node.get(), index.size());
-    for (const ProgramStep& step : model_.program.steps)
-      if (!step.fallback && step.step != nullptr) info.choices[index.at(step.node)] = step.kernel;
+    const auto numbers = number_nodes(*model_.graph);
+    visit_steps(model_.program, [&](const ProgramStep& step) {
+      if (!step.fallback && step.step != nullptr) info.choices[numbers.at(step.node)] = step.kernel;
+    });
     info.weights = weights_;
     return info;
   }
@@ -134,10 +148,11 @@ class PlanWriter {
   const CompiledModel& model_;
   const PlanWriteOptions& options_;
   FileWriter file_;
-  std::unordered_map<const Tensor*, std::vector<WeightLayout>> layouts_;
+  std::map<ConstantId, WeightLayout> layouts_;
+  const WeightLayout plain_;
   std::vector<PlanTableEntry> table_;
   std::vector<PlanWeight> weights_;
-  std::vector<std::byte> packed_;
+  std::vector<std::byte> laid_out_;
 };
 
 }  // namespace

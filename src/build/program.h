@@ -1,11 +1,13 @@
 // A lowered graph: the steps in order, the values they read and write, and the weights in the layouts that the steps
 // want. Made from a graph by lower(); the executor in runtime/ runs it. Holds pointers into the graph, which must
-// outlive it.
+// outlive it. Regions of control flow are programs of their own, run by the executor whatever the device; they take
+// their weights from the table of the outermost program, where a weight that several of them read stands once.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "backends/backend.h"
@@ -13,7 +15,7 @@
 
 namespace lathe {
 
-// A constant in one layout. `node` is the Constant node of the graph.
+// A constant in one layout. `node` is a Constant node of the graph or of one of its regions.
 struct Weight {
   const Node* node = nullptr;
   WeightLayout layout;
@@ -22,15 +24,18 @@ struct Weight {
 
 struct ProgramValue {
   const Value* value = nullptr;
-  int weight = -1;  // index into Program::weights, for constants
+  int weight = -1;  // index into the outermost program's weights, for constants
   int root = 0;     // the value whose memory this one shares (itself unless an alias)
 };
 
+struct Program;
+
 struct ProgramStep {
   const Node* node = nullptr;
-  std::unique_ptr<Step> step;        // null for Bind, which the executor does itself
+  std::unique_ptr<Step> step;        // null for what the executor does itself: Bind and control flow
+  std::vector<Program> regions;      // of control flow, in the order of regions_of(); else empty
   std::vector<int> inputs, outputs;  // value indices, -1 for absent operands
-  std::string kernel;                // "gemm"; of a fallback, the other backend's
+  std::string kernel;                // "gemm"; of a fallback, the other backend's; of control flow, the op's name
   bool fallback = false;             // runs on another backend because the device has no kernel for it
   std::string reason;                // why it fell back, or why better candidates declined
 };
@@ -38,11 +43,23 @@ struct ProgramStep {
 struct Program {
   std::vector<ProgramValue> values;
   std::vector<ProgramStep> steps;
-  std::vector<Weight> weights;
+  std::vector<Weight> weights;       // empty in regions
   std::vector<int> inputs, outputs;  // value indices, in the order of the graph's
 };
 
-// Kernel choices by node index (position in Graph::nodes()) where they differ from the first accepted candidate.
+// Calls visit(step) for each step, those of regions after the step that holds them.
+template <class Visit>
+void visit_steps(const Program& program, const Visit& visit) {
+  for (const ProgramStep& step : program.steps) {
+    visit(step);
+    for (const Program& region : step.regions) visit_steps(region, visit);
+  }
+}
+
+// Numbers the nodes of a graph and its regions: in order, those of regions after the node that holds them.
+std::unordered_map<const Node*, size_t> number_nodes(const Graph& graph);
+
+// Kernel choices by number of the node, where they differ from the first accepted candidate.
 using KernelChoices = std::map<size_t, std::string>;
 
 // `fallbacks` serve, in their order, the nodes for which no candidate of `backend` accepts; throws Error(unsupported)

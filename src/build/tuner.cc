@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <optional>
 #include <random>
 
@@ -17,30 +16,11 @@ using Clock = std::chrono::steady_clock;
 constexpr int kMinRuns = 5;
 constexpr auto kTimePerKernel = std::chrono::milliseconds(10);
 
-SymbolBindings bind_profile(const Graph& graph, const Profile& profile) {
-  SymbolBindings symbols;
-  for (const auto& [name, range] : profile) {
-    const auto inputs = graph.inputs();
-    const auto found =
-        std::find_if(inputs.begin(), inputs.end(), [&wanted = name](const Value* v) { return v->name() == wanted; });
-    if (found == inputs.end())
-      fail(ErrorCode::invalid_argument, "the profile names an input '{}' that the model does not have", name);
-    const Shape& shape = (*found)->shape();
-    if (shape.size() != range.opt.size())
-      fail(ErrorCode::invalid_argument, "input '{}' has shape {}, the profile gives {}", name, to_string(shape),
-           to_string(range.opt));
-    for (size_t axis = 0; axis < shape.size(); ++axis)
-      if (shape[axis].is_symbol() && !symbols.find(shape[axis].to_string()))
-        symbols.bind(shape[axis].to_string(), range.opt[axis]);
-  }
-  return symbols;
-}
-
 // The operands and results of one node with memory behind them: weights as they are, floats made up, the rest zero.
 class Bench {
  public:
-  Bench(const Node& node, const Backend& backend, const SymbolBindings& symbols, DeviceContext& device)
-      : node_(node), backend_(backend), symbols_(symbols), device_(device) {}
+  Bench(const Node& node, const CompiledModel& model, const SymbolBindings& symbols, DeviceContext& device)
+      : node_(node), backend_(*model.backend), weights_(model.weights), symbols_(symbols), device_(device) {}
   ~Bench() {
     for (void* memory : memory_) device_.release(memory);
   }
@@ -107,7 +87,7 @@ class Bench {
   void* operand(size_t i, const WeightLayout& layout) {
     const Node* producer = node_.input(i)->producer();
     if (producer != nullptr && producer->is<Constant>()) {
-      const Tensor& value = producer->as<Constant>()->value;
+      const Tensor value = weights_.plain(producer->as<Constant>()->value);
       if (layout.plain()) return upload(value.bytes());
       std::vector<std::byte> packed(backend_.packed_bytes(layout, value.dtype(), value.dims()));
       backend_.pack(layout, value, packed);
@@ -129,6 +109,7 @@ class Bench {
 
   const Node& node_;
   const Backend& backend_;
+  const WeightSource& weights_;
   const SymbolBindings& symbols_;
   DeviceContext& device_;
   std::vector<std::vector<int64_t>> dims_;
@@ -136,44 +117,99 @@ class Bench {
   std::vector<void*> memory_;
 };
 
-// The kernel to take, or nullopt to leave it to the backend's order.
-std::optional<std::string> choose(const Node& node, const Backend& backend, const SymbolBindings& symbols,
-                                  DeviceContext& device, TimingCache& cache) {
-  std::vector<Candidate> candidates = backend.candidates(node);
-  std::erase_if(candidates, [](const Candidate& c) { return !c.declined.empty(); });
-  if (candidates.size() < 2) return std::nullopt;
-  Bench bench(node, backend, symbols, device);
-  if (!bench.evaluate_sizes()) return std::nullopt;
+using Times = std::vector<double>;  // by candidate, relative to the fastest
+
+// Adds what the candidates take for the sizes that `symbols` give; false when those leave the node's sizes open.
+bool add_times(const Node& node, std::span<const Candidate> candidates, const CompiledModel& model,
+               const SymbolBindings& symbols, DeviceContext& device, TimingCache& cache, Times& sums) {
+  Bench bench(node, model, symbols, device);
+  if (!bench.evaluate_sizes()) return false;
   const std::string key = bench.key();
-  const Candidate* best = nullptr;
-  double best_time = std::numeric_limits<double>::infinity();
+  Times times;
   for (const Candidate& candidate : candidates) {
     const TimingCache::Times* known = cache.find(key);
     if (known == nullptr || !known->contains(candidate.kernel))
       cache.insert(key, candidate.kernel, bench.microseconds(candidate));
-    const double time = cache.find(key)->at(candidate.kernel);
-    // A later candidate must be better by the margin.
-    if (time * (best == nullptr ? 1.0 : 1.0 + kTuneMargin) < best_time) {
-      best = &candidate;
-      best_time = time;
+    times.push_back(cache.find(key)->at(candidate.kernel));
+  }
+  // A kernel that makes no step takes no time; the least that a clock can tell keeps the ratios finite.
+  constexpr double kLeast = 1e-3;
+  const double fastest = std::max(kLeast, *std::min_element(times.begin(), times.end()));
+  for (size_t i = 0; i < times.size(); ++i) sums[i] += std::max(kLeast, times[i]) / fastest;
+  return true;
+}
+
+// The kernel to take, or nullopt to leave it to the backend's order.
+std::optional<std::string> choose(const Node& node, const CompiledModel& model, std::span<const SymbolBindings> sizes,
+                                  DeviceContext& device, TimingCache& cache) {
+  std::vector<Candidate> candidates = model.backend->candidates(node);
+  std::erase_if(candidates, [](const Candidate& c) { return !c.declined.empty(); });
+  if (candidates.size() < 2) return std::nullopt;
+  Times sums(candidates.size(), 0);
+  bool timed = false;
+  for (const SymbolBindings& symbols : sizes) timed |= add_times(node, candidates, model, symbols, device, cache, sums);
+  if (!timed) return std::nullopt;
+  size_t best = 0;
+  for (size_t i = 1; i < sums.size(); ++i)
+    if (sums[i] * (1 + kTuneMargin) < sums[best]) best = i;  // a later candidate must be better by the margin
+  return candidates[best].kernel;
+}
+
+// What the symbols of a region's inputs are when the node around it has these sizes; for loops, in the first iteration.
+SymbolBindings enter_region(const Node& node, const Graph& region, SymbolBindings symbols) {
+  const size_t first = node.is<If>() ? 1 : 0;
+  for (size_t i = 0; i < region.inputs().size() && first + i < node.inputs().size(); ++i) {
+    const Value* outside = node.input(first + i);
+    const Shape& inside = region.inputs()[i]->shape();
+    if (outside == nullptr || outside->shape().size() != inside.size()) continue;
+    for (size_t axis = 0; axis < inside.size(); ++axis)
+      if (const auto size = symbols.try_evaluate(outside->shape()[axis]); size && inside[axis].is_symbol())
+        symbols.bind(inside[axis].to_string(), *size);
+  }
+  return symbols;
+}
+
+class Tuner {
+ public:
+  Tuner(const CompiledModel& model, const TuneOptions& options, TimingCache& cache)
+      : model_(model),
+        options_(options),
+        cache_(cache),
+        device_(model.backend->make_context({.threads = options.threads})),
+        numbers_(number_nodes(*model.graph)) {}
+
+  void visit(const Graph& graph, const std::vector<SymbolBindings>& sizes) {
+    for (const auto& node : graph.nodes()) {
+      if (const auto kernel = choose(*node, model_, sizes, *device_, cache_))
+        choices_[numbers_.at(node.get())] = *kernel;
+      if (options_.progress) options_.progress(++done_, numbers_.size());
+      for (const Region* region : regions_of(node->op())) {
+        std::vector<SymbolBindings> inner;
+        for (const SymbolBindings& symbols : sizes) inner.push_back(enter_region(*node, region->graph(), symbols));
+        visit(region->graph(), inner);
+      }
     }
   }
-  return best == nullptr ? std::nullopt : std::optional(best->kernel);
-}
+  KernelChoices take() { return std::move(choices_); }
+
+ private:
+  const CompiledModel& model_;
+  const TuneOptions& options_;
+  TimingCache& cache_;
+  std::unique_ptr<DeviceContext> device_;
+  const std::unordered_map<const Node*, size_t> numbers_;
+  size_t done_ = 0;
+  KernelChoices choices_;
+};
 
 }  // namespace
 
-KernelChoices tune(const Graph& graph, const Backend& backend, const TuneOptions& options, TimingCache& cache) {
-  const SymbolBindings symbols = bind_profile(graph, options.profile);
-  const auto device = backend.make_context({.threads = options.threads});
-  KernelChoices choices;
-  size_t index = 0;
-  for (const auto& node : graph.nodes()) {
-    if (const auto kernel = choose(*node, backend, symbols, *device, cache)) choices[index] = *kernel;
-    ++index;
-    if (options.progress) options.progress(index, graph.num_nodes());
-  }
-  return choices;
+KernelChoices tune(const CompiledModel& model, const TuneOptions& options, TimingCache& cache) {
+  std::vector<SymbolBindings> sizes;
+  for (const Profile& profile : options.profiles) sizes.push_back(bind_profile(*model.graph, profile, &SizeRange::opt));
+  Tuner tuner(model, options, cache);
+  tuner.visit(*model.graph, sizes);
+  return tuner.take();
 }
 
 }  // namespace lathe

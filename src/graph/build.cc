@@ -19,7 +19,7 @@ bool has_shape(const Value* x, const Shape& shape) { return x->type().ranked && 
 
 Value* emit(Place at, Op op, std::vector<Value*> inputs) {
   if (at.before == nullptr) return at.graph.emit(std::move(op), std::move(inputs));
-  return at.graph.insert_before(at.before, std::move(op), std::move(inputs))->output();
+  return at.graph.insert_before(at.before, std::move(op), std::move(inputs), 1, at.before->name())->output();
 }
 
 Value* constant(Place at, Tensor value) { return emit(at, Constant{std::move(value)}, {}); }

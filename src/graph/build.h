@@ -12,8 +12,8 @@ namespace lathe {
 struct Place {
   Graph& graph;
   Node* before = nullptr;
-  Place(Graph& g, Node* b = nullptr)
-      : graph(g), before(b) {}  // NOLINT(google-explicit-constructor): a graph is a place
+  // NOLINTNEXTLINE(google-explicit-constructor): a graph is a place
+  Place(Graph& g, Node* b = nullptr) : graph(g), before(b) {}
 };
 
 Value* emit(Place at, Op op, std::vector<Value*> inputs);

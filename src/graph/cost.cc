@@ -60,6 +60,7 @@ struct Flops {
   double operator()(const GroupNorm&) const { return 7 * elements(out[0]); }
   double operator()(const Softmax&) const { return 4 * elements(out[0]); }  // max, exp, sum, division
   double operator()(const Attention& op) const { return attention(op); }
+  double operator()(const DynamicQuantize&) const { return 5 * elements(out[0]); }  // both ends; divide, round, shift
   double operator()(const Rotary&) const { return 3 * elements(out[0]); }
   double operator()(const Embedding& op) const { return elements(out[0]) * (6 + static_cast<double>(op.num_tables)); }
   double operator()(const Resize& op) const {

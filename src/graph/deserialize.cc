@@ -211,7 +211,7 @@ class Reader {
     graph->set_name(std::move(name));
     for (size_t n = count(); n > 0; --n) {
       Graph::Output input = definition(*graph);
-      values.push_back(graph->add_input(std::move(input.name), std::move(input.type)));
+      values.push_back(graph->add_input(input.name, std::move(input.type)));
     }
     for (size_t n = count(); n > 0; --n) node(*graph, values);
     const size_t outputs = count();

@@ -185,7 +185,9 @@ std::string Dim::to_string() const {
     if (text.empty() && negative) text += "-";
     const std::string magnitude = std::to_string(term.coefficient).substr(negative ? 1 : 0);
     const std::string key = term.key();
-    text += key.empty() ? magnitude : (magnitude == "1" ? key : magnitude + "*" + key);
+    if (key.empty() || magnitude != "1") text += magnitude;
+    if (!key.empty() && magnitude != "1") text += "*";
+    text += key;
   }
   return text;
 }
@@ -361,10 +363,31 @@ Dim broadcast(const Dim& a, const Dim& b) {
     fail(ErrorCode::invalid_model, "sizes {} and {} do not broadcast", a.constant_, b.constant_);
   if (a.is_constant()) return a;  // b must turn out to be a or 1
   if (b.is_constant()) return b;
-  Dim::Atom atom;
-  atom.kind = Dim::Atom::Kind::broadcast;
-  std::tie(atom.a, atom.b) = ordered(a, b);
-  return Dim::from_atom(std::move(atom));
+  // However the calls are nested, the size is that of an operand that is not 1: each is kept once, in order. Without
+  // this, the sizes of a deep graph double with every sum.
+  std::vector<std::pair<std::string, Dim>> operands;
+  const auto collect = [&](const auto& self, const Dim& d) -> void {
+    const std::vector<Term>& terms = d.poly_->terms;
+    const bool is_atom = terms.size() == 1 && terms[0].coefficient == 1 && terms[0].factors.size() == 1;
+    if (!is_atom || terms[0].factors[0]->kind != Dim::Atom::Kind::broadcast)
+      return void(operands.emplace_back(d.to_string(), d));
+    self(self, terms[0].factors[0]->a);
+    self(self, terms[0].factors[0]->b);
+  };
+  collect(collect, a);
+  collect(collect, b);
+  std::sort(operands.begin(), operands.end(), [](const auto& x, const auto& y) { return x.first < y.first; });
+  const auto same = [](const auto& x, const auto& y) { return x.first == y.first; };
+  operands.erase(std::unique(operands.begin(), operands.end(), same), operands.end());
+  Dim result = operands.front().second;
+  for (size_t i = 1; i < operands.size(); ++i) {
+    Dim::Atom atom;
+    atom.kind = Dim::Atom::Kind::broadcast;
+    atom.a = result;
+    atom.b = operands[i].second;
+    result = Dim::from_atom(std::move(atom));
+  }
+  return result;
 }
 
 namespace {

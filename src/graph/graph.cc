@@ -44,6 +44,12 @@ std::vector<Type> infer_in_node(const Op& op, std::span<Value* const> inputs, si
   }
 }
 
+// For an output that nobody named: "layer.0/Attention:matmul".
+std::string derived_name(const Node& node) {
+  const std::string op(op_name(node.op()));
+  return node.name().empty() ? op : node.name() + ":" + op;
+}
+
 void reserve_symbols(const Type& type, SymbolSource& source) {
   std::vector<std::string> names;
   for (const Dim& dim : type.shape) dim.collect_symbols(names);
@@ -65,7 +71,10 @@ std::unique_ptr<Graph> Graph::clone() const {
     std::vector<Output> outputs;
     for (const Value* output : node->outputs()) outputs.push_back({output->name(), output->type()});
     const Node* twin = copy->append_named(node->op(), std::move(inputs), std::move(outputs), node->name());
-    for (size_t i = 0; i < node->outputs_.size(); ++i) image[node->outputs_[i]] = twin->outputs_[i];
+    for (size_t i = 0; i < node->outputs_.size(); ++i) {
+      twin->outputs_[i]->named_ = node->outputs_[i]->named_;
+      image[node->outputs_[i]] = twin->outputs_[i];
+    }
   }
   for (size_t i = 0; i < outputs_.size(); ++i) copy->add_output(image.at(outputs_[i]), output_names_[i]);
   return copy;
@@ -94,8 +103,7 @@ Value* Graph::new_value(Type type, std::string_view wish) {
 }
 
 void Graph::discard(Value* value) {
-  LATHE_CHECK(value->is_unused());
-  taken_.erase(value->name_);
+  LATHE_CHECK(value->is_unused());  // its name stays taken: it must not come to mean something else
   const size_t slot = value->slot_;
   std::swap(values_[slot], values_.back());
   values_[slot]->slot_ = slot;
@@ -103,6 +111,7 @@ void Graph::discard(Value* value) {
 }
 
 void Graph::rename(Value* value, std::string_view wish) {
+  value->named_ = true;
   if (value->name_ == wish) return;
   taken_.erase(value->name_);
   value->name_ = unique_name(wish);
@@ -110,8 +119,9 @@ void Graph::rename(Value* value, std::string_view wish) {
 
 // --- Inputs and outputs -----------------------------------------------------------------------------------------
 
-Value* Graph::add_input(std::string name, Type type) {
+Value* Graph::add_input(std::string_view name, Type type) {
   Value* value = new_value(std::move(type), name);
+  value->named_ = true;
   value->index_ = inputs_.size();
   inputs_.push_back(value);
   return value;
@@ -170,7 +180,9 @@ Node* Graph::place(std::list<std::unique_ptr<Node>>::iterator position, Op op, s
     for (const std::string& symbol : bind->symbols) symbols_->reserve(symbol);
   for (Value* input : node->inputs_) link(node, input);
   for (Output& output : outputs) {
-    Value* value = new_value(std::move(output.type), output.name.empty() ? op_name(node->op_) : output.name);
+    const bool named = !output.name.empty();
+    Value* value = new_value(std::move(output.type), named ? output.name : derived_name(*node));
+    value->named_ = named;
     value->producer_ = node;
     value->index_ = node->outputs_.size();
     node->outputs_.push_back(value);
@@ -230,6 +242,10 @@ void Graph::replace_uses(Value* from, Value* to) {
   LATHE_CHECK(to != nullptr);
   if (from == to) return;
   for (Node* user : from->users_) *std::find(user->inputs_.begin(), user->inputs_.end(), from) = to;
+  if (from->named_ && !to->named_) {
+    std::swap(from->name_, to->name_);
+    std::swap(from->named_, to->named_);
+  }
   to->users_.insert(to->users_.end(), from->users_.begin(), from->users_.end());
   from->users_.clear();
   if (from->output_uses_ == 0) return;

@@ -27,8 +27,10 @@ class Value {
   const Shape& shape() const { return type_.shape; }
   DType dtype() const { return type_.dtype; }
   const std::string& name() const { return name_; }  // unique within the graph; never empty
-  Node* producer() const { return producer_; }       // null for graph inputs
-  size_t index() const { return index_; }            // among the producer's outputs, or the graph's inputs
+  // The name was given (by a model, a plan), as opposed to made up from the node's. Rewrites keep given names alive.
+  bool is_named() const { return named_; }
+  Node* producer() const { return producer_; }  // null for graph inputs
+  size_t index() const { return index_; }       // among the producer's outputs, or the graph's inputs
 
   // One entry per use, so a node that uses the value twice stands twice. Graph outputs are not users; see is_output().
   std::span<Node* const> users() const { return users_; }
@@ -39,6 +41,7 @@ class Value {
   friend class Graph;
   Type type_;
   std::string name_;
+  bool named_ = false;
   Node* producer_ = nullptr;
   size_t index_ = 0;
   size_t slot_ = 0;  // where the graph keeps it
@@ -111,13 +114,14 @@ class Graph {
   const std::list<std::unique_ptr<Node>>& nodes() const { return nodes_; }
   size_t num_nodes() const { return nodes_.size(); }
 
-  Value* add_input(std::string name, Type type);
+  Value* add_input(std::string_view name, Type type);
   void add_output(Value* value, std::string name);
   void set_output(size_t index, Value* value);
   void erase_input(size_t index);  // which must be unused
   void erase_output(size_t index);
 
-  // Creates a node at the end, or before `position`. Output types come from infer() (graph/infer.h). `num_outputs`
+  // Creates a node at the end, or before `position`. Output types come from infer() (graph/infer.h); the names of the
+  // outputs are derived from the node's name, and no other value of this graph ever gets them. `num_outputs`
   // matters only for ops with optional outputs (pool, norm, rnn). Throws Error(invalid_model) if the op does not fit
   // its operands.
   Node* append(Op op, std::vector<Value*> inputs, size_t num_outputs = 1, std::string name = {});
@@ -142,7 +146,8 @@ class Graph {
 
   void set_input(Node* node, size_t index, Value* value);
   void set_inputs(Node* node, std::vector<Value*> inputs);
-  // All uses of `from`, graph outputs included, become uses of `to`.
+  // All uses of `from`, graph outputs included, become uses of `to`, which holds the same quantity: where `to` has no
+  // given name yet, it takes over that of `from`, so that quantities can be followed by name through all rewrites.
   void replace_uses(Value* from, Value* to);
   // Recomputes the output types of a node from its operands. Symbols that stand for run-time sizes keep their names.
   void infer_types(Node* node);

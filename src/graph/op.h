@@ -10,12 +10,14 @@
 #include "graph/ops/control.h"
 #include "graph/ops/conv.h"
 #include "graph/ops/embedding.h"
+#include "graph/ops/extern.h"
 #include "graph/ops/gather.h"
 #include "graph/ops/map.h"
 #include "graph/ops/matmul.h"
 #include "graph/ops/movement.h"
 #include "graph/ops/norm.h"
 #include "graph/ops/pool.h"
+#include "graph/ops/quantize.h"
 #include "graph/ops/reduce.h"
 #include "graph/ops/resize.h"
 #include "graph/ops/rnn.h"
@@ -30,14 +32,16 @@ using Op = std::variant<
     Constant, Dims, Bind,
     // arithmetic
     Map, Reduce, ArgReduce, Cumulative, MatMul, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax, Attention, Rotary,
-    Embedding, Resize, Rnn,
+    Embedding, Resize, Rnn, DynamicQuantize,
     // data movement
     Reshape, Transpose, Slice, Concat, Pad, ReverseSequence, Gather, GatherElements, GatherNd, ScatterElements,
     ScatterNd,
     // selection
     TopK, NonZero, Nms,
     // structure
-    If, Loop, Scan, Sequence>;
+    If, Loop, Scan, Sequence,
+    // everything else
+    Extern>;
 
 std::string_view op_name(const Op& op);
 std::optional<Op> op_from_name(std::string_view name);  // with default fields

@@ -3,7 +3,7 @@
 namespace lathe {
 
 std::string to_string(const Type& type) {
-  const std::string tensor = std::string(to_string(type.dtype)) + (type.ranked ? to_string(type.shape) : "[*]");
+  std::string tensor = std::string(to_string(type.dtype)) + (type.ranked ? to_string(type.shape) : "[*]");
   switch (type.kind) {
     case Type::Kind::tensor: return tensor;
     case Type::Kind::sequence: return "seq<" + tensor + ">";

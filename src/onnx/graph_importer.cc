@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "onnx/dim_param.h"
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"
 #include "onnx/node_order.h"
@@ -71,13 +72,15 @@ void GraphImporter::define_inputs(Graph& graph, Scope& scope) {
   for (const TensorProto& t : model_.graph.initializers) initialized.push_back(t.name);
   for (const auto& [name, sparse] : model_.graph.sparse_initializers) initialized.push_back(name);
   std::sort(initialized.begin(), initialized.end());
-  for (const ValueInfo& info : model_.graph.inputs)
-    for (const TypeProto::Dimension& d : info.type.shape)
-      if (!d.value && !d.param.empty()) symbol_for(d.param, graph.symbols());
   for (const ValueInfo& info : model_.graph.inputs) {
     if (std::binary_search(initialized.begin(), initialized.end(), info.name)) continue;
-    scope.define(info.name,
-                 Binding::of(info.name, graph.add_input(std::string(info.name), input_type(info, graph.symbols()))));
+    for (const TypeProto::Dimension& d : info.type.shape)
+      if (!d.value && is_identifier(d.param)) bound_params_.insert(d.param);
+  }
+  for (const std::string_view param : bound_params_) symbol_for(param, graph.symbols());
+  for (const ValueInfo& info : model_.graph.inputs) {
+    if (std::binary_search(initialized.begin(), initialized.end(), info.name)) continue;
+    scope.define(info.name, Binding::of(info.name, graph.add_input(info.name, input_type(info, graph.symbols()))));
   }
 }
 
@@ -101,20 +104,24 @@ Type GraphImporter::input_type(const ValueInfo& info, SymbolSource& symbols) {
   type.dtype = *dtype;
   type.ranked = tensor->has_shape;
   for (const TypeProto::Dimension& d : tensor->shape) {
-    const auto fixed = std::find_if(options_.fixed_dims.begin(), options_.fixed_dims.end(),
-                                    [&](const auto& entry) { return !d.value && entry.first == d.param; });
-    if (fixed != options_.fixed_dims.end())
-      type.shape.emplace_back(fixed->second);
-    else if (d.value && *d.value >= 0)
-      type.shape.emplace_back(*d.value);
-    else
-      type.shape.push_back(Dim::symbol(symbol_for(d.param, symbols)));
+    type.shape.push_back(d.value && *d.value >= 0 ? Dim(*d.value) : size_of(d.value ? "" : d.param, symbols));
   }
   return type;
 }
 
-// A symbol must be a name of the Dim grammar and no fresh one; two dim_params never share one. "past + 1" is a name
-// like any other: what it means is the exporter's affair.
+// An expression whose names are all bound by other dimensions of inputs is one here as well, and checked at run time.
+Dim GraphImporter::size_of(std::string_view param, SymbolSource& symbols) {
+  for (const auto& [name, size] : options_.fixed_dims)
+    if (!param.empty() && name == param) return size;
+  const auto bound = [&](std::string_view name) -> std::optional<Dim> {
+    return bound_params_.count(name) ? std::optional(size_of(name, symbols)) : std::nullopt;
+  };
+  if (!param.empty() && !is_identifier(param))
+    if (const auto expression = parse_dim_param(param, bound)) return *expression;
+  return Dim::symbol(symbol_for(param, symbols));
+}
+
+// A symbol must be a name of the Dim grammar and no fresh one; two dim_params never share one.
 std::string GraphImporter::symbol_for(std::string_view param, SymbolSource& symbols) {
   if (param.empty()) return symbols.fresh("d");
   if (const auto it = symbols_.find(param); it != symbols_.end()) return it->second;

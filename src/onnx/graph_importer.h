@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,7 @@ class GraphImporter {
 
   void define_inputs(Graph& graph, Scope& scope);
   Type input_type(const ValueInfo& info, SymbolSource& symbols);
+  Dim size_of(std::string_view param, SymbolSource& symbols);
   std::string symbol_for(std::string_view param, SymbolSource& symbols);
   void import_nodes(const std::vector<NodeProto>& nodes, Scope& scope);
   void import_node(const NodeProto& node, Scope& scope);
@@ -67,6 +69,7 @@ class GraphImporter {
   CapabilityReport report_;
   const Frame* frame_ = nullptr;
   std::map<std::string, std::string, std::less<>> symbols_;  // dim_param -> symbol
+  std::set<std::string_view> bound_params_;                  // that are a dimension of an input by themselves
 };
 
 }  // namespace lathe::onnx

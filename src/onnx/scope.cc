@@ -41,7 +41,7 @@ Scope::Scope(Graph& region, Scope& enclosing, Captures& captures)
 void Scope::adopt_captures() {
   while (adopted_ < captures_->size()) {
     Binding* outer = (*captures_)[adopted_++];
-    inner(outer)->value = graph_.add_input(std::string(outer->name), outer->type);
+    inner(outer)->value = graph_.add_input(outer->name, outer->type);
   }
 }
 

@@ -31,9 +31,28 @@ bool is_exact(const Element& a, const Element& b, DType type) {
   return !is_float(type) || !a.number() || !b.number();
 }
 
+// What sums, products, quotients and maxima of numbers that are not negative are as well.
+std::optional<Element> keep_sign(std::optional<Element> result, const Element& a, const Element& b) {
+  if (!result) return result;
+  return result->nonnegative(a.is_nonnegative() && b.is_nonnegative());
+}
+
+bool is_negative_number(const Element& e) {
+  const auto number = e.number();
+  return number && *number < 0;
+}
+
 bool is_power_of_two(int64_t v) { return (v & (v - 1)) == 0; }
 
 }  // namespace
+
+Element Element::size(Dim value) { return Element(std::move(value)).nonnegative(true); }
+
+Element Element::nonnegative(bool known) const {
+  Element e = *this;
+  e.nonnegative_ = nonnegative_ || known;
+  return e;
+}
 
 Element Element::real(double value) {
   for (int64_t denominator = 1; denominator <= kMaxDenominator; denominator *= 2) {
@@ -82,11 +101,11 @@ std::optional<double> Element::number() const {
   return static_cast<double>(numerator_.value()) / static_cast<double>(denominator_);
 }
 
-bool Element::is_nonnegative() const { return real_ ? *real_ >= 0 : numerator_.is_nonnegative(); }
+bool Element::is_nonnegative() const { return nonnegative_ || (real_ ? *real_ >= 0 : numerator_.is_nonnegative()); }
 
 SymbolicTensor SymbolicTensor::vector(const Shape& sizes) {
   SymbolicTensor t{DType::i64, {static_cast<int64_t>(sizes.size())}, {}};
-  for (const Dim& size : sizes) t.elements.emplace_back(size);
+  for (const Dim& size : sizes) t.elements.push_back(Element::size(size));
   return t;
 }
 
@@ -141,8 +160,8 @@ std::optional<std::vector<int64_t>> SymbolicTensor::to_integers() const {
 std::optional<Element> add(const Element& a, const Element& b, DType type) {
   if (!is_exact(a, b, type)) return on_numbers(a, b, type, [](double x, double y) { return x + y; });
   const int64_t common = std::lcm(a.denominator(), b.denominator());
-  return Element::ratio(a.numerator() * Dim(common / a.denominator()) + b.numerator() * Dim(common / b.denominator()),
-                        common);
+  const Dim sum = a.numerator() * Dim(common / a.denominator()) + b.numerator() * Dim(common / b.denominator());
+  return keep_sign(Element::ratio(sum, common), a, b);
 }
 
 std::optional<Element> subtract(const Element& a, const Element& b, DType type) {
@@ -154,7 +173,7 @@ std::optional<Element> multiply(const Element& a, const Element& b, DType type) 
   if (!is_exact(a, b, type)) return on_numbers(a, b, type, [](double x, double y) { return x * y; });
   // h / 49 * 49 need not be h again in floating point.
   if (!is_power_of_two(a.denominator()) || !is_power_of_two(b.denominator())) return std::nullopt;
-  return Element::ratio(a.numerator() * b.numerator(), a.denominator() * b.denominator());
+  return keep_sign(Element::ratio(a.numerator() * b.numerator(), a.denominator() * b.denominator()), a, b);
 }
 
 std::optional<Element> divide(const Element& a, const Element& b, DType type) {
@@ -163,11 +182,12 @@ std::optional<Element> divide(const Element& a, const Element& b, DType type) {
     if (!is_exact(a, b, type) || (divisor && *divisor == 0))
       return on_numbers(a, b, type, [](double x, double y) { return x / y; });
     const Dim numerator = a.numerator() * Dim(b.denominator());
-    if (b.numerator().is_constant()) return Element::ratio(numerator, a.denominator() * b.numerator().value());
+    if (b.numerator().is_constant())
+      return keep_sign(Element::ratio(numerator, a.denominator() * b.numerator().value()), a, b);
     const Dim denominator = b.numerator() * Dim(a.denominator());
     const Dim quotient = floor_div(numerator, denominator);
     if (!(quotient * denominator == numerator)) return std::nullopt;
-    return Element(quotient);
+    return keep_sign(Element(quotient), a, b);
   }
   const auto divisor = b.integer(), dividend = a.integer();
   if (divisor && *divisor == 0) return std::nullopt;
@@ -175,7 +195,7 @@ std::optional<Element> divide(const Element& a, const Element& b, DType type) {
   const Dim quotient = floor_div(a.numerator(), b.numerator());
   const bool exact = quotient * b.numerator() == a.numerator();
   if (!exact && !(a.is_nonnegative() && b.is_nonnegative())) return std::nullopt;  // truncation is not floor there
-  return Element(quotient);
+  return keep_sign(Element(quotient), a, b);
 }
 
 std::optional<Element> modulo(const Element& a, const Element& b, DType type) {
@@ -185,22 +205,22 @@ std::optional<Element> modulo(const Element& a, const Element& b, DType type) {
 
 std::optional<Element> minimum(const Element& a, const Element& b, DType type) {
   if (is_float(type)) return on_numbers(a, b, type, [](double x, double y) { return x < y ? x : y; });
-  return Element(min(a.numerator(), b.numerator()));
+  return keep_sign(Element(min(a.numerator(), b.numerator())), a, b);
 }
 
 std::optional<Element> maximum(const Element& a, const Element& b, DType type) {
   if (is_float(type)) return on_numbers(a, b, type, [](double x, double y) { return x > y ? x : y; });
-  return Element(max(a.numerator(), b.numerator()));
+  return Element(max(a.numerator(), b.numerator())).nonnegative(a.is_nonnegative() || b.is_nonnegative());
 }
 
 std::optional<Element> floor(const Element& a) {
   if (a.is_real()) return Element::real(std::floor(*a.number()));
-  return Element(floor_div(a.numerator(), Dim(a.denominator())));
+  return Element(floor_div(a.numerator(), Dim(a.denominator()))).nonnegative(a.is_nonnegative());
 }
 
 std::optional<Element> ceil(const Element& a) {
   if (a.is_real()) return Element::real(std::ceil(*a.number()));
-  return Element(ceil_div(a.numerator(), Dim(a.denominator())));
+  return Element(ceil_div(a.numerator(), Dim(a.denominator()))).nonnegative(a.is_nonnegative());
 }
 
 std::optional<Element> square_root(const Element& a, DType type) {
@@ -230,6 +250,7 @@ std::optional<bool> equal(const Element& a, const Element& b) {
   const auto x = a.number(), y = b.number();
   if (x && y) return *x == *y;
   if (a.is_real() || b.is_real()) return std::nullopt;
+  if ((a.is_nonnegative() && is_negative_number(b)) || (b.is_nonnegative() && is_negative_number(a))) return false;
   const Dim difference = a.numerator() * Dim(b.denominator()) - b.numerator() * Dim(a.denominator());
   if (difference == Dim(0)) return true;
   if ((difference - Dim(1)).is_nonnegative() || (-difference - Dim(1)).is_nonnegative()) return false;
@@ -240,6 +261,8 @@ std::optional<bool> less(const Element& a, const Element& b) {
   const auto x = a.number(), y = b.number();
   if (x && y) return *x < *y;
   if (a.is_real() || b.is_real()) return std::nullopt;
+  if (a.is_nonnegative() && (is_negative_number(b) || (y && *y == 0))) return false;
+  if (b.is_nonnegative() && is_negative_number(a)) return true;
   const Dim difference = b.numerator() * Dim(a.denominator()) - a.numerator() * Dim(b.denominator());
   if ((difference - Dim(1)).is_nonnegative()) return true;
   if ((-difference).is_nonnegative()) return false;

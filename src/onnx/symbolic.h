@@ -19,6 +19,7 @@ namespace lathe::onnx {
 class Element {
  public:
   Element(Dim value) : numerator_(std::move(value)) {}  // NOLINT(google-explicit-constructor): an integer is an element
+  static Element size(Dim value);                       // of a tensor, which is not negative whatever its expression
   static Element real(double value);                    // an exact ratio where `value` is one of small denominator
   static std::optional<Element> ratio(Dim numerator, int64_t denominator);
 
@@ -29,11 +30,13 @@ class Element {
   int64_t denominator() const { return denominator_; }
   bool is_real() const { return real_.has_value(); }
   bool is_nonnegative() const;
+  Element nonnegative(bool known) const;  // the same, known not to be negative
 
  private:
   Dim numerator_;
   int64_t denominator_ = 1;  // positive; in lowest terms only as far as constants go
   std::optional<double> real_;
+  bool nonnegative_ = false;  // beyond what the numerator says
 };
 
 struct SymbolicTensor {
@@ -44,7 +47,7 @@ struct SymbolicTensor {
   std::vector<int64_t> dims;  // of rank 0 for a scalar
   std::vector<Element> elements;
 
-  static SymbolicTensor vector(const Shape& sizes);
+  static SymbolicTensor vector(const Shape& sizes);  // of a tensor
   static SymbolicTensor scalar(Dim value) { return {DType::i64, {}, {Element(std::move(value))}}; }
 
   // Nullopt for tensors that are too large or of another type than integers, bool, f32 and f64.

@@ -55,8 +55,8 @@ void visit_strided(const Sizes& dims, const Sizes& strides, int64_t start, Visit
 }
 
 SymbolicTensor strided(const SymbolicTensor& x, Sizes dims, const Sizes& strides, int64_t start = 0) {
-  SymbolicTensor y{x.dtype, dims, {}};
-  visit_strided(dims, strides, start, [&](int64_t at) { y.elements.push_back(x.elements[static_cast<size_t>(at)]); });
+  SymbolicTensor y{x.dtype, std::move(dims), {}};
+  visit_strided(y.dims, strides, start, [&](int64_t at) { y.elements.push_back(x.elements[static_cast<size_t>(at)]); });
   return y;
 }
 
@@ -183,8 +183,8 @@ Result where_op(Context& ctx) {
   SymbolicTensor result{a->dtype, *dims, {}};
   for (size_t i = 0; i < c->elements.size(); ++i) {
     const auto choice = c->elements[i].integer();
-    if (!choice) return std::nullopt;
-    result.elements.push_back(*choice != 0 ? x->elements[i] : y->elements[i]);
+    if (!choice && equal(x->elements[i], y->elements[i]) != true) return std::nullopt;
+    result.elements.push_back(choice.value_or(1) != 0 ? x->elements[i] : y->elements[i]);
   }
   return result;
 }
@@ -204,7 +204,7 @@ Result shape_op(Context& ctx) {
 Result size_op(Context& ctx) {
   const Type& type = ctx.type(0);
   if (!type.is_tensor() || !type.ranked) return std::nullopt;
-  return SymbolicTensor::scalar(product(type.shape));
+  return SymbolicTensor{DType::i64, {}, {Element::size(product(type.shape))}};
 }
 
 Result with_dims(const SymbolicTensor& x, Sizes dims) {

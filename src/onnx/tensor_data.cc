@@ -164,7 +164,7 @@ std::shared_ptr<const MappedFile> ModelSource::map(std::string_view location) {
   const std::filesystem::path relative = std::filesystem::path(location).lexically_normal();
   if (location.empty() || relative.is_absolute() || *relative.begin() == "..")
     fail(ErrorCode::invalid_model, "external data '{}' is not inside the model's folder", location);
-  const auto file = MappedFile::open(*folder_ / relative);
+  auto file = MappedFile::open(*folder_ / relative);
   files_.emplace(location, file);
   return file;
 }

@@ -90,6 +90,8 @@ std::optional<Match> match_operands(const Node& product, const Node& sum, const 
   const auto key = attention_operand(k, !qk.trans_b, {batch, heads, keys, features}, true);
   const auto value = attention_operand(v, av.trans_b, {batch, heads, keys, value_features}, false);
   if (!query || !key || !value || query->order == HeadOrder::transposed) return std::nullopt;
+  const DType dtype = query->base->dtype();  // operands of mixed precision stay products
+  if (key->base->dtype() != dtype || value->base->dtype() != dtype) return std::nullopt;
   if (!(Dim(query->heads) == heads) || key->heads != value->heads || query->heads % key->heads != 0)
     return std::nullopt;
   return Match{*query, *key, *value, {batch, heads, queries, keys}, features.value(), value_features.value()};

@@ -19,6 +19,15 @@ bool all_ranked(const Node& node) {
 
 bool is_plain_expand(const Map& map) { return map.shape && map.program.is_identity(); }
 
+// What turns a product into bytes becomes the product's epilogue: others then read bytes, not the product.
+bool quantizes_product(const Node& map) {
+  if (bit_width(map.output()->dtype()) != 8) return false;
+  return std::any_of(map.inputs().begin(), map.inputs().end(), [&](const Value* v) {
+    const bool product = producer_as<MatMul>(v) != nullptr || producer_as<Conv>(v) != nullptr;
+    return product && only_user(v) == &map && v->shape() == map.output()->shape();
+  });
+}
+
 bool should_merge(const Node& map, const Value* operand) {
   const Node* producer = operand->producer();
   const Map* inner = producer_as<Map>(operand);
@@ -27,6 +36,7 @@ bool should_merge(const Node& map, const Value* operand) {
   if (instructions > kMaxInstructions || producer->inputs().size() + map.inputs().size() > kMaxOperands + 1)
     return false;
   if (is_plain_expand(*inner)) return true;
+  if (quantizes_product(*producer)) return false;
   const bool same_size = operand->shape() == map.output()->shape();
   const bool alone = only_user(operand) == &map;
   if (alone && same_size) return true;

@@ -12,6 +12,7 @@ int common_subexpressions(Graph& graph);
 int fold_constants(Graph& graph);
 int simplify_maps(Graph& graph);
 int simplify_structure(Graph& graph);
+int simplify_captures(Graph& graph);
 int simplify_movement(Graph& graph);
 int simplify_positions(Graph& graph);
 int sink_reshapes(Graph& graph);
@@ -19,6 +20,7 @@ int sink_transposes(Graph& graph);
 int fold_transposes(Graph& graph);
 int recognise_masks(Graph& graph);
 int recognise_activations(Graph& graph);
+int integer_products(Graph& graph);
 int fuse_norm(Graph& graph);
 int fuse_batch_norm(Graph& graph);
 int fuse_rotary(Graph& graph);
@@ -28,5 +30,6 @@ int fuse_elementwise(Graph& graph);
 int fuse_epilogue(Graph& graph);
 int fuse_residual_norm(Graph& graph);
 int fuse_embedding(Graph& graph);
+int share_constants(Graph& graph);
 
 }  // namespace lathe::passes

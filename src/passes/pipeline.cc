@@ -16,8 +16,12 @@ constexpr PassInfo kPasses[] = {
     {"dead-code", Stage::simplified, dead_code, "drop nodes whose results nobody needs"},
     {"recognise-masks", Stage::simplified, recognise_masks,
      "replace stored triangular masks by programs over positions"},
+    {"integer-products", Stage::simplified, integer_products,
+     "multiply quantised operands as integers, scale the sums"},
     {"simplify-structure", Stage::simplified, simplify_structure,
      "resolve If with a known condition, no-op slices, concats and reductions", 1},
+    {"simplify-captures", Stage::simplified, simplify_captures,
+     "constants into the regions that read them; drop what no region reads", 1},
     {"simplify-maps", Stage::simplified, simplify_maps, "algebra inside maps: identities, constants, casts", 1},
     {"simplify-positions", Stage::simplified, simplify_positions,
      "index tensors as programs; look-ups that name every element in order", 1},
@@ -50,6 +54,7 @@ constexpr PassInfo kPasses[] = {
     {"fuse-embedding", Stage::fused, fuse_embedding, "table look-ups, their sum and the norm into one step"},
     {"fuse-residual-norm", Stage::fused, fuse_residual_norm, "sums into the norm that follows"},
     {"dead-code", Stage::fused, dead_code, "drop nodes whose results nobody needs"},
+    {"share-constants", Stage::fused, share_constants, "store equal weights of several regions once"},
 };
 
 size_t edit_distance(std::string_view a, std::string_view b) {

@@ -31,7 +31,7 @@ void erase_if_dead(Graph& graph, Node* node) {
 }
 
 Value* insert(Graph& graph, Node* position, Op op, std::vector<Value*> inputs) {
-  return graph.insert_before(position, std::move(op), std::move(inputs))->output();
+  return graph.insert_before(position, std::move(op), std::move(inputs), 1, position->name())->output();
 }
 
 void replace(Graph& graph, Node* position, Value* old, Op op, std::vector<Value*> inputs) {

@@ -35,7 +35,7 @@ int rewrite_nodes(Graph& graph, const Visit& visit) {
 // Inserts a node with one output before `position` and replaces all uses of `old` by it; the new node gets the name of
 // `position`.
 void replace(Graph& graph, Node* position, Value* old, Op op, std::vector<Value*> inputs);
-// A new value computed just before `position`.
+// A new value computed just before `position`, on behalf of that node, whose name it gets.
 Value* insert(Graph& graph, Node* position, Op op, std::vector<Value*> inputs);
 
 // The only user of a value that is no graph output; null if there are several or none. A user that takes it twice

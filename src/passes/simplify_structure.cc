@@ -1,5 +1,5 @@
-// Nodes that do nothing, or do what a simpler node does: a slice of everything, a concat of one, a slice of a concat
-// that lies in one part, a reduction over axes of size 1, an If whose condition is known.
+// Nodes that do nothing, or do what a simpler node does: a slice of everything or of a slice, a concat of one, a slice
+// of a concat that lies in one part, a pad by nothing, a reduction over axes of size 1, an If whose condition is known.
 #include <unordered_map>
 
 #include "passes/map_writer.h"
@@ -62,6 +62,27 @@ bool slice_before_map(Graph& graph, Node& node, const Slice& op) {
   return true;
 }
 
+// Both slices in one; axes stay sorted.
+Slice composed(const Slice& inner, const Slice& outer) {
+  Slice both = inner;
+  for (size_t i = 0; i < outer.axes.size(); ++i) {
+    const auto place = std::lower_bound(both.axes.begin(), both.axes.end(), outer.axes[i]);
+    const auto k = place - both.axes.begin();
+    if (place != both.axes.end() && *place == outer.axes[i]) {
+      const auto at = static_cast<size_t>(k);
+      both.starts[at] = both.starts[at] + outer.starts[i] * Dim(both.steps[at]);
+      both.sizes[at] = outer.sizes[i];
+      both.steps[at] *= outer.steps[i];
+      continue;
+    }
+    both.axes.insert(place, outer.axes[i]);
+    both.starts.insert(both.starts.begin() + k, outer.starts[i]);
+    both.sizes.insert(both.sizes.begin() + k, outer.sizes[i]);
+    both.steps.insert(both.steps.begin() + k, outer.steps[i]);
+  }
+  return both;
+}
+
 bool simplify(Graph& graph, Node& node, const Slice& op) {
   Value* x = node.input(0);
   if (node.output()->type() == x->type()) {
@@ -72,6 +93,10 @@ bool simplify(Graph& graph, Node& node, const Slice& op) {
       graph.replace_uses(node.output(), x);
       return true;
     }
+  }
+  if (const Slice* inner = producer_as<Slice>(x)) {
+    replace(graph, &node, node.output(), composed(*inner, op), {x->producer()->input(0)});
+    return true;
   }
   if (slice_before_map(graph, node, op)) return true;
   // A slice of a concat along the same axis that lies within one part.
@@ -112,6 +137,15 @@ bool simplify(Graph& graph, Node& node, const Concat& op) {
   return true;
 }
 
+bool simplify(Graph& graph, Node& node, const Pad& op) {
+  const auto nothing = [](const Dim& d) { return d == Dim(0); };
+  if (!std::all_of(op.begins.begin(), op.begins.end(), nothing) ||
+      !std::all_of(op.ends.begin(), op.ends.end(), nothing))
+    return false;
+  graph.replace_uses(node.output(), node.input(0));
+  return true;
+}
+
 bool simplify(Graph& graph, Node& node, const Reduce& op) {
   const bool keeps_value = op.kind == ReduceKind::sum || op.kind == ReduceKind::mean || op.kind == ReduceKind::max ||
                            op.kind == ReduceKind::min || op.kind == ReduceKind::prod;
@@ -134,7 +168,10 @@ std::vector<Value*> inline_region(Graph& graph, Node* position, const Graph& reg
     std::vector<Type> types;
     for (const Value* v : node->outputs()) types.push_back(v->type());
     Node* copy = graph.insert_typed_before(position, node->op(), std::move(inputs), std::move(types), node->name());
-    for (size_t i = 0; i < node->outputs().size(); ++i) copies[node->output(i)] = copy->output(i);
+    for (size_t i = 0; i < node->outputs().size(); ++i) {
+      if (node->output(i)->is_named()) graph.rename(copy->output(i), node->output(i)->name());
+      copies[node->output(i)] = copy->output(i);
+    }
   }
   std::vector<Value*> outputs;
   for (const Value* v : region.outputs()) outputs.push_back(copies.at(v));

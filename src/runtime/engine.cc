@@ -15,11 +15,7 @@ TensorInfo info_of(const Type& type, const std::string& name) {
 }
 
 std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
-  const Backend& backend = *impl->model.backend;
-  std::unique_ptr<Backend> packer;  // when the plan was made for another device than the one that runs it
-  if (impl->plan != nullptr && impl->plan->info().device != backend.name())
-    packer = make_backend(impl->plan->info().device, std::nullopt);
-  impl->weights = WeightMemory(impl->model.program, backend, impl->plan.get(), packer != nullptr ? *packer : backend);
+  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights);
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) impl->inputs.push_back(info_of(input->type(), input->name()));
   for (size_t i = 0; i < graph.outputs().size(); ++i)
@@ -28,6 +24,13 @@ std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
 }
 
 }  // namespace
+
+CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions& options) {
+  CompiledModel model = relower(plan->take_graph(), options, plan->info().choices);
+  // The plan may have been made for another device than the one that runs it.
+  model.weights = WeightSource(plan, make_backend(plan->info().device, std::nullopt));
+  return model;
+}
 
 std::shared_ptr<const Engine> make_engine(CompiledModel model) {
   auto impl = std::make_unique<Engine::Impl>();
@@ -39,8 +42,9 @@ std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, con
   try {
     if (!is_plan(path)) return make_engine(compile(onnx::import_model(path), options));
     auto impl = std::make_unique<Engine::Impl>();
-    impl->plan = std::make_unique<Plan>(Plan::open(path));
-    impl->model = relower(impl->plan->take_graph(), options, impl->plan->info().choices);
+    const auto plan = std::make_shared<Plan>(Plan::open(path));
+    impl->model = lower_plan(plan, options);
+    impl->plan = plan;
     return finish(std::move(impl));
   } catch (Error& error) {
     throw error.in_file(path.string());

@@ -16,10 +16,13 @@ namespace lathe {
 
 struct Engine::Impl {
   CompiledModel model;
-  std::unique_ptr<Plan> plan;  // null when built in memory
+  std::shared_ptr<const Plan> plan;  // null when built in memory
   WeightMemory weights;
   std::vector<TensorInfo> inputs, outputs;
 };
+
+// The model of a plan, lowered for this machine with the kernels that the plan has chosen. Takes the plan's graph.
+CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions& options);
 
 // Opens a .onnx file (compiled with `options`) or a .plan file; which one it is shows in its first bytes, not in its
 // name.

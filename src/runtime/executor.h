@@ -1,21 +1,23 @@
-// Runs a program for one session. For each set of input sizes it evaluates every dimension once, plans the arena and
-// prepares the steps, and keeps that (a bounded number of sets, least recently used goes first); a warm run only fills
-// in pointers and calls steps, and allocates nothing. Values whose sizes are known only while running (positions of
-// non-zeros, loops) are "late": they live in buffers of their own that grow to the largest size seen.
+// Runs a program for one session. What depends on the input sizes is prepared once for each set of them (prepared.h; a
+// bounded number of sets is kept, least recently used goes first); a warm run only fills in pointers and calls steps,
+// and allocates nothing. Values whose sizes only the run can tell live in buffers of their own that grow to the largest
+// size seen. Control flow runs here as well, above the device (control_flow.h): each region has an executor of its own.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
-#include "build/program.h"
-#include "runtime/memory_planner.h"
+#include "runtime/device_buffer.h"
+#include "runtime/prepared.h"
 
 namespace lathe {
 
-// Watches a run step by step: profiling, layer dumps. Called on the session's thread around each step.
+class ControlFlow;
+
+// Watches a run step by step: profiling, layer dumps. Called on the session's thread around each step of the outermost
+// program; the steps of regions are part of the step that holds them.
 class StepObserver {
  public:
   virtual ~StepObserver() = default;
@@ -25,7 +27,7 @@ class StepObserver {
 
 class Executor {
  public:
-  // `weights` holds the device address of each Program::weights entry. All arguments outlive the executor.
+  // `weights` holds the device address of each weight of the outermost program. All arguments outlive the executor.
   Executor(const Graph& graph, const Program& program, std::span<void* const> weights, DeviceContext& device);
   ~Executor();
   Executor(const Executor&) = delete;
@@ -35,6 +37,15 @@ class Executor {
   // output's memory (the sizes must be right), else the executor fills in its own memory, valid until the next run.
   // The dims of outputs are filled in and stay valid likewise. Throws Error(invalid_argument) on sizes that do not fit.
   void run(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, StepObserver* observer = nullptr);
+  // The same for a region that runs inside another program, whose symbols it sees; does not wait for the device.
+  void run_region(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, const SymbolBindings& outer);
+  // Exchanges the memory of an output of the last run, which was not bound, for that of `value`, and gives it the
+  // output's sizes and object: the output stays valid, and the next run writes elsewhere.
+  void take_output(size_t output, LateValue& value);
+
+  // Sets aside memory for these input sizes: runs with them, and with all that are nowhere larger, then find every
+  // value at the same address and the arena never moves.
+  void reserve(std::span<const TensorRef> inputs);
 
   // Sizes and memory for given input sizes, without running: for `inspect`, and for callers that bind outputs.
   struct Footprint {
@@ -45,42 +56,46 @@ class Executor {
   };
   Footprint footprint(std::span<const TensorRef> inputs);
   // Sizes of each output for given input sizes, valid until the next run; null for one known only while running.
-  void output_dims(std::span<const TensorRef> inputs, std::span<const std::vector<int64_t>*> dims);
+  void output_dims(std::span<const TensorRef> inputs, std::span<const std::vector<int64_t>*> dims,
+                   const SymbolBindings* outer = nullptr);
 
  private:
-  struct Prepared;
-  struct PreparedStep;
-  struct Buffer;
   class LateAllocator;
 
-  Prepared& prepare(std::span<const TensorRef> inputs);
-  std::unique_ptr<Prepared> make_prepared(std::span<const TensorRef> inputs) const;
-  void bind_inputs(Prepared& prepared, std::span<const TensorRef> inputs) const;
+  Prepared& prepared_for(std::span<const TensorRef> inputs, const SymbolBindings* outer);
   void check_types(std::span<const TensorRef> inputs) const;
-  void evaluate_sizes(Prepared& prepared, std::span<const TensorRef> inputs) const;
-  bool evaluate_shape(const Prepared& prepared, const Value& value, std::vector<int64_t>& dims) const;
-  void prepare_step(Prepared& prepared, size_t step) const;
-  void place_buffers(Prepared& prepared) const;
-  std::vector<int64_t> sizes_of(const Prepared& prepared, int value) const;
-
+  void execute(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, const SymbolBindings* outer,
+               StepObserver* observer);
   void assign_pointers(const Prepared& prepared, std::span<const TensorRef> inputs, std::span<TensorRef> outputs);
+  bool replay(Prepared& prepared);
+  void run_steps(Prepared& prepared, StepObserver* observer);
   void run_step(Prepared& prepared, size_t step, StepObserver* observer);
-  void run_late_step(Prepared& prepared, size_t step, StepObserver* observer);
-  void run_bind(Prepared& prepared, size_t step);
-  void adopt_late_output(Prepared& prepared, int value);
-  void finish_outputs(const Prepared& prepared, std::span<TensorRef> outputs);
-  void* reserve(Buffer& buffer, size_t bytes);
+  void finish_output(const Prepared& prepared, size_t output, TensorRef& out);
 
-  const Graph& graph_;
+  // executor_late.cc
+  void run_late_step(Prepared& prepared, size_t step, StepObserver* observer);
+  bool refresh_operands(const Prepared& prepared, size_t step, PreparedStep& target);
+  bool refresh_results(const Prepared& prepared, size_t step, PreparedStep& target);
+  bool refresh_symbols(const Prepared& prepared, size_t step, PreparedStep& target) const;
+  void call_late_step(size_t step, PreparedStep& target, const StepIo& io, bool as_before);
+  void run_control_flow(const Prepared& prepared, size_t step, const PreparedStep& target);
+  void adopt_late_output(Prepared& prepared, int value);
+  void run_bind(Prepared& prepared, size_t step);
+  const std::vector<int64_t>& sizes_of(const Prepared& prepared, int value);
+
+  const Wiring wiring_;
   const Program& program_;
   std::span<void* const> weights_;
   DeviceContext& device_;
-  std::vector<std::unique_ptr<Prepared>> cache_;     // most recently used first
-  std::vector<int> input_of_root_, output_of_root_;  // by value: graph input / output whose memory it is, or -1
-  std::vector<std::vector<std::string>> mentioned_;  // by step: symbols in the op's fields
-  std::vector<void*> pointers_;                      // by root value, during a run
-  std::vector<Buffer> late_, own_outputs_;           // by value; by output
-  std::unique_ptr<Buffer> arena_, late_workspace_;
+  std::vector<std::unique_ptr<Prepared>> cache_;  // most recently used first
+  std::vector<std::shared_ptr<const Placement>> capacities_;
+  std::vector<std::unique_ptr<ControlFlow>> control_flow_;  // by step; null for most
+  std::vector<void*> pointers_;                             // by root value, during a run
+  std::vector<LateValue> late_, own_outputs_;               // by value; by output
+  DeviceBuffer arena_, late_workspace_;
+  std::vector<int64_t> view_dims_;       // of an alias, while a step is made ready
+  std::vector<LateValue*> step_late_;    // outputs of a control-flow step, while it is made ready
+  std::vector<std::byte> bound_values_;  // what a Bind reads
 };
 
 }  // namespace lathe

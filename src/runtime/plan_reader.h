@@ -10,7 +10,7 @@
 
 #include "base/mapped_file.h"
 #include "build/plan_format.h"
-#include "runtime/weight_memory.h"
+#include "build/weight_source.h"
 
 namespace lathe {
 

@@ -57,6 +57,20 @@ Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionO
       known_dims_(engine->outputs().size()),
       outputs_(engine->outputs().size()) {
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].name = engine->outputs()[i].name;
+  reserve_for_profiles();
+}
+
+void Session::Impl::reserve_for_profiles() {
+  if (engine->impl().plan == nullptr) return;
+  const Graph& graph = *engine->impl().model.graph;
+  for (const Profile& profile : engine->impl().plan->info().profiles) {
+    const auto largest = input_sizes(graph, profile, &SizeRange::max);
+    if (!largest) continue;
+    std::vector<TensorRef> refs;
+    for (size_t i = 0; i < largest->size(); ++i)
+      refs.push_back({nullptr, graph.inputs()[i]->dtype(), (*largest)[i], true, nullptr});
+    executor.reserve(refs);
+  }
 }
 
 void Session::Impl::match_inputs(std::span<const Input> inputs) {

@@ -28,6 +28,8 @@ struct Session::Impl {
   std::vector<Binding> bindings;  // by output
 
  private:
+  // Memory for the largest sizes of the plan's profiles.
+  void reserve_for_profiles();
   void match_inputs(std::span<const Input> inputs);
   void* deliver(size_t output, const TensorRef& made);
   void check_bindings();

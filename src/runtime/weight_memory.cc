@@ -20,15 +20,18 @@ bool aligned_for(const std::byte* data, DType type) {
 
 }  // namespace
 
-WeightMemory::WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored,
-                           const Backend& packer) {
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source) {
   addresses_.reserve(program.weights.size());
   for (const Weight& weight : program.weights) {
     const size_t before = owned_bytes_;
-    place(weight, backend, stored, packer);
-    if (!backend.host_memory()) owned_bytes_ = before + move_to_device(weight, backend);
+    const std::span<const std::byte> placed = place(weight, backend, source);
+    if (backend.host_memory()) {
+      addresses_.push_back(const_cast<std::byte*>(placed.data()));  // steps never write to constant operands
+      continue;
+    }
+    addresses_.push_back(move_to_device(placed, backend));
+    owned_bytes_ = before + placed.size();
   }
-  if (device_ != nullptr) device_->synchronize();
 }
 
 WeightMemory::~WeightMemory() {
@@ -44,20 +47,17 @@ WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
   return *this;
 }
 
-// The weight placed last goes to the device, and what the host had to make for it goes away.
-size_t WeightMemory::move_to_device(const Weight& weight, const Backend& backend) {
+// What the host had to make for the weight goes away.
+void* WeightMemory::move_to_device(std::span<const std::byte> weight, const Backend& backend) {
   if (device_ == nullptr) {
     device_ = backend.make_context({});
     device_->begin_run();
   }
-  const Tensor& constant = weight.node->as<Constant>()->value;
-  const size_t bytes = weight.layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
-                                             : backend.packed_bytes(weight.layout, constant.dtype(), constant.dims());
-  void* memory = device_->allocate(std::max<size_t>(bytes, 1));
-  device_->upload(memory, {static_cast<const std::byte*>(std::exchange(addresses_.back(), memory)), bytes});
+  void* memory = device_->allocate(std::max<size_t>(weight.size(), 1));
+  device_->upload(memory, weight);
   device_->synchronize();
   owned_.clear();
-  return bytes;
+  return memory;
 }
 
 std::span<std::byte> WeightMemory::allocate(size_t bytes) {
@@ -71,39 +71,20 @@ std::span<std::byte> WeightMemory::allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), bytes};
 }
 
-void WeightMemory::place(const Weight& weight, const Backend& backend, const StoredWeights* stored,
-                         const Backend& packer) {
+std::span<const std::byte> WeightMemory::place(const Weight& weight, const Backend& backend,
+                                               const WeightSource& source) {
   const Tensor& constant = weight.node->as<Constant>()->value;
-  const std::vector<StoredWeights::Entry> entries =
-      stored == nullptr ? std::vector<StoredWeights::Entry>{} : stored->find(constant);
-  for (const StoredWeights::Entry& entry : entries) {
-    if (entry.layout != weight.layout) continue;
-    const size_t needed = entry.layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
-                                               : packer.packed_bytes(entry.layout, constant.dtype(), constant.dims());
-    if (entry.bytes.size() != needed)
-      fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(constant.dims()),
-           entry.layout.scheme, entry.bytes.size());
-    addresses_.push_back(const_cast<std::byte*>(entry.bytes.data()));  // steps never write to constant operands
-    return;
-  }
-  // Stored in other layouts only: back to plain first, then to the layout that this machine wants.
-  Tensor plain = constant;
-  if (!entries.empty()) {
-    const StoredWeights::Entry& entry = entries.front();
-    plain = entry.layout.plain() ? Tensor::view(constant.dtype(), constant.dims(), entry.bytes, nullptr)
-                                 : packer.unpack(entry.layout, constant.dtype(), constant.dims(), entry.bytes);
-  }
+  const auto stored = source.in_place(constant, weight.layout);
+  if (stored && (!weight.layout.plain() || aligned_for(stored->data(), constant.dtype()))) return *stored;
+  const Tensor plain = source.plain(constant);
   if (!weight.layout.plain()) {
     const std::span<std::byte> packed = allocate(backend.packed_bytes(weight.layout, plain.dtype(), plain.dims()));
     backend.pack(weight.layout, plain, packed);
-    addresses_.push_back(packed.data());
-  } else if (entries.empty() && aligned_for(plain.bytes().data(), plain.dtype())) {
-    addresses_.push_back(const_cast<std::byte*>(plain.bytes().data()));
-  } else {
-    const std::span<std::byte> copy = allocate(plain.bytes().size());
-    if (!copy.empty()) std::memcpy(copy.data(), plain.bytes().data(), copy.size());
-    addresses_.push_back(copy.data());
+    return packed;
   }
+  const std::span<std::byte> copy = allocate(plain.bytes().size());
+  if (!copy.empty()) std::memcpy(copy.data(), plain.bytes().data(), copy.size());
+  return copy;
 }
 
 }  // namespace lathe

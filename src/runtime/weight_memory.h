@@ -1,6 +1,6 @@
 // The residency table of an engine: the device address of every weight of a program, and the memory behind those that
-// the engine had to make (packed, copied for alignment, or on a device with memory of its own). Where the device reads
-// host memory, weights that already lie in the right layout are used in place.
+// the engine had to make (in another layout than the stored one, aligned, or on a device with memory of its own). The
+// others are used where they lie.
 #pragma once
 
 #include <memory>
@@ -9,26 +9,15 @@
 #include <vector>
 
 #include "build/program.h"
+#include "build/weight_source.h"
 
 namespace lathe {
-
-// Weights as a plan stores them, by the id of the constants that stand for them in the plan's graph.
-class StoredWeights {
- public:
-  virtual ~StoredWeights() = default;
-  struct Entry {
-    WeightLayout layout;
-    std::span<const std::byte> bytes;
-  };
-  // All forms in which a constant is stored; empty when it is not stored out of line.
-  virtual std::vector<Entry> find(const Tensor& constant) const = 0;
-};
 
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // `stored` may be null: every constant is plain then. `packer` is the backend that laid out what is stored.
-  WeightMemory(const Program& program, const Backend& backend, const StoredWeights* stored, const Backend& packer);
+  // `source` outlives it.
+  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source);
   ~WeightMemory();
   WeightMemory(WeightMemory&& other) noexcept { *this = std::move(other); }
   WeightMemory& operator=(WeightMemory&& other) noexcept;
@@ -38,8 +27,8 @@ class WeightMemory {
 
  private:
   std::span<std::byte> allocate(size_t bytes);
-  size_t move_to_device(const Weight& weight, const Backend& backend);
-  void place(const Weight& weight, const Backend& backend, const StoredWeights* stored, const Backend& packer);
+  void* move_to_device(std::span<const std::byte> weight, const Backend& backend);
+  std::span<const std::byte> place(const Weight& weight, const Backend& backend, const WeightSource& source);
 
   std::vector<void*> addresses_;
   std::unique_ptr<DeviceContext> device_;  // owns addresses_, unless they are of the host

@@ -53,16 +53,21 @@ class BuildCommand : public Command {
         "build",
         "Build",
         "Optimise and tune a model for this machine and write a plan",
-        "A plan runs any sizes, profiles or not: a profile only says which sizes to tune for. Kernels are timed on the "
-        "usual sizes of the first profile. Several profiles are numbered from 0; NAME may hold one '*'.",
+        "A plan runs any sizes, profiles or not: a profile says which sizes to tune for, and up to which largest sizes "
+        "a "
+        "session sets memory aside when it starts. Kernels are timed on the usual sizes of every profile, and the one "
+        "with the lowest sum of relative times is taken. Several profiles are numbered from 0; NAME may hold one '*'. "
+        "From a plan, another plan is made: for other profiles, threads or instructions. Without any of them the "
+        "kernels stay as they were chosen.",
         {{"build model.onnx -o model.plan", "any sizes"},
          {"build bert.onnx -o bert.plan --profile 'input_ids:1x8:1x128:8x512'", "tuned for 1x128"},
          {"build gpt2.onnx -o gpt2.plan --profile '*:1x1:1x16:1x64' --verbose",
-          "one profile for all inputs; show every pass"}}};
+          "one profile for all inputs; show every pass"},
+         {"build bert.plan -o bert-avx2.plan --isa avx2", "the same model for an older machine"}}};
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "A .onnx model")->required();
+    app.add_option("MODEL", model_, "A .onnx model or a .plan")->required();
     app.add_option("-o,--output", output_, "The plan to write (default: MODEL with .plan, in the current folder)")
         ->type_name("FILE.plan");
     app.add_option("--profile", profiles_, "Smallest, usual and largest sizes of an input; repeatable")
@@ -85,17 +90,15 @@ class BuildCommand : public Command {
       fail(ErrorCode::invalid_argument, "the plan would overwrite the model '{}'", model_);
     const auto start = Clock::now();
     Progress progress(console);
-    progress.show("importing " + model_);
-    auto graph = onnx::import_model(model_);
-    import_ms_ = ms_since(start);
-    const size_t imported_nodes = passes::count_nodes(*graph);
-    const std::vector<Profile> profiles = parse_profiles(*graph);
-    CompiledModel compiled = compile_model(std::move(graph), progress, console);
-    if (!profiles.empty()) compiled = tune_kernels(std::move(compiled), profiles.front(), progress);
+    CompiledModel compiled = is_plan(model_) ? open_plan(progress) : import_and_compile(progress, console);
+    std::vector<Profile> profiles = parse_profiles(*compiled.graph);
+    const bool tunes = !profiles.empty() || (plan_ != nullptr && (options_.threads > 0 || !timing_cache_.empty()));
+    if (profiles.empty() && plan_ != nullptr) profiles = plan_->info().profiles;
+    if (tunes && !profiles.empty()) compiled = tune_kernels(std::move(compiled), profiles, progress);
     write(compiled, profiles, progress);
     progress.clear();
     total_ms_ = ms_since(start);
-    report(compiled, imported_nodes, console);
+    report(compiled, console);
     return kExitOk;
   }
 
@@ -120,6 +123,36 @@ class BuildCommand : public Command {
     return profiles;
   }
 
+  CompiledModel import_and_compile(Progress& progress, Console& console) {
+    const auto start = Clock::now();
+    progress.show("importing " + model_);
+    auto graph = onnx::import_model(model_);
+    import_ms_ = ms_since(start);
+    nodes_before_ = passes::count_nodes(*graph);
+    parse_profiles(*graph);  // what is wrong with them shows before the long work
+    return compile_model(std::move(graph), progress, console);
+  }
+
+  CompiledModel open_plan(Progress& progress) {
+    if (!options_.disabled_passes.empty())
+      throw Error(ErrorCode::invalid_argument, "the passes have run already on what a plan holds")
+          .in_file(model_)
+          .remedy("Leave --disable-pass out, or build from the model");
+    const auto start = Clock::now();
+    progress.show("opening " + model_);
+    try {
+      const auto plan = std::make_shared<Plan>(Plan::open(model_));
+      CompiledModel compiled = lower_plan(plan, options_.compile_options());
+      plan_ = plan;
+      nodes_before_ = passes::count_nodes(*compiled.graph);
+      threads_ = plan->info().threads;
+      import_ms_ = ms_since(start);
+      return compiled;
+    } catch (Error& error) {
+      throw error.in_file(model_);
+    }
+  }
+
   CompiledModel compile_model(std::unique_ptr<Graph> graph, Progress& progress, Console& console) {
     const auto start = Clock::now();
     CompileOptions compile_options = options_.compile_options();
@@ -140,15 +173,15 @@ class BuildCommand : public Command {
     return compiled;
   }
 
-  // Times the kernels that compete on the usual sizes of the first profile, and lowers again with the winners.
-  CompiledModel tune_kernels(CompiledModel compiled, const Profile& profile, Progress& progress) {
+  // Times the kernels that compete on the usual sizes of the profiles, and lowers again with the winners.
+  CompiledModel tune_kernels(CompiledModel compiled, const std::vector<Profile>& profiles, Progress& progress) {
     const auto start = Clock::now();
     TimingCache cache = timing_cache_.empty() ? TimingCache() : TimingCache::load(timing_cache_);
     const size_t known = cache.size();
-    threads_ = options_.threads > 0 ? options_.threads : default_thread_count();
+    threads_ = options_.thread_count();
     const KernelChoices choices =
-        tune(*compiled.graph, *compiled.backend,
-             {threads_, profile,
+        tune(compiled,
+             {threads_, profiles,
               [&](size_t done, size_t total) {
                 check_interrupted();
                 progress.show("timing kernels", static_cast<double>(done) / static_cast<double>(total));
@@ -158,6 +191,7 @@ class BuildCommand : public Command {
     if (!timing_cache_.empty() && timed_ > 0) cache.save(timing_cache_);
     CompiledModel tuned = relower(std::move(compiled.graph), options_.compile_options(), choices);
     tuned.passes = std::move(compiled.passes);
+    tuned.weights = std::move(compiled.weights);
     tune_ms_ = ms_since(start);
     return tuned;
   }
@@ -165,8 +199,9 @@ class BuildCommand : public Command {
   void write(const CompiledModel& compiled, const std::vector<Profile>& profiles, Progress& progress) {
     const auto start = Clock::now();
     PlanWriteOptions write_options;
-    write_options.model = std::filesystem::path(model_).filename().string();
+    write_options.model = plan_ != nullptr ? plan_->info().model : std::filesystem::path(model_).filename().string();
     write_options.profiles = profiles;
+    write_options.threads = threads_;
     write_options.progress = [&](uint64_t done, uint64_t total) {
       check_interrupted();
       progress.show("writing " + output_, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1);
@@ -175,16 +210,18 @@ class BuildCommand : public Command {
     write_ms_ = ms_since(start);
   }
 
-  void report(const CompiledModel& compiled, size_t imported_nodes, Console& console) const {
+  void report(const CompiledModel& compiled, Console& console) const {
+    size_t steps = 0;
+    visit_steps(compiled.program, [&](const ProgramStep&) { ++steps; });
     json document = {{"model", model_},
                      {"plan", output_},
                      {"device", options_.device},
                      {"target", compiled.backend->target()},
                      {"plan_bytes", size_.file_bytes},
                      {"weight_bytes", size_.weight_bytes},
-                     {"nodes_before", imported_nodes},
+                     {"nodes_before", nodes_before_},
                      {"nodes_after", passes::count_nodes(*compiled.graph)},
-                     {"steps", compiled.program.steps.size()},
+                     {"steps", steps},
                      {"passes", report_passes(compiled, console)},
                      {"kernels", report_kernels(compiled, console)},
                      {"import_ms", import_ms_},
@@ -194,8 +231,8 @@ class BuildCommand : public Command {
                      {"write_ms", write_ms_},
                      {"total_ms", total_ms_},
                      {"peak_memory_bytes", peak_memory_bytes()}};
-    console.print("{}  {} nodes became {} steps for {} ({})\n", console.paint(Colour::bold, output_), imported_nodes,
-                  compiled.program.steps.size(), options_.device, compiled.backend->target());
+    console.print("{}  {} nodes became {} steps for {} ({})\n", console.paint(Colour::bold, output_), nodes_before_,
+                  steps, options_.device, compiled.backend->target());
     console.print(
         "plan         {}, weights {}\ntime         {}: import {}, optimise {}, time kernels {}, write {}\npeak memory  "
         "{}\n",
@@ -246,12 +283,12 @@ class BuildCommand : public Command {
       std::string reason;
     };
     std::map<std::pair<std::string, std::string>, Use> uses;  // by op and kernel
-    for (const ProgramStep& step : compiled.program.steps) {
+    visit_steps(compiled.program, [&](const ProgramStep& step) {
       Use& use = uses[{std::string(op_name(step.node->op())), step.kernel}];
       ++use.steps;
       use.fallback = step.fallback;
       if (!step.reason.empty()) use.reason = step.reason;
-    }
+    });
     std::vector<Table::Column> columns = {{"op"}, {"kernel"}, {"steps", Table::Align::right}, {""}};
     if (verbose_) columns.push_back({"instead of", Table::Align::left, 80});
     Table table(std::move(columns));
@@ -275,7 +312,9 @@ class BuildCommand : public Command {
   std::vector<std::string> profiles_, shapes_;
   bool verbose_ = false;
   ModelOptions options_;
+  std::shared_ptr<const Plan> plan_;  // that the model comes from; null for a .onnx
   PlanSize size_;
+  size_t nodes_before_ = 0;
   double import_ms_ = 0, compile_ms_ = 0, write_ms_ = 0, total_ms_ = 0;
   double tune_ms_ = 0;
   size_t timed_ = 0;  // kernels measured

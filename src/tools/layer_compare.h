@@ -1,5 +1,6 @@
-// Compares two programs value by value while both run, fusions and all. Values keep their names through the passes as
-// long as they survive, so equal names are the same quantity. The runs go in step: nothing is held but values that one
+// Compares two programs value by value while both run, fusions and all. A value that takes the place of another takes
+// over its name (graph/graph.h), so equal names are the same quantity; what a backend holds channels-last is compared
+// with what the other program has in the model's order. The runs go in step: nothing is held but values that one
 // program computed well before the other.
 #pragma once
 

@@ -28,7 +28,8 @@ class Parser {
     app_.set_help_flag("-h,--help", "Show this help")->group("Output");
     app_.add_flag("--version", version_, "Show version, commit and instruction sets");
     app_.add_flag("--json", json_, "Print JSON instead of text");
-    app_.formatter_fn([&commands](const CLI::App*, std::string, CLI::AppFormatMode) { return program_help(commands); });
+    app_.formatter_fn(
+        [&commands](const CLI::App*, const std::string&, CLI::AppFormatMode) { return program_help(commands); });
     app_.require_subcommand(0, 1);
     for (const auto& command : commands) add(*command, app_, "");
   }
@@ -56,7 +57,7 @@ class Parser {
     command.add_options(app);
     app.add_flag("--json", json_, "Print JSON to stdout and nothing else")->group("Output");
     app.set_help_flag("-h,--help", "Show this help")->group("Output");
-    app.formatter_fn([path = entry->path, &command](const CLI::App* self, std::string, CLI::AppFormatMode) {
+    app.formatter_fn([path = entry->path, &command](const CLI::App* self, const std::string&, CLI::AppFormatMode) {
       return command_help(*self, command.info(), path);
     });
     entry->owned = command.subcommands();

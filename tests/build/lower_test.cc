@@ -53,6 +53,13 @@ class ScriptedBackend : public Backend {
 
 const ScriptedBackend kFallback("slow", {{"map", {"slow_map"}}, {"matmul", {"slow_product"}}, {"reshape", {"slow"}}});
 
+Program lower(const Graph& graph, const Backend& backend, const ScriptedBackend& fallback,
+              const KernelChoices& choices = {}) {
+  std::vector<std::unique_ptr<Backend>> fallbacks;
+  fallbacks.push_back(std::make_unique<ScriptedBackend>(fallback));
+  return lathe::lower(graph, backend, fallbacks, choices);
+}
+
 constexpr const char* kOneMap = R"(graph g(%x: f32[n]) {
   %y = map(%x) {program = (x0) => neg(x0)}
   return %y as "y"

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "build/compiler.h"
 #include "graph/hash.h"
+#include "runtime/engine.h"
 #include "runtime/plan_reader.h"
 #include "runtime/weight_memory.h"
 
@@ -53,11 +53,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size > 0) std::memcpy(file.data(), data, size);
   seal(file);
   try {
-    lathe::Plan plan = lathe::Plan::open(file, nullptr);
+    const auto plan = std::make_shared<lathe::Plan>(lathe::Plan::open(file, nullptr));
     lathe::CompileOptions options;
     options.isa = lathe::Isa::generic;
-    const lathe::CompiledModel model = lathe::relower(plan.take_graph(), options, plan.info().choices);
-    const lathe::WeightMemory weights(model.program, *model.backend, &plan, *model.backend);
+    const lathe::CompiledModel model = lathe::lower_plan(plan, options);
+    const lathe::WeightMemory weights(model.program, *model.backend, model.weights);
   } catch (const lathe::Error& error) {
     if (error.code() == lathe::ErrorCode::internal) throw;
   }

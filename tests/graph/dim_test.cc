@@ -26,6 +26,9 @@ TEST(Dim, EqualExpressionsHaveOneForm) {
   EXPECT_NE(canonical("max($a, 0)"), "$a");  // values may be
   EXPECT_EQ(canonical("broadcast(a, 1)"), "a");
   EXPECT_EQ(canonical("broadcast(a, 7)"), "7");
+  EXPECT_EQ(canonical("broadcast(c, broadcast(b, a))"), canonical("broadcast(broadcast(a, b), c)"));
+  EXPECT_EQ(canonical("broadcast(broadcast(a, b), broadcast(b, c))"), canonical("broadcast(broadcast(a, b), c)"));
+  EXPECT_EQ(canonical("broadcast(broadcast(a, b)*c, c*broadcast(b, a))"), canonical("broadcast(a, b)*c"));
   EXPECT_EQ(canonical("0*a"), "0");
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 Type vec(int64_t n) { return Type::tensor(DType::f32, {n}); }
 
-TEST(Graph, NamesAreUniqueAndReusedOnceFree) {
+TEST(Graph, NamesAreUniqueAndNeverMeanAnotherValue) {
   Graph g;
   Value* x = g.add_input("x", vec(2));
   Value* a = g.emit(Softmax{0}, {x});
@@ -26,8 +26,39 @@ TEST(Graph, NamesAreUniqueAndReusedOnceFree) {
   g.rename(b, "x");
   EXPECT_EQ(b->name(), "x_1");
   g.erase(a->producer());
-  EXPECT_EQ(g.emit(Softmax{0}, {x})->name(), "softmax");
+  EXPECT_EQ(g.emit(Softmax{0}, {x})->name(), "softmax_2");
+  EXPECT_EQ(g.emit(Softmax{0}, {x}, "layer.1")->name(), "layer.1:softmax");
   EXPECT_EQ(g.add_input("", vec(1))->name(), "value");
+}
+
+TEST(Graph, AReplacementTakesOverAGivenName) {
+  Graph g;
+  Value* x = g.add_input("x", vec(2));
+  Value* sum = g.emit(Softmax{0}, {x});
+  g.rename(sum, "sum");
+  EXPECT_TRUE(sum->is_named());
+  Value* fused = g.emit(Softmax{0}, {x}, "fused");
+  EXPECT_FALSE(fused->is_named());
+  g.replace_uses(sum, fused);
+  EXPECT_EQ(fused->name(), "sum");
+  EXPECT_TRUE(fused->is_named());
+  EXPECT_EQ(sum->name(), "fused:softmax");
+
+  Value* again = g.emit(Softmax{0}, {x});  // and once more, as passes follow each other
+  g.replace_uses(fused, again);
+  EXPECT_EQ(again->name(), "sum");
+  g.replace_uses(again, x);  // a value that has a name keeps it
+  EXPECT_EQ(x->name(), "x");
+  EXPECT_EQ(again->name(), "sum");
+}
+
+TEST(Graph, CopiesKnowWhichNamesWereGiven) {
+  Graph g;
+  Value* x = g.add_input("x", vec(2));
+  g.add_output(g.emit(Softmax{0}, {x}), "y");
+  const auto copy = g.clone();
+  EXPECT_TRUE(copy->inputs()[0]->is_named());
+  EXPECT_FALSE(copy->outputs()[0]->is_named());
 }
 
 TEST(Graph, ReplaceUsesMovesDoubleUsesAndOutputs) {

@@ -93,6 +93,12 @@ TEST(GraphImportTest, TruncatingSliceOfADynamicAxisKeepsShortInputs) {
   EXPECT_EQ(run(*graph, {ints({5, 6, 7, 8})}), ints({5, 6, 7}));
 }
 
+TEST(GraphImportTest, ConstantStringsKeepTheirCount) {
+  GraphBuilder g;
+  g.add(node("Constant", {}, {"y"}, {strings_attribute("value_strings", {"a", "b"})})).output("y");
+  EXPECT_EQ(run(*import_bytes(model(g)), {}), Tensor::of_strings({2}, {"a", "b"}));
+}
+
 TEST(GraphImportTest, NodesOutOfOrderAreSorted) {
   GraphBuilder g;
   g.input("x", 1, {"n"}).add(node("Neg", {"a"}, {"y"})).add(node("Exp", {"x"}, {"a"})).output("y");
@@ -216,6 +222,31 @@ TEST(GraphImportTest, DimensionNamesBecomeSymbolsOneToOne) {
   EXPECT_TRUE(shape[0].is_symbol());
   EXPECT_FALSE(shape[0] == shape[1]);
   EXPECT_EQ(Dim::parse(shape[0].to_string()), shape[0]);
+}
+
+TEST(GraphImportTest, DimensionsThatAreExpressionsAreCheckedAtRunTime) {
+  GraphBuilder g;
+  g.input("mask", 1, {"past + 1"}).input("cache", 1, {"past"}).add(node("Neg", {"mask"}, {"y"})).output("y");
+  const auto graph = import_bytes(model(g));
+  verify(*graph);
+  EXPECT_EQ(to_string(graph->inputs()[0]->type()), "f32[past + 1]");
+  const auto floats = [](int64_t n) { return Tensor(DType::f32, {n}); };
+  EXPECT_EQ(run(*graph, {floats(4), floats(3)}).dims(), (std::vector<int64_t>{4}));
+  EXPECT_THROW(run(*graph, {floats(5), floats(3)}), Error);
+}
+
+TEST(GraphImportTest, AReshapeToASizeThatMayLookNegativeBindsNothing) {
+  GraphBuilder g;  // floor_div(n - 3, 2) + 1 frames: an expression with a negative term, but the size of a tensor
+  g.input("x", 1, {"1", "1", "n"}).constant("w", Tensor(DType::f32, {4, 1, 3})).constant("tail", ints({2, -1}));
+  g.constant("from", ints({2})).constant("to", ints({3}));
+  g.add(node("Conv", {"x", "w"}, {"c"}, {ints_attribute("strides", {2})}));
+  g.add(node("Shape", {"c"}, {"s"})).add(node("Slice", {"s", "from", "to"}, {"frames"}));
+  g.add(node("Concat", {"frames", "tail"}, {"target"}, {int_attribute("axis", 0)}));
+  g.add(node("Reshape", {"c", "target"}, {"y"})).output("y");
+  const auto graph = import_bytes(model(g));
+  verify(*graph);
+  EXPECT_EQ(count<Bind>(*graph), 0u);
+  EXPECT_EQ(to_string(graph->outputs()[0]->type()), "f32[floor_div(n - 3, 2) + 1, 2, 2]");
 }
 
 TEST(GraphImportTest, OptionsFixDimensions) {

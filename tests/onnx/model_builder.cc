@@ -58,6 +58,14 @@ NodeAttribute string_attribute(const std::string& name, const std::string& value
   })};
 }
 
+NodeAttribute strings_attribute(const std::string& name, const std::vector<std::string>& values) {
+  return {message([&](auto& w) {
+    w.add_string(1, name);
+    for (const std::string& v : values) w.add_string(9, v);
+    w.add_int32(20, 8);
+  })};
+}
+
 NodeAttribute graph_attribute(const std::string& name, const std::string& graph) {
   return {message([&](auto& w) {
     w.add_string(1, name);

@@ -19,6 +19,7 @@ NodeAttribute int_attribute(const std::string& name, int64_t value);
 NodeAttribute ints_attribute(const std::string& name, const std::vector<int64_t>& values);
 NodeAttribute float_attribute(const std::string& name, float value);
 NodeAttribute string_attribute(const std::string& name, const std::string& value);
+NodeAttribute strings_attribute(const std::string& name, const std::vector<std::string>& values);
 NodeAttribute graph_attribute(const std::string& name, const std::string& graph);
 // Inside a function: stands for the call's attribute `referred`.
 NodeAttribute reference_attribute(const std::string& name, const std::string& referred, int kind);

@@ -58,6 +58,22 @@ TEST(SymbolicTest, ComparisonsAnswerOnlyWhatHoldsForAllSizes) {
   EXPECT_EQ(less(size("$0"), size("0")), std::nullopt);
 }
 
+TEST(SymbolicTest, SizesOfTensorsAreNotNegativeWhateverTheirExpression) {
+  const Element frames = Element::size(Dim::parse("floor_div(samples - 3, 2)")), open = frames.numerator();
+  EXPECT_EQ(equal(frames, size("-1")), false);
+  EXPECT_EQ(equal(open, size("-1")), std::nullopt);
+  EXPECT_EQ(equal(frames, size("0")), std::nullopt);  // it may have no elements
+  EXPECT_EQ(less(frames, size("0")), false);
+  EXPECT_EQ(less(size("-2"), frames), true);
+  EXPECT_TRUE(multiply(frames, size("batch"), DType::i64)->is_nonnegative());
+  EXPECT_TRUE(add(frames, size("1"), DType::i64)->is_nonnegative());
+  EXPECT_TRUE(divide(frames, size("2"), DType::i64)->is_nonnegative());
+  EXPECT_FALSE(subtract(frames, size("1"), DType::i64)->is_nonnegative());
+  EXPECT_FALSE(multiply(frames, size("-1"), DType::i64)->is_nonnegative());
+  EXPECT_TRUE(maximum(frames, size("-5"), DType::i64)->is_nonnegative());
+  EXPECT_FALSE(minimum(frames, size("$0"), DType::i64)->is_nonnegative());
+}
+
 TEST(SymbolicTest, CastsKeepIntegersAndTruncateFloats) {
   EXPECT_EQ(text(cast(size("seq"), DType::i64, DType::f32)), "seq");
   EXPECT_EQ(text(cast(Element::real(-2.5), DType::f32, DType::i64)), "-2");

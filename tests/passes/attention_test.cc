@@ -210,5 +210,17 @@ TEST(FuseAttention, SoftmaxOverQueriesIsNoAttention) {
   EXPECT_EQ(r.rewrites, 0);
 }
 
+TEST(FuseAttention, OperandsOfMixedPrecisionStayProducts) {
+  const Rewritten r = rewrite(R"(graph (%q: f32[2, 4, n, 8], %k: f32[2, 4, n, 8], %v: f16[2, 4, n, 8]) {
+    %scores = matmul(%q, %k) {trans_b = true}
+    %shares = softmax(%scores) {axis = 3}
+    %half = map(%shares) {program = (x0) => cast<f16>(x0)}
+    %y = matmul(%half, %v)
+    return %y as "y"
+  })",
+                              fuse_attention, {{"n", 3}}, 1e-2);
+  EXPECT_EQ(r.count("attention"), 0);
+}
+
 }  // namespace
 }  // namespace lathe::passes

@@ -44,6 +44,57 @@ TEST(FoldConstants, ComputesWhatIsKnownAndKeepsWhatWouldGrow) {
   EXPECT_NE(r.text.find("[1, 3, 2, 4]"), std::string::npos);
 }
 
+TEST(SimplifyStructure, SlicesOfSlicesAreOneSlice) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[9, n, 8]) {
+    %rows = slice(%x) {axes = [0], starts = [1], sizes = [4], steps = [2]}
+    %columns = slice(%rows) {axes = [1, 2], starts = [0, 7], sizes = [2, 4], steps = [1, -2]}
+    %y = slice(%columns) {axes = [0, 2], starts = [2, 3], sizes = [2, 2], steps = [-1, -1]}
+    return %y as "y"
+  })",
+                              simplify_structure, {{"n", 3}});
+  EXPECT_EQ(r.count("slice"), 1);
+  EXPECT_NE(r.text.find("starts = [5, 0, 1], sizes = [2, 2, 2], steps = [-2, 1, 2]"), std::string::npos) << r.text;
+}
+
+TEST(SimplifyStructure, PadsByNothingGo) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[n, 2]) {
+    %a = pad(%x) {begins = [0, 0], ends = [0, 0]}
+    %b = pad(%a) {begins = [0, 0], ends = [0, 1]}
+    return %b as "b"
+  })",
+                              simplify_structure, {{"n", 3}});
+  EXPECT_EQ(r.count("pad"), 1);
+}
+
+// What takes the place of a value has its name, so that quantities can be compared across rewrites.
+TEST(Names, FollowQuantitiesThroughFusion) {
+  const Rewritten r = optimise(R"(graph (%x: f32[n, 4, 16], %skip: f32[n, 4, 16]) {
+    %w = constant {value = f32[16, 16] random(1)}
+    %bias = constant {value = f32[16] random(2)}
+    %gain = constant {value = f32[16] random(3)}
+    %epsilon = constant {value = f32[] [1e-05]}
+    %product = matmul(%x, %w)
+    %biased = map(%product, %bias) {program = (x0, x1) => add(x0, x1)}
+    %sum = map(%biased, %skip) {program = (x0, x1) => add(x0, x1)}
+    %mean = reduce(%sum) {kind = mean, axes = [2]}
+    %centred = map(%sum, %mean) {program = (x0, x1) => sub(x0, x1)}
+    %squares = map(%centred) {program = (x0) => mul(x0, x0)}
+    %variance = reduce(%squares) {kind = mean, axes = [2]}
+    %safe = map(%variance, %epsilon) {program = (x0, x1) => add(x0, x1)}
+    %deviation = map(%safe) {program = (x0) => sqrt(x0)}
+    %normal = map(%centred, %deviation) {program = (x0, x1) => div(x0, x1)}
+    %scaled = map(%normal, %gain) {program = (x0, x1) => mul(x0, x1)}
+    %LayerNorm = map(%scaled, %bias) {program = (x0, x1) => add(x0, x1)}
+    return %LayerNorm as "y"
+  })",
+                               {{"n", 2}});
+  ASSERT_EQ(r.count("matmul"), 1) << r.text;
+  ASSERT_EQ(r.count("norm"), 1) << r.text;
+  EXPECT_EQ(r.graph->outputs()[0]->name(), "LayerNorm") << r.text;
+  for (const auto& node : r.graph->nodes())
+    if (node->is<MatMul>()) EXPECT_EQ(node->output()->name(), "sum") << r.text;
+}
+
 TEST(SimplifyMaps, AppliesIdentities) {
   const Rewritten r = rewrite(R"(graph (%x: f32[n, 4]) {
     %zero = constant {value = f32[1] [0]}

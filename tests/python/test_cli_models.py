@@ -39,6 +39,20 @@ def test_the_same_model_gives_the_same_plan(tmp_path, sentiment_plan):
     assert again.read_bytes() == sentiment_plan.read_bytes()
 
 
+def test_build_from_a_plan(tmp_path, sentiment_plan):
+    same, tuned, older = tmp_path / "same.plan", tmp_path / "tuned.plan", tmp_path / "older.plan"
+    lathe_ok("build", sentiment_plan, "-o", same)
+    assert same.read_bytes() == sentiment_plan.read_bytes()
+    report = lathe_json("build", sentiment_plan, "-o", tuned, "--profile", "*:1x8:1x32:4x128")
+    assert report["kernels_timed"] > 0
+    lathe_ok("build", sentiment_plan, "-o", older, "--isa", "generic")
+    for plan in (tuned, older):
+        lathe_ok("compare", SENTIMENT, plan, "--dim", "sequence=16")
+    complaint = lathe_fails("build", sentiment_plan, "-o", same, "--disable-pass", "fuse-norm")
+    assert "passes have run already" in complaint and "build from the model" in complaint
+    assert "overwrite" in lathe_fails("build", same, "-o", same)
+
+
 @pytest.mark.parametrize("arguments, complaint", [
     (["--profile", "idx:1x8:1x8:1x8"], "input_ids"),
     (["--profile", "input_ids:8:8:8"], "does not fit"),

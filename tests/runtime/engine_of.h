@@ -100,6 +100,16 @@ inline void expect_close(const std::vector<Tensor>& actual, const std::vector<Te
   }
 }
 
+// One session each for the optimised graph, the graph as written and the reference device does all the runs, twice: in
+// every one the results are those of the reference evaluator.
+inline void expect_reference(const std::string& text, const std::vector<std::vector<Tensor>>& runs) {
+  for (const CompileOptions& options : {CompileOptions(), unoptimised(), on_device("reference")}) {
+    Session session(engine_of(text, options), {1});
+    for (int round = 0; round < 2; ++round)
+      for (const std::vector<Tensor>& inputs : runs) expect_close(run(session, inputs), reference(text, inputs));
+  }
+}
+
 // The error that `call` throws; fails the test when it throws none.
 template <class F>
 Error error_of(F&& call) {

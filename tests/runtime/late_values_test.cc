@@ -1,23 +1,16 @@
-// Values whose sizes only the run shows: positions of non-zeros, values read into symbols, control flow, strings.
+// Values whose sizes only the run shows: positions of non-zeros, values read into symbols, sequences.
 #include "tests/runtime/engine_of.h"
 
 namespace lathe {
 namespace {
 
 using test::error_of;
-using test::expect_close;
+using test::expect_reference;
 using test::run;
 using test::Sizes;
 
 Tensor f(Sizes dims, std::initializer_list<float> values) { return Tensor::of<float>(std::move(dims), values); }
 Tensor i(Sizes dims, std::initializer_list<int64_t> values) { return Tensor::of<int64_t>(std::move(dims), values); }
-
-void expect_reference(const std::string& text, const std::vector<std::vector<Tensor>>& runs) {
-  for (const CompileOptions& options : {CompileOptions(), test::unoptimised(), test::on_device("reference")}) {
-    Session session(test::engine_of(text, options), {1});
-    for (const std::vector<Tensor>& inputs : runs) expect_close(run(session, inputs), test::reference(text, inputs));
-  }
-}
 
 constexpr const char* kPositions = R"(graph positions(%x: f32[n]) {
   %at = non_zero(%x) : i64[1, u0]
@@ -87,36 +80,6 @@ TEST(LateValues, ANegativeBoundSizeIsAnError) {
     EXPECT_NE(error.code(), ErrorCode::internal) << error.what();
     EXPECT_EQ(run(session, {f({3}, {1, 2, 3}), i({1}, {2})}).at(0), f({2}, {1, 2}));
   }
-}
-
-TEST(LateValues, Loops) {
-  const std::string text = R"(graph loop(%trips: i64[], %x: f32[n, 4]) {
-    %w = constant {value = f32[4, 4] random(3)}
-    %last, %all = loop(%trips, _, %x, %w) {num_carried = 1, body = graph (%i: i64[], %go: bool[], %v: f32[r, 4], %m: f32[4, 4]) {
-      %again = constant {value = bool[] [true]}
-      %y = matmul(%v, %m)
-      return %again as "go", %y as "v", %v as "slice"
-    }}
-    %sum = reduce(%all) {kind = sum, axes = [0], keep_dims = false}
-    return %last as "last", %all as "all", %sum as "sum"
-  })";
-  const Tensor x = test::floats({2, 4});
-  expect_reference(text, {{i({}, {3}), x}, {i({}, {1}), x}, {i({}, {5}), test::floats({3, 4})}, {i({}, {3}), x}});
-}
-
-TEST(LateValues, BranchesOfDifferentRank) {
-  const std::string text = R"(graph branches(%flag: bool[], %x: f32[n, 2]) {
-    %y = if(%flag, %x) {then_branch = graph (%a: f32[n, 2]) {
-      return %a as "y"
-    }, else_branch = graph (%a: f32[n, 2]) {
-      %r = reshape(%a) {shape = [2*n]}
-      return %r as "y"
-    }}
-    %z = map(%y) {program = (x0) => neg(x0)}
-    return %z as "z", %y as "y"
-  })";
-  const Tensor x = test::floats({3, 2});
-  expect_reference(text, {{Tensor::scalar(true), x}, {Tensor::scalar(false), x}, {Tensor::scalar(true), x}});
 }
 
 TEST(LateValues, SequencesPassBetweenSteps) {

@@ -31,8 +31,8 @@ class CpuBackend : public Backend {
   }
   Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
                 std::span<const std::byte> packed) const override {
-    const Tensor wide = cpu::unpack(layout, dims, packed);
-    if (dtype == DType::f32) return wide;
+    Tensor wide = cpu::unpack(layout, dtype, dims, packed);
+    if (wide.dtype() == dtype) return wide;
     Tensor narrow(dtype, wide.dims());  // exact: packing had widened it
     for (int64_t i = 0; i < wide.elements(); ++i) narrow.write_double(i, wide.read_double(i));
     return narrow;

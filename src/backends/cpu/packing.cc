@@ -1,13 +1,18 @@
 #include "backends/cpu/packing.h"
 
 #include "backends/cpu/kernels/conv.h"
+#include "backends/cpu/kernels/conv_int8.h"
 #include "backends/cpu/kernels/gemm.h"
+#include "backends/cpu/kernels/gemm_int8.h"
+#include "backends/cpu/kernels/rnn.h"
 #include "base/error.h"
 
 namespace lathe::cpu {
 namespace {
 
-constexpr std::string_view kGemmPanels = "gemm_panels", kConvPanels = "conv_panels";
+constexpr std::string_view kGemmPanels = "gemm_panels", kConvPanels = "conv_panels",
+                           kGemmInt8Panels = "gemm_int8_panels", kConvInt8Panels = "conv_int8_panels",
+                           kGatePanels = "gate_panels";
 constexpr int64_t kMaxPanel = 1024;
 
 struct GemmPanels {
@@ -44,12 +49,38 @@ ConvPanels read_conv(const WeightLayout& layout, std::span<const int64_t> dims) 
   return {static_cast<int>(p[0]), shape};
 }
 
+struct GatePanels {
+  int nr;
+  int64_t gates, hidden, k;
+};
+
+GatePanels read_gates(const WeightLayout& layout, std::span<const int64_t> dims) {
+  const auto& p = layout.params;
+  if (p.size() != 2 || p[0] < 1 || p[0] > kMaxPanel || p[1] < 1 || dims.size() != 3 || dims[1] % p[1] != 0)
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme,
+         to_string(dims));
+  return {static_cast<int>(p[0]), dims[0] * p[1], dims[1] / p[1], dims[2]};
+}
+
 Tensor as_f32(const Tensor& source) {
   if (source.dtype() == DType::f32) return source.aligned();
   Tensor wide(DType::f32, source.dims());
   std::span<float> out = wide.mutable_as<float>();
   for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(source.read_double(static_cast<int64_t>(i)));
   return wide;
+}
+
+// The sizes of a convolution as conv_int8.h packs it.
+ConvShape read_conv_int8(const WeightLayout& layout, std::span<const int64_t> dims) {
+  const auto& p = layout.params;
+  if (p.size() != 2 || p[0] < 1 || p[0] > kMaxPanel)
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme,
+         to_string(dims));
+  return read_conv({layout.scheme, {p[0], p[1], 0}}, dims).shape;
+}
+
+Int8SourceB source_of(const GemmPanels& p, DType dtype, const void* data) {
+  return {data, dtype == DType::i8, p.transposed ? 1 : p.n, p.transposed ? p.k : 1};
 }
 
 [[noreturn]] void unknown(const WeightLayout& layout) {
@@ -65,14 +96,33 @@ const float* floats(std::span<const std::byte> bytes) { return reinterpret_cast<
 
 WeightLayout gemm_panels(int nr, bool transposed) { return {std::string(kGemmPanels), {nr, transposed ? 1 : 0}}; }
 
+WeightLayout gemm_int8_panels(int nr, bool transposed) {
+  return {std::string(kGemmInt8Panels), {nr, transposed ? 1 : 0}};
+}
+
+WeightLayout conv_int8_panels(int nr, int64_t groups) { return {std::string(kConvInt8Panels), {nr, groups}}; }
+
 WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed) {
   return {std::string(kConvPanels), {vec_width, groups, transposed ? 1 : 0}};
 }
+
+WeightLayout gate_panels(int nr, int64_t gates) { return {std::string(kGatePanels), {nr, gates}}; }
 
 size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims) {
   if (layout.scheme == kGemmPanels) {
     const GemmPanels p = read_gemm(layout, dims);
     return static_cast<size_t>(packed_b_floats(p.nr, p.k, p.n)) * sizeof(float);
+  }
+  if (layout.scheme == kGemmInt8Panels) {
+    const GemmPanels p = read_gemm(layout, dims);
+    return static_cast<size_t>(int8_packed_bytes(p.nr, p.k, p.n));
+  }
+  if (layout.scheme == kConvInt8Panels)
+    return static_cast<size_t>(
+        conv_int8_packed_bytes(read_conv_int8(layout, dims), static_cast<int>(layout.params[0])));
+  if (layout.scheme == kGatePanels) {
+    const GatePanels p = read_gates(layout, dims);
+    return static_cast<size_t>(gate_panel_floats(p.nr, p.gates, p.hidden, p.k)) * sizeof(float);
   }
   if (layout.scheme != kConvPanels) unknown(layout);
   const ConvPanels p = read_conv(layout, dims);
@@ -86,20 +136,51 @@ void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte>
     const SourceB b{source.bytes().data(), source.dtype(), p.transposed ? 1 : p.n, p.transposed ? p.k : 1};
     return pack_b(p.nr, b, p.k, p.n, {0, panel_count(p.nr, p.n)}, floats(packed));
   }
+  auto* bytes = reinterpret_cast<int8_t*>(packed.data());
+  if (layout.scheme == kGemmInt8Panels) {
+    const GemmPanels p = read_gemm(layout, source.dims());
+    return int8_pack(p.nr, source_of(p, source.dtype(), source.bytes().data()), p.k, p.n, bytes);
+  }
+  if (layout.scheme == kConvInt8Panels) {
+    return conv_int8_pack(read_conv_int8(layout, source.dims()), static_cast<int>(layout.params[0]),
+                          reinterpret_cast<const int8_t*>(source.bytes().data()), bytes);
+  }
+  if (layout.scheme == kGatePanels) {
+    const GatePanels p = read_gates(layout, source.dims());
+    return pack_gate_panels(p.nr, p.gates, p.hidden, p.k, source.bytes().data(), source.dtype(), floats(packed));
+  }
   const ConvPanels p = read_conv(layout, source.dims());
   const Tensor wide = as_f32(source);
   conv_pack_weights(p.shape, p.vec_width, wide.as<float>().data(), floats(packed));
 }
 
-Tensor unpack(const WeightLayout& layout, std::span<const int64_t> dims, std::span<const std::byte> packed) {
+Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
+              std::span<const std::byte> packed) {
   if (packed.size() != packed_bytes(layout, dims))
     fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme,
          packed.size());
-  Tensor plain(DType::f32, {dims.begin(), dims.end()});
+  const bool is_bytes = layout.scheme == kGemmInt8Panels || layout.scheme == kConvInt8Panels;
+  Tensor plain(is_bytes ? dtype : DType::f32, {dims.begin(), dims.end()});
+  if (is_bytes) {
+    if (bit_width(dtype) != 8) fail(ErrorCode::invalid_model, "layout {} holds bytes", layout.scheme);
+    const auto* bytes = reinterpret_cast<const int8_t*>(packed.data());
+    void* data = plain.mutable_bytes().data();
+    if (layout.scheme == kGemmInt8Panels) {
+      const GemmPanels p = read_gemm(layout, dims);
+      int8_unpack(p.nr, bytes, p.k, p.n, source_of(p, dtype, data));
+    } else {
+      conv_int8_unpack(read_conv_int8(layout, dims), static_cast<int>(layout.params[0]), bytes,
+                       static_cast<int8_t*>(data));
+    }
+    return plain;
+  }
   float* out = plain.mutable_as<float>().data();
   if (layout.scheme == kGemmPanels) {
     const GemmPanels p = read_gemm(layout, dims);
     unpack_b(p.nr, floats(packed), p.k, p.n, out, p.transposed ? 1 : p.n, p.transposed ? p.k : 1);
+  } else if (layout.scheme == kGatePanels) {
+    const GatePanels p = read_gates(layout, dims);
+    unpack_gate_panels(p.nr, p.gates, p.hidden, p.k, floats(packed), out);
   } else {
     const ConvPanels p = read_conv(layout, dims);
     conv_unpack_weights(p.shape, p.vec_width, floats(packed), out);

@@ -1,7 +1,11 @@
 // The weight layouts of the CPU backend (WeightLayout schemes) and their packing and exact unpacking.
 //
 //   gemm_panels {nr, transposed}                 [K, N] ([N, K] when transposed) as f32 panels of nr columns
+//   gemm_int8_panels {nr, transposed}            [K, N] bytes as in kernels/gemm_int8_kernels.h
+//   conv_int8_panels {nr, groups}                [out, in / groups, kernel..] bytes, see kernels/conv_int8.h
 //   conv_panels {vec_width, groups, transposed}  convolution weights, f32; see kernels/conv.h and kernels/gemm.h
+//   gate_panels {nr, gates}                      [directions, gates * hidden, K] as f32 panels of nr units;
+//   kernels/rnn.h
 #pragma once
 
 #include "backends/weight_layout.h"
@@ -10,11 +14,16 @@
 namespace lathe::cpu {
 
 WeightLayout gemm_panels(int nr, bool transposed);
+WeightLayout gemm_int8_panels(int nr, bool transposed);
+WeightLayout conv_int8_panels(int nr, int64_t groups);
 WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed);
+WeightLayout gate_panels(int nr, int64_t gates);
 
 // Throw Error(invalid_model) for a layout that is not of this backend or does not fit the sizes: plans may be damaged.
 size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims);
 void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed);
-Tensor unpack(const WeightLayout& layout, std::span<const int64_t> dims, std::span<const std::byte> packed);  // f32
+// Float layouts give f32 whatever `dtype` was packed.
+Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
+              std::span<const std::byte> packed);
 
 }  // namespace lathe::cpu

@@ -8,7 +8,7 @@ namespace lathe::cuda {
 namespace {
 
 // Convolutions of all floats that tensor cores and cuDNN take; images are transposed, as cuDNN wants one layout.
-constexpr ChannelsLastOptions kLayouts = {.halves = true, .channels_first_images = false};
+constexpr ChannelsLastOptions kLayouts = {.halves = true, .bytes = false, .channels_first_images = false};
 
 class CudaBackend : public Backend {
  public:

@@ -35,16 +35,25 @@ RefValue to_value(const TensorRef& ref) {
       .aligned();
 }
 
+// A sequence outlives the step that makes it, and the memory of the tensors that it is made of.
+bool gives_objects(const Node& node) {
+  return std::any_of(node.outputs().begin(), node.outputs().end(),
+                     [](const Value* v) { return !v->type().is_tensor(); });
+}
+
 class ReferenceStep : public Step {
  public:
-  explicit ReferenceStep(const Op& op) : op_(op) {}
+  explicit ReferenceStep(const Node& node) : op_(node.op()), copies_operands_(gives_objects(node)) {}
 
   void run(const StepIo& io, const StepState*, void*, DeviceContext&) const override {
     std::vector<RefValue> values;
     values.reserve(io.inputs.size());
     std::vector<const RefValue*> inputs;
-    for (const TensorRef& input : io.inputs)
+    for (const TensorRef& input : io.inputs) {
       inputs.push_back(input.present ? &values.emplace_back(to_value(input)) : nullptr);
+      if (copies_operands_ && input.present && input.object == nullptr)
+        std::get<Tensor>(values.back()).mutable_bytes();  // of a view, a copy
+    }
     SymbolBindings symbols = *io.symbols;
     std::vector<RefValue> results = evaluate_op(op_, inputs, io.outputs.size(), symbols);
     for (size_t i = 0; i < results.size(); ++i) deliver(io, i, std::move(results[i]));
@@ -68,6 +77,7 @@ class ReferenceStep : public Step {
   }
 
   const Op& op_;
+  const bool copies_operands_;
 };
 
 class ReferenceBackend : public Backend {
@@ -75,7 +85,7 @@ class ReferenceBackend : public Backend {
   std::string_view name() const override { return "reference"; }
   std::string target() const override { return "reference"; }
   std::vector<Candidate> candidates(const Node& node) const override {
-    return {{"reference", {}, [&node] { return Lowered{std::make_unique<ReferenceStep>(node.op()), {}}; }}};
+    return {{"reference", {}, [&node] { return Lowered{std::make_unique<ReferenceStep>(node), {}}; }}};
   }
   std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override {
     return std::make_unique<HostContext>();

@@ -10,11 +10,13 @@ namespace lathe {
 // ends. A bias is an extra of shape [M, 1, ..]. `epilogue` as in MatMul. Integer operands accumulate in i32.
 // channels_last: x, y and extras of full rank are [N, spatial.., C] (set by the layout pass; w stays as above), but x
 // stays [N, C, spatial..] with channels_first_input: the first convolution of a network reads its image as it comes.
+// pad_value is what stands around x: the zero point of quantised activations.
 struct Conv {
   static constexpr std::string_view kName = "conv";
   std::vector<int64_t> strides;
   std::vector<int64_t> dilations;
   Shape pads;
+  double pad_value = 0;
   int64_t groups = 1;
   bool channels_last = false;
   bool channels_first_input = false;
@@ -24,6 +26,7 @@ struct Conv {
     visit("strides", s.strides);
     visit("dilations", s.dilations);
     visit("pads", s.pads);
+    visit("pad_value", s.pad_value);
     visit("groups", s.groups);
     visit("channels_last", s.channels_last);
     visit("channels_first_input", s.channels_first_input);

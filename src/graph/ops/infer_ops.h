@@ -88,6 +88,7 @@ Types infer_op(const Rotary& op, InferContext& c);
 Types infer_op(const Embedding& op, InferContext& c);
 Types infer_op(const Resize& op, InferContext& c);
 Types infer_op(const Rnn& op, InferContext& c);
+Types infer_op(const DynamicQuantize& op, InferContext& c);
 Types infer_op(const Reshape& op, InferContext& c);
 Types infer_op(const Transpose& op, InferContext& c);
 Types infer_op(const Slice& op, InferContext& c);
@@ -106,5 +107,6 @@ Types infer_op(const If& op, InferContext& c);
 Types infer_op(const Loop& op, InferContext& c);
 Types infer_op(const Scan& op, InferContext& c);
 Types infer_op(const Sequence& op, InferContext& c);
+Types infer_op(const Extern& op, InferContext& c);
 
 }  // namespace lathe

@@ -4,8 +4,13 @@
 namespace lathe {
 
 Types infer_op(const Resize& op, InferContext& c) {
-  c.expect_inputs(1, 1);
+  c.expect_inputs(1, 2);
   const Type& x = c.tensor(0);
+  if (c.has(1)) {
+    c.expect_dtype(1, DType::f32);
+    c.expect_rank(1, 1);
+    if (!op.scales.empty()) c.fail("scales are given twice, as a field and as an operand");
+  }
   if (op.sizes.size() != op.axes.size()) c.fail("{} sizes for {} axes", op.sizes.size(), op.axes.size());
   if (!op.scales.empty() && op.scales.size() != op.axes.size())
     c.fail("{} scales for {} axes", op.scales.size(), op.axes.size());

@@ -16,8 +16,9 @@ enum class ResizeCoordinates : uint8_t {
 };
 enum class ResizeNearest : uint8_t { round_prefer_floor, round_prefer_ceil, floor, ceil };
 
-// (x) -> y with sizes[i] elements along axes[i]. `scales` are output / input as the model gave them; an entry of 0
-// means that the ratio of the sizes is to be used. roi holds starts then ends per axis, for tf_crop_and_resize.
+// (x, scales f32 [axes]?) -> y with sizes[i] elements along axes[i]. Scales are output / input as the model gave them:
+// the operand, where only the run knows them, or the field, in which an entry of 0 means that the ratio of the sizes is
+// to be used; they steer coordinates, not sizes. roi holds starts then ends per axis, for tf_crop_and_resize.
 struct Resize {
   static constexpr std::string_view kName = "resize";
   ResizeMode mode = ResizeMode::nearest;

@@ -29,7 +29,7 @@ struct NonZero {
 };
 
 // (boxes [batch, n, 4], scores [batch, classes, n]) -> i64 [selected, 3] of (batch, class, box); `selected` is bound at
-// run time.
+// run time. A box whose score is NaN is never selected.
 struct Nms {
   static constexpr std::string_view kName = "nms";
   Dim max_per_class;  // 0: nothing is selected

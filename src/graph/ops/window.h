@@ -22,7 +22,7 @@ inline void check_windows(const InferContext& c, size_t spatial, const std::vect
 
 // How many windows of `extent` elements fit into `padded` elements, `stride` apart.
 inline Dim window_count(const InferContext& c, const Dim& padded, const Dim& extent, int64_t stride) {
-  const Dim count = floor_div(padded - extent, stride) + 1;
+  Dim count = floor_div(padded - extent, stride) + 1;
   if (count.is_constant() && count.value() < 0)
     c.fail("a window of {} elements does not fit into {} padded elements", extent.to_string(), padded.to_string());
   return count;

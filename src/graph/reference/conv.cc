@@ -84,6 +84,21 @@ std::vector<W> convolve_transposed(const Geometry& g, std::span<const SlidingAxi
   return y;
 }
 
+// With a pad value v, what stands around x - v is 0: so that is convolved, and v times the sum of each filter comes on top.
+template <class W>
+std::vector<W> convolve_padded(const Geometry& g, std::span<const SlidingAxis> axes, std::vector<W> x,
+                               const std::vector<W>& w, W pad_value) {
+  for (W& value : x) value = plus(value, times(pad_value, static_cast<W>(-1)));
+  std::vector<W> y = convolve(g, axes, x, w);
+  const auto filter = static_cast<size_t>(g.in_channels / g.groups * g.taps());
+  const auto plane = static_cast<size_t>(product_of(g.out));
+  for (size_t i = 0; i < y.size(); ++i) {
+    const size_t channel = i / plane % static_cast<size_t>(g.out_channels);
+    for (size_t k = 0; k < filter; ++k) y[i] = plus(y[i], times(pad_value, w[channel * filter + k]));
+  }
+  return y;
+}
+
 }  // namespace
 
 std::vector<RefValue> evaluate(const Conv& op, const Call& call) {
@@ -101,7 +116,11 @@ std::vector<RefValue> evaluate(const Conv& op, const Call& call) {
   }
   const DType type = product_type(x, w);
   Tensor y = visit_wide(x.dtype(), [&]<class W>() {
-    return write_wide(type, g.out_dims(), convolve(g, axes, read_wide<W>(x), read_wide<W>(w)));
+    const auto pad_value = static_cast<W>(op.pad_value);
+    std::vector<W> values = read_wide<W>(x), weights = read_wide<W>(w);
+    return write_wide(type, g.out_dims(),
+                      pad_value == 0 ? convolve(g, axes, values, weights)
+                                     : convolve_padded(g, axes, std::move(values), weights, pad_value));
   });
   if (op.channels_last) y = to_channels_last(y);
   return {apply_epilogue(op.epilogue, std::move(y), call)};

@@ -48,6 +48,7 @@ std::vector<RefValue> evaluate(const Rotary& op, const Call& call);
 std::vector<RefValue> evaluate(const Embedding& op, const Call& call);
 std::vector<RefValue> evaluate(const Resize& op, const Call& call);
 std::vector<RefValue> evaluate(const Rnn& op, const Call& call);
+std::vector<RefValue> evaluate(const DynamicQuantize& op, const Call& call);
 std::vector<RefValue> evaluate(const Reshape& op, const Call& call);
 std::vector<RefValue> evaluate(const Transpose& op, const Call& call);
 std::vector<RefValue> evaluate(const Slice& op, const Call& call);
@@ -66,5 +67,6 @@ std::vector<RefValue> evaluate(const If& op, const Call& call);
 std::vector<RefValue> evaluate(const Loop& op, const Call& call);
 std::vector<RefValue> evaluate(const Scan& op, const Call& call);
 std::vector<RefValue> evaluate(const Sequence& op, const Call& call);
+std::vector<RefValue> evaluate(const Extern& op, const Call& call);
 
 }  // namespace lathe::reference

@@ -174,7 +174,7 @@ class ProgramRun {
 
 }  // namespace
 
-Tensor run_program(const MapProgram& program, std::span<const Tensor* const> inputs, Sizes sizes,
+Tensor run_program(const MapProgram& program, std::span<const Tensor* const> inputs, const Sizes& sizes,
                    const SymbolBindings& symbols) {
   if (program.is_identity() && inputs.size() == 1 && inputs[0]->dims() == sizes) return *inputs[0];
   return ProgramRun(program, inputs, sizes, symbols)();
@@ -187,7 +187,7 @@ std::vector<RefValue> evaluate(const Map& op, const Call& call) {
     sizes = call.symbols.evaluate(*op.shape);
   else
     for (const Tensor* input : inputs) sizes = broadcast_sizes(sizes, input->dims());
-  return {run_program(op.program, inputs, std::move(sizes), call.symbols)};
+  return {run_program(op.program, inputs, sizes, call.symbols)};
 }
 
 }  // namespace lathe::reference

@@ -15,7 +15,7 @@
 namespace lathe::reference {
 
 // Evaluates `program` at every index of `sizes`, to which the inputs broadcast.
-Tensor run_program(const MapProgram& program, std::span<const Tensor* const> inputs, Sizes sizes,
+Tensor run_program(const MapProgram& program, std::span<const Tensor* const> inputs, const Sizes& sizes,
                    const SymbolBindings& symbols);
 
 // The results of one instruction for a stretch of elements. Strings are borrowed from the inputs.

@@ -99,7 +99,7 @@ std::vector<RefValue> max_pool(const Pool& op, const Windows& windows, const Ten
   if (op.column_major_indices)
     for (int64_t& index : where)
       if (index >= 0) index = column_major(index, windows.in);
-  results.push_back(write_wide(DType::i64, sizes, where));
+  results.emplace_back(write_wide(DType::i64, sizes, where));
   return results;
 }
 

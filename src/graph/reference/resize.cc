@@ -35,7 +35,7 @@ double input_coordinate(ResizeCoordinates mode, const AxisGeometry& axis, int64_
       return in / 2 * (1 - adjustment) + (x + 0.5) / axis.scale - 0.5;
     }
     case ResizeCoordinates::pytorch_half_pixel: return axis.out > 1 ? (x + 0.5) / axis.scale - 0.5 : 0;
-    case ResizeCoordinates::align_corners: return axis.out > 1 ? x * (in - 1) / (out - 1) : 0;
+    case ResizeCoordinates::align_corners: return axis.out > 1 ? x * (in - 1) / (axis.scale * in - 1) : 0;
     case ResizeCoordinates::asymmetric: return x / axis.scale;
     case ResizeCoordinates::tf_crop_and_resize: break;
   }
@@ -112,11 +112,20 @@ void extrapolate(std::vector<double>& y, const AxisSplit& split, const std::vect
           y[static_cast<size_t>((outer * split.size + i) * split.inner + inner)] = value;
 }
 
-AxisGeometry geometry(const Resize& op, size_t i, int64_t in, int64_t out) {
+std::vector<double> scales_of(const Resize& op, const Call& call) {
+  if (!call.has(1)) return op.scales;
+  std::vector<double> scales = read_wide<double>(call.tensor(1));
+  if (scales.size() != op.axes.size())
+    fail(ErrorCode::invalid_argument, "{} scales for {} axes", scales.size(), op.axes.size());
+  for (const double scale : scales)
+    if (!(scale > 0)) fail(ErrorCode::invalid_argument, "the scale {} is not positive", scale);
+  return scales;
+}
+
+AxisGeometry geometry(const Resize& op, size_t i, double scale, int64_t in, int64_t out) {
   AxisGeometry axis;
   axis.in = in;
   axis.out = out;
-  const double scale = i < op.scales.size() ? op.scales[i] : 0;
   axis.scale = scale > 0 ? scale : static_cast<double>(out) / static_cast<double>(in);
   if (op.coordinates == ResizeCoordinates::tf_crop_and_resize) {
     if (op.roi.size() != 2 * op.axes.size())
@@ -134,6 +143,7 @@ std::vector<RefValue> evaluate(const Resize& op, const Call& call) {
   const Sizes wanted = call.symbols.evaluate(op.sizes);
   if (wanted.size() != op.axes.size())
     fail(ErrorCode::invalid_model, "{} sizes for {} axes", wanted.size(), op.axes.size());
+  const std::vector<double> scales = scales_of(op, call);
   Sizes sizes = x.dims();
   std::vector<double> values = read_wide<double>(x);
   std::vector<std::vector<Taps>> taps(op.axes.size());
@@ -142,7 +152,7 @@ std::vector<RefValue> evaluate(const Resize& op, const Call& call) {
     const AxisSplit split(sizes, axis);
     if (split.size == 0 && wanted[i] > 0)
       fail(ErrorCode::invalid_argument, "axis {} of shape {} has nothing to interpolate", axis, to_string(x.dims()));
-    const AxisGeometry along = geometry(op, i, split.size, wanted[i]);
+    const AxisGeometry along = geometry(op, i, i < scales.size() ? scales[i] : 0, split.size, wanted[i]);
     for (int64_t o = 0; o < wanted[i]; ++o) taps[i].push_back(taps_at(op, along, o));
     values = resize_axis(values, split, taps[i]);
     sizes[axis] = wanted[i];

@@ -67,7 +67,8 @@ double overlap(const Box& a, const Box& b) {
 std::vector<int64_t> suppress(const Nms& op, const std::vector<Box>& boxes, const double* scores, int64_t limit) {
   std::vector<int64_t> candidates;
   for (size_t i = 0; i < boxes.size(); ++i)
-    if (!op.score_threshold || scores[i] > *op.score_threshold) candidates.push_back(static_cast<int64_t>(i));
+    if (op.score_threshold ? scores[i] > *op.score_threshold : !std::isnan(scores[i]))
+      candidates.push_back(static_cast<int64_t>(i));
   std::stable_sort(candidates.begin(), candidates.end(), [&](int64_t a, int64_t b) { return scores[a] > scores[b]; });
   std::vector<int64_t> selected;
   for (const int64_t candidate : candidates) {

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "onnx/importers/context.h"
+#include "onnx/importers/random.h"
 #include "onnx/importers/table.h"
 
 namespace lathe::onnx {
@@ -150,12 +151,31 @@ void import_clip(Context& ctx) {
   }));
 }
 
+// x / (1 - ratio) where a random number is not below the ratio, else 0.
+void drop(Context& ctx, double ratio) {
+  const DType dtype = ctx.dtype(0);
+  const Shape& shape = ctx.shape(0);
+  const uint32_t seed = ctx.has_attr("seed") ? static_cast<uint32_t>(ctx.attr_int("seed", 0)) : own_seed(ctx);
+  Value* mask = ctx.map(
+      {},
+      [&](MapProgram& p, const auto&) {
+        return p.binary(MapOp::ge, uniform_number(p, shape, seed), p.constant(ratio, DType::f32));
+      },
+      shape);
+  ctx.set_output(0, ctx.map({ctx.input(0), mask}, [&](MapProgram& p, const auto& in) {
+    const int scaled = p.binary(MapOp::mul, in[0], p.constant(ratio < 1 ? 1 / (1 - ratio) : 0, dtype));
+    return p.select(in[1], scaled, p.constant(0, dtype));
+  }));
+  ctx.set_output(1, mask);
+}
+
 // At inference the identity; the mask, where asked for, keeps everything.
 void import_dropout(Context& ctx) {
   if (ctx.has_input(2)) {
     const auto training = ctx.constant(2);
-    if (!training || training->elements() != 1 || training->read_int(0) != 0)
-      ctx.unsupported("dropout in training mode is not supported", "Export the model for inference");
+    if (!training || training->elements() != 1) ctx.unsupported("whether dropout trains must be a constant");
+    const double ratio = ctx.constant_number(1, 0.5);
+    if (training->read_int(0) != 0 && ratio != 0) return drop(ctx, ratio);
   }
   ctx.forward(0);
   if (ctx.wants_output(1)) ctx.set_output(1, ctx.expand(ctx.constant(Tensor::scalar(true)), ctx.shape(0)));

@@ -1,6 +1,8 @@
-// The attention and rotary embedding of the standard domain (opset 23 and later).
+// The attention and rotary embedding of the standard domain (opset 23 and later), and attention with subgraphs for
+// scores and probabilities.
 #include <cmath>
 
+#include "onnx/graph_importer.h"
 #include "onnx/importers/attention_parts.h"
 #include "onnx/importers/rotary.h"
 #include "onnx/importers/table.h"
@@ -47,17 +49,21 @@ void apply_mask(Context& ctx, const Dim& keys, Score& score) {
     score.add_bias(mask);
 }
 
+// Each key or value head once for every query head that reads it.
+Value* repeat_heads(Context& ctx, Value* x, int64_t times) {
+  if (times == 1) return x;
+  Shape grouped = x->shape(), merged = x->shape();
+  grouped.insert(grouped.begin() + 2, Dim(times));
+  merged[1] = merged[1] * Dim(times);
+  return ctx.reshape(ctx.expand(ctx.unsqueeze(x, {2}), grouped), merged);
+}
+
 // Queries times keys as asked for by qk_matmul_output_mode: 0 scaled, 1 capped, 2 masked, 3 softmax.
 void emit_products(Context& ctx, const Sizes& s, const Attention& op, const Heads& q, const Heads& k,
                    const Score& score) {
   const int64_t mode = ctx.attr_int("qk_matmul_output_mode", 0);
   Value *left = head_major(ctx, q, s.heads, s.head_dim), *right = head_major(ctx, k, s.kv_heads, s.head_dim);
-  if (s.heads != s.kv_heads) {
-    Shape grouped = right->shape(), merged = right->shape();
-    grouped.insert(grouped.begin() + 2, Dim(s.heads / s.kv_heads));
-    merged[1] = s.heads;
-    right = ctx.reshape(ctx.expand(ctx.unsqueeze(right, {2}), grouped), merged);
-  }
+  right = repeat_heads(ctx, right, s.heads / s.kv_heads);
   Value* product = ctx.matmul(left, right, false, true);
   product = ctx.binary(MapOp::mul, product, ctx.scalar(op.scale, product->dtype()));
   const double cap = ctx.attr_float("softcap", 0);
@@ -111,6 +117,39 @@ void import_attention(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
 }
 
+// A subgraph of one operand and one result, in place. Null when it holds unsupported nodes.
+Value* apply_subgraph(Context& ctx, std::string_view name, Value* x) {
+  if (!ctx.has_attr(name)) return x;
+  const GraphProto& graph = ctx.attr_graph(name);
+  if (graph.inputs.size() != 1 || graph.outputs.size() != 1)
+    ctx.invalid(fmt::format("the subgraph '{}' must take one tensor and give one", name));
+  const size_t reported = ctx.importer().num_unsupported();
+  Scope scope(ctx.scope());
+  scope.define(graph.inputs[0].name, Binding::of(graph.inputs[0].name, x));
+  ctx.importer().import_body(graph, scope);
+  if (ctx.importer().num_unsupported() != reported) return nullptr;
+  return scope.value(*ctx.importer().outputs(graph, scope)[0]);
+}
+
+// What softmax and subgraphs say is plain; the pass that fuses attention finds what it can be.
+void import_flex_attention(Context& ctx) {
+  const int64_t heads = known_size(ctx, ctx.shape(0).at(1), "the number of heads"),
+                kv_heads = known_size(ctx, ctx.shape(1).at(1), "the number of key heads"),
+                width = known_size(ctx, ctx.shape(0).back(), "the width of a head");
+  if (ctx.rank(0) != 4 || heads % kv_heads != 0) ctx.invalid("the heads do not fit");
+  const DType dtype = ctx.dtype(0);
+  const DType precision = ctx.attr_dtype("softmax_precision", dtype == DType::f64 ? DType::f64 : DType::f32);
+  const int64_t times = heads / kv_heads;
+  Value* keys = repeat_heads(ctx, ctx.cast(ctx.input(1), precision), times);
+  Value* product = ctx.matmul(ctx.cast(ctx.input(0), precision), keys, false, true);
+  const double scale = ctx.attr_float("scale", 1 / std::sqrt(static_cast<double>(width)));
+  Value* scores = apply_subgraph(ctx, "score_mod", ctx.binary(MapOp::mul, product, ctx.scalar(scale, precision)));
+  if (scores == nullptr) return ctx.poison_outputs();
+  Value* shares = apply_subgraph(ctx, "prob_mod", ctx.emit(Softmax{3, false, false}, {scores}));
+  if (shares == nullptr) return ctx.poison_outputs();
+  ctx.set_output(0, ctx.matmul(ctx.cast(shares, dtype), repeat_heads(ctx, ctx.input(2), times)));
+}
+
 // X [batch, heads, seq, dim] or [batch, seq, heads * dim]; caches are tables indexed by positions, or without positions
 // [batch, seq, rotary / 2] already.
 void import_rotary_embedding(Context& ctx) {
@@ -129,6 +168,7 @@ void import_rotary_embedding(Context& ctx) {
 constexpr OpRow kRows[] = {
     {"", "Attention", 23, import_attention},
     {"", "RotaryEmbedding", 23, import_rotary_embedding},
+    {"ai.onnx.preview", "FlexAttention", 1, import_flex_attention},
 };
 
 }  // namespace

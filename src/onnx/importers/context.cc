@@ -171,7 +171,7 @@ Shape Context::sizes(size_t i, Sign sign) {
   if (!count.is_constant())
     unsupported(fmt::format("input {} ('{}') holds sizes, but how many is not known before the model runs", i, b.name));
   if (!is_integer(b.type.dtype)) fail(ErrorCode::invalid_model, "input {} ('{}') must be integers", i, b.name);
-  const Shape symbols = bind(input(i), count.value(), sign);
+  Shape symbols = bind(input(i), count.value(), sign);
   SymbolicTensor known{b.type.dtype, {}, {symbols.begin(), symbols.end()}};
   for (const Dim& size : b.type.shape) known.dims.push_back(size.is_constant() ? size.value() : 1);
   b.symbolic = std::move(known);

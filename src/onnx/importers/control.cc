@@ -1,5 +1,5 @@
-// If, Loop, Scan. A subgraph becomes a region; what it uses from outside becomes a capture (scope.h). An If whose
-// condition is known at import is replaced by the branch it takes.
+// If, Loop, Scan, SequenceMap. A subgraph becomes a region; what it uses from outside becomes a capture (scope.h). An
+// If whose condition is known at import is replaced by the branch it takes.
 #include <algorithm>
 #include <set>
 
@@ -129,7 +129,7 @@ Body import_body_once(Context& ctx, const GraphProto& proto, const BodySignature
     ctx.invalid("the body has too few outputs");
   for (size_t i = 0; i < types.size(); ++i) {
     const std::string_view name = proto.inputs[i].name;
-    scope.define(name, Binding::of(name, body.graph->add_input(std::string(name), types[i])));
+    scope.define(name, Binding::of(name, body.graph->add_input(name, types[i])));
   }
   const size_t reported = ctx.importer().num_unsupported();
   ctx.importer().import_body(proto, scope);
@@ -219,10 +219,70 @@ void import_scan(Context& ctx) {
   set_all_outputs(ctx, ctx.append(std::move(op), std::move(operands), outputs));
 }
 
+// --- SequenceMap: a loop over positions that carries the operands, which stay, and the sequences of results, which
+// grow
+
+std::unique_ptr<Graph> import_map_body(Context& ctx, const GraphProto& proto, const std::vector<Type>& operands,
+                                       const std::vector<Type>& results, Captures& captures) {
+  auto body = std::make_unique<Graph>(ctx.graph().shared_symbols());
+  Scope scope(*body, ctx.scope(), captures);
+  Value* position = body->add_input("position", Type::tensor(DType::i64, {}));
+  Value* condition = body->add_input("condition", Type::tensor(DType::boolean, {}));
+  std::vector<Value*> carried;
+  for (const Type& type : operands) carried.push_back(body->add_input("operand", type));
+  for (const Type& type : results) carried.push_back(body->add_input("results", type));
+  Emitter emitter(*body, std::string(ctx.name()));
+  for (size_t i = 0; i < operands.size(); ++i) {
+    Value* element = carried[i];
+    if (operands[i].kind == Type::Kind::sequence)
+      element = emitter.emit(Sequence{SequenceKind::at}, {element, position});
+    scope.define(proto.inputs[i].name, Binding::of(proto.inputs[i].name, element));
+  }
+  const size_t reported = ctx.importer().num_unsupported();
+  ctx.importer().import_body(proto, scope);
+  const std::vector<Binding*> made = ctx.importer().outputs(proto, scope);
+  if (ctx.importer().num_unsupported() != reported || any_poisoned(made)) return nullptr;
+  body->add_output(condition, "condition");
+  for (size_t i = 0; i < carried.size(); ++i) {
+    Value* next = carried[i];
+    if (i >= operands.size())
+      next = emitter.emit(Sequence{SequenceKind::insert}, {next, scope.value(*made[i - operands.size()])});
+    body->add_output(next, "next");
+  }
+  return body;
+}
+
+void import_sequence_map(Context& ctx) {
+  const GraphProto& proto = ctx.attr_graph("body");
+  if (ctx.num_inputs() == 0 || proto.inputs.size() != ctx.num_inputs() || proto.outputs.size() < ctx.num_outputs())
+    ctx.invalid("the body does not fit the operands and results");
+  std::vector<Value*> operands = {ctx.emit(Sequence{SequenceKind::length}, {ctx.input(0)}), nullptr};
+  std::vector<Type> types, results;
+  for (size_t i = 0; i < ctx.num_inputs(); ++i) {
+    operands.push_back(ctx.input(i));
+    types.push_back(ctx.type(i));
+  }
+  for (const ValueInfo& output : proto.outputs) {
+    const auto dtype = dtype_from_onnx(output.type.elem_type);
+    if (!dtype) ctx.invalid("the body does not say of which type its results are");
+    results.push_back(Type::sequence(*dtype));
+    operands.push_back(ctx.emit(Sequence{SequenceKind::construct, *dtype}, {}));
+  }
+  Captures captures;
+  auto body = import_map_body(ctx, proto, types, results, captures);
+  if (body == nullptr) return ctx.poison_outputs();
+  append_captures(ctx, captures, operands);
+  const size_t carried = types.size() + results.size();
+  Loop op{static_cast<int64_t>(carried), Region(std::move(body))};
+  Node* node = ctx.append(std::move(op), std::move(operands), carried);
+  for (size_t i = 0; i < ctx.num_outputs(); ++i) ctx.set_output(i, node->output(types.size() + i));
+}
+
 constexpr OpRow kRows[] = {
     {"", "If", 1, import_if},
     {"", "Loop", 1, import_loop},
     {"", "Scan", 9, import_scan},
+    {"", "SequenceMap", 17, import_sequence_map},
 };
 
 }  // namespace

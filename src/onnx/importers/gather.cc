@@ -1,4 +1,4 @@
-// Gathers, scatters, OneHot, Compress.
+// Gathers, scatters, TensorScatter, OneHot, Compress.
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"
 
@@ -35,6 +35,28 @@ void import_scatter_elements(Context& ctx) {
 
 void import_scatter_nd(Context& ctx) {
   ctx.set_output(0, ctx.emit(ScatterNd{scatter_reduction(ctx)}, {ctx.input(0), ctx.input(1), ctx.input(2)}));
+}
+
+// Each batch entry of a cache takes in its update from a position of its own on; a circular one goes on at its begin.
+void import_tensor_scatter(Context& ctx) {
+  const int64_t rank = ctx.rank(0), axis = ctx.resolve_axis(ctx.attr_int("axis", -2), rank);
+  const Dim length = ctx.shape(0)[static_cast<size_t>(axis)];
+  const bool circular = ctx.attr_string("mode", "linear") == "circular";
+  std::vector<Value*> first;
+  if (ctx.has_input(2)) {
+    Shape column(static_cast<size_t>(rank), Dim(1));
+    column[0] = ctx.shape(2).at(0);
+    first.push_back(ctx.reshape(ctx.cast(ctx.input(2), DType::i64), column));
+  }
+  Value* positions = ctx.map(
+      first,
+      [&](MapProgram& p, const std::vector<int>& in) {
+        const int offset = p.iota(static_cast<int>(axis - rank));
+        const int position = in.empty() ? offset : p.binary(MapOp::add, in[0], offset);
+        return circular ? p.binary(MapOp::floor_mod, position, p.dim(length)) : position;
+      },
+      ctx.shape(1));
+  ctx.set_output(0, ctx.emit(ScatterElements{axis, ScatterReduction::none}, {ctx.input(0), positions, ctx.input(1)}));
 }
 
 // Row i of the result is `on` where the new axis counts indices[i] (from the end when negative), else `off`.
@@ -81,6 +103,7 @@ constexpr OpRow kRows[] = {
     {"", "Scatter", 9, import_scatter_elements},
     {"", "ScatterElements", 11, import_scatter_elements},
     {"", "ScatterND", 11, import_scatter_nd},
+    {"", "TensorScatter", 24, import_tensor_scatter},
 };
 
 }  // namespace

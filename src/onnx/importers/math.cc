@@ -72,6 +72,16 @@ void import_where(Context& ctx) {
 
 bool is_small_float(DType t) { return is_float(t) && bit_width(t) <= 8; }
 
+// Casts to f8e8m0 round up; the number that the rounding mode asks for is a power of two, which any mode keeps.
+int rounded_to_power(MapProgram& p, int x, const std::string& mode) {
+  x = p.cast(x, DType::f32);
+  if (mode == "up") return x;
+  const int above = p.cast(p.push({MapOp::cast_sat, DType::f8e8m0, {x, 0, 0}}), DType::f32);
+  const int below = p.binary(MapOp::mul, above, p.constant(0.5, DType::f32));
+  const int limit = mode == "down" ? above : p.binary(MapOp::mul, above, p.constant(0.75, DType::f32));
+  return p.select(p.binary(MapOp::lt, x, limit), below, above);
+}
+
 // `saturate` matters for the 8-bit floats only; anything that is not zero is true.
 void cast_to(Context& ctx, DType to) {
   const DType from = ctx.dtype(0);
@@ -80,8 +90,9 @@ void cast_to(Context& ctx, DType to) {
     ctx.unsupported("casts from and to strings are not supported", "Convert the strings before the model runs");
   ctx.set_output(0, ctx.map({ctx.input(0)}, [&](MapProgram& p, const auto& in) {
     if (to == DType::boolean) return p.binary(MapOp::ne, in[0], p.constant_int(0, from));
-    if (is_small_float(to) && ctx.attr_bool("saturate", true)) return p.push({MapOp::cast_sat, to, {in[0], 0, 0}});
-    return p.cast(in[0], to);
+    const int x = to == DType::f8e8m0 ? rounded_to_power(p, in[0], ctx.attr_string("round_mode", "up")) : in[0];
+    if (is_small_float(to) && ctx.attr_bool("saturate", true)) return p.push({MapOp::cast_sat, to, {x, 0, 0}});
+    return p.cast(x, to);
   }));
 }
 
@@ -93,7 +104,10 @@ void import_cast(Context& ctx) {
 void import_cast_like(Context& ctx) { cast_to(ctx, ctx.dtype(1)); }
 
 void import_bitcast(Context& ctx) {
-  ctx.unsupported("reinterpreting bits is not supported", "Use Cast where the values are meant");
+  Extern op;
+  op.kernel = "bit_cast";
+  op.integers = {static_cast<int64_t>(ctx.attr_dtype("to", ctx.dtype(0)))};
+  ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0)}));
 }
 
 constexpr OpRow kRows[] = {

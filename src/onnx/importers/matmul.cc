@@ -65,7 +65,14 @@ void import_fused_matmul(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0), ctx.input(1)}));
 }
 
+void import_det(Context& ctx) {
+  Extern op;
+  op.kernel = "det";
+  ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0)}));
+}
+
 constexpr OpRow kRows[] = {
+    {"", "Det", 11, import_det},
     {"", "Gemm", 7, import_gemm},
     {"", "MatMul", 1, import_matmul},
     {kMicrosoft, "FusedMatMul", 1, import_fused_matmul},

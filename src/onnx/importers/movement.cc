@@ -1,4 +1,4 @@
-// Data movement: Transpose, Concat, Split, Pad, space/depth rearrangements, ReverseSequence, Trilu.
+// Data movement: Transpose, Concat, Split, Pad, CenterCropPad, space/depth rearrangements, ReverseSequence, Trilu.
 #include <algorithm>
 
 #include "onnx/importers/context.h"
@@ -77,6 +77,25 @@ void import_pad(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
 }
 
+// What is too large is cut around its middle, what is too small stands in the middle of zeros.
+void import_center_crop_pad(Context& ctx) {
+  std::vector<int64_t> axes = ctx.attr_ints("axes");
+  if (!ctx.has_attr("axes"))
+    for (int64_t axis = 0; axis < ctx.rank(0); ++axis) axes.push_back(axis);
+  const Shape sizes = ctx.sizes(1);
+  if (sizes.size() != axes.size()) ctx.invalid("the number of sizes differs from the number of axes");
+  Value* x = ctx.input(0);
+  Pad pad{PadMode::constant, Shape(x->shape().size(), Dim(0)), Shape(x->shape().size(), Dim(0))};
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const auto axis = static_cast<size_t>(ctx.resolve_axis(axes[i], ctx.rank(0)));
+    const Dim given = x->shape()[axis], kept = min(given, sizes[i]);
+    if (!(kept == given)) x = ctx.slice(x, static_cast<int64_t>(axis), floor_div(given - kept, Dim(2)), kept);
+    pad.begins[axis] = floor_div(sizes[i] - kept, Dim(2));
+    pad.ends[axis] = sizes[i] - kept - pad.begins[axis];
+  }
+  ctx.set_output(0, ctx.emit(std::move(pad), {x}));
+}
+
 int64_t block_size(Context& ctx) {
   const int64_t block = ctx.required_int("blocksize");
   if (block <= 0) ctx.invalid("blocksize must be positive");
@@ -123,6 +142,7 @@ void import_trilu(Context& ctx) {
 }
 
 constexpr OpRow kRows[] = {
+    {"", "CenterCropPad", 18, import_center_crop_pad},
     {"", "Concat", 4, import_concat},
     {"", "DepthToSpace", 1, import_depth_to_space},
     {"", "Pad", 2, import_pad},

@@ -11,26 +11,51 @@ namespace lathe::onnx {
 namespace {
 
 // y = x * s + t with s = scale / sqrt(var + epsilon) and t = bias - mean * s, which are constants in a trained model.
-void import_batch_norm(Context& ctx) {
-  if (ctx.attr_bool("training_mode", false))
-    ctx.unsupported("batch normalisation in training mode is not supported", "Export the model for inference");
-  if (ctx.opset() < 9 && !ctx.attr_bool("spatial", true)) ctx.unsupported("statistics per position are not supported");
+Value* normalised_by(Context& ctx, Value* mean, Value* variance) {
   const double epsilon = ctx.attr_float("epsilon", static_cast<double>(1e-5F));
-  const DType dtype = ctx.dtype(0), stat = ctx.dtype(4);
-  Value *scale = ctx.cast(ctx.input(1), stat), *bias = ctx.cast(ctx.input(2), stat), *mean = ctx.input(3);
-  Value* s = ctx.map({scale, ctx.input(4)}, [&](MapProgram& p, const auto& in) {
+  const DType dtype = ctx.dtype(0), stat = variance->dtype();
+  Value *scale = ctx.cast(ctx.input(1), stat), *bias = ctx.cast(ctx.input(2), stat);
+  Value* s = ctx.map({scale, variance}, [&](MapProgram& p, const auto& in) {
     return p.binary(MapOp::div, in[0], p.unary(MapOp::sqrt, p.binary(MapOp::add, in[1], p.constant(epsilon, stat))));
   });
   Value* t = ctx.map({bias, ctx.cast(mean, stat), s}, [&](MapProgram& p, const auto& in) {
     return p.binary(MapOp::sub, in[0], p.binary(MapOp::mul, in[1], in[2]));
   });
   const int64_t spatial = std::max<int64_t>(0, ctx.rank(0) - 2);
-  Value* y = ctx.map({ctx.input(0), channel_vector(ctx, s, spatial), channel_vector(ctx, t, spatial)},
-                     [&](MapProgram& p, const auto& in) {
-                       const int line = p.binary(MapOp::add, p.binary(MapOp::mul, p.cast(in[0], stat), in[1]), in[2]);
-                       return p.cast(line, dtype);
-                     });
-  ctx.set_output(0, y);
+  return ctx.map({ctx.input(0), channel_vector(ctx, s, spatial), channel_vector(ctx, t, spatial)},
+                 [&](MapProgram& p, const auto& in) {
+                   const int line = p.binary(MapOp::add, p.binary(MapOp::mul, p.cast(in[0], stat), in[1]), in[2]);
+                   return p.cast(line, dtype);
+                 });
+}
+
+// By the statistics of the batch, which also move the running ones.
+void train_batch_norm(Context& ctx) {
+  std::vector<int64_t> axes(static_cast<size_t>(ctx.rank(0)));
+  std::iota(axes.begin(), axes.end(), 0);
+  axes.erase(axes.begin() + 1);
+  const DType stat = ctx.dtype(4);
+  Value* x = ctx.cast(ctx.input(0), stat);
+  Value* mean = ctx.reduce(ReduceKind::mean, x, axes);
+  Value* centred = ctx.binary(MapOp::sub, x, mean);
+  Value* variance = ctx.reduce(ReduceKind::mean, ctx.binary(MapOp::mul, centred, centred), axes, false);
+  mean = ctx.reshape(mean, variance->shape());
+  const double momentum = ctx.attr_float("momentum", static_cast<double>(0.9F));
+  const auto moved = [&](size_t input, Value* now) {
+    return ctx.map({ctx.cast(ctx.input(input), stat), now}, [&](MapProgram& p, const auto& in) {
+      return p.binary(MapOp::add, p.binary(MapOp::mul, in[0], p.constant(momentum, stat)),
+                      p.binary(MapOp::mul, in[1], p.constant(1 - momentum, stat)));
+    });
+  };
+  ctx.set_output(0, normalised_by(ctx, mean, variance));
+  ctx.set_output(1, moved(3, mean));
+  ctx.set_output(2, moved(4, variance));
+}
+
+void import_batch_norm(Context& ctx) {
+  if (ctx.attr_bool("training_mode", false)) return train_batch_norm(ctx);
+  if (ctx.opset() < 9 && !ctx.attr_bool("spatial", true)) ctx.unsupported("statistics per position are not supported");
+  ctx.set_output(0, normalised_by(ctx, ctx.input(3), ctx.input(4)));
 }
 
 // The parameter on the type that the tensor has or f32; other types are cast.

@@ -1,4 +1,4 @@
-// Pooling over windows and over everything.
+// Pooling over windows and over everything, and its undoing.
 #include <numeric>
 
 #include "onnx/importers/context.h"
@@ -54,6 +54,30 @@ void import_global_lp_pool(Context& ctx) {
   }));
 }
 
+// Puts each element where its index says, in a tensor of zeros that the pool may have had as its operand; a larger
+// output has more zeros behind.
+void import_max_unpool(Context& ctx) {
+  const std::vector<int64_t> kernel = ctx.attr_ints("kernel_shape");
+  if (kernel.empty()) ctx.invalid("attribute 'kernel_shape' is missing");
+  const Window w = read_window(ctx, kernel);
+  const size_t axes = kernel.size();
+  Shape shape = ctx.shape(0);
+  const Dim elements = product(shape);
+  for (size_t i = 0; i < axes; ++i)
+    shape[i + 2] = (shape[i + 2] - Dim(1)) * Dim(w.strides[i]) + Dim(kernel[i]) - w.pads[i] - w.pads[i + axes];
+  Value* zeros = ctx.expand(ctx.scalar(0, ctx.dtype(0)), {product(shape)});
+  Value* indices = ctx.reshape(ctx.input(1), {elements});
+  Value* updates = ctx.reshape(ctx.input(0), {elements});
+  Value* flat = ctx.emit(ScatterElements{0, ScatterReduction::none}, {zeros, indices, updates});
+  Value* y = ctx.reshape(flat, shape);
+  if (!ctx.has_input(2)) return ctx.set_output(0, y);
+  const Shape wanted = ctx.sizes(2);
+  if (wanted.size() != shape.size()) ctx.invalid("output_shape has another rank than the operand");
+  Pad pad{PadMode::constant, Shape(shape.size(), Dim(0)), {}};
+  for (size_t i = 0; i < shape.size(); ++i) pad.ends.push_back(wanted[i] - shape[i]);
+  ctx.set_output(0, ctx.emit(std::move(pad), {y}));
+}
+
 constexpr OpRow kRows[] = {
     {"", "AveragePool", 7, import_pool<PoolKind::average>},
     {"", "GlobalAveragePool", 1, import_global_pool<ReduceKind::mean>},
@@ -61,6 +85,7 @@ constexpr OpRow kRows[] = {
     {"", "GlobalMaxPool", 1, import_global_pool<ReduceKind::max>},
     {"", "LpPool", 2, import_pool<PoolKind::lp>},
     {"", "MaxPool", 1, import_pool<PoolKind::max>},
+    {"", "MaxUnpool", 9, import_max_unpool},
 };
 
 }  // namespace

@@ -63,10 +63,19 @@ Value* requantize(Emitter& emitter, Value* x, Value* ratio, Value* zero_point, D
   });
 }
 
+// As a product with ones, where the number of summands is known: integer products have fast kernels, and those of
+// weights fold to a row, with nothing larger on the way.
+Value* sums_of_bytes(Context& ctx, Value* v, int64_t axis) {
+  const int64_t rank = v->type().rank();
+  const Dim& depth = v->shape()[static_cast<size_t>(axis)];
+  if (!depth.is_constant()) return ctx.reduce(ReduceKind::sum, ctx.cast(v, DType::i32), {axis});
+  const bool rows = axis == rank - 1;
+  Tensor ones(DType::i8, rows ? std::vector<int64_t>{depth.value(), 1} : std::vector<int64_t>{1, depth.value()});
+  for (int64_t i = 0; i < ones.elements(); ++i) ones.write_int(i, 1);
+  return rows ? ctx.matmul(v, ctx.constant(std::move(ones))) : ctx.matmul(ctx.constant(std::move(ones)), v);
+}
+
 Value* integer_matmul(Context& ctx, Value* a, Value* b, Value* a_zero, Value* b_zero) {
-  const auto sums = [&](Value* v, int64_t axis) {
-    return ctx.reduce(ReduceKind::sum, ctx.cast(v, DType::i32), {axis});
-  };
   const auto i32 = [&](Value* v) { return ctx.cast(v, DType::i32); };
   // One zero point per row stands in a column; [M] becomes [M, 1].
   const auto per_row = [&](Value* v) {
@@ -77,8 +86,8 @@ Value* integer_matmul(Context& ctx, Value* a, Value* b, Value* a_zero, Value* b_
   if (a_rank < 2 || b_rank < 2) ctx.unsupported("an integer product with a vector is not supported");
   const Dim depth = a->shape().back();
   std::vector<Value*> operands = {ctx.matmul(a, b)};
-  if (a_zero != nullptr) operands.insert(operands.end(), {i32(per_row(a_zero)), sums(b, b_rank - 2)});
-  if (b_zero != nullptr) operands.insert(operands.end(), {i32(b_zero), sums(a, a_rank - 1)});
+  if (a_zero != nullptr) operands.insert(operands.end(), {i32(per_row(a_zero)), sums_of_bytes(ctx, b, b_rank - 2)});
+  if (b_zero != nullptr) operands.insert(operands.end(), {i32(b_zero), sums_of_bytes(ctx, a, a_rank - 1)});
   if (operands.size() == 1) return operands[0];
   return ctx.map(operands, [&](MapProgram& p, const std::vector<int>& in) {
     int y = in[0];
@@ -90,22 +99,8 @@ Value* integer_matmul(Context& ctx, Value* a, Value* b, Value* a_zero, Value* b_
 }
 
 DynamicQuantization dynamic_quantize(Emitter& emitter, Value* x) {
-  std::vector<int64_t> axes(x->shape().size());
-  std::iota(axes.begin(), axes.end(), 0);
-  Value *low = emitter.reduce(ReduceKind::min, x, axes, false), *high = emitter.reduce(ReduceKind::max, x, axes, false);
-  Value* scale = emitter.map({low, high}, [](MapProgram& p, const auto& in) {
-    const int zero = p.constant(0, DType::f32), bottom = p.binary(MapOp::min, in[0], zero),
-              top = p.binary(MapOp::max, in[1], zero);
-    const int step = p.binary(MapOp::div, p.binary(MapOp::sub, top, bottom), p.constant(255, DType::f32));
-    return p.select(p.binary(MapOp::eq, bottom, top), p.constant(1, DType::f32), step);
-  });
-  Value* zero_point = emitter.map({low, scale}, [](MapProgram& p, const auto& in) {
-    const int zero = p.constant(0, DType::f32), bottom = p.binary(MapOp::min, in[0], zero);
-    const int exact = p.binary(MapOp::sub, zero, p.binary(MapOp::div, bottom, in[1]));
-    const int inside = p.binary(MapOp::min, p.binary(MapOp::max, exact, zero), p.constant(255, DType::f32));
-    return p.cast(p.unary(MapOp::round, inside), DType::u8);
-  });
-  return {quantize(emitter, x, {scale, zero_point}, DType::u8), scale, zero_point};
+  const Node* node = emitter.append(DynamicQuantize{}, {x}, 3);
+  return {node->output(0), emitter.reshape(node->output(1), {}), emitter.reshape(node->output(2), {})};
 }
 
 namespace {

@@ -25,6 +25,9 @@ Value* requantize(Emitter& emitter, Value* x, Value* ratio, Value* zero_point, D
 // columns.
 Value* integer_matmul(Context& ctx, Value* a, Value* b, Value* a_zero, Value* b_zero);
 
+// The sums of a tensor of bytes along one of its last two axes, in i32; the axis stays with size 1.
+Value* sums_of_bytes(Context& ctx, Value* v, int64_t axis);
+
 struct DynamicQuantization {
   Value *y, *scale, *zero_point;
 };

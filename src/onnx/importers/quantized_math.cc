@@ -100,7 +100,8 @@ bool is_zero(Context& ctx, size_t i) {
 }
 
 // The convolution of x - x_zero and w - w_zero in i32. With a symmetric weight it is taken on the 8-bit operands: x is
-// padded with its zero point, and x_zero times the sum of each filter is subtracted.
+// padded with its zero point, by a node of its own where that is not known, and x_zero times the sum of each filter is
+// subtracted.
 Value* integer_conv(Context& ctx, size_t w_input, size_t x_zero, size_t w_zero) {
   const Shape& w_shape = ctx.shape(w_input);
   std::vector<int64_t> kernel;
@@ -128,16 +129,17 @@ Value* integer_conv(Context& ctx, size_t w_input, size_t x_zero, size_t w_zero) 
   }
   if (is_zero(ctx, x_zero)) return ctx.emit(std::move(op), {x, w});
   Value* zero = ctx.reshape(ctx.input(x_zero), {});
-  if (std::any_of(op.pads.begin(), op.pads.end(), [](const Dim& d) { return !(d == Dim(0)); })) {
+  if (const auto known = ctx.known_integers(x_zero)) {
+    op.pad_value = static_cast<double>(known->at(0));
+  } else if (std::any_of(op.pads.begin(), op.pads.end(), [](const Dim& d) { return !(d == Dim(0)); })) {
     Pad pad{PadMode::constant, Shape(2, Dim(0)), Shape(2, Dim(0))};
     pad.begins.insert(pad.begins.end(), op.pads.begin(), op.pads.begin() + spatial);
     pad.ends.insert(pad.ends.end(), op.pads.begin() + spatial, op.pads.end());
     x = ctx.emit(std::move(pad), {x, zero});
     op.pads.assign(op.pads.size(), Dim(0));
   }
-  std::vector<int64_t> filter_axes(static_cast<size_t>(spatial) + 1);
-  std::iota(filter_axes.begin(), filter_axes.end(), 1);
-  Value* sums = channel_vector(ctx, ctx.reduce(ReduceKind::sum, ctx.cast(w, DType::i32), filter_axes, false), spatial);
+  Value* filters = ctx.reshape(w, {w_shape[0], product(Shape(w_shape.begin() + 1, w_shape.end()))});
+  Value* sums = channel_vector(ctx, ctx.squeeze(sums_of_bytes(ctx, filters, 1), {1}), spatial);
   return ctx.map(
       {ctx.emit(std::move(op), {x, w}), ctx.cast(zero, DType::i32), sums},
       [](MapProgram& p, const auto& in) { return p.binary(MapOp::sub, in[0], p.binary(MapOp::mul, in[1], in[2])); });

@@ -62,10 +62,12 @@ Dim scaled_size(Context& ctx, const Dim& size, float scale) {
   return ctx.bind(at_run_time, 1, Sign::nonnegative)[0];
 }
 
-// Sizes from scales that only the run time knows; the coordinates then use the ratio of the sizes.
-Shape sizes_from_operand(Context& ctx, const Shape& from, Value* scales) {
-  Value* sizes = ctx.map({ctx.dims(from), ctx.cast(scales, DType::f32)}, [](MapProgram& p, const auto& in) {
-    return p.cast(p.unary(MapOp::floor, p.binary(MapOp::mul, p.cast(in[0], DType::f32), in[1])), DType::i64);
+// floor(size * scale + shift) for scales that only the run knows.
+Shape sizes_at_run_time(Context& ctx, const Shape& from, Value* scales, double shift) {
+  Value* sizes = ctx.map({ctx.dims(from), scales}, [&](MapProgram& p, const auto& in) {
+    const int scaled = p.binary(MapOp::mul, p.cast(in[0], DType::f32), in[1]);
+    const int moved = p.binary(MapOp::add, scaled, p.constant(shift, DType::f32));
+    return p.cast(p.unary(MapOp::floor, moved), DType::i64);
   });
   return ctx.bind(sizes, static_cast<int64_t>(from.size()), Sign::nonnegative);
 }
@@ -79,23 +81,39 @@ void set_scales(Context& ctx, const Shape& from, std::vector<double> scales, Res
   op.scales = std::move(scales);
 }
 
-// The one scale that keeps the picture inside (smallest) or around (largest) the sizes asked for.
-void set_sizes(Context& ctx, const Shape& from, Shape sizes, Resize& op) {
-  if (sizes.size() != op.axes.size()) ctx.invalid("the number of sizes does not fit the number of axes");
-  const std::string policy = ctx.attr_string("keep_aspect_ratio_policy", "stretch");
-  if (policy != "stretch") {
-    if (!is_static(from) || !is_static(sizes))
-      ctx.unsupported("keeping the aspect ratio needs sizes that are known at import");
-    float scale = 0;
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      const float ratio = static_cast<float>(sizes[i].value()) / static_cast<float>(from[i].value());
-      scale = i == 0 ? ratio : policy == "not_larger" ? std::min(scale, ratio) : std::max(scale, ratio);
-    }
-    op.scales.assign(sizes.size(), static_cast<double>(scale));
-    for (size_t i = 0; i < sizes.size(); ++i)
-      sizes[i] = static_cast<int64_t>(std::floor(static_cast<float>(from[i].value()) * scale + 0.5F));
+// The one scale that keeps the picture inside of the sizes asked for (the smallest), or around them.
+void keep_aspect_ratio(const Shape& from, bool inside, Resize& op) {
+  float scale = 0;
+  for (size_t i = 0; i < from.size(); ++i) {
+    const float ratio = static_cast<float>(op.sizes[i].value()) / static_cast<float>(from[i].value());
+    scale = i == 0 ? ratio : inside ? std::min(scale, ratio) : std::max(scale, ratio);
   }
+  op.scales.assign(from.size(), static_cast<double>(scale));
+  for (size_t i = 0; i < from.size(); ++i)
+    op.sizes[i] = static_cast<int64_t>(std::floor(static_cast<float>(from[i].value()) * scale + 0.5F));
+}
+
+// The same of sizes that only the run knows; gives the scales.
+Value* keep_aspect_ratio_at_run_time(Context& ctx, const Shape& from, bool inside, Resize& op) {
+  Value* ratios = ctx.map({ctx.dims(op.sizes), ctx.dims(from)}, [](MapProgram& p, const auto& in) {
+    return p.binary(MapOp::div, p.cast(in[0], DType::f32), p.cast(in[1], DType::f32));
+  });
+  Value* scale = ctx.reduce(inside ? ReduceKind::min : ReduceKind::max, ratios, {0});
+  Value* scales = ctx.expand(scale, {Dim(static_cast<int64_t>(from.size()))});
+  op.sizes = sizes_at_run_time(ctx, from, scales, 0.5);
+  return scales;
+}
+
+// Gives the scales where only the run knows them.
+Value* set_sizes(Context& ctx, const Shape& from, Shape sizes, Resize& op) {
+  if (sizes.size() != op.axes.size()) ctx.invalid("the number of sizes does not fit the number of axes");
   op.sizes = std::move(sizes);
+  const std::string policy = ctx.attr_string("keep_aspect_ratio_policy", "stretch");
+  if (policy == "stretch") return nullptr;
+  const bool inside = policy == "not_larger";
+  if (!is_static(from) || !is_static(op.sizes)) return keep_aspect_ratio_at_run_time(ctx, from, inside, op);
+  keep_aspect_ratio(from, inside, op);
+  return nullptr;
 }
 
 std::vector<double> numbers(const Tensor& t) {
@@ -135,21 +153,23 @@ void import_resize(Context& ctx) {
     from.push_back(ctx.shape(0)[static_cast<size_t>(axis = ctx.resolve_axis(axis, ctx.rank(0)))]);
   const bool old = ctx.op_type() == "Upsample" || ctx.opset() < 11;
   const size_t scales = old ? 1 : 2;
+  Value* late_scales = nullptr;
   if (ctx.op_type() == "Upsample" && ctx.opset() < 9)
     set_scales(ctx, from, ctx.attr_floats("scales"), op);
   else if (!old && is_given(ctx, 3))
-    set_sizes(ctx, from, ctx.sizes(3), op);
+    late_scales = set_sizes(ctx, from, ctx.sizes(3), op);
   else if (!is_given(ctx, scales))
     ctx.invalid("neither scales nor sizes are given");
   else if (const auto known = ctx.constant(scales))
     set_scales(ctx, from, numbers(*known), op);
   else
-    op.sizes = sizes_from_operand(ctx, from, ctx.input(scales));
+    op.sizes = sizes_at_run_time(ctx, from, late_scales = ctx.cast(ctx.input(scales), DType::f32), 0);
   if (op.coordinates == ResizeCoordinates::tf_crop_and_resize) {
     const auto roi = ctx.has_input(1) ? ctx.constant(1) : std::nullopt;
     if (!roi) ctx.unsupported("the region of interest must be a constant");
     op.roi = numbers(*roi);
   }
+  if (late_scales != nullptr) return ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0), late_scales}));
   drop_kept_axes(from, op);
   if (op.axes.empty()) return ctx.forward(0);
   ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0)}));

@@ -1,4 +1,4 @@
-// TopK, NonZero, NonMaxSuppression.
+// TopK, NonZero, NonMaxSuppression, Unique.
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"
 
@@ -32,10 +32,21 @@ void import_nms(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0), ctx.input(1)}));
 }
 
+void import_unique(Context& ctx) {
+  const bool along_axis = ctx.has_attr("axis");
+  Extern op;
+  op.kernel = "unique";
+  op.integers = {ctx.attr_bool("sorted", true), along_axis,
+                 along_axis ? ctx.resolve_axis(ctx.attr_int("axis", 0), ctx.rank(0)) : 0};
+  Node* node = ctx.append(std::move(op), {ctx.input(0)}, 4);
+  for (size_t i = 0; i < 4; ++i) ctx.set_output(i, node->output(i));
+}
+
 constexpr OpRow kRows[] = {
     {"", "NonMaxSuppression", 10, import_nms},
     {"", "NonZero", 9, import_non_zero},
     {"", "TopK", 1, import_top_k},
+    {"", "Unique", 11, import_unique},
 };
 
 }  // namespace

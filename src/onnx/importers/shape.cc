@@ -20,7 +20,8 @@ void import_constant(Context& ctx) {
   if (ctx.has_attr("value_string")) return strings({}, {ctx.attr_string("value_string", "")});
   if (ctx.has_attr("value_strings")) {
     std::vector<std::string> values = ctx.attr_strings("value_strings");
-    return strings({static_cast<int64_t>(values.size())}, std::move(values));
+    const auto count = static_cast<int64_t>(values.size());
+    return strings({count}, std::move(values));
   }
   if (ctx.has_attr("value_floats")) {
     const std::vector<double> values = ctx.attr_floats("value_floats");
@@ -46,24 +47,39 @@ void import_constant_of_shape(Context& ctx) {
   ctx.set_output(0, ctx.expand(ctx.constant(value.reshaped({})), shape));
 }
 
-// start + i * step. Integer operands are expressions, so no operand is left; floats give their count at run time.
-void import_range(Context& ctx) {
-  const DType dtype = ctx.dtype(0);
-  if (is_integer(dtype)) {
-    const Dim start = ctx.sizes(0, Sign::any).at(0), limit = ctx.sizes(1, Sign::any).at(0);
-    const Dim step = ctx.sizes(2, Sign::any).at(0);
-    if (step == Dim(0)) ctx.invalid("the step is 0");
-    const Dim count = max(ceil_div(limit - start, step), Dim(0));
-    return ctx.set_output(0, ctx.map(
-                                 {},
-                                 [&](MapProgram& p, const auto&) {
-                                   int at = p.iota(-1);
-                                   if (!(step == Dim(1))) at = p.binary(MapOp::mul, at, p.dim(step));
-                                   if (!(start == Dim(0))) at = p.binary(MapOp::add, at, p.dim(start));
-                                   return p.cast(at, dtype);
-                                 },
-                                 Shape{count}));
+// Start, limit and step where they are whole: integers, or floats that are known to be sizes.
+std::optional<Shape> whole_bounds(Context& ctx) {
+  Shape bounds;
+  for (size_t i = 0; i < 3; ++i) {
+    if (is_integer(ctx.dtype(0))) {
+      bounds.push_back(ctx.sizes(i, Sign::any).at(0));
+      continue;
+    }
+    const SymbolicTensor* known = ctx.symbolic(i);
+    if (known == nullptr || known->size() != 1 || known->elements[0].dim() == nullptr) return std::nullopt;
+    bounds.push_back(*known->elements[0].dim());
   }
+  return bounds;
+}
+
+Value* whole_range(Context& ctx, const Dim& start, const Dim& limit, const Dim& step) {
+  if (step == Dim(0)) ctx.invalid("the step is 0");
+  return ctx.map(
+      {},
+      [&](MapProgram& p, const auto&) {
+        int at = p.iota(-1);
+        if (!(step == Dim(1))) at = p.binary(MapOp::mul, at, p.dim(step));
+        if (!(start == Dim(0))) at = p.binary(MapOp::add, at, p.dim(start));
+        return p.cast(at, ctx.dtype(0));
+      },
+      Shape{max(ceil_div(limit - start, step), Dim(0))});
+}
+
+// start + i * step. Whole numbers are expressions, so no operand is left; other floats give their count at run time.
+void import_range(Context& ctx) {
+  if (const auto bounds = whole_bounds(ctx))
+    return ctx.set_output(0, whole_range(ctx, (*bounds)[0], (*bounds)[1], (*bounds)[2]));
+  const DType dtype = ctx.dtype(0);
   Value *start = ctx.reshape(ctx.input(0), {}), *step = ctx.reshape(ctx.input(2), {});
   Value* steps = ctx.map({start, ctx.reshape(ctx.input(1), {}), step}, [&](MapProgram& p, const auto& in) {
     const int whole = p.unary(MapOp::ceil, p.binary(MapOp::div, p.binary(MapOp::sub, in[1], in[0]), in[2]));
@@ -110,11 +126,12 @@ Shape resolve_at_run_time(Context& ctx, bool allow_zero) {
 }
 
 Shape reshape_target(Context& ctx, bool allow_zero) {
-  if (ctx.symbolic(1) == nullptr && !ctx.known_integers(1)) return resolve_at_run_time(ctx, allow_zero);
+  const SymbolicTensor* known = ctx.symbolic(1);
+  if (known == nullptr && !ctx.known_integers(1)) return resolve_at_run_time(ctx, allow_zero);
   Shape target = ctx.sizes(1);
-  const bool decided =
-      std::all_of(target.begin(), target.end(), [](const Dim& d) { return d.is_nonnegative() || d == Dim(-1); });
-  if (!decided) return resolve_at_run_time(ctx, allow_zero);
+  const auto decided = [](const Element& e) { return e.is_nonnegative() || e.integer() == -1; };
+  if (known != nullptr && !std::all_of(known->elements.begin(), known->elements.end(), decided))
+    return resolve_at_run_time(ctx, allow_zero);
   std::optional<size_t> inferred;
   Dim rest(1);
   for (size_t i = 0; i < target.size(); ++i) {

@@ -1,5 +1,8 @@
 // The layout pass: where areas of channels-last values begin and end, and that the result stays the same.
 #include "backends/channels_last.h"
+
+#include <set>
+
 #include "tests/backends/cpu/lower_test_util.h"
 
 namespace lathe::cpu {
@@ -78,8 +81,21 @@ TEST_P(LowerLayout, WholeNetworks) {
 }
 
 TEST(ChannelsLast, AreasHaveNoTransposesInside) {
-  for (size_t i = 0; i + 1 < kInside.size(); ++i)
-    EXPECT_EQ(transposes_after(kHead + kInside[i] + kAgain), 1) << kInside[i];
+  for (const std::string& inside : kInside) EXPECT_EQ(transposes_after(kHead + inside + kAgain), 1) << inside;
+}
+
+TEST(ChannelsLast, ValuesKeepTheirNamesInBothOrders) {
+  const auto graph = graph_of(kHead +
+                              "%y = map(%c) {program = (x0) => silu(x0)} %s = softmax(%c) {axis = 3, safe = true} "
+                              "return %y, %s }");
+  use_channels_last(*graph);
+  std::set<std::string> names;
+  for (const auto& node : graph->nodes())
+    for (const Value* value : node->outputs()) names.insert(value->name());
+  for (const char* name : {"c", "c:channels_last", "y", "y:channels_last", "s"})
+    EXPECT_EQ(names.count(name), 1u) << name;
+  EXPECT_EQ(graph->outputs()[0]->name(), "y");
+  EXPECT_TRUE(graph->outputs()[0]->producer()->is<Transpose>());
 }
 
 TEST(ChannelsLast, GraphsWithoutConvolutionsStay) {

@@ -30,6 +30,29 @@ TEST_P(LowerMatmul, Epilogues) {
           {floats({9, 20}, 1), floats({9, 33}, 2)});
 }
 
+TEST_P(LowerMatmul, FewColumns) {
+  for (const int64_t n : {1, 3, 4, 7, 8}) {
+    for (const int64_t k : {128, 261}) {
+      for (const int64_t m : {0, 1, 2, 16, 37}) {
+        const std::string rows = std::to_string(k), columns = std::to_string(n);
+        const std::string x = "(%x: f32[m, " + rows + "], %r: f32[m, " + columns + "])";
+        const Tensor a = floats({m, k}, 1), r = floats({m, n}, 2);
+        check(x + " { %w = constant {value = f32[" + rows + ", " + columns +
+                  "] random(1)} %b = constant {value = f32[" + columns +
+                  "] random(2)} %y = matmul(%x, %w, %b, %r) {epilogue = (x0, x1, x2) => relu(add(add(x0, x1), x2))} "
+                  "return %y }",
+              {a, r});
+        check(x + " { %w = constant {value = f32[" + columns + ", " + rows +
+                  "] random(1)} %y = matmul(%x, %w) {trans_b = true} return %y }",
+              {a, r});
+      }
+    }
+  }
+  const auto graph =
+      graph_of("(%x: f32[m, 128]) { %w = constant {value = f32[128, 8] random(1)} %y = matmul(%x, %w) return %y }");
+  EXPECT_EQ(LoweredGraph(*graph, GetParam(), 1, true).program().steps.at(0).kernel, "gemm_narrow");
+}
+
 TEST_P(LowerMatmul, EpilogueWithOtherTypes) {
   check(
       "(%x: f32[n, 20], %m: bool[n, 1]) { %w = constant {value = f32[20, 8] random(1)} %y = matmul(%x, %w, %m) "

@@ -53,7 +53,7 @@ struct Expected {
 };
 
 Expected expected(const PoolShape& s, const std::vector<float>& x, int64_t n, int64_t c, int64_t out_pixel) {
-  double sum = 0, powers = 0, best = static_cast<double>(std::numeric_limits<float>::lowest());
+  double sum = 0, powers = 0, best = -std::numeric_limits<double>::infinity();
   int64_t inside = 0, all = 0, index = -1, by_columns = -1;
   for (const Tap& tap : taps_of(s, out_pixel)) {
     ++all;

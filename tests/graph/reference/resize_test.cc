@@ -26,6 +26,16 @@ TEST(ReferenceResize, NearestRoundsAsAsked) {
   expect_values(run1(op, {Tensor::of<int32_t>({4}, {1, 2, 3, 4})}), {8}, {1, 1, 2, 2, 3, 3, 4, 4});
 }
 
+TEST(ReferenceResize, ScalesOfAnOperandSteerCoordinates) {
+  const Resize op = resize(ResizeMode::linear, ResizeCoordinates::asymmetric, {2});
+  expect_values(run1(op, {counting({4}), floats({1}, {0.6f})}), {2}, {1, 1 + 1 / 0.6f});
+  expect_values(run1(op, {counting({4})}), {2}, {1, 3});  // the ratio of the sizes
+  expect_error(ErrorCode::invalid_argument, "2 scales for 1 axes", [&] {
+    run1(op, {counting({4}), floats({2}, {1, 1})});
+  });
+  expect_error(ErrorCode::invalid_argument, "not positive", [&] { run1(op, {counting({4}), floats({1}, {kNan})}); });
+}
+
 TEST(ReferenceResize, LinearAsInTheSpecification) {
   const Tensor x = counting({2, 2});
   expect_values(run1(resize(ResizeMode::linear, ResizeCoordinates::half_pixel, {4, 4}, {2, 2}), {x}), {4, 4},

@@ -46,14 +46,17 @@ struct Scratch {
   int64_t inputs_per_thread, segments;
 };
 
+// Read in place of pixels in the padding, by all groups of channels through the same pointers.
+int64_t zeros_count(const ConvShape& shape) { return ConvTiles<float>::max_run(shape) + shape.in_channels; }
+
 Scratch lay_out(const ConvShape& shape, bool input_nchw, int max_rows, int threads, Workspace& workspace) {
   Scratch scratch = {};
   if (needs_padded_copy(shape, input_nchw)) {
     const Size3 size = padded_shape(shape).input;
     scratch.padded = workspace.take<float>(shape.batch * size[0] * size[1] * size[2] * shape.in_channels);
   }
-  scratch.zeros = workspace.take<float>(ConvTiles::max_run(shape));
-  scratch.segments = ConvTiles::max_segments(shape);
+  scratch.zeros = workspace.take<float>(zeros_count(shape));
+  scratch.segments = ConvTiles<float>::max_segments(shape);
   scratch.inputs_per_thread = scratch.segments * max_rows;
   scratch.inputs = workspace.take<const float*>(scratch.inputs_per_thread * threads);
   scratch.weight_offsets = workspace.take<int64_t>(scratch.segments * threads);
@@ -67,7 +70,7 @@ struct Units {
       : per_group(ceil_div(shape.out_channels / shape.groups, kernels.max_panels * kernels.vec_width)),
         count(per_group * shape.groups),
         channels(static_cast<int64_t>(kernels.max_panels) * kernels.vec_width),
-        panel_floats(ConvTiles::max_segments(shape) * (shape.in_channels / shape.groups) * kernels.vec_width),
+        panel_floats(ConvTiles<float>::max_segments(shape) * (shape.in_channels / shape.groups) * kernels.vec_width),
         bytes(panel_floats * kernels.max_panels * static_cast<int64_t>(sizeof(float))) {}
 };
 
@@ -103,7 +106,7 @@ struct DirectConv {
   const ConvArgs& args;
   const KernelTable& kernels;
   const Scratch& scratch;
-  const ConvTiles& tiles;
+  const ConvTiles<float>& tiles;
   const Units& units;
   KernelEpilogue epilogue;
 
@@ -118,8 +121,7 @@ struct DirectConv {
 void DirectConv::run(Range my_tiles, Range my_units, int thread) const {
   const int64_t block_units = std::max<int64_t>(1, kWeightBlockBytes / std::max<int64_t>(1, units.bytes));
   for (int64_t unit = my_units.begin; unit < my_units.end;) {
-    const int64_t group_end = (unit / units.per_group + 1) * units.per_group;
-    const int64_t end = std::min({unit + block_units, group_end, my_units.end});
+    const int64_t end = std::min(unit + block_units, my_units.end);
     run_block(my_tiles, {unit, end}, {end, std::min(end + block_units, my_units.end)}, thread);
     unit = end;
   }
@@ -132,10 +134,9 @@ const float* DirectConv::weights_of(int64_t unit) const {
   return args.weights + panel * units.panel_floats;
 }
 
-// Goes over the tiles with one block of channels; meanwhile each tile fetches its share of the next block's weights.
+// Goes over the tiles with one block of channels, which may span groups; meanwhile each tile fetches its share of the
+// next block's weights.
 void DirectConv::run_block(Range my_tiles, Range block, Range next, int thread) const {
-  const int64_t group = block.begin / units.per_group;
-  const float* input = args.input + group * (shape.in_channels / shape.groups);
   ConvTile tile = {};
   const float** inputs = scratch.inputs + thread * scratch.inputs_per_thread;
   int64_t* weight_offsets = scratch.weight_offsets + thread * scratch.segments;
@@ -146,7 +147,7 @@ void DirectConv::run_block(Range my_tiles, Range block, Range next, int thread) 
   tile.upper = epilogue.upper;
   const int64_t bytes_per_k = units.channels * static_cast<int64_t>(sizeof(float));
   for (int64_t t = my_tiles.begin; t < my_tiles.end; ++t) {
-    const TilePixels pixels = tiles.fill(t, input, scratch.zeros, inputs, weight_offsets);
+    const TilePixels pixels = tiles.fill(t, args.input, scratch.zeros, inputs, weight_offsets);
     if (pixels.rows == 0) continue;
     tile.rows = pixels.rows;
     tile.segments = pixels.segments;
@@ -155,6 +156,7 @@ void DirectConv::run_block(Range my_tiles, Range block, Range next, int thread) 
       const int64_t ahead = unit - block.begin + next.begin;
       const Range share = even_part(units.bytes, t - my_tiles.begin, my_tiles.size());
       const bool fetch = ahead < next.end;
+      tile.input_offset = unit / units.per_group * (shape.in_channels / shape.groups);
       tile.weights = weights_of(unit);
       tile.prefetch =
           reinterpret_cast<const char*>(fetch ? weights_of(ahead) : tile.weights) + (fetch ? share.begin : 0);
@@ -195,10 +197,10 @@ void direct_conv(ThreadTeam& team, const KernelTable& kernels, const ConvShape& 
     args.input = scratch.padded;
     args.input_stride = shape.in_channels;
   }
-  std::fill_n(scratch.zeros, ConvTiles::max_run(shape), 0.0f);
+  std::fill_n(scratch.zeros, zeros_count(shape), 0.0f);
   const Units units(shape, kernels.conv);
   const int pixel_parts = choose_pixel_parts(shape, units, max_rows, team.size());
-  const ConvTiles tiles(shape, args.input_stride, kernels.conv.vec_width, max_rows, pixel_parts);
+  const ConvTiles<float> tiles(shape, args.input_stride, kernels.conv.vec_width, max_rows, pixel_parts);
   const DirectConv conv = {
       shape, args, kernels, scratch, tiles, units, kernel_epilogue(args.epilogue, shape.out_channels)};
   team.run([&](int thread, int threads) {

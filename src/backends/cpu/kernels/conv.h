@@ -36,6 +36,7 @@ int64_t conv_transpose_output_size(int64_t input, int64_t kernel, int64_t stride
 // Throws Error(invalid_argument) when the numbers make no convolution. The functions below take a checked shape.
 void check_conv_shape(const ConvShape& shape);
 
+// Depends on what packing knows only: channels, groups and kernel.
 enum class ConvAlgorithm : uint8_t { direct, depthwise };
 ConvAlgorithm conv_algorithm(const ConvShape& shape);
 

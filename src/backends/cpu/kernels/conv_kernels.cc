@@ -19,7 +19,7 @@ inline void accumulate(const ConvTile& t, Vec (&acc)[kRows][kPanels]) noexcept {
   for (int s = 0; s < t.segments; ++s) {
     const float* in[kRows];
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) in[r] = t.inputs[s * kRows + r];
+    for (int r = 0; r < kRows; ++r) in[r] = t.inputs[s * kRows + r] + t.input_offset;
     const float* w = t.weights + t.weight_offsets[s];
     for (int64_t k = 0; k < t.run; ++k, w += kVecWidth, ahead += t.prefetch_step) {
       __builtin_prefetch(ahead, 0, 2);

@@ -17,6 +17,7 @@ struct ConvTile {
   int segments;                   // may be 0: the result is then bias and residual alone
   int64_t run;                    // input values in each segment
   const float* const* inputs;     // [segments][rows]: where the run of a segment starts for a pixel
+  int64_t input_offset;           // floats to add to all of them: the first channel of a group
   const int64_t* weight_offsets;  // [segments], in floats from `weights`
   const float* weights;           // first panel
   int64_t panel_stride;           // floats from one panel to the next

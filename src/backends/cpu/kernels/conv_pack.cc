@@ -95,8 +95,8 @@ void check_conv_shape(const ConvShape& shape) {
 }
 
 ConvAlgorithm conv_algorithm(const ConvShape& shape) {
-  const bool depthwise = shape.groups > 1 && shape.groups == shape.in_channels && !shape.transposed &&
-                         shape.kernel[0] == 1 && shape.input[0] == 1 && shape.pad[0] == 0 && shape.output[0] == 1;
+  const bool depthwise =
+      shape.groups > 1 && shape.groups == shape.in_channels && !shape.transposed && shape.kernel[0] == 1;
   return depthwise ? ConvAlgorithm::depthwise : ConvAlgorithm::direct;
 }
 

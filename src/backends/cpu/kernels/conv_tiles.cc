@@ -1,6 +1,7 @@
 #include "backends/cpu/kernels/conv_tiles.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "base/thread_team.h"
 
@@ -20,8 +21,9 @@ bool is_pointwise(const ConvShape& s) {
 bool in_range(int64_t index, int64_t size) { return static_cast<uint64_t>(index) < static_cast<uint64_t>(size); }
 
 // The first input position of an output pixel's window; image points to that pixel's image.
+template <class T>
 struct Origin {
-  const float* image;
+  const T* image;
   int64_t d, h, w;
 };
 
@@ -34,18 +36,20 @@ int64_t transposed_source(const ConvShape& s, size_t axis, int64_t out, int64_t 
 }
 
 // Appends segments to the lists that a tile kernel reads.
+template <class T>
 class SegmentWriter {
  public:
-  SegmentWriter(int rows, const float** inputs, int64_t* weight_offsets)
+  SegmentWriter(int rows, const T** inputs, int64_t* weight_offsets)
       : rows_(rows), inputs_(inputs), weight_offsets_(weight_offsets) {}
 
-  // pointer_of(row) is null where the tap lies in the padding. A segment that is all padding is dropped.
+  // pointer_of(row) is null where the tap lies in the padding. A segment that is all padding is dropped where padding
+  // is zero; around bytes stands their zero point.
   template <class PointerOf>
-  void add(int64_t weight_offset, const float* zeros, PointerOf pointer_of) {
-    const float** segment = inputs_ + static_cast<int64_t>(count_) * rows_;
-    bool used = false;
+  void add(int64_t weight_offset, const T* zeros, PointerOf pointer_of) {
+    const T** segment = inputs_ + static_cast<int64_t>(count_) * rows_;
+    bool used = !std::is_same_v<T, float>;
     for (int r = 0; r < rows_; ++r) {
-      const float* pointer = pointer_of(r);
+      const T* pointer = pointer_of(r);
       used = used || pointer != nullptr;
       segment[r] = pointer != nullptr ? pointer : zeros;
     }
@@ -56,14 +60,15 @@ class SegmentWriter {
 
  private:
   int rows_;
-  const float** inputs_;
+  const T** inputs_;
   int64_t* weight_offsets_;
   int count_ = 0;
 };
 
 }  // namespace
 
-ConvTiles::ConvTiles(const ConvShape& shape, int64_t input_stride, int vec_width, int max_rows, int parts)
+template <class T>
+ConvTiles<T>::ConvTiles(const ConvShape& shape, int64_t input_stride, int vec_width, int max_rows, int parts)
     : shape_(shape),
       input_stride_(input_stride),
       group_channels_(shape.in_channels / shape.groups),
@@ -81,19 +86,26 @@ ConvTiles::ConvTiles(const ConvShape& shape, int64_t input_stride, int vec_width
   }
 }
 
-int64_t ConvTiles::max_segments(const ConvShape& shape) { return shape.kernel[0] * shape.kernel[1] * shape.kernel[2]; }
+template <class T>
+int64_t ConvTiles<T>::max_segments(const ConvShape& shape) {
+  return shape.kernel[0] * shape.kernel[1] * shape.kernel[2];
+}
 
-int64_t ConvTiles::max_run(const ConvShape& shape) { return shape.kernel[2] * (shape.in_channels / shape.groups); }
+template <class T>
+int64_t ConvTiles<T>::max_run(const ConvShape& shape) {
+  return shape.kernel[2] * (shape.in_channels / shape.groups);
+}
 
-TilePixels ConvTiles::fill(int64_t tile, const float* input, const float* zeros, const float** inputs,
-                           int64_t* weight_offsets) const {
+template <class T>
+TilePixels ConvTiles<T>::fill(int64_t tile, const T* input, const T* zeros, const T** inputs,
+                              int64_t* weight_offsets) const {
   if (pointwise_) return fill_pointwise(tile, input, inputs, weight_offsets);
   if (shape_.transposed) return fill_transposed(tile, input, zeros, inputs, weight_offsets);
   return fill_direct(tile, input, zeros, inputs, weight_offsets);
 }
 
-TilePixels ConvTiles::fill_pointwise(int64_t tile, const float* input, const float** inputs,
-                                     int64_t* weight_offsets) const {
+template <class T>
+TilePixels ConvTiles<T>::fill_pointwise(int64_t tile, const T* input, const T** inputs, int64_t* weight_offsets) const {
   const Range pixels = even_part(pixels_, tile, count_);
   const int rows = static_cast<int>(pixels.size());
   for (int r = 0; r < rows; ++r) inputs[r] = input + (pixels.begin + r) * input_stride_;
@@ -101,13 +113,14 @@ TilePixels ConvTiles::fill_pointwise(int64_t tile, const float* input, const flo
   return {rows, 1, group_channels_, pixels.begin, 1};
 }
 
-TilePixels ConvTiles::fill_direct(int64_t tile, const float* input, const float* zeros, const float** inputs,
-                                  int64_t* weight_offsets) const {
+template <class T>
+TilePixels ConvTiles<T>::fill_direct(int64_t tile, const T* input, const T* zeros, const T** inputs,
+                                     int64_t* weight_offsets) const {
   const ConvShape& s = shape_;
   const Range pixels = even_part(pixels_, tile, count_);
   const int rows = static_cast<int>(pixels.size());
   const int64_t image_size = s.input[0] * s.input[1] * s.input[2] * input_stride_;
-  Origin origins[kMaxTileRows];
+  Origin<T> origins[kMaxTileRows];
   int64_t ow = pixels.begin % s.output[2], rest = pixels.begin / s.output[2];
   int64_t oh = rest % s.output[1];
   rest /= s.output[1];
@@ -127,16 +140,23 @@ TilePixels ConvTiles::fill_direct(int64_t tile, const float* input, const float*
     ++image;
   }
   const int64_t taps_per_run = whole_rows ? s.kernel[2] : 1;
-  SegmentWriter segments(rows, inputs, weight_offsets);
-  int64_t tap = 0;
+  SegmentWriter<T> segments(rows, inputs, weight_offsets);
+  const int64_t line_size = s.input[2] * input_stride_;
   for (int64_t kd = 0; kd < s.kernel[0]; ++kd) {
     for (int64_t kh = 0; kh < s.kernel[1]; ++kh) {
-      for (int64_t kw = 0; kw < s.kernel[2]; kw += taps_per_run, tap += taps_per_run) {
-        segments.add(tap * tap_size_, zeros, [&](int r) -> const float* {
-          const Origin& o = origins[r];
-          const int64_t id = o.d + kd * s.dilation[0], ih = o.h + kh * s.dilation[1], iw = o.w + kw * s.dilation[2];
-          const bool inside = in_range(id, s.input[0]) && in_range(ih, s.input[1]) && in_range(iw, s.input[2]);
-          return inside ? o.image + ((id * s.input[1] + ih) * s.input[2] + iw) * input_stride_ : nullptr;
+      // The line of the image that this filter row reads, by pixel; -1 outside.
+      int64_t lines[kMaxTileRows];
+      for (int r = 0; r < rows; ++r) {
+        const int64_t id = origins[r].d + kd * s.dilation[0], ih = origins[r].h + kh * s.dilation[1];
+        const bool inside = in_range(id, s.input[0]) && in_range(ih, s.input[1]);
+        lines[r] = inside ? (id * s.input[1] + ih) * line_size : -1;
+      }
+      for (int64_t kw = 0; kw < s.kernel[2]; kw += taps_per_run) {
+        const int64_t tap = (kd * s.kernel[1] + kh) * s.kernel[2] + kw, shift = kw * s.dilation[2];
+        segments.add(tap * tap_size_, zeros, [&](int r) -> const T* {
+          const int64_t iw = origins[r].w + shift;
+          const bool inside = (lines[r] >= 0) & in_range(iw, s.input[2]);
+          return inside ? origins[r].image + lines[r] + iw * input_stride_ : nullptr;
         });
       }
     }
@@ -144,8 +164,9 @@ TilePixels ConvTiles::fill_direct(int64_t tile, const float* input, const float*
   return {rows, segments.count(), taps_per_run * group_channels_, pixels.begin, 1};
 }
 
-TilePixels ConvTiles::fill_transposed(int64_t tile, const float* input, const float* zeros, const float** inputs,
-                                      int64_t* weight_offsets) const {
+template <class T>
+TilePixels ConvTiles<T>::fill_transposed(int64_t tile, const T* input, const T* zeros, const T** inputs,
+                                         int64_t* weight_offsets) const {
   // A tile lies in one output row and one phase (output column modulo stride): its pixels use the same taps, and their
   // sources are neighbours.
   const ConvShape& s = shape_;
@@ -155,8 +176,8 @@ TilePixels ConvTiles::fill_transposed(int64_t tile, const float* input, const fl
                 image = line / s.output[1] / s.output[0];
   const Range columns = even_part(ceil_div(s.output[2] - phase, s.stride[2]), chunk, chunks_);
   const int rows = static_cast<int>(columns.size());
-  const float* base = input + image * s.input[0] * s.input[1] * s.input[2] * input_stride_;
-  SegmentWriter segments(rows, inputs, weight_offsets);
+  const T* base = input + image * s.input[0] * s.input[1] * s.input[2] * input_stride_;
+  SegmentWriter<T> segments(rows, inputs, weight_offsets);
   for (int64_t kd = 0; kd < s.kernel[0]; ++kd) {
     const int64_t id = transposed_source(s, 0, od, kd);
     if (id < 0) continue;
@@ -168,7 +189,7 @@ TilePixels ConvTiles::fill_transposed(int64_t tile, const float* input, const fl
         if (scaled % s.stride[2] != 0) continue;
         const int64_t first = scaled / s.stride[2] + columns.begin;
         const int64_t tap = (kd * s.kernel[1] + kh) * s.kernel[2] + kw;
-        segments.add(tap * tap_size_, zeros, [&](int r) -> const float* {
+        segments.add(tap * tap_size_, zeros, [&](int r) -> const T* {
           const int64_t iw = first + r;
           return in_range(iw, s.input[2]) ? base + ((id * s.input[1] + ih) * s.input[2] + iw) * input_stride_ : nullptr;
         });
@@ -178,5 +199,8 @@ TilePixels ConvTiles::fill_transposed(int64_t tile, const float* input, const fl
   const int64_t first_pixel = line * s.output[2] + phase + columns.begin * s.stride[2];
   return {rows, segments.count(), group_channels_, first_pixel, s.stride[2]};
 }
+
+template class ConvTiles<float>;
+template class ConvTiles<int32_t>;
 
 }  // namespace lathe::cpu

@@ -10,7 +10,16 @@ namespace {
 
 int64_t multiplier(const ConvShape& shape) { return shape.out_channels / shape.groups; }
 
-int64_t input_pixels(const ConvShape& shape) { return shape.batch * shape.input[1] * shape.input[2]; }
+int64_t input_pixels(const ConvShape& shape) { return shape.batch * shape.input[0] * shape.input[1] * shape.input[2]; }
+
+// Over three axes the filter is flat: each output plane is that of one input plane, and an image like any other.
+int64_t output_images(const ConvShape& shape) { return shape.batch * shape.output[0]; }
+
+// The input plane that output image `image` sees; -1 when it lies in the padding.
+int64_t input_plane(const ConvShape& shape, int64_t image) {
+  const int64_t depth = image % shape.output[0] * shape.stride[0] - shape.pad[0];
+  return depth < 0 || depth >= shape.input[0] ? -1 : image / shape.output[0] * shape.input[0] + depth;
+}
 
 // Each input channel repeated once per output channel that it feeds: then lane i of the input meets lane i of the
 // weights.
@@ -40,9 +49,11 @@ void PlaneJob::run(int64_t image, int64_t first_channel, Range rows) const {
   const int64_t first_pixel = image * shape.output[1] * shape.output[2];
   DepthwisePlane plane = {};
   plane.channels = static_cast<int>(std::min<int64_t>(vec_width, shape.out_channels - first_channel));
-  plane.input = args.input + image * shape.input[1] * shape.input[2] * args.input_stride + first_channel;
+  const int64_t source = input_plane(shape, image);
+  plane.input =
+      args.input + std::max<int64_t>(source, 0) * shape.input[1] * shape.input[2] * args.input_stride + first_channel;
   plane.input_stride = args.input_stride;
-  plane.in_height = shape.input[1];
+  plane.in_height = source < 0 ? 0 : shape.input[1];
   plane.in_width = shape.input[2];
   plane.weights = args.weights + first_channel * shape.kernel[1] * shape.kernel[2];
   plane.kernel_h = shape.kernel[1], plane.kernel_w = shape.kernel[2];
@@ -89,11 +100,11 @@ void depthwise_conv(ThreadTeam& team, const KernelTable& kernels, const ConvShap
   const PlaneJob job = {shape, repeated, kernels, kernel_epilogue(args.epilogue, shape.out_channels)};
   const int64_t vec_width = kernels.depthwise.vec_width;
   const int64_t panels = (shape.out_channels + vec_width - 1) / vec_width;
-  const int64_t height = shape.output[1];
+  const int64_t height = shape.output[1], images = output_images(shape);
   // With rows enough for all, threads share them out as the pointwise convolutions around this one do: what a core
   // reads it has written itself. Within its rows a thread goes panel by panel.
-  if (shape.batch * height >= kRowsPerThread * team.size()) {
-    team.parallel_for(shape.batch * height, [&](int64_t begin, int64_t end, int) {
+  if (images * height >= kRowsPerThread * team.size()) {
+    team.parallel_for(images * height, [&](int64_t begin, int64_t end, int) {
       for (int64_t row = begin; row < end;) {
         const int64_t image = row / height, image_end = std::min(end, (image + 1) * height);
         for (int64_t panel = 0; panel < panels; ++panel)
@@ -103,7 +114,7 @@ void depthwise_conv(ThreadTeam& team, const KernelTable& kernels, const ConvShap
     });
     return;
   }
-  team.parallel_for(shape.batch * panels, [&](int64_t begin, int64_t end, int) {
+  team.parallel_for(images * panels, [&](int64_t begin, int64_t end, int) {
     for (int64_t plane = begin; plane < end; ++plane) job.run(plane / panels, plane % panels * vec_width, {0, height});
   });
 }

@@ -1,5 +1,6 @@
 #include "backends/cpu/kernels/gather.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 
@@ -9,32 +10,53 @@ namespace {
 // Below this a fork costs more than it saves.
 constexpr int64_t kParallelBytes = 64 * 1024;
 
+// Calls run(copy) with a copy(to, from) of `bytes` bytes: short slices of the usual sizes need no call of memcpy each.
+template <class Run>
+void with_copy(int64_t bytes, Run run) {
+  const auto fixed = [&]<size_t size>() {
+    run([](std::byte* to, const std::byte* from) { std::memcpy(to, from, size); });
+  };
+  switch (bytes) {
+    case 1: return fixed.template operator()<1>();
+    case 2: return fixed.template operator()<2>();
+    case 4: return fixed.template operator()<4>();
+    case 8: return fixed.template operator()<8>();
+    case 16: return fixed.template operator()<16>();
+    default:
+      return run([bytes](std::byte* to, const std::byte* from) { std::memcpy(to, from, static_cast<size_t>(bytes)); });
+  }
+}
+
 int64_t index_at(const Gather& g, int64_t position) {
-  const int64_t index = g.indices_i64 ? static_cast<const int64_t*>(g.indices)[position]
-                                      : static_cast<const int32_t*>(g.indices)[position];
+  const int64_t index = g.indices.at(position);
   return index < 0 ? index + g.axis : index;
 }
 
-template <class Copy>
-void copy_rows(const Gather& g, int64_t begin, int64_t end, Copy copy) {
+void gather_rows(const Gather& g, int64_t begin, int64_t end) {
   const auto* data = static_cast<const std::byte*>(g.data);
   auto* out = static_cast<std::byte*>(g.out);
-  for (int64_t row = begin; row < end; ++row) {
-    const int64_t from = row / g.count * g.axis + index_at(g, row % g.count);
-    copy(out + row * g.inner_bytes, data + from * g.inner_bytes);
-  }
+  with_copy(g.inner_bytes, [&](auto copy) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t from = row / g.count * g.axis + index_at(g, row % g.count);
+      copy(out + row * g.inner_bytes, data + from * g.inner_bytes);
+    }
+  });
 }
 
-// Short slices of the usual element sizes need no call of memcpy each.
-void gather_rows(const Gather& g, int64_t begin, int64_t end) {
-  switch (g.inner_bytes) {
-    case 4: return copy_rows(g, begin, end, [](std::byte* to, const std::byte* from) { std::memcpy(to, from, 4); });
-    case 8: return copy_rows(g, begin, end, [](std::byte* to, const std::byte* from) { std::memcpy(to, from, 8); });
-    default:
-      return copy_rows(g, begin, end, [&](std::byte* to, const std::byte* from) {
-        std::memcpy(to, from, static_cast<size_t>(g.inner_bytes));
-      });
-  }
+void gather_part(const GatherSlices& g, int64_t begin, int64_t end, FirstWrong& wrong) {
+  const int64_t bytes = g.positions.slice_elements() * g.element_bytes;
+  with_copy(bytes, [&](auto copy) {
+    const auto* data = static_cast<const std::byte*>(g.data);
+    const int64_t element_bytes = g.element_bytes;
+    int64_t starts[kPositionBlock];
+    for (int64_t block = begin; block < end; block += kPositionBlock) {
+      const int64_t count = std::min(kPositionBlock, end - block);
+      if (const int64_t found = g.positions.resolve(g.indices, block, block + count, starts); found >= 0)
+        return wrong.report(found);
+      auto* out = static_cast<std::byte*>(g.out) + block * bytes;
+      for (int64_t i = 0; i < count; ++i) copy(out + i * bytes, data + starts[i] * element_bytes);
+    }
+  });
 }
 
 }  // namespace
@@ -52,6 +74,12 @@ int64_t gather(ThreadTeam& team, const Gather& g) {
     team.parallel_for(rows, [&](int64_t begin, int64_t end, int) { gather_rows(g, begin, end); });
   }
   return -1;
+}
+
+int64_t gather_slices(ThreadTeam& team, const GatherSlices& g) {
+  FirstWrong wrong;
+  team.parallel_for(g.positions.count(), [&](int64_t begin, int64_t end, int) { gather_part(g, begin, end, wrong); });
+  return wrong.result();
 }
 
 }  // namespace lathe::cpu

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "backends/cpu/kernels/gemm_split.h"
+
 namespace lathe::cpu {
 namespace {
 
@@ -9,8 +11,6 @@ namespace {
 constexpr int64_t kResidentBytes = 768 * 1024;
 constexpr int64_t kLeastResidentTiles = 8;
 constexpr int kMaxPanel = 32;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 bool stores_directly(const GemmEpilogue& e) {
   return e.alpha == 1.0f && e.bias == nullptr && e.residual == nullptr && e.activation.kind == ActivationKind::none;
@@ -62,28 +62,6 @@ void compute_panel(const Product& p, Range rows, int64_t panel, const float* b, 
   }
 }
 
-// How many threads share the panels, and how many the rows: the split whose slowest thread has the least to do. Sharing
-// panels comes first among equals, because then each part of B is read by one core only.
-struct Split {
-  int64_t panels, rows;
-};
-
-Split choose_split(int threads, int64_t m, int64_t panels, int max_rows) {
-  Split best{1, 1};
-  int64_t best_cost = INT64_MAX;
-  for (int64_t by_panel = std::min<int64_t>(threads, panels); by_panel >= 1; --by_panel) {
-    const int64_t by_row = std::min<int64_t>(threads / by_panel, ceil_div(m, max_rows));
-    const int64_t rows = ceil_div(m, by_row);
-    // A short tile costs almost what a taller one does, because it still reads all of B.
-    const int64_t cost = ceil_div(panels, by_panel) * (rows + 2 * ceil_div(rows, max_rows));
-    if (cost < best_cost) {
-      best_cost = cost;
-      best = {by_panel, by_row};
-    }
-  }
-  return best;
-}
-
 void gemm_part(const Product& p, const float* packed_b, Range rows, Range panels) {
   const int64_t tile_rows = p.kernels.max_rows;
   const int64_t fitting = kResidentBytes / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(p.k, 1);
@@ -106,7 +84,7 @@ void gemm(ThreadTeam& team, const GemmKernels& kernels, const Gemm& g) {
   if (g.m <= 0 || g.n <= 0) return;
   const Product product{kernels, g.n, g.k, g.a, g.lda, g.epilogue, 0, stores_directly(g.epilogue)};
   const int64_t panels = panel_count(kernels.nr, g.n);
-  const Split split = choose_split(team.size(), g.m, panels, kernels.max_rows);
+  const GemmSplit split = choose_split(team.size(), g.m, panels, kernels.max_rows);
   team.parallel_for(split.panels * split.rows, [&](int64_t begin, int64_t end, int) {
     for (int64_t part = begin; part < end; ++part) {
       gemm_part(product, g.packed_b, even_part(g.m, part % split.rows, split.rows),

@@ -11,6 +11,9 @@
 // lathe::cpu::<isa>.
 #define LATHE_CPU_KERNEL_FAMILIES(X) \
   X(GemmKernels, gemm)               \
+  X(GemmNarrowKernels, gemm_narrow)  \
+  X(Int8Kernels, int8)               \
+  X(QuantizeKernels, quantize)       \
   X(ConvKernels, conv)               \
   X(DepthwiseKernels, depthwise)     \
   X(ReduceKernels, reduce)           \
@@ -22,6 +25,9 @@
   X(AttentionKernels, attention)     \
   X(RotaryKernels, rotary)           \
   X(ProbeKernels, probe)             \
+  X(TopKKernels, top_k)              \
+  X(NmsKernels, nms)                 \
+  X(RnnKernels, rnn)                 \
   X(VecMathKernels, vec_math)        \
   X(MapKernels, map)
 

@@ -397,7 +397,7 @@ constexpr T highest_int() {
 template <class To, class From>
 To float_to_int(From x) {
   constexpr From low = static_cast<From>(lowest_int<To>());
-  constexpr From limit = static_cast<From>(highest_int<To>() / 2 + 1) * 2;  // one above the largest value, exact
+  constexpr From limit = static_cast<From>((highest_int<To>() >> 1) + 1) * 2;  // one above the largest value, exact
   if (x != x) return 0;
   if (x < low) return lowest_int<To>();
   return x >= limit ? highest_int<To>() : static_cast<To>(x);

@@ -66,7 +66,7 @@ void combine_rows(const PoolKernels& kernels, const PoolShape& s, const Window& 
   if (s.kind == PoolKind::average) return kernels.sum_rows(rows, count, n, average_scale(s, window), out);
   if (s.kind == PoolKind::max) {
     if (count > 0) return kernels.max_rows(rows, count, n, out);
-    std::fill_n(out, n, std::numeric_limits<float>::lowest());
+    std::fill_n(out, n, -std::numeric_limits<float>::infinity());
   } else if (s.p == 1.0f) {
     kernels.abs_sum_rows(rows, count, n, 1.0f, out);
   } else if (s.p == 2.0f) {
@@ -81,17 +81,24 @@ void combine_rows(const PoolKernels& kernels, const PoolShape& s, const Window& 
   }
 }
 
-void pool_last(const PoolKernels& kernels, const PoolShape& s, const float* input, float* output, Range pixels,
-               const float** rows) {
+// combine(window, output) is called when `rows` holds the pixels of the window.
+template <class T, class Combine>
+void pool_last(const PoolShape& s, const T* input, T* output, Range pixels, const T** rows, Combine combine) {
   const int64_t out_pixels = volume(s.output), in_pixels = volume(s.input);
+  Window window{};
   for (int64_t pixel = pixels.begin; pixel < pixels.end; ++pixel) {
-    const float* image = input + pixel / out_pixels * in_pixels * s.channels;
-    const Window window = window_of(s, pixel % out_pixels);
+    const T* image = input + pixel / out_pixels * in_pixels * s.channels;
+    // Along a row of the output only the last span changes.
+    const int64_t column = pixel % s.output[2];
+    if (pixel == pixels.begin || column == 0)
+      window = window_of(s, pixel % out_pixels);
+    else
+      window.w = span_of(s, 2, column);
     int64_t count = 0;
     window.for_each([&](int64_t d, int64_t h, int64_t w) {
       rows[count++] = image + ((d * s.input[1] + h) * s.input[2] + w) * s.channels;
     });
-    combine_rows(kernels, s, window, rows, output + pixel * s.channels);
+    combine(window, output + pixel * s.channels);
   }
 }
 
@@ -100,7 +107,7 @@ void pool_last(const PoolKernels& kernels, const PoolShape& s, const float* inpu
 float combine_window(const PoolShape& s, const Window& window, const float* plane) {
   const auto at = [&](int64_t d, int64_t h, int64_t w) { return plane[(d * s.input[1] + h) * s.input[2] + w]; };
   if (s.kind == PoolKind::max) {
-    float best = std::numeric_limits<float>::lowest();
+    float best = -std::numeric_limits<float>::infinity();
     bool first = true;
     window.for_each([&](int64_t d, int64_t h, int64_t w) {
       const float x = at(d, h, w);
@@ -170,6 +177,21 @@ size_t pool_workspace_bytes(const PoolShape& shape, int threads) {
   return shape.nchw ? 0 : static_cast<size_t>(volume(shape.kernel) * threads) * sizeof(const float*);
 }
 
+void max_pool_bytes(ThreadTeam& team, const KernelTable& kernels, const PoolShape& shape, const uint8_t* input,
+                    bool is_signed, uint8_t* output, std::byte* workspace) {
+  const auto lowest = static_cast<uint8_t>(is_signed ? 0x80 : 0);
+  const int64_t taps = volume(shape.kernel);
+  team.parallel_for(shape.batch * volume(shape.output), [&](int64_t begin, int64_t end, int thread) {
+    const uint8_t** rows = reinterpret_cast<const uint8_t**>(workspace) + thread * taps;
+    pool_last(shape, input, output, {begin, end}, rows, [&](const Window& window, uint8_t* out) {
+      if (window.count() == 0)
+        std::fill_n(out, shape.channels, lowest);
+      else
+        kernels.pool.max_byte_rows(rows, window.count(), shape.channels, is_signed, out);
+    });
+  });
+}
+
 void pool(ThreadTeam& team, const KernelTable& kernels, const PoolShape& shape, const float* input, float* output,
           std::byte* workspace, PoolIndices indices) {
   const int64_t pixels = shape.batch * volume(shape.output), elements = pixels * shape.channels;
@@ -181,7 +203,8 @@ void pool(ThreadTeam& team, const KernelTable& kernels, const PoolShape& shape, 
     const int64_t taps = volume(shape.kernel);
     team.parallel_for(pixels, [&](int64_t begin, int64_t end, int thread) {
       const float** rows = reinterpret_cast<const float**>(workspace) + thread * taps;
-      pool_last(kernels.pool, shape, input, output, {begin, end}, rows);
+      pool_last(shape, input, output, {begin, end}, rows,
+                [&](const Window& window, float* out) { combine_rows(kernels.pool, shape, window, rows, out); });
     });
   }
   if (indices.out == nullptr) return;

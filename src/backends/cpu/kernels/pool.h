@@ -37,8 +37,12 @@ struct PoolIndices {
 };
 
 size_t pool_workspace_bytes(const PoolShape& shape, int threads);
-// NaN wins every maximum. A window without any input gives the lowest float (max) or 0.
+// NaN wins every maximum. A window without any input gives -infinity (max) or 0.
 void pool(ThreadTeam& team, const KernelTable& kernels, const PoolShape& shape, const float* input, float* output,
           std::byte* workspace, PoolIndices indices = {});
+
+// Max pooling of bytes, channels-last. A window without any input gives the lowest byte.
+void max_pool_bytes(ThreadTeam& team, const KernelTable& kernels, const PoolShape& shape, const uint8_t* input,
+                    bool is_signed, uint8_t* output, std::byte* workspace);
 
 }  // namespace lathe::cpu

@@ -69,6 +69,20 @@ void max_rows(const float* const* rows, int64_t count, int64_t n, float* out) no
   combine(rows, count, n, out, Maximum{});
 }
 
+// Plain loops, which compilers vectorise. Signed bytes are ordered as unsigned ones with the top bit turned.
+void max_byte_rows(const uint8_t* const* rows, int64_t count, int64_t n, bool is_signed, uint8_t* out) noexcept {
+  const auto flip = static_cast<uint8_t>(is_signed ? 0x80 : 0);
+  for (int64_t i = 0; i < n; ++i) out[i] = static_cast<uint8_t>(rows[0][i] ^ flip);
+  for (int64_t r = 1; r < count; ++r) {
+    const uint8_t* row = rows[r];
+    for (int64_t i = 0; i < n; ++i) {
+      const auto x = static_cast<uint8_t>(row[i] ^ flip);
+      out[i] = out[i] < x ? x : out[i];
+    }
+  }
+  for (int64_t i = 0; i < n && is_signed; ++i) out[i] = static_cast<uint8_t>(out[i] ^ flip);
+}
+
 template <class Map>
 void sum_rows(const float* const* rows, int64_t count, int64_t n, float scale, float* out) noexcept {
   if (count == 0) return store_zeros(n, out);
@@ -83,8 +97,8 @@ void weighted_rows(const float* const* rows, const float* weights, int64_t count
 }  // namespace
 
 const PoolKernels& pool() {
-  static constexpr PoolKernels kKernels = {max_rows, sum_rows<Identity>, sum_rows<Absolute>, sum_rows<Square>,
-                                           weighted_rows};
+  static constexpr PoolKernels kKernels = {max_rows,           max_byte_rows,    sum_rows<Identity>,
+                                           sum_rows<Absolute>, sum_rows<Square>, weighted_rows};
   return kKernels;
 }
 

@@ -16,24 +16,41 @@ double seconds(F run) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-}  // namespace
+constexpr int64_t kIterations = 300'000;  // about 2 ms at two multiply-adds a cycle
 
-double measure_fma_gflops(ThreadTeam& team, const ProbeKernels& kernels) {
-  constexpr int64_t kIterations = 300'000;  // about 2 ms at two multiply-adds a cycle
-  const volatile float value = 0.5f;        // volatile: unknown to the compiler; small: no chain overflows
+// The best rate, in 1e9 operations a second, of loops that say how many operations they were.
+template <class Loop>
+double measure_rate(ThreadTeam& team, Loop loop) {
   double best = 0;
   for (int i = 0; i < kRuns; ++i) {
     int64_t operations = 0;
     const double time = seconds([&] {
       team.run([&](int thread, int threads) {
-        float sink = 0;
-        const int64_t mine = kernels.multiply_adds(kIterations, value, &sink);
+        const int64_t mine = loop();
         if (thread == 0) operations = mine * threads;
       });
     });
     best = std::max(best, static_cast<double>(operations) / time * 1e-9);
   }
   return best;
+}
+
+}  // namespace
+
+double measure_fma_gflops(ThreadTeam& team, const ProbeKernels& kernels) {
+  const volatile float value = 0.5f;  // volatile: unknown to the compiler; small: no chain overflows
+  return measure_rate(team, [&] {
+    float sink = 0;
+    return kernels.multiply_adds(kIterations, value, &sink);
+  });
+}
+
+double measure_byte_gops(ThreadTeam& team, const ProbeKernels& kernels) {
+  const volatile uint8_t value = 3;
+  return measure_rate(team, [&] {
+    int32_t sink = 0;
+    return kernels.byte_multiply_adds(kIterations, value, &sink);
+  });
 }
 
 double measure_read_gbytes_per_second(ThreadTeam& team, const ProbeKernels& kernels, int64_t bytes) {

@@ -8,6 +8,7 @@ namespace lathe::cpu {
 
 // Best of a few short runs (about 10 ms in all).
 double measure_fma_gflops(ThreadTeam& team, const ProbeKernels& kernels);
+double measure_byte_gops(ThreadTeam& team, const ProbeKernels& kernels);  // of 8-bit products, the same way
 
 // Every thread reads its part of a buffer of `bytes` again and again; the size decides which cache answers.
 // Allocates the buffer; about 20 ms for a buffer beyond the caches.

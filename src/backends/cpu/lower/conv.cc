@@ -1,75 +1,17 @@
 // Convolution and transposed convolution. The kernel works channels-last. Nodes that the layout pass left
 // channels-first get their result transposed here, and their input too, unless the kernel can read it as it is.
-#include "backends/cpu/kernels/conv.h"
-
 #include "backends/cpu/kernels/copy.h"
+#include "backends/cpu/lower/conv_spec.h"
 #include "backends/cpu/lower/epilogue.h"
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/lower/map_step.h"
+#include "backends/cpu/lower/matmul_int8.h"
 #include "backends/cpu/packing.h"
 
 namespace lathe::cpu {
 namespace {
 
-// What both ops say, in one form.
-struct ConvSpec {
-  bool transposed = false;
-  std::vector<int64_t> strides, dilations;
-  Shape pads;
-  int64_t groups = 1;
-  bool input_last = false, output_last = false;  // channels
-  MapProgram epilogue;
-
-  explicit ConvSpec(const lathe::Conv& op)
-      : strides(op.strides),
-        dilations(op.dilations),
-        pads(op.pads),
-        groups(op.groups),
-        input_last(op.channels_last && !op.channels_first_input),
-        output_last(op.channels_last),
-        epilogue(op.epilogue) {}
-  explicit ConvSpec(const lathe::ConvTranspose& op)
-      : transposed(true),
-        strides(op.strides),
-        dilations(op.dilations),
-        pads(op.pads),
-        groups(op.groups),
-        input_last(op.channels_last),
-        output_last(op.channels_last),
-        epilogue(op.epilogue) {}
-};
-
-// Puts a list of one to three axes to the right in `size`: a missing depth and height stay as they are.
-void set_spatial(Size3& size, std::span<const int64_t> list) {
-  for (size_t i = 0; i < list.size(); ++i) size[3 - list.size() + i] = list[i];
-}
-
-ConvShape shape_of(const ConvSpec& spec, const StepIo& io) {
-  const auto &x = io.inputs[0].dims, &w = io.inputs[1].dims, &y = io.outputs[0].dims;
-  const size_t spatial = w.size() - 2;
-  ConvShape shape;
-  shape.transposed = spec.transposed;
-  shape.groups = spec.groups;
-  shape.batch = x[0];
-  shape.in_channels = x[spec.input_last ? spatial + 1 : 1];
-  shape.out_channels = y[spec.output_last ? spatial + 1 : 1];
-  set_spatial(shape.input, x.subspan(spec.input_last ? 1 : 2, spatial));
-  set_spatial(shape.output, y.subspan(spec.output_last ? 1 : 2, spatial));
-  set_spatial(shape.kernel, w.subspan(2));
-  set_spatial(shape.stride, spec.strides);
-  set_spatial(shape.dilation, spec.dilations);
-  set_spatial(shape.pad, std::span<const int64_t>(io.symbols->evaluate(spec.pads)).first(spatial));
-  return shape;
-}
-
 int64_t volume(const Size3& size) { return size[0] * size[1] * size[2]; }
-
-// Whether the weights have one packed form whatever the sizes of the input. Depthwise convolution over three axes with
-// a flat kernel takes another kernel, and other panels, where the input happens to be flat as well.
-bool packs_ahead(const ConvSpec& spec, const Node& node) {
-  if (!is_constant(node.input(1))) return false;
-  return spec.groups == 1 || spec.strides.size() < 3 || node.input(1)->shape()[2] != Dim(1);
-}
 
 struct ConvState : StepState {
   ConvShape shape;
@@ -79,7 +21,7 @@ struct ConvState : StepState {
 class ConvStep : public Step {
  public:
   ConvStep(ConvSpec spec, const Node& node, const KernelTable& kernels)
-      : spec_(std::move(spec)), packed_weights_(packs_ahead(spec_, node)), kernels_(kernels) {
+      : spec_(std::move(spec)), packed_weights_(is_constant(node.input(1))), kernels_(kernels) {
     const auto kind_of = [&](int i) {
       return kind_of_extra(node.input(static_cast<size_t>(i) + 1)->shape(), node.output()->shape());
     };
@@ -209,7 +151,7 @@ Candidates lower_conv(std::string kernel, const OpT& op, const Node& node, const
     return {decline(std::move(kernel), std::move(why))};
   return {accept(std::move(kernel), [spec, &node, &kernels] {
     Lowered lowered = plain_step<ConvStep>(spec, node, kernels);
-    if (packs_ahead(spec, node))
+    if (is_constant(node.input(1)))
       lowered.operand_layouts = {{}, conv_panels(conv_vec_width(kernels), spec.groups, spec.transposed)};
     return lowered;
   })};
@@ -218,6 +160,8 @@ Candidates lower_conv(std::string kernel, const OpT& op, const Node& node, const
 }  // namespace
 
 Candidates lower(const lathe::Conv& op, const Node& node, const Target& target) {
+  if (multiplies_bytes(node)) return lower_int8(op, node, target);
+  if (op.pad_value != 0) return {decline("conv", "pads with zeros only")};
   return lower_conv("conv", op, node, target.kernels);
 }
 

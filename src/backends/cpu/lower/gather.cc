@@ -1,8 +1,9 @@
-// Gather: slices along one axis picked by index, of elements of any whole-byte type.
+// Gathers: slices along one axis picked by index, and elements or slices wherever an index tensor points. Of elements
+// of any whole-byte type.
 #include "backends/cpu/kernels/gather.h"
 
+#include "backends/cpu/lower/indices.h"
 #include "backends/cpu/lower/lower.h"
-#include "base/error.h"
 
 namespace lathe::cpu {
 namespace {
@@ -21,33 +22,53 @@ class GatherStep : public Step {
     g.axis = x.dims[axis_];
     g.count = indices.elements();
     g.data = x.data;
-    g.indices = indices.data;
-    g.indices_i64 = indices.dtype == DType::i64;
+    g.indices = index_tensor(indices);
     g.out = io.outputs[0].data;
-    const int64_t wrong = gather(team_of(device), g);
-    if (wrong < 0) return;
-    const int64_t index = g.indices_i64 ? indices.as<int64_t>()[wrong] : indices.as<int32_t>()[wrong];
-    fail(ErrorCode::invalid_argument, "index {} (element {} of the indices) is outside of axis {} with {} elements",
-         index, wrong, axis_, g.axis);
+    refuse_index(g.indices, gather(team_of(device), g), x.dims);
   }
 
  private:
   size_t axis_;
 };
 
-std::string why_not(const Node& node) {
-  const DType indices = node.input(1)->dtype();
-  if (indices != DType::i64 && indices != DType::i32)
-    return fmt::format("indices are {}, not i32 or i64", to_string(indices));
-  return not_whole_bytes(node.input(0)->dtype());
+class GatherSlicesStep : public Step {
+ public:
+  explicit GatherSlicesStep(PositionRule rule) : rule_(rule) {}
+
+  std::unique_ptr<StepState> prepare(const StepIo& io) const override { return rule_.prepare(io); }
+
+  void run(const StepIo& io, const StepState* state, void*, DeviceContext& device) const override {
+    const TensorRef& x = io.inputs[0];
+    const IndexTensor indices = index_tensor(io.inputs[1]);
+    const GatherSlices g{static_cast<const PositionState*>(state)->positions, element_bytes(x.dtype), x.data, indices,
+                         io.outputs[0].data};
+    refuse_index(indices, gather_slices(team_of(device), g), x.dims);
+  }
+
+ private:
+  PositionRule rule_;
+};
+
+Candidates gather_slices_with(std::string kernel, const Node& node, PositionRule rule) {
+  if (std::string why = not_indexable(node); !why.empty()) return {decline(std::move(kernel), std::move(why))};
+  return {accept(std::move(kernel), [rule] { return plain_step<GatherSlicesStep>(rule); })};
 }
 
 }  // namespace
 
 Candidates lower(const lathe::Gather& op, const Node& node, const Target&) {
-  if (std::string why = why_not(node); !why.empty()) return {decline("gather", std::move(why))};
-  const int64_t axis = op.axis < 0 ? op.axis + node.input(0)->type().rank() : op.axis;
-  return {accept("gather", [axis] { return plain_step<GatherStep>(static_cast<size_t>(axis)); })};
+  if (std::string why = not_indexable(node); !why.empty()) return {decline("gather", std::move(why))};
+  const size_t axis = axis_of(op.axis, node.input(0)->type().rank());
+  return {accept("gather", [axis] { return plain_step<GatherStep>(axis); })};
+}
+
+Candidates lower(const lathe::GatherElements& op, const Node& node, const Target&) {
+  return gather_slices_with("gather_elements", node,
+                            PositionRule::elements(axis_of(op.axis, node.input(0)->type().rank())));
+}
+
+Candidates lower(const lathe::GatherNd& op, const Node& node, const Target&) {
+  return gather_slices_with("gather_nd", node, PositionRule::slices(static_cast<size_t>(op.batch_dims)));
 }
 
 }  // namespace lathe::cpu

@@ -30,6 +30,7 @@ Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Softmax& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Attention& op, const Node& node, const Target& target);
+Candidates lower(const lathe::DynamicQuantize& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Rotary& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Resize& op, const Node& node, const Target& target);
@@ -39,7 +40,16 @@ Candidates lower(const lathe::Transpose& op, const Node& node, const Target& tar
 Candidates lower(const lathe::Slice& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Concat& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pad& op, const Node& node, const Target& target);
+Candidates lower(const lathe::ReverseSequence& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Gather& op, const Node& node, const Target& target);
+Candidates lower(const lathe::GatherElements& op, const Node& node, const Target& target);
+Candidates lower(const lathe::GatherNd& op, const Node& node, const Target& target);
+Candidates lower(const lathe::ScatterElements& op, const Node& node, const Target& target);
+Candidates lower(const lathe::ScatterNd& op, const Node& node, const Target& target);
+Candidates lower(const lathe::TopK& op, const Node& node, const Target& target);
+Candidates lower(const lathe::NonZero& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Nms& op, const Node& node, const Target& target);
+Candidates lower(const lathe::Rnn& op, const Node& node, const Target& target);
 
 // All candidates for a node, whatever its op.
 Candidates candidates_for(const Node& node, const Target& target);

@@ -1,11 +1,14 @@
-// Matrix products. Two kernels: gemm, for a constant right-hand side packed into panels at build time, all leading axes
-// of the left-hand side flattened into rows; and gemm_batched for two activations, with numpy broadcasting of the batch
-// axes.
+// Matrix products. For a constant right-hand side, packed at build time, all leading axes of the left-hand side are
+// flattened into rows: gemm, and gemm_narrow for few columns. For two activations there is gemm_batched, with numpy
+// broadcasting of the batch axes.
 #include "backends/cpu/kernels/gemm.h"
+
+#include "backends/cpu/kernels/gemm_narrow.h"
 
 #include "backends/cpu/lower/epilogue.h"
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/lower/map_step.h"
+#include "backends/cpu/lower/matmul_int8.h"
 #include "backends/cpu/packing.h"
 #include "base/error.h"
 
@@ -66,8 +69,8 @@ struct Epilogue {
 
 class GemmStep : public Step {
  public:
-  GemmStep(const MatMul& op, const Node& node, const KernelTable& kernels)
-      : kernels_(kernels.gemm), epilogue_(op, node, kernels.map) {}
+  GemmStep(const MatMul& op, const Node& node, const KernelTable& kernels, bool narrow)
+      : kernels_(kernels), narrow_(narrow), epilogue_(op, node, kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override { return epilogue_.workspace_bytes(io); }
   std::unique_ptr<StepState> prepare(const StepIo& io) const override { return epilogue_.prepare(io); }
@@ -82,12 +85,16 @@ class GemmStep : public Step {
                  k,
                  io.inputs[1].as<float>(),
                  epilogue_.kernel_form(io, n)};
-    gemm(team_of(device), kernels_, product);
+    if (narrow_)
+      gemm_narrow(team_of(device), kernels_, product);
+    else
+      gemm(team_of(device), kernels_.gemm, product);
     epilogue_.apply(io, state, workspace, team_of(device));
   }
 
  private:
-  const GemmKernels& kernels_;
+  const KernelTable& kernels_;
+  bool narrow_;
   Epilogue epilogue_;
 };
 
@@ -248,18 +255,27 @@ std::string why_not_gemm(const MatMul& op, const Node& node) {
   return op.trans_a ? "the left-hand side is transposed" : "";
 }
 
+bool is_narrow(const MatMul& op, const Node& node) {
+  const Shape& b = node.input(1)->shape();
+  const Dim &k = b[op.trans_b ? 1 : 0], &n = b[op.trans_b ? 0 : 1];
+  return n.is_constant() && n.value() <= kNarrowColumns && k.is_constant() && k.value() >= kNarrowDepth;
+}
+
 }  // namespace
 
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target) {
+  if (multiplies_bytes(node)) return lower_int8(op, node, target);
   std::string why = not_f32_product(node);
   if (why.empty() && !op.epilogue.empty()) why = MapCode::why_unsupported(op.epilogue, target.kernels.map);
   if (!why.empty()) return {decline("gemm", why)};
   Candidates candidates;
   const KernelTable& kernels = target.kernels;
   if (why = why_not_gemm(op, node); why.empty()) {
-    candidates.push_back(accept("gemm", [&op, &node, &kernels] {
-      return Lowered{std::make_unique<GemmStep>(op, node, kernels), {{}, gemm_panels(kernels.gemm.nr, op.trans_b)}};
-    }));
+    const auto with_panels = [&op, &node, &kernels](bool narrow, int columns) {
+      return Lowered{std::make_unique<GemmStep>(op, node, kernels, narrow), {{}, gemm_panels(columns, op.trans_b)}};
+    };
+    if (is_narrow(op, node)) candidates.push_back(accept("gemm_narrow", [=] { return with_panels(true, 1); }));
+    candidates.push_back(accept("gemm", [=, &kernels] { return with_panels(false, kernels.gemm.nr); }));
   } else {
     candidates.push_back(decline("gemm", why));
   }

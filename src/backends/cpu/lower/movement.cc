@@ -1,5 +1,8 @@
 // Data movement that depends on sizes only. Everything is a copy between strided boxes, of elements of any whole-byte
 // type.
+#include <algorithm>
+#include <array>
+
 #include "backends/cpu/kernels/copy.h"
 #include "backends/cpu/lower/lower.h"
 #include "base/error.h"
@@ -134,6 +137,52 @@ class PadStep : public Step {
   const KernelTable& kernels_;
 };
 
+// Row by row of the batch: its first elements in time are copied backwards, the rest as they are.
+class ReverseSequenceStep : public Step {
+ public:
+  ReverseSequenceStep(const lathe::ReverseSequence& op, const KernelTable& kernels)
+      : batch_(static_cast<size_t>(op.batch_axis)), time_(static_cast<size_t>(op.time_axis)), kernels_(kernels) {}
+
+  std::unique_ptr<StepState> prepare(const StepIo& io) const override {
+    if (io.inputs[1].elements() != io.inputs[0].dims[batch_])
+      fail(ErrorCode::invalid_argument, "{} lengths for {} sequences", io.inputs[1].elements(),
+           io.inputs[0].dims[batch_]);
+    auto state = std::make_unique<SliceState>();
+    state->to_strides = dense_strides(io.inputs[0].dims);
+    state->from_strides = state->to_strides;
+    state->from_strides[time_] *= -1;
+    return state;
+  }
+
+  void run(const StepIo& io, const StepState* prepared, void*, DeviceContext& device) const override {
+    const auto& state = *static_cast<const SliceState*>(prepared);
+    const TensorRef &x = io.inputs[0], &lengths = io.inputs[1];
+    const int64_t steps = x.dims[time_], bytes = element_bytes(x.dtype), step_bytes = state.to_strides[time_] * bytes;
+    std::array<int64_t, kMaxCopyAxes> sizes;
+    std::copy(x.dims.begin(), x.dims.end(), sizes.begin());
+    sizes[batch_] = 1;
+    const std::span<const int64_t> dims(sizes.data(), x.dims.size());
+    for (int64_t b = 0; b < x.dims[batch_]; ++b) {
+      const int64_t length = lengths.dtype == DType::i64 ? lengths.as<int64_t>()[b] : lengths.as<int32_t>()[b];
+      if (length < 0 || length > steps)
+        fail(ErrorCode::invalid_argument, "sequence {} has length {}, of {} steps", b, length, steps);
+      const auto* from = x.as<std::byte>() + b * state.to_strides[batch_] * bytes;
+      auto* to = io.outputs[0].as<std::byte>() + b * state.to_strides[batch_] * bytes;
+      sizes[time_] = length;
+      if (length > 0)
+        nd_copy(team_of(device), kernels_, {bytes, dims, state.from_strides, state.to_strides},
+                from + (length - 1) * step_bytes, to);
+      sizes[time_] = steps - length;
+      nd_copy(team_of(device), kernels_, {bytes, dims, state.to_strides, state.to_strides}, from + length * step_bytes,
+              to + length * step_bytes);
+    }
+  }
+
+ private:
+  size_t batch_, time_;
+  const KernelTable& kernels_;
+};
+
 // The one candidate that each of these ops has.
 template <class S, class OpT>
 Candidates copies(std::string kernel, const OpT& op, const Node& node, const Target& target) {
@@ -159,6 +208,10 @@ Candidates lower(const lathe::Concat& op, const Node& node, const Target& target
 
 Candidates lower(const lathe::Pad& op, const Node& node, const Target& target) {
   return copies<PadStep>("pad", op, node, target);
+}
+
+Candidates lower(const lathe::ReverseSequence& op, const Node& node, const Target& target) {
+  return copies<ReverseSequenceStep>("reverse_sequence", op, node, target);
 }
 
 }  // namespace lathe::cpu

@@ -36,10 +36,15 @@ class PoolStep : public Step {
 
   void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const override {
     if (io.outputs[0].elements() == 0) return;
+    const PoolShape& sizes = static_cast<const PoolState*>(state)->shape;
+    const DType type = io.inputs[0].dtype;
+    if (type != DType::f32)
+      return max_pool_bytes(team_of(device), kernels_, sizes, io.inputs[0].as<const uint8_t>(), type == DType::i8,
+                            io.outputs[0].as<uint8_t>(), static_cast<std::byte*>(workspace));
     PoolIndices indices;
     if (io.outputs.size() > 1) indices = {io.outputs[1].as<int64_t>(), op_.column_major_indices};
-    pool(team_of(device), kernels_, static_cast<const PoolState*>(state)->shape, io.inputs[0].as<const float>(),
-         io.outputs[0].as<float>(), static_cast<std::byte*>(workspace), indices);
+    pool(team_of(device), kernels_, sizes, io.inputs[0].as<const float>(), io.outputs[0].as<float>(),
+         static_cast<std::byte*>(workspace), indices);
   }
 
  private:
@@ -71,7 +76,10 @@ class PoolStep : public Step {
 }  // namespace
 
 Candidates lower(const lathe::Pool& op, const Node& node, const Target& target) {
-  if (node.input(0)->dtype() != DType::f32)
+  const DType type = node.input(0)->dtype();
+  const bool bytes = (type == DType::u8 || type == DType::i8) && op.kind == lathe::PoolKind::max && op.channels_last &&
+                     node.outputs().size() == 1;
+  if (type != DType::f32 && !bytes)
     return {decline("pool", "computes in f32 only, not " + to_string(node.input(0)->type()))};
   if (op.kernel.size() > 3) return {decline("pool", "more than three spatial axes")};
   return {accept("pool", [&op, &kernels = target.kernels] { return plain_step<PoolStep>(op, kernels); })};

@@ -133,6 +133,7 @@ class ResizeStep : public Step {
 }  // namespace
 
 Candidates lower(const lathe::Resize& op, const Node& node, const Target& target) {
+  if (node.input(1) != nullptr) return {decline("resize", "only the run knows the scales")};
   if (std::string why = not_f32(node); !why.empty()) return {decline("resize", std::move(why))};
   ResizedAxes axes = resized_axes(op, node.input(0)->shape());
   if (axes.entry.size() > 3) return {decline("resize", "the resized axes are more than three, or lie too far apart")};

@@ -1,0 +1,163 @@
+// Operators on strings, which are UTF-8.
+#include <algorithm>
+#include <cctype>
+
+#include "graph/externs/table.h"
+#include "graph/reference/indexing.h"
+
+namespace lathe::externs {
+namespace {
+
+using reference::Call;
+using reference::Sizes;
+using reference::write_wide;
+
+using Words = std::vector<std::string>;
+
+void expect_strings(const InferContext& c, size_t count) {
+  c.expect_inputs(count, count);
+  for (size_t i = 0; i < count; ++i) c.expect_dtype(i, DType::string);
+}
+
+// --- string_concat: (a, b) -> a + b, broadcast
+
+Types infer_concat(const Extern& op, InferContext& c) {
+  expect_strings(c, 2);
+  expect_lists(op, c, 0, 0, 0);
+  const Type &a = c.tensor(0), &b = c.tensor(1);
+  if (!a.ranked || !b.ranked) return {Type::unranked(DType::string)};
+  return {Type::tensor(DType::string, c.broadcast(a.shape, b.shape))};
+}
+
+std::vector<RefValue> concat(const Extern&, const Call& call) {
+  const Tensor &a = call.tensor(0), &b = call.tensor(1);
+  Sizes sizes = reference::broadcast_sizes(a.dims(), b.dims());
+  const auto left = reference::offsets(sizes, reference::broadcast_strides(a.dims(), sizes));
+  const auto right = reference::offsets(sizes, reference::broadcast_strides(b.dims(), sizes));
+  Words words;
+  for (size_t i = 0; i < left.size(); ++i)
+    words.push_back(a.strings()[static_cast<size_t>(left[i])] + b.strings()[static_cast<size_t>(right[i])]);
+  return {Tensor::of_strings(std::move(sizes), std::move(words))};
+}
+
+// --- string_split: (x [..]) -> (parts [.., most parts], numbers of parts i64 [..]); what has fewer ends in empty ones.
+// integers = [most splits, negative: any number], texts = [delimiter, empty: runs of white space]
+
+Types infer_split(const Extern& op, InferContext& c) {
+  expect_strings(c, 1);
+  c.expect_outputs(2);
+  expect_lists(op, c, 1, 0, 1);
+  Type parts = c.tensor(0), counts = parts;
+  counts.dtype = DType::i64;
+  if (parts.ranked) parts.shape.push_back(c.fresh());
+  Types types = {parts, counts};
+  types.resize(c.num_outputs());
+  return types;
+}
+
+bool is_space(char c) { return std::isspace(static_cast<unsigned char>(c)) != 0; }
+
+Words split_at_spaces(std::string_view text, int64_t most) {
+  Words parts;
+  size_t at = 0;
+  const auto skip = [&](bool space) {
+    while (at < text.size() && is_space(text[at]) == space) ++at;
+  };
+  for (skip(true); at < text.size(); skip(true)) {
+    const size_t begin = at;
+    if (static_cast<int64_t>(parts.size()) == most) {  // the rest as it is, white space behind included
+      parts.emplace_back(text.substr(begin));
+      break;
+    }
+    skip(false);
+    parts.emplace_back(text.substr(begin, at - begin));
+  }
+  return parts;
+}
+
+Words split_at(std::string_view text, std::string_view delimiter, int64_t most) {
+  if (delimiter.empty()) return split_at_spaces(text, most);
+  Words parts;
+  while (most < 0 || static_cast<int64_t>(parts.size()) < most) {
+    const size_t end = text.find(delimiter);
+    if (end == std::string_view::npos) break;
+    parts.emplace_back(text.substr(0, end));
+    text.remove_prefix(end + delimiter.size());
+  }
+  parts.emplace_back(text);
+  return parts;
+}
+
+std::vector<RefValue> split(const Extern& op, const Call& call) {
+  const Tensor& x = call.tensor(0);
+  std::vector<Words> lists;
+  std::vector<int64_t> counts;
+  for (const std::string& text : x.strings()) {
+    lists.push_back(split_at(text, op.texts[0], op.integers[0]));
+    counts.push_back(static_cast<int64_t>(lists.back().size()));
+  }
+  const int64_t most = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
+  Words parts;
+  for (Words& list : lists) {
+    list.resize(static_cast<size_t>(most));
+    parts.insert(parts.end(), list.begin(), list.end());
+  }
+  Sizes sizes = x.dims();
+  sizes.push_back(most);
+  std::vector<RefValue> results = {Tensor::of_strings(std::move(sizes), std::move(parts)),
+                                   write_wide(DType::i64, x.dims(), counts)};
+  results.resize(call.num_outputs);
+  return results;
+}
+
+// --- string_normalize: (x [n] or [1, n]) -> the strings that are no stop words, in another case; one empty string if
+// none is left. integers = [-1: lower case, 1: upper case, 0: as they are; stop words are case sensitive],
+// texts = stop words. Case is that of ASCII letters.
+
+std::string in_case(std::string text, int64_t direction) {
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (direction < 0 && byte < 0x80) c = static_cast<char>(std::tolower(byte));
+    if (direction > 0 && byte < 0x80) c = static_cast<char>(std::toupper(byte));
+  }
+  return text;
+}
+
+Types infer_normalize(const Extern& op, InferContext& c) {
+  expect_strings(c, 1);
+  expect_lists(op, c, 2, 0, op.texts.size());
+  Type y = c.tensor(0);
+  if (!y.ranked) return {y};
+  if (y.rank() != 1 && y.rank() != 2) c.fail("strings must stand in one row");
+  if (y.rank() == 2) c.same(y.shape[0], 1, "rows of strings");
+  y.shape.back() = c.fresh();
+  return {y};
+}
+
+std::vector<RefValue> normalize(const Extern& op, const Call& call) {
+  const Tensor& x = call.tensor(0);
+  const bool sensitive = op.integers[1] != 0;
+  const auto key = [&](const std::string& text) { return sensitive ? text : in_case(text, -1); };
+  const auto is_stop_word = [&](const std::string& text) {
+    return std::any_of(op.texts.begin(), op.texts.end(), [&](const std::string& w) { return key(w) == key(text); });
+  };
+  Words words;
+  for (const std::string& text : x.strings())
+    if (!is_stop_word(text)) words.push_back(in_case(text, op.integers[0]));
+  if (words.empty()) words.emplace_back();
+  Sizes sizes(x.dims().size(), 1);
+  sizes.back() = static_cast<int64_t>(words.size());
+  return {Tensor::of_strings(std::move(sizes), std::move(words))};
+}
+
+constexpr Row kRows[] = {
+    {"string_concat", infer_concat, concat},
+    {"string_normalize", infer_normalize, normalize},
+    {"string_split", infer_split, split},
+};
+
+}  // namespace
+
+std::span<const Row> string_rows() { return kRows; }
+
+}  // namespace lathe::externs
