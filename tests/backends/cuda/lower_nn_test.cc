@@ -113,6 +113,29 @@ TEST_P(CudaNn, AttentionFused) {
   }
 }
 
+// Enough rows for the largest tiles, with and without a score program.
+TEST_P(CudaNn, AttentionFillsTheChip) {
+  for (const std::string type : {"f16", "bf16"})
+    for (const std::string dim : {"120", "128", "64"})
+      for (const std::string& fields :
+           std::vector<std::string>{", causal = true, causal_offset = 3", ", score = (x0, x1) => add(x0, x1)",
+                                    ", causal = true, causal_offset = 0, score = (x0, x1) => select(gt(x1, 1:" + type +
+                                        "), -inf:" + type + ", x0)"}) {
+        const int64_t d = std::stoll(dim);
+        const bool scored = fields.find("score") != std::string::npos;
+        const std::string mask = scored ? ", %m: " + type + "[b, 1, 1, s]" : "";
+        std::vector<Tensor> inputs = {numbers(type, {34, 4, 133, d}, 1), numbers(type, {34, 4, 133, d}, 2),
+                                      numbers(type, {34, 4, 133, d}, 3)};
+        if (scored) inputs.push_back(numbers(type, {34, 1, 1, 133}, 4));
+        const std::string shape = type + "[b, 4, s, " + dim + "]";
+        check_narrow("(%q: " + shape + ", %k: " + shape + ", %v: " + shape + mask + ") { %y = attention(%q, %k, %v" +
+                         (scored ? ", %m" : "") + ") {heads = 4, kv_heads = 4, head_dim = " + dim + ", value_dim = " +
+                         dim + ", scale = 0.1, q_order = head_major, k_order = head_major, v_order = head_major" +
+                         fields + "} return %y }",
+                     inputs, type);
+      }
+}
+
 // One query at a time against a long cache, grouped heads, and a mask: the keys are split.
 TEST_P(CudaNn, AttentionDecodes) {
   for (const std::string type : {"f32", "f16", "bf16"})

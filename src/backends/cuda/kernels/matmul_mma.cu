@@ -1,7 +1,8 @@
 // Products of f16 or bf16 on tensor cores with the epilogue computed while storing. A block computes 128 x 128 results,
 // each of its eight warps 64 x 32; STAGES tiles of 32 terms are on their way to shared memory at a time. k and n are
 // multiples of 8. With several splits of k each block stores f32 sums, and matmul_finish.cu adds them in order.
-// Floor: 2 m n k over the rate of mma.sync (about 60% of Hopper's peak, all of Ampere's).
+// Floor: 2 m n k over the rate of mma.sync (about 60% of Hopper's peak, all of Ampere's). Measured on an H100 at
+// 4096^3: 0.65 ms, where cuBLASLt takes 0.16, so it serves where that is missing.
 #include "epilogue.cuh"
 #include "matmul_args.h"
 #include "tensor_core.cuh"

@@ -2,7 +2,7 @@
 // BN results, a thread TM x TN of them in groups of four; tiles of BK = 8 go through shared memory, the next one being
 // loaded into registers meanwhile. The fallback for f32 and halves without cuBLASLt or tensor cores, and the kernel for
 // integers and f64.
-// Floor: 2 m n k over the rate of multiply-adds (f32: 60 TFLOP/s).
+// Floor: 2 m n k over the rate of multiply-adds (f32: 60 TFLOP/s; measured on an H100 at 2048^3: 21, cuBLASLt 51).
 #include "epilogue.cuh"
 #include "matmul_args.h"
 

@@ -41,7 +41,7 @@ struct Result {
     best = value;
     where = position;
   }
-  __device__ TYPE finish(const PoolArgs&, int, int) const { return from_register<TYPE>(best); }
+  __device__ TYPE finish(WIDE) const { return from_register<TYPE>(best); }
 };
 
 #else
@@ -56,10 +56,9 @@ struct Result {
     sum += LP == 2 ? value * value : LP == 1 ? fabs(value) : pow(fabs(value), WIDE(LP));
 #endif
   }
-  __device__ TYPE finish(const PoolArgs& args, int covered, int padded) const {
+  __device__ TYPE finish(WIDE share) const {
 #if KIND == 1
-    const int count = args.include_pad ? padded : covered;
-    return from_register<TYPE>(count > 0 ? sum / count : WIDE(0));
+    return from_register<TYPE>(sum * share);
 #else
     return from_register<TYPE>(LP == 2 ? sqrt(sum) : LP == 1 ? sum : pow(sum, WIDE(1) / LP));
 #endif
@@ -98,6 +97,12 @@ extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ 
     rest /= args.out[axis];
   }
   const Span z(args, 0, at[0]), y(args, 1, at[1]), x(args, 2, at[2]);
+  // What each element counts in an average.
+  const auto clipped = [](int n) { return n > 0 ? n : 0; };
+  const int covered = clipped(z.end - z.first) * clipped(y.end - y.first) * clipped(x.end - x.first);
+  const int padded = padded_taps(args, 0, z.start) * padded_taps(args, 1, y.start) * padded_taps(args, 2, x.start);
+  const int count = args.include_pad ? padded : covered;
+  const WIDE share = count > 0 ? 1 / WIDE(count) : WIDE(0);
   Result results[VECTOR];
   for (int kz = z.first; kz < z.end; ++kz)
     for (int ky = y.first; ky < y.end; ++ky) {
@@ -112,12 +117,9 @@ extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ 
         for (int i = 0; i < VECTOR; ++i) results[i].take(pack[i], position);
       }
     }
-  const auto clipped = [](int n) { return n > 0 ? n : 0; };
-  const int covered = clipped(z.end - z.first) * clipped(y.end - y.first) * clipped(x.end - x.first);
-  const int padded = padded_taps(args, 0, z.start) * padded_taps(args, 1, y.start) * padded_taps(args, 2, x.start);
   Pack<TYPE, VECTOR> out;
 #pragma unroll
-  for (int i = 0; i < VECTOR; ++i) out[i] = results[i].finish(args, covered, padded);
+  for (int i = 0; i < VECTOR; ++i) out[i] = results[i].finish(share);
   store_pack<VECTOR>(static_cast<TYPE*>(args.output) + thread * VECTOR, out);
 #if KIND == 0
   if (args.indices != nullptr)

@@ -1,6 +1,6 @@
 // Convolution and transposed convolution: by cuDNN, whose further algorithms are candidates of their own, and by
-// kernels of Lathe's own, which serve any rank, grouping, layout and type, and are first where every channel has a
-// filter of its own.
+// kernels of Lathe's own, which serve any rank, grouping, layout and type, and are the only ones where every channel
+// has a filter of its own.
 #include <algorithm>
 
 #include "backends/cuda/lower/conv_dnn.h"

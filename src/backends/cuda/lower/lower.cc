@@ -5,20 +5,13 @@
 namespace lathe::cuda {
 namespace {
 
-// Ops that run on the host so far. When one gets a kernel, it moves from here to lower.h.
-template <class T, class... List>
-inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
-
-template <class T>
-concept WithoutKernel =
-    !kOneOf<T, ArgReduce, Attention, Concat, Conv, ConvTranspose, Cumulative, Dims, Embedding, Gather, GatherElements,
-            GatherNd, GroupNorm, Map, MatMul, Nms, NonZero, Norm, Pad, Pool, Reduce, Reshape, Resize, ReverseSequence,
-            Rnn, Rotary, ScatterElements, ScatterNd, Slice, Softmax, TopK, Transpose>;
-
-template <WithoutKernel T>
-Candidates lower(const T&, const Node&, const Target&) {
-  return {};
-}
+// Ops that run on the host, and why. An op that has neither a reason here nor an overload of lower() does not compile.
+std::string_view host_reason(const Constant&) { return "a weight is uploaded, not computed"; }
+std::string_view host_reason(const Bind&) { return "the host must know these values to size what follows"; }
+std::string_view host_reason(const If&) { return "the host decides which branch runs"; }
+std::string_view host_reason(const Loop&) { return "the host decides how often the body runs"; }
+std::string_view host_reason(const Scan&) { return "the host runs the body step by step"; }
+std::string_view host_reason(const Sequence&) { return "sequences and optionals are objects of the host"; }
 
 bool all_ranked(std::span<Value* const> values) {
   return std::all_of(values.begin(), values.end(),
@@ -27,11 +20,30 @@ bool all_ranked(std::span<Value* const> values) {
 
 }  // namespace
 
+std::string_view why_on_host(const Op& op) {
+  return std::visit(
+      [](const auto& o) {
+        if constexpr (requires { host_reason(o); })
+          return host_reason(o);
+        else
+          return std::string_view();
+      },
+      op);
+}
+
 // Kernels are specialised by the ranks of their operands, so these must be known when lowering.
 Candidates candidates_for(const Node& node, const Target& target) {
+  if (const std::string_view why = why_on_host(node.op()); !why.empty()) return {decline("host", std::string(why))};
   if (!all_ranked(node.inputs()) || !all_ranked(node.outputs()))
     return {decline("any", "the rank of a tensor is not known before running")};
-  return std::visit([&](const auto& op) { return lower(op, node, target); }, node.op());
+  return std::visit(
+      [&](const auto& op) -> Candidates {
+        if constexpr (requires { host_reason(op); })
+          return {};
+        else
+          return lower(op, node, target);
+      },
+      node.op());
 }
 
 }  // namespace lathe::cuda

@@ -1,6 +1,6 @@
 // The lowering table of CUDA: one overload of lower() per op that has kernels, each in lower/<family>.cc, returning its
-// candidates best first. An op without an overload would not compile in lower.cc, where those that run on the host are
-// listed. Ops are written lathe::Norm and so on, to tell them from the kernels' own names.
+// candidates best first. An op without an overload does not compile in lower.cc, unless that says why the op runs on the
+// host. Ops are written lathe::Norm and so on, to tell them from the kernels' own names.
 #pragma once
 
 #include <vector>
@@ -52,6 +52,9 @@ Candidates lower(const lathe::Slice& op, const Node& node, const Target& target)
 Candidates lower(const lathe::Softmax& op, const Node& node, const Target& target);
 Candidates lower(const lathe::TopK& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Transpose& op, const Node& node, const Target& target);
+
+// Why an op runs on the host; empty for those that have kernels.
+std::string_view why_on_host(const Op& op);
 
 // All candidates for a node, whatever its op.
 Candidates candidates_for(const Node& node, const Target& target);

@@ -1,7 +1,7 @@
-// Matrix products. A single row goes to a kernel that reads weights at the bandwidth of memory; everything else in f32,
-// f64, f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats without
-// cuBLASLt, to Lathe's kernels, those for tensor cores among them. Epilogues are computed while storing where the
-// kernel can, else by a map in place.
+// Matrix products. A single row may go to a kernel that reads weights at the bandwidth of memory; everything else in
+// f32, f64, f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats
+// without cuBLASLt, to Lathe's kernels, those for tensor cores among them. Epilogues are computed while storing where
+// the kernel can, else by a map in place.
 #include <algorithm>
 
 #include "backends/cuda/lower/gemm_kernels.h"
@@ -211,9 +211,10 @@ int64_t skinny_rows(const MatMul& op, const Node& node, int64_t most) {
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("gemm", std::move(why))};
   const bool lt = is_lt_type(node.input(0)->dtype()) && target.libraries.cublaslt() != nullptr;
-  // Against cuBLASLt the kernel for few rows wins at one row of halves.
+  // Against cuBLASLt the kernel for few rows wins at one row of halves, weights lying along k.
   const bool half = node.input(0)->dtype() == DType::f16 || node.input(0)->dtype() == DType::bf16;
-  const int64_t few = skinny_rows(op, node, kSkinnyRows), best = lt ? skinny_rows(op, node, half ? 1 : 0) : few;
+  const int64_t few = skinny_rows(op, node, kSkinnyRows),
+                best = lt ? skinny_rows(op, node, half && op.trans_b ? 1 : 0) : few;
   Candidates candidates;
   const auto add = [&](std::string name, Route route) {
     candidates.push_back(accept(std::move(name), [&op, &node, &target, route] {

@@ -35,6 +35,21 @@ class Workspace {
   size_t used_ = 0;
 };
 
+// Device memory for one run of a step that sizes its own result: such steps are neither prepared nor given a workspace.
+class Scratch {
+ public:
+  Scratch(DeviceContext& device, size_t bytes)
+      : device_(device), memory_(device.allocate(std::max<size_t>(bytes, 1))) {}
+  ~Scratch() { device_.release(memory_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  void* memory() const { return memory_; }
+
+ private:
+  DeviceContext& device_;
+  void* memory_;
+};
+
 // Turns counts into the sums of those before, and waits for the sum of all.
 int64_t sum_up(const Kernel& scan, unsigned long long* counts, int64_t n, DeviceContext& device) {
   scan.launch(stream_of(device), {1}, kScanThreads, 0, ScanArgs{counts, static_cast<unsigned long long>(n)});
@@ -117,39 +132,25 @@ class NonZeroStep : public Step {
         scan_(target.kernels.request({"scan_counts.cu", "scan_counts", {}, {}})) {}
 
   bool recordable() const override { return false; }
-  size_t workspace_bytes(const StepIo& io) const override {
-    return static_cast<size_t>(blocks(io) + 1) * sizeof(uint64_t);
-  }
-
-  std::unique_ptr<StepState> prepare(const StepIo& io) const override {
-    auto state = std::make_unique<State>();
-    state->kernel = kernel_.for_elements(io.inputs[0].elements());
-    NonZeroArgs& args = state->args;
+  void run(const StepIo& io, const StepState*, void*, DeviceContext& device) const override {
+    const Kernel* kernel = kernel_.for_elements(io.inputs[0].elements());
+    const Scratch scratch(device, static_cast<size_t>(blocks(io) + 1) * sizeof(uint64_t));
+    NonZeroArgs args{};
     args.n = static_cast<unsigned long long>(io.inputs[0].elements());
     for (const int64_t dim : io.inputs[0].dims) args.sizes[args.rank++] = divisor(dim);
-    return state;
-  }
-
-  void run(const StepIo& io, const StepState* prepared, void* workspace, DeviceContext& device) const override {
-    const auto& state = *static_cast<const State*>(prepared);
-    NonZeroArgs args = state.args;
     args.x = io.inputs[0].data;
-    args.counts = static_cast<unsigned long long*>(workspace);
+    args.counts = static_cast<unsigned long long*>(scratch.memory());
     const auto grid = static_cast<unsigned>(blocks(io));
     if (grid > 0) {
-      state.kernel->launch(stream_of(device), {grid}, kCountThreads, 0, args);
+      kernel->launch(stream_of(device), {grid}, kCountThreads, 0, args);
       args.total = static_cast<unsigned long long>(sum_up(scan_, args.counts, grid, device));
     }
     const int64_t dims[] = {args.rank, static_cast<int64_t>(args.total)};
     args.positions = static_cast<long long*>(io.allocator->allocate(0, DType::i64, dims));
-    if (args.total > 0) state.kernel->launch(stream_of(device), {grid}, kCountThreads, 0, args);
+    if (args.total > 0) kernel->launch(stream_of(device), {grid}, kCountThreads, 0, args);
   }
 
  private:
-  struct State : StepState {
-    NonZeroArgs args{};
-    const Kernel* kernel = nullptr;
-  };
   static int64_t blocks(const StepIo& io) { return ceil_div(io.inputs[0].elements(), kCountThreads * kCountRounds); }
 
   MoveKernel kernel_;
@@ -158,7 +159,7 @@ class NonZeroStep : public Step {
 
 // ---- nms ----
 
-struct NmsState : StepState {
+struct NmsState {
   NmsArgs args{};
   unsigned blocks = 0;
 };
@@ -171,18 +172,12 @@ class NmsStep : public Step {
         scan_(target.kernels.request({"scan_counts.cu", "scan_counts", {}, {}})) {}
 
   bool recordable() const override { return false; }
-  size_t workspace_bytes(const StepIo& io) const override {
-    Workspace workspace;
+  void run(const StepIo& io, const StepState*, void*, DeviceContext& device) const override {
     NmsState state = plan(io);
-    place(workspace, state);
-    return workspace.used();
-  }
-
-  std::unique_ptr<StepState> prepare(const StepIo& io) const override { return std::make_unique<NmsState>(plan(io)); }
-
-  void run(const StepIo& io, const StepState* prepared, void* memory, DeviceContext& device) const override {
-    NmsState state = *static_cast<const NmsState*>(prepared);
-    Workspace workspace(memory);
+    Workspace sizing;
+    place(sizing, state);
+    const Scratch scratch(device, sizing.used());
+    Workspace workspace(scratch.memory());
     place(workspace, state);
     NmsArgs& args = state.args;
     args.boxes = io.inputs[0].data;
