@@ -13,11 +13,12 @@ namespace lathe {
 // program's result type is the type of y.
 //
 // Quantised products are this op on bytes: the epilogue starts from the i32 sum of a * b and says what the zero points
-// and scales of both sides make of it. For x = (a - a_zero) * a_scale and w = (b - b_zero) * b_scale the sum to scale is
+// and scales of both sides make of it. For x = (a - a_zero) * a_scale and w = (b - b_zero) * b_scale the sum to scale
+// is
 //   a * b - a_zero * columns(b) - rows(a) * b_zero + k * a_zero * b_zero
-// with the sums of columns and rows as extras: those of constant weights fold, and a zero point of 0 takes its term away.
-// Scales are extras too, of any shape that broadcasts: per tensor, per column of b, per row of a (DynamicQuantize).
-// Bias, activation, residual and the way back to bytes follow in the same program.
+// with the sums of columns and rows as extras: those of constant weights fold, and a zero point of 0 takes its term
+// away. Scales are extras too, of any shape that broadcasts: per tensor, per column of b, per row of a
+// (DynamicQuantize). Bias, activation, residual and the way back to bytes follow in the same program.
 struct MatMul {
   static constexpr std::string_view kName = "matmul";
   bool trans_a = false;
