@@ -84,7 +84,8 @@ std::vector<W> convolve_transposed(const Geometry& g, std::span<const SlidingAxi
   return y;
 }
 
-// With a pad value v, what stands around x - v is 0: so that is convolved, and v times the sum of each filter comes on top.
+// With a pad value v, what stands around x - v is 0: so that is convolved, and v times the sum of each filter comes on
+// top.
 template <class W>
 std::vector<W> convolve_padded(const Geometry& g, std::span<const SlidingAxis> axes, std::vector<W> x,
                                const std::vector<W>& w, W pad_value) {

@@ -86,9 +86,9 @@ TEST_P(LowerSelect, NmsOfRandomBoxes) {
   for (const std::string center : {"true", "false"}) {
     for (const std::string score : {"", ", score_threshold = 0.3"}) {
       for (const int64_t limit : {0, 1, 5, 1000}) {
-        const std::string text =
-            nms("max_per_class = " + std::to_string(limit) + ", iou_threshold = 0.4, center_point = " + center + score);
-        check_exact(text,
+        std::string fields = "iou_threshold = 0.4, center_point = ";
+        fields.append(center).append(score).append(", max_per_class = ").append(std::to_string(limit));
+        check_exact(nms(fields),
                     {random_tensor(DType::f32, {2, 130, 4}, 1, 0, 1), random_tensor(DType::f32, {2, 3, 130}, 2, 0, 1)});
       }
     }

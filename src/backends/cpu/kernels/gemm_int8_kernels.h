@@ -44,8 +44,8 @@ struct Int8Sums {
   const int32_t* col_factors[2] = {};
 };
 
-// q = clamp(round_half_even(x / scale) + zero, low, high), all held as floats. In an epilogue, which knows x up to float
-// rounding only, dividing is multiplying by the reciprocal.
+// q = clamp(round_half_even(x / scale) + zero, low, high), all held as floats. In an epilogue, which knows x up to
+// float rounding only, dividing is multiplying by the reciprocal.
 struct Int8Requantize {
   float scale = 1, zero = 0, low = 0, high = 255;
 };

@@ -27,7 +27,7 @@ class ConvInt8Step : public Step {
         input_signed_(node.input(0)->dtype() == DType::i8),
         kernels_(kernels),
         finisher_(
-            op.epilogue, node,
+            op.epilogue,
             [&node](int i) {
               return extent_over(node.input(static_cast<size_t>(i) + 1)->shape(), node.output()->shape());
             },

@@ -6,11 +6,10 @@
 
 namespace lathe::cpu {
 
-Int8Finisher::Int8Finisher(const MapProgram& program, const Node& node, const std::function<Extent(int)>& extent_of,
+Int8Finisher::Int8Finisher(const MapProgram& program, const std::function<Extent(int)>& extent_of,
                            const MapKernels& kernels)
     : form_(Int8EpilogueCode::make(program, extent_of, kernels)) {
   if (form_ == nullptr) program_ = std::make_unique<MapCode>(program, kernels);
-  LATHE_CHECK(node.outputs().size() == 1);
 }
 
 std::string Int8Finisher::why_not(const MapProgram& program, const MapKernels& kernels) {
@@ -83,7 +82,7 @@ class GemmInt8Step : public Step {
       : kernels_(kernels.int8),
         a_signed_(node.input(0)->dtype() == DType::i8),
         b_signed_(node.input(1)->dtype() == DType::i8),
-        finisher_(op.epilogue, node, extents_of(node), kernels.map) {}
+        finisher_(op.epilogue, extents_of(node), kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;
@@ -135,7 +134,7 @@ class BatchedGemmInt8Step : public Step {
         trans_b_(op.trans_b),
         a_signed_(node.input(0)->dtype() == DType::i8),
         b_signed_(node.input(1)->dtype() == DType::i8),
-        finisher_(op.epilogue, node, extents_of(node), kernels.map) {}
+        finisher_(op.epilogue, extents_of(node), kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;

@@ -18,8 +18,7 @@ Candidates lower_int8(const lathe::Conv& op, const Node& node, const Target& tar
 // The epilogue of an integer product: the kernel's form, or a map over the stored sums where that cannot say it.
 class Int8Finisher {
  public:
-  Int8Finisher(const MapProgram& program, const Node& node, const std::function<Extent(int)>& extent_of,
-               const MapKernels& kernels);
+  Int8Finisher(const MapProgram& program, const std::function<Extent(int)>& extent_of, const MapKernels& kernels);
   static std::string why_not(const MapProgram& program, const MapKernels& kernels);
 
   struct State {
