@@ -3,8 +3,6 @@
 // LATHE_ALL_KERNELS set (`make test-kernels`).
 #include <gtest/gtest.h>
 
-#include <set>
-
 #include "backends/cuda/compiler/kernel_compiler.h"
 #include "backends/cuda/program_code.h"
 
