@@ -1,5 +1,5 @@
 // Data movement on the GPU beyond what the CPU's tests see: wide units and tiles, every element size, ops that have
-// kernels only here, indices out of range, and copies in a recorded run.
+// kernels only here, and indices out of range.
 #include "tests/backends/cpu/lower_test_util.h"
 
 namespace lathe::cpu {
