@@ -19,7 +19,7 @@ class LowerIndices : public LowerTest {
     }
   }
 };
-LATHE_FOR_EACH_ISA(LowerIndices);
+LATHE_FOR_EACH_DEVICE(LowerIndices);
 
 constexpr DType kTypes[] = {DType::f64, DType::f32, DType::i64, DType::u32,
                             DType::i16, DType::u8,  DType::f16, DType::boolean};

@@ -40,7 +40,7 @@ class LowerInt8 : public LowerTest {
     EXPECT_LE(different, 1 + expected.elements() / 50);
   }
 };
-LATHE_FOR_EACH_ISA(LowerInt8);
+LATHE_FOR_EACH_DEVICE(LowerInt8);
 
 TEST_P(LowerInt8, Products) {
   for (const std::string a : {"u8", "i8"}) {

@@ -8,7 +8,7 @@ namespace lathe::cpu {
 namespace {
 
 class LowerRnn : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerRnn);
+LATHE_FOR_EACH_DEVICE(LowerRnn);
 
 struct Layer {
   std::string kind = "lstm", direction = "forward", activations, more_fields;

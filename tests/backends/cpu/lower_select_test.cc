@@ -8,7 +8,7 @@ namespace lathe::cpu {
 namespace {
 
 class LowerSelect : public LowerTest {};
-LATHE_FOR_EACH_ISA(LowerSelect);
+LATHE_FOR_EACH_DEVICE(LowerSelect);
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
 

@@ -3,6 +3,8 @@
 // LATHE_ALL_KERNELS set (`make test-kernels`).
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "backends/cuda/compiler/kernel_compiler.h"
 #include "backends/cuda/program_code.h"
 
@@ -258,6 +260,14 @@ void add_hopper_attention(std::vector<Representative>& all) {
   }
 }
 
+// What launch bounds cost these kernels, which wait for memory more than for arithmetic.
+const std::map<std::string, int> kKnownSpills = {{"pad_large", 64},
+                                                 {"top_k_i64", 36},
+                                                 {"scatter_nd_none", 32},
+                                                 {"rnn_step_gru_float", 12},
+                                                 {"scatter_elements_add_f16", 4},
+                                                 {"scatter_elements_min_bool", 4}};
+
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
   add_movement(all);
@@ -275,6 +285,9 @@ std::vector<Representative> representatives() {
   add_rows(all);
   add_products(all);
   add_sliding(all);
+  for (Representative& kernel : all)
+    if (const auto found = kKnownSpills.find(kernel.name); found != kKnownSpills.end())
+      kernel.max_spill_bytes = found->second;
   return all;
 }
 

@@ -46,11 +46,11 @@ FLOAT_UNARY(atanh, atanh(x))
 FLOAT_UNARY(tanh, tanh(x))
 FLOAT_UNARY(erf, erf(x))
 FLOAT_UNARY(sigmoid, 1 / (1 + exp(-x)))
-FLOAT_UNARY(softplus, x != x ? x : fmax(x, 0 * x) + log1p(exp(-fabs(x))))
-FLOAT_UNARY(relu, x < 0 ? 0 * x : x)
+FLOAT_UNARY(softplus, x != x ? x : (x > 0 ? x : 0) + log1p(exp(-fabs(x))))
+FLOAT_UNARY(relu, x < 0 ? 0 : x)
 FLOAT_UNARY(silu, x / (1 + exp(-x)))
 FLOAT_UNARY(mish, x * tanh(op_softplus(x)))
-FLOAT_UNARY(hard_swish, x * fmin(fmax(x / 6 + 0.5f, 0 * x), 1 + 0 * x))
+FLOAT_UNARY(hard_swish, x * (x < -3 ? 0 : x > 3 ? 1 : x / 6 + 0.5f))
 #undef FLOAT_UNARY
 
 inline __device__ float op_gelu_erf(float x) { return 0.5f * x * erfcf(-0.70710678118654752f * x); }

@@ -214,6 +214,7 @@ Candidates lower_conv(const std::string& kernel, const OpT& op, const Node& node
 }  // namespace
 
 Candidates lower(const lathe::Conv& op, const Node& node, const Target& target) {
+  if (op.pad_value != 0) return {decline("conv", "it pads with a number other than zero")};
   return lower_conv("conv", op, node, target);
 }
 
