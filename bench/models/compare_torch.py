@@ -6,7 +6,7 @@
 For each model and size: PyTorch eager, PyTorch replayed as a CUDA graph, and torch.compile where --compile is given (it
 takes minutes), the best of which counts; then Lathe on the same weights, exported to ONNX; then PyTorch again, to see
 how far the clock drifted. Times are of the device alone for PyTorch (events) and of whole runs, with inputs and outputs
-copied, for Lathe; --resident leaves those copies out. Needs torch, transformers, timm, onnx.
+copied, for Lathe. Needs torch, transformers, timm, onnx.
 """
 import argparse
 import json
@@ -89,10 +89,10 @@ def torch_ms(model, inputs, compiled):
     return result
 
 
-def lathe_ms(lathe, path, inputs, extra):
-    command = [lathe, "bench", str(path), "--device", "cuda", "--duration", "1", "--json", *extra]
-    for key, value in inputs.items():
-        command += ["--shape", f"{key}:{'x'.join(map(str, value.shape))}"]
+def lathe_ms(lathe, path, inputs):
+    command = [lathe, "bench", str(path), "--device", "cuda", "--duration", "1", "--json"]
+    for value in inputs.values():  # each model has one
+        command += ["--shape", f"*:{'x'.join(map(str, value.shape))}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip()[:500])
@@ -105,7 +105,7 @@ def main():
     parser.add_argument("--models", default=",".join(SIZES))
     parser.add_argument("--dtype", default="fp16", choices=DTYPES)
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--resident", action="store_true")
+    parser.add_argument("--models-from", help="folder of NAME-DTYPE.onnx, instead of exporting")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -118,13 +118,16 @@ def main():
             model = make_model(name, dtype)
             if name == "resnet50":
                 model = model.to(memory_format=torch.channels_last)
-            export(name, model, dtype, path)
+            if args.models_from:
+                path = Path(args.models_from) / f"{name}-{args.dtype}.onnx"
+            else:
+                export(name, model, dtype, path)
             for size in SIZES[name]:
                 inputs = example(name, size, dtype)
                 peer = torch_ms(model, inputs, args.compile)
                 best = min(peer.values())
                 try:
-                    ours = lathe_ms(args.lathe, path, inputs, ["--resident"] if args.resident else [])
+                    ours = lathe_ms(args.lathe, path, inputs)
                 except RuntimeError as error:
                     print(f"{name:12s} {'x'.join(map(str, size)):>10s} {error}", file=sys.stderr)
                     continue
