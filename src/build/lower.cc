@@ -159,7 +159,7 @@ class Lowering {
 
   Lowered fall_back(const Node& node, ProgramStep& step, const std::string& declined) {
     for (const auto& fallback : context_.fallbacks) {
-      if (fallback->name() != "reference" && needs_fallback(node)) continue;
+      if (needs_fallback(node) && fallback != context_.fallbacks.back()) continue;  // only the last one takes anything
       for (const Candidate& candidate : fallback->candidates(node)) {
         if (!candidate.declined.empty()) continue;
         step.kernel = candidate.kernel;

@@ -87,7 +87,7 @@ graph every-op(%x: f32[batch, 4], %image: f32[n, 8, h, w], %ids: i64[batch, seq]
   %list = sequence(%x, %x) {axis = -1}
   %tensor = sequence(%list) {kind = concat, axis = 1, new_axis = true}
   %maybe = sequence {kind = optional_make, dtype = i64}
-  %bytes, %scale, %zero_point = dynamic_quantize(%x) {axis = 1}
+  %levels, %level_size, %level_zero = dynamic_quantize(%x) {axis = 1}
   %distinct, %first = extern(%ids) {kernel = "unique", integers = [1, 0, 0]}
   %split = extern(%strings) {kernel = "string_split", integers = [-1], texts = [", "]}
   return %product as "logits", %x as "logits", %all as "α", %outs as "outs"
