@@ -1,6 +1,6 @@
 // The lowering table of CUDA: one overload of lower() per op that has kernels, each in lower/<family>.cc, returning its
-// candidates best first. An op without an overload does not compile in lower.cc, unless that says why the op runs on the
-// host. Ops are written lathe::Norm and so on, to tell them from the kernels' own names.
+// candidates best first. An op without an overload does not compile in lower.cc, unless that says why the op runs on
+// the host. Ops are written lathe::Norm and so on, to tell them from the kernels' own names.
 #pragma once
 
 #include <vector>
