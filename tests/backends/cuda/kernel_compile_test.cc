@@ -1,6 +1,5 @@
 // Every kernel source compiles through NVRTC, without a GPU, for each architecture that it is valid for, and stays
-// within bounds on registers, shared memory and spills: one representative per family. The full matrix runs with
-// LATHE_ALL_KERNELS set (`make test-kernels`).
+// within bounds on registers and spills: representatives of each family.
 #include <gtest/gtest.h>
 
 #include <map>
