@@ -123,8 +123,9 @@ struct TensorInfo {
 };
 
 struct EngineOptions {
-  std::string device = "cpu";  // "cpu" or "reference" (slow, exact; for checking)
+  std::string device = "cpu";  // "cpu", "cuda", "cuda:1" (the second GPU) or "reference" (slow, exact; for checking)
   std::string isa;  // instruction set of the CPU kernels: "generic", "avx2", "avx512"; empty: the best there is
+  std::string kernel_cache;  // folder where kernels compiled for a GPU are kept between processes; empty: nowhere
 };
 
 struct SessionOptions {

@@ -59,6 +59,7 @@ Engine::~Engine() = default;
 std::shared_ptr<const Engine> Engine::open(const std::string& path, const EngineOptions& options) {
   CompileOptions compile_options;
   compile_options.device = options.device;
+  compile_options.kernel_cache = options.kernel_cache;
   if (!options.isa.empty()) {
     compile_options.isa = isa_from_string(options.isa);
     if (!compile_options.isa)
