@@ -122,6 +122,17 @@ class Bench {
   std::vector<void*> memory_;
 };
 
+// A kernel that fails when it is tried (a library that refuses these sizes, too little memory) is not chosen.
+double time_of(Bench& bench, const Candidate& candidate) {
+  constexpr double kNever = 1e9;  // microseconds
+  try {
+    return bench.microseconds(candidate);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::cancelled) throw;
+    return kNever;
+  }
+}
+
 using Times = std::vector<double>;  // by candidate, relative to the fastest
 
 // Adds what the candidates take for the sizes that `symbols` give; false when those leave the node's sizes open.
@@ -134,7 +145,7 @@ bool add_times(const Node& node, std::span<const Candidate> candidates, const Co
   for (const Candidate& candidate : candidates) {
     const TimingCache::Times* known = cache.find(key);
     if (known == nullptr || !known->contains(candidate.kernel))
-      cache.insert(key, candidate.kernel, bench.microseconds(candidate));
+      cache.insert(key, candidate.kernel, time_of(bench, candidate));
     times.push_back(cache.find(key)->at(candidate.kernel));
   }
   // A kernel that makes no step takes no time; the least that a clock can tell keeps the ratios finite.
