@@ -28,10 +28,6 @@ inline __device__ float exp2_fast(float x) {
 
 // ---- asynchronous copies into shared memory ----
 
-inline __device__ u32 shared_address(const void* pointer) {
-  return static_cast<u32>(__cvta_generic_to_shared(pointer));
-}
-
 // 16 bytes, or zeros.
 inline __device__ void copy_async(void* to, const void* from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0)

@@ -69,15 +69,15 @@ extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_consta
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i)
         load_matrices_at<false>(left[i],
-                                shared_at(tile_a + (my_row + i * 16 + lane % 16) * kPitchA + k + lane / 16 * 8));
+                                shared_address(tile_a + (my_row + i * 16 + lane % 16) * kPitchA + k + lane / 16 * 8));
 #pragma unroll
       for (int j = 0; j < kColumnTiles / 2; ++j) {
         const int column = my_column + j * 16;
 #if TRANS_B
         load_matrices_at<false>(
-            right[j], shared_at(tile_b + (column + lane % 8 + lane / 16 * 8) * kPitchB + k + lane / 8 % 2 * 8));
+            right[j], shared_address(tile_b + (column + lane % 8 + lane / 16 * 8) * kPitchB + k + lane / 8 % 2 * 8));
 #else
-        load_matrices_at<true>(right[j], shared_at(tile_b + (k + lane % 16) * kPitchB + column + lane / 16 * 8));
+        load_matrices_at<true>(right[j], shared_address(tile_b + (k + lane % 16) * kPitchB + column + lane / 16 * 8));
 #endif
       }
 #pragma unroll

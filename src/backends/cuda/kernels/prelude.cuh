@@ -114,6 +114,9 @@ inline __device__ void store_pack(T* to, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
 }
 
+// Where something lies in shared memory, as instructions for shared memory take it.
+inline __device__ u32 shared_address(const void* pointer) { return static_cast<u32>(__cvta_generic_to_shared(pointer)); }
+
 // ---- reductions: every thread gets the result ----
 
 struct Sum {

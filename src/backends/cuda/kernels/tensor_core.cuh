@@ -4,11 +4,9 @@
 
 #include "prelude.cuh"
 
-inline __device__ u32 shared_at(const void* pointer) { return static_cast<u32>(__cvta_generic_to_shared(pointer)); }
-
 // Copies 16 bytes to shared memory in the background, or fills them with zeros.
 inline __device__ void copy_16(void* to, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_at(to)), "l"(from), "r"(inside ? 16 : 0));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(inside ? 16 : 0));
 }
 inline __device__ void end_of_copies() { asm volatile("cp.async.commit_group;"); }
 // Waits until all but the last N groups of copies have arrived.
