@@ -49,7 +49,8 @@ int bit_width(DType type);
 // when the product does not fit in 63 bits or the type is string.
 size_t storage_bytes(DType type, int64_t count);
 
-bool is_float(DType type);       // f64 down to the 8- and 4-bit floats
+bool is_float(DType type);  // f64 down to the 8- and 4-bit floats
+inline bool is_half(DType type) { return type == DType::f16 || type == DType::bf16; }
 bool is_signed_int(DType type);  // i64 .. i2
 bool is_unsigned_int(DType type);
 inline bool is_integer(DType type) { return is_signed_int(type) || is_unsigned_int(type); }

@@ -129,6 +129,11 @@ DType product_dtype(const InferContext& c, size_t a, size_t b) {
   return x;
 }
 
+DType matmul_dtype(const InferContext& c) {
+  const bool widens = c.tensor(0).dtype == DType::f32 && is_half(c.tensor(1).dtype);
+  return widens ? DType::f32 : product_dtype(c, 0, 1);
+}
+
 DType check_epilogue(const InferContext& c, const MapProgram& epilogue, DType product, const Shape& shape,
                      size_t first_extra) {
   if (epilogue.empty()) {
@@ -157,7 +162,9 @@ std::vector<DType> program_inputs_of(const Attention&, const InferContext& c) {
 std::vector<DType> product_program_inputs(const InferContext& c) {
   return with_dtypes(c, {product_dtype(c, 0, 1)}, 2, c.count());
 }
-std::vector<DType> program_inputs_of(const MatMul&, const InferContext& c) { return product_program_inputs(c); }
+std::vector<DType> program_inputs_of(const MatMul&, const InferContext& c) {
+  return with_dtypes(c, {matmul_dtype(c)}, 2, c.count());
+}
 std::vector<DType> program_inputs_of(const Conv&, const InferContext& c) { return product_program_inputs(c); }
 std::vector<DType> program_inputs_of(const ConvTranspose&, const InferContext& c) { return product_program_inputs(c); }
 template <class T>

@@ -44,8 +44,8 @@ bool fuse(Graph& graph, Node& node) {
     inputs.push_back(term->producer()->input(0));
     ids = broadcast(ids, inputs[inputs.size() - 2]->shape());
   }
-  if (!is_tensor_of_rank(node.input(1), 1) || (node.input(2) != nullptr && !is_tensor_of_rank(node.input(2), 1)))
-    return false;
+  const auto is_parameter = [&](const Value* v) { return is_tensor_of_rank(v, 1) && v->dtype() == sum->dtype(); };
+  if (!is_parameter(node.input(1)) || (node.input(2) != nullptr && !is_parameter(node.input(2)))) return false;
   if (!(ids == Shape(sum->shape().begin(), sum->shape().end() - 1))) return false;
   inputs.push_back(node.input(1));
   if (node.input(2) != nullptr) inputs.push_back(node.input(2));

@@ -5,8 +5,8 @@
 
 namespace lathe::cpu {
 
-// Turns every f16 and bf16 computation into f32: graph inputs and outputs keep their types behind casts. Returns the
-// number of values changed.
+// Turns every f16 and bf16 computation into f32: graph inputs and outputs keep their types behind casts, and weights
+// stay as they are stored where a kernel widens them while it reads. Returns the number of values changed.
 int widen_halves(Graph& graph);
 
 }  // namespace lathe::cpu

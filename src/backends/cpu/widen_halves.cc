@@ -1,13 +1,14 @@
 // f16 and bf16 graphs computed in f32. Types change in place; only what crosses the graph's boundary gets a cast.
 // Rounding to the narrow type between ops is lost on purpose: the result is closer to the exact one.
+//
+// Weights of products and tables of look-ups stay narrow, and are widened by the kernels that read them: they make up
+// nearly all of a model, and reading them is most of the time of small batches.
 #include <map>
 
 #include "backends/cpu/legalize.h"
 
 namespace lathe::cpu {
 namespace {
-
-bool narrow(DType type) { return type == DType::f16 || type == DType::bf16; }
 
 MapProgram widened(const MapProgram& program) {
   if (program.empty()) return program;
@@ -16,7 +17,7 @@ MapProgram widened(const MapProgram& program) {
   std::vector<int> index;
   for (const MapInstr& original : program.code()) {
     MapInstr instr = original;
-    if (narrow(instr.type)) instr.type = DType::f32;
+    if (is_half(instr.type)) instr.type = DType::f32;
     for (int a = 0; a < arity(instr.op); ++a) {
       auto& arg = instr.args[static_cast<size_t>(a)];
       arg = index[static_cast<size_t>(arg)];
@@ -40,13 +41,29 @@ Tensor widened(const Tensor& tensor) {
   return wide;
 }
 
+// Whether the kernel that reads operand `index` of `user`, a constant, widens it.
+bool widens(const Node& user, size_t index) {
+  if (const auto* matmul = user.as<MatMul>())
+    return index == 1 && !matmul->trans_a && user.input(1)->type().rank() == 2;
+  if (const auto* embedding = user.as<Embedding>())
+    return index % 2 == 1 && index < 2 * static_cast<size_t>(embedding->num_tables);
+  return user.is<Gather>() && index == 0;
+}
+
 class Widening {
  public:
   int run(Graph& graph, bool outermost) {
-    for (const auto& node : graph.nodes()) widen(*node);
+    std::vector<Node*> nodes;
+    for (const auto& node : graph.nodes()) nodes.push_back(node.get());
+    for (Node* node : nodes) {
+      if (node->is<Constant>())
+        widen_constant(graph, *node, outermost);
+      else
+        widen(graph, *node);
+    }
     std::vector<Value*> inputs(graph.inputs().begin(), graph.inputs().end());
     for (Value* input : inputs) {
-      if (!narrow(input->dtype())) continue;
+      if (!is_half(input->dtype())) continue;
       if (outermost && input->type().is_tensor())
         cast_input(graph, input);
       else
@@ -59,29 +76,70 @@ class Widening {
 
  private:
   void widen_value(Value& value) {
-    if (!narrow(value.dtype())) return;
+    if (!is_half(value.dtype())) return;
     Type type = value.type();
     type.dtype = DType::f32;
     value.set_type(std::move(type));
     ++changed_;
   }
 
-  void widen(Node& node) {
+  // A constant that some readers want narrow and others wide is stored twice.
+  void widen_constant(Graph& graph, Node& node, bool outermost) {
+    Value* value = node.output();
+    if (!is_half(value->dtype())) return;
+    const Tensor& narrow = node.as<Constant>()->value;
+    bool stays = value->is_output() && outermost;
+    std::vector<std::pair<Node*, size_t>> wide_uses;
+    for (Node* user : value->users()) {
+      for (size_t i = 0; i < user->inputs().size(); ++i) {
+        if (user->input(i) != value) continue;
+        if (widens(*user, i))
+          stays = true;
+        else
+          wide_uses.emplace_back(user, i);
+      }
+    }
+    if (value->is_output() && !outermost) stays = false;
+    if (!stays) {
+      std::get<Constant>(node.mutable_op()).value = widened(narrow);
+      widen_value(*value);
+    } else if (!wide_uses.empty()) {
+      Value* wide = graph.insert_before(&node, Constant{widened(narrow)}, {})->output();
+      for (const auto& [user, i] : wide_uses) graph.set_input(user, i, wide);
+      ++changed_;
+    }
+  }
+
+  void widen(Graph& graph, Node& node) {
+    if (node.is<Gather>() && is_half(node.input(0)->dtype()) && is_stored(*node.input(0)))
+      return widen_rows(graph, node);
     for (Value* output : node.outputs()) {
-      if (narrow(output->dtype())) original_.emplace(output, output->dtype());
+      if (is_half(output->dtype())) original_.emplace(output, output->dtype());
       widen_value(*output);
     }
-    if (auto* constant = node.as<Constant>(); constant != nullptr && narrow(constant->value.dtype()))
-      constant->value = widened(constant->value);
     if (auto* map = node.as<Map>()) map->program = widened(map->program);
     if (auto* matmul = node.as<MatMul>()) matmul->epilogue = widened(matmul->epilogue);
     if (auto* conv = node.as<Conv>()) conv->epilogue = widened(conv->epilogue);
     if (auto* conv = node.as<ConvTranspose>()) conv->epilogue = widened(conv->epilogue);
     if (auto* norm = node.as<Norm>()) norm->prologue = widened(norm->prologue);
     if (auto* attention = node.as<Attention>()) attention->score = widened(attention->score);
-    if (auto* sequence = node.as<Sequence>(); sequence != nullptr && narrow(sequence->dtype))
+    if (auto* sequence = node.as<Sequence>(); sequence != nullptr && is_half(sequence->dtype))
       sequence->dtype = DType::f32;
     for (Region* region : regions_of(node.mutable_op())) run(region->graph(), false);
+  }
+
+  static bool is_stored(const Value& value) { return value.producer() != nullptr && value.producer()->is<Constant>(); }
+
+  // Rows picked from a narrow table are narrow too.
+  void widen_rows(Graph& graph, Node& gather) {
+    const DType type = gather.output()->dtype();
+    Value* rows =
+        graph.insert_before(&gather, gather.op(), {gather.input(0), gather.input(1)}, 1, gather.name())->output();
+    Value* wide = graph.insert_before(&gather, Map{cast_program(type, DType::f32), {}}, {rows})->output();
+    original_.emplace(wide, type);
+    graph.replace_uses(gather.output(), wide);
+    graph.erase(&gather);
+    ++changed_;
   }
 
   static void cast_input(Graph& graph, Value* input) {

@@ -7,13 +7,13 @@ Types infer_op(const Embedding& op, InferContext& c) {
   if (op.num_tables < 1 || op.num_tables > static_cast<int64_t>(c.count())) c.fail("{} tables", op.num_tables);
   const size_t scale = 2 * static_cast<size_t>(op.num_tables);
   c.expect_inputs(scale + 1, scale + 2);
-  const DType dtype = c.float_tensor(1).dtype;
+  const DType dtype = c.float_tensor(scale).dtype;
   Shape shape;
   Dim width;
   bool ranked = true;
   for (size_t i = 0; i < scale; i += 2) {
     const Type &ids = c.index_tensor(i), &table = c.tensor(i + 1);
-    c.expect_dtype(i + 1, dtype);
+    if (dtype != DType::f32 || !is_half(table.dtype)) c.expect_dtype(i + 1, dtype);
     c.expect_rank(i + 1, 2);
     ranked = ranked && ids.ranked && table.ranked;
     if (!ranked) continue;
@@ -23,7 +23,7 @@ Types infer_op(const Embedding& op, InferContext& c) {
   for (size_t i = scale; i < c.count(); ++i) {
     if (!c.has(i) && i > scale) continue;
     const Type& parameter = c.tensor(i);
-    if (parameter.dtype != DType::f32) c.expect_dtype(i, dtype);
+    c.expect_dtype(i, dtype);
     c.expect_rank(i, 1);
     if (ranked && parameter.ranked) c.same(width, parameter.shape[0], "width and parameter size");
   }

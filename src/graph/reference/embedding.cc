@@ -24,7 +24,7 @@ std::vector<RefValue> evaluate(const Embedding& op, const Call& call) {
   Sizes sizes;
   for (size_t i = 0; i < tables; ++i) {
     const Tensor& table = call.tensor(2 * i + 1);
-    if (table.rank() != 2 || table.dims()[1] != first.dims()[1] || table.dtype() != first.dtype())
+    if (table.rank() != 2 || table.dims()[1] != first.dims()[1])
       fail(ErrorCode::invalid_argument, "tables of shape {} and {} cannot be added", to_string(first.dims()),
            to_string(table.dims()));
     sizes = broadcast_sizes(sizes, call.tensor(2 * i).dims());
@@ -35,7 +35,7 @@ std::vector<RefValue> evaluate(const Embedding& op, const Call& call) {
   normalise_rows(op.kind, op.epsilon, sums, row[0]);
   scale_rows(sums, row, call.optional_tensor(2 * tables), call.optional_tensor(2 * tables + 1));
   sizes.push_back(row[0]);
-  return {write_wide(first.dtype(), std::move(sizes), sums)};
+  return {write_wide(call.tensor(2 * tables).dtype(), std::move(sizes), sums)};
 }
 
 }  // namespace lathe::reference

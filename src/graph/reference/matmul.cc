@@ -80,7 +80,8 @@ std::vector<RefValue> evaluate(const MatMul& op, const Call& call) {
   const Tensor b = op.trans_b ? swap_last_axes(w) : w;
   if (a.dims().back() != b.dims()[b.dims().size() - 2])
     fail(ErrorCode::invalid_argument, "inner sizes differ: {} times {}", to_string(a.dims()), to_string(b.dims()));
-  const DType type = product_type(a, b);
+  const bool widens = a.dtype() == DType::f32 && is_half(b.dtype());
+  const DType type = widens ? DType::f32 : product_type(a, b);
   Tensor product = visit_wide(a.dtype(), [&]<class W>() { return multiply<W>(a, b, type); });
   return {apply_epilogue(op.epilogue, std::move(product), call)};
 }

@@ -106,5 +106,32 @@ TEST_P(LowerMatmul, HalfWeights) {
           {random_tensor(*dtype_from_string(type), {4, 20}, 1)}, {2e-2, true, {}});
 }
 
+// Weights stored in 16 bits under activations of f32.
+TEST_P(LowerMatmul, MixedProducts) {
+  if (GetParam().name == "cuda") GTEST_SKIP() << "no kernels for mixed products";
+  for (const std::string type : {"f16", "bf16"}) {
+    const double tolerance = type == "f16" ? 2e-5 : 2e-2;
+    for (const int64_t m : {0, 1, 3, 8, 40}) {
+      const std::string weight = " { %w = constant {value = " + type;
+      check("(%x: f32[m, 20], %r: f32[m, 33])" + weight +
+                "[20, 33] random(1)} %b = constant {value = f32[33] random(2)} %y = matmul(%x, %w, %b, %r) {epilogue = "
+                "(x0, x1, x2) => gelu_erf(add(add(x0, x1), x2))} return %y }",
+            {floats({m, 20}), floats({m, 33}, 2)}, {tolerance, true, {}});
+      check("(%x: f32[m, 20])" + weight + "[33, 20] random(1)} %y = matmul(%x, %w) {trans_b = true} return %y }",
+            {floats({m, 20})}, {tolerance, true, {}});
+      check("(%x: f32[m, 261])" + weight + "[261, 3] random(1)} %y = matmul(%x, %w) return %y }", {floats({m, 261})},
+            {tolerance, true, {}});
+    }
+    // What no kernel reads narrow is widened once.
+    const std::string batched = "(%x: f32[2, 3, 20]) { %w = constant {value = " + type + "[2, 20, 5] random(1)} ";
+    check(batched + "%y = matmul(%x, %w) return %y }", {floats({2, 3, 20})}, {tolerance, true, {}});
+    check("(%x: f32[20, 3]) { %w = constant {value = " + type +
+              "[20, 5] random(1)} %y = matmul(%x, %w) {trans_a = true} return %y }",
+          {floats({20, 3})}, {tolerance, true, {}});
+    check("(%x: f32[2, 20], %w: " + type + "[20, 5]) { %y = matmul(%x, %w) return %y }",
+          {floats({2, 20}), random_tensor(*dtype_from_string(type), {20, 5}, 1)}, {tolerance, true, {}});
+  }
+}
+
 }  // namespace
 }  // namespace lathe::cpu

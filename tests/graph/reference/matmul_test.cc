@@ -30,6 +30,16 @@ TEST(ReferenceMatMul, BytesAccumulateInI32) {
   EXPECT_EQ(run1(MatMul{}, {a, b}), Tensor::of<int32_t>({1, 1}, {-255 * 128 * 200}));
 }
 
+TEST(ReferenceMatMul, WidensHalfWeights) {
+  for (const DType type : {DType::f16, DType::bf16}) {
+    Tensor b(type, {2, 1});
+    b.write_double(0, 0.5), b.write_double(1, -4);
+    const Tensor y = run1(MatMul{}, {floats({2, 2}, {1.0009765625f, 3, 70000, 1}), b});
+    EXPECT_EQ(y.dtype(), DType::f32);
+    expect_values(y, {2, 1}, {0.50048828125 - 12, 34996});
+  }
+}
+
 TEST(ReferenceMatMul, AccumulatesInDouble) {
   const Tensor y = run1(MatMul{}, {floats({1, 3}, {1e8f, 1, -1e8f}), floats({3, 1}, {1, 1, 1})});
   expect_values(y, {1, 1}, {1});

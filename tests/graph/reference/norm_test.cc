@@ -57,6 +57,9 @@ TEST(ReferenceEmbedding, SumsRowsAndNormalises) {
   const Tensor scale = floats({2}, {1, 10}), bias = floats({2}, {0, 1});
   const Tensor y = run1(op, {ints({2, 2}, {0, 2, -1, 0}), words, ints({1, 2}, {0, 1}), positions, scale, bias});
   expect_values(y, {2, 2, 2}, {-1, 11, -1, 11, -1, 11, -1, 11});
+  Tensor narrow(DType::bf16, {3, 2});
+  for (int64_t i = 0; i < 6; ++i) narrow.write_double(i, words.read_double(i));
+  EXPECT_EQ(run1(op, {ints({2, 2}, {0, 2, -1, 0}), narrow, ints({1, 2}, {0, 1}), positions, scale, bias}), y);
   expect_error(ErrorCode::invalid_argument, "index 3", [&] {
     run1(Embedding{1, NormKind::layer, 0}, {ints({1}, {3}), words, scale});
   });

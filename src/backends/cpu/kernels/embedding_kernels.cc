@@ -5,28 +5,37 @@
 namespace lathe::cpu::LATHE_ISA {
 namespace {
 
-// Null when the id is out of range.
-const float* table_row(const EmbeddingTable& table, int64_t row, int64_t n) {
+constexpr int64_t kOutOfRange = -1;
+
+int64_t table_row(const EmbeddingTable& table, int64_t row) {
   int64_t id = table.first + row % table.period;
   if (table.ids32 != nullptr) id = table.ids32[row];
   if (table.ids64 != nullptr) id = table.ids64[row];
   if (id < 0) id += table.table_rows;
-  return id < 0 || id >= table.table_rows ? nullptr : table.data + id * n;
+  return id < 0 || id >= table.table_rows ? kOutOfRange : id;
+}
+
+template <class T>
+void add_row(const T* from, float* y, int64_t n, bool first) {
+  for_each_vec(0, n, [&](int64_t i, int lanes) {
+    const Vec row = load_lanes(from + i, lanes);
+    store_lanes(y + i, first ? row : load_lanes(y + i, lanes) + row, lanes);
+  });
 }
 
 bool gather_sum(const EmbeddingSum& p, int64_t row_begin, int64_t row_end) noexcept {
   for (int64_t row = row_begin; row < row_end; ++row) {
-    const float* parts[kMaxEmbeddingTables];
     for (int t = 0; t < p.table_count; ++t) {
-      parts[t] = table_row(p.tables[t], row, p.n);
-      if (parts[t] == nullptr) return false;
+      const EmbeddingTable& table = p.tables[t];
+      const int64_t id = table_row(table, row);
+      if (id == kOutOfRange) return false;
+      float* y = p.y + row * p.ldy;
+      switch (table.type) {
+        case DType::f16: add_row(static_cast<const Half*>(table.data) + id * p.n, y, p.n, t == 0); break;
+        case DType::bf16: add_row(static_cast<const BFloat16*>(table.data) + id * p.n, y, p.n, t == 0); break;
+        default: add_row(static_cast<const float*>(table.data) + id * p.n, y, p.n, t == 0); break;
+      }
     }
-    float* y = p.y + row * p.ldy;
-    for_each_vec(0, p.n, [&](int64_t i, int lanes) {
-      Vec sum = zero();
-      for (int t = 0; t < p.table_count; ++t) sum = sum + load_lanes(parts[t] + i, lanes);
-      store_lanes(y + i, sum, lanes);
-    });
   }
   return true;
 }

@@ -4,15 +4,18 @@
 
 #include <cstdint>
 
+#include "base/dtype.h"
+
 namespace lathe::cpu {
 
 inline constexpr int kMaxEmbeddingTables = 4;
 
-// One table [table_rows, n] and which of its rows each output row takes: ids32 or ids64, whichever is set; with
-// neither, output row r takes table row first + r % period (positions). A negative id counts from the end, as in ONNX
-// Gather.
+// One table [table_rows, n] of f32, f16 or bf16 and which of its rows each output row takes: ids32 or ids64, whichever
+// is set; with neither, output row r takes table row first + r % period (positions). A negative id counts from the end,
+// as in ONNX Gather.
 struct EmbeddingTable {
-  const float* data = nullptr;
+  const void* data = nullptr;
+  DType type = DType::f32;
   int64_t table_rows = 0;
   const int32_t* ids32 = nullptr;
   const int64_t* ids64 = nullptr;

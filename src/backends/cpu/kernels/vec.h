@@ -7,6 +7,7 @@
 //   zero() splat(x) load(p) store(p, v)           no alignment is needed
 //   load_n(p, n) store_n(p, v, n)                 first n lanes, 0 <= n <= kVecWidth; other lanes read as 0; no byte
 //                                                 outside is touched
+//   load and load_n of Half and BFloat16          widened, which is exact
 //   fma(a, b, c) = a*b + c    fnma(a, b, c) = c - a*b
 //   max(a, b) = a > b ? a : b   min(a, b) = a < b ? a : b     both give b when either is NaN
 //   abs sqrt copysign(magnitude, sign) round_even floor ceil trunc
@@ -44,7 +45,10 @@
 
 namespace lathe::cpu::LATHE_ISA {
 
-inline Vec load_lanes(const float* p, int lanes) { return lanes == kVecWidth ? load(p) : load_n(p, lanes); }
+template <class T>
+inline Vec load_lanes(const T* p, int lanes) {
+  return lanes == kVecWidth ? load(p) : load_n(p, lanes);
+}
 
 inline void store_lanes(float* p, Vec v, int lanes) {
   if (lanes == kVecWidth) {

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "base/half.h"
+
 namespace lathe::cpu::LATHE_ISA {
 
 using Vec = __m256;
@@ -29,6 +31,24 @@ inline Vec splat(float x) { return _mm256_set1_ps(x); }
 inline IVec splat_int(int32_t x) { return reinterpret_cast<IVec>(_mm256_set1_epi32(x)); }
 inline Vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline Vec load_n(const float* p, int n) { return _mm256_maskload_ps(p, _mm256_castps_si256(first_lanes(n).lanes)); }
+inline Vec widen(const Half*, __m128i bits) { return _mm256_cvtph_ps(bits); }
+inline Vec widen(const BFloat16*, __m128i bits) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+template <class T>
+inline Vec load_16_bits(const T* p) {
+  return widen(p, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+template <class T>
+inline Vec load_16_bits(const T* p, int n) {
+  alignas(16) uint16_t bits[kVecWidth] = {};
+  for (int i = 0; i < n; ++i) bits[i] = p[i].bits;
+  return widen(p, _mm_load_si128(reinterpret_cast<const __m128i*>(bits)));
+}
+inline Vec load(const Half* p) { return load_16_bits(p); }
+inline Vec load(const BFloat16* p) { return load_16_bits(p); }
+inline Vec load_n(const Half* p, int n) { return load_16_bits(p, n); }
+inline Vec load_n(const BFloat16* p, int n) { return load_16_bits(p, n); }
 inline void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
 inline void store_n(float* p, Vec v, int n) { _mm256_maskstore_ps(p, _mm256_castps_si256(first_lanes(n).lanes), v); }
 

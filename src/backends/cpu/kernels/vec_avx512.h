@@ -14,6 +14,8 @@
 
 #include <cstdint>
 
+#include "base/half.h"
+
 namespace lathe::cpu::LATHE_ISA {
 
 using Vec = __m512;
@@ -32,6 +34,15 @@ inline Vec splat(float x) { return _mm512_set1_ps(x); }
 inline IVec splat_int(int32_t x) { return reinterpret_cast<IVec>(_mm512_set1_epi32(x)); }
 inline Vec load(const float* p) { return _mm512_loadu_ps(p); }
 inline Vec load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+inline Vec widen(const Half*, __m256i bits) { return _mm512_cvtph_ps(bits); }
+inline Vec widen(const BFloat16*, __m256i bits) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline __m256i load_16_bits(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline Vec load(const Half* p) { return widen(p, load_16_bits(p)); }
+inline Vec load(const BFloat16* p) { return widen(p, load_16_bits(p)); }
+inline Vec load_n(const Half* p, int n) { return widen(p, _mm256_maskz_loadu_epi16(first_lanes(n), p)); }
+inline Vec load_n(const BFloat16* p, int n) { return widen(p, _mm256_maskz_loadu_epi16(first_lanes(n), p)); }
 inline void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
 inline void store_n(float* p, Vec v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "base/half.h"
+
 namespace lathe::cpu::LATHE_ISA {
 
 using Vec = float __attribute__((vector_size(16)));
@@ -41,6 +43,24 @@ inline Mask less(Vec a, Vec b) { return a < b; }
 inline Mask less_equal(Vec a, Vec b) { return a <= b; }
 inline Mask equal(Vec a, Vec b) { return a == b; }
 inline Mask is_nan(Vec a) { return a != a; }
+
+template <class T>
+inline IVec load_16_bits(const T* p, int n) {
+  IVec bits{};
+  for (int i = 0; i < n; ++i) bits[i] = p[i].bits;
+  return bits;
+}
+inline Vec widen(const BFloat16*, IVec bits) { return as_float(bits << 16); }
+// The exponent is put right by a multiplication, which subnormals survive; infinity and NaN come out from 65536 on.
+inline Vec widen(const Half*, IVec bits) {
+  const Vec magnitude = as_float((bits & splat_int(0x7fff)) << 13) * splat(0x1p112f);
+  const IVec special = (magnitude >= splat(65536.0f)) & splat_int(0x7f800000);
+  return as_float(as_int(magnitude) | special | ((bits & splat_int(0x8000)) << 16));
+}
+inline Vec load(const Half* p) { return widen(p, load_16_bits(p, kVecWidth)); }
+inline Vec load(const BFloat16* p) { return widen(p, load_16_bits(p, kVecWidth)); }
+inline Vec load_n(const Half* p, int n) { return widen(p, load_16_bits(p, n)); }
+inline Vec load_n(const BFloat16* p, int n) { return widen(p, load_16_bits(p, n)); }
 
 inline Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
 inline Vec fnma(Vec a, Vec b, Vec c) { return c - a * b; }

@@ -49,7 +49,8 @@ class EmbeddingStep : public Step {
                 {element_bytes(ids.dtype), row_dims(io), state.from_strides[t], state.to_strides}, ids.data, expanded);
       const void* flat = expanded != nullptr ? expanded : ids.data;
       EmbeddingTable& table = sum.tables[t];
-      table.data = io.inputs[2 * t + 1].as<const float>();
+      table.data = io.inputs[2 * t + 1].data;
+      table.type = io.inputs[2 * t + 1].dtype;
       table.table_rows = io.inputs[2 * t + 1].dims[0];
       if (ids.dtype == DType::i64)
         table.ids64 = static_cast<const int64_t*>(flat);
@@ -96,10 +97,11 @@ std::string why_not(const lathe::Embedding& op, const Node& node) {
   if (op.num_tables > kMaxEmbeddingTables) return fmt::format("more than {} tables", kMaxEmbeddingTables);
   const auto tables = static_cast<size_t>(op.num_tables);
   for (size_t i = 0; i < node.inputs().size(); ++i) {
-    const bool ids = i < 2 * tables && i % 2 == 0;
+    const bool ids = i < 2 * tables && i % 2 == 0, table = i < 2 * tables && !ids;
     const Value* value = node.input(i);
     if (value == nullptr) continue;
     if (ids && value->dtype() != DType::i64 && value->dtype() != DType::i32) return "ids are not i32 or i64";
+    if (table && is_half(value->dtype())) continue;
     if (!ids && value->dtype() != DType::f32) return "computes in f32 only, not " + to_string(value->type());
   }
   return {};

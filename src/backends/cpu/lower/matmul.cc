@@ -245,7 +245,8 @@ class BatchedGemmStep : public Step {
 // Extras of the epilogue may be of any type that its program takes.
 std::string not_f32_product(const Node& node) {
   for (const Value* value : {node.input(0), node.input(1), node.output()})
-    if (value->dtype() != DType::f32) return "computes in f32 only, not " + to_string(value->type());
+    if (value->dtype() != DType::f32 && !(value == node.input(1) && is_half(value->dtype())))
+      return "computes in f32 only, not " + to_string(value->type());
   return {};
 }
 
@@ -279,9 +280,13 @@ Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target
   } else {
     candidates.push_back(decline("gemm", why));
   }
-  candidates.push_back(accept("gemm_batched", [&op, &node, &kernels] {
-    return Lowered{std::make_unique<BatchedGemmStep>(op, node, kernels), {}};
-  }));
+  if (is_half(node.input(1)->dtype())) {
+    candidates.push_back(decline("gemm_batched", "the right-hand side is stored in 16 bits"));
+  } else {
+    candidates.push_back(accept("gemm_batched", [&op, &node, &kernels] {
+      return Lowered{std::make_unique<BatchedGemmStep>(op, node, kernels), {}};
+    }));
+  }
   return candidates;
 }
 

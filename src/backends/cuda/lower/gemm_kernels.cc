@@ -12,8 +12,6 @@ constexpr int64_t kMaxGridYz = 65535;
 constexpr int64_t kMmaTile = 128, kMmaDepth = 32, kMmaStages = 4;
 constexpr int64_t kMinDepth = 256;  // of a block of the skinny kernel, when k is split
 
-bool is_half(DType type) { return type == DType::f16 || type == DType::bf16; }
-
 // Shares k among blocks; afterwards there are args.splits of them.
 void split(MatmulArgs& args, int splits, void* workspace) {
   args.k_per_split = ceil_div(ceil_div(args.k, splits), kMinDepth) * kMinDepth;

@@ -280,6 +280,9 @@ Candidates lower(const lathe::Norm& op, const Node& node, const Target& target) 
 Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target) {
   if (!computes_as_float(node.output()->dtype())) return {decline("embedding", "element type")};
   if (static_cast<size_t>(op.num_tables) > kMaxTables) return {decline("embedding", "more than 4 tables")};
+  for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i)
+    if (node.input(2 * i + 1)->dtype() != node.output()->dtype())
+      return {decline("embedding", "a table that is narrower than the result")};
   if (space_of(op, node).rank() > kRowMaxRank) return {decline("embedding", "rank above 8")};
   return {accept("embedding", [&] { return Lowered{std::make_unique<EmbeddingStep>(op, node, target), {}}; })};
 }
