@@ -1,5 +1,5 @@
 // Lowering of attention: operand layouts, and score programs that become masks or run on the scores.
-#include "backends/cpu/lower/score.h"
+#include "backends/score_form.h"
 #include "tests/backends/cpu/lower_test_util.h"
 
 namespace lathe::cpu {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "backends/cuda/compiler/kernel_compiler.h"
+#include "backends/cuda/lower/attention_tiling.h"
 #include "backends/cuda/program_code.h"
 
 namespace lathe::cuda {
@@ -221,7 +222,8 @@ void add_attention(std::vector<Representative>& all) {
     for (const bool general : {false, true}) {
       const int keys = general && c.threads == 128 ? 32 : c.keys;  // score programs take registers
       const std::string flag = general ? "1" : "0";
-      std::vector<std::string> defines = {"ELEMENT=" + c.type, "EXTRA_AXES=0x9ull"};
+      std::vector<std::string> defines = {"ELEMENT=" + c.type, "EXTRA_AXES=0x9ull", "KV_HEADS=8",
+                                          general ? "GROUP=3" : "GROUP=1"};
       for (const auto& [key, value] : std::vector<std::pair<std::string, int>>{{"HEAD", c.head},
                                                                                {"VALUE", c.head},
                                                                                {"HEAD_DIM", c.head},
@@ -245,22 +247,46 @@ void add_attention(std::vector<Representative>& all) {
   }
 }
 
+// As the lowering cuts them for an H100: every number of warpgroups, every kind of score.
 void add_hopper_attention(std::vector<Representative>& all) {
-  const std::string score = program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64});
-  for (const std::string general : {"0", "1"}) {
-    std::vector<std::string> defines = {"ELEMENT=bf16",   "EXTRA_AXES=0x9ull", "ROWS=128",          "KEYS=128",
-                                        "THREADS=256",    "TILES=1",           "VECTOR=8",          "SPLIT=0",
-                                        "K_TRANSPOSED=0", "V_TRANSPOSED=0",    "HEAD=128",          "VALUE=128",
-                                        "HEAD_DIM=128",   "VALUE_DIM=128",     "CAUSAL=" + general, "SCORE=" + general};
-    all.push_back({"attention_sm90_" + general,
-                   {"attention_sm90.cu", "attention", defines, general == "1" ? score : ""},
-                   255,
-                   {"sm_90a"}});
-  }
+  DeviceInfo h100;
+  h100.major = 9;
+  h100.shared_bytes = 227 * 1024;
+  const std::vector<std::string> programs = {"",
+                                             program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64}),
+                                             program("(x0, x1) => cast<f32>(x1)", {DType::f32, DType::i64})};
+  for (const int64_t head : {40, 64, 80, 128, 256})
+    for (int score = 0; score < 3; ++score) {
+      Attention op;
+      op.head_dim = op.value_dim = head;
+      for (const Tiling& tiling :
+           attention_tilings(op, DType::f16, static_cast<ScoreKind>(score), /*packed=*/true, h100)) {
+        if (!tiling.hopper()) continue;
+        const bool causal = tiling.consumers != 2;
+        std::vector<std::string> defines = tiling.defines();
+        for (const std::string& define :
+             {fmt::format("ELEMENT={}", head == 80 ? "bf16" : "f16"), fmt::format("HEAD_DIM={}", head),
+              fmt::format("VALUE_DIM={}", head), fmt::format("CAUSAL={}", causal ? 1 : 0),
+              fmt::format("SPLIT={}", causal && tiling.consumers == 1 ? 1 : 0), fmt::format("SCORE={}", score),
+              fmt::format("GROUP={}", causal ? 3 : 1)})
+          defines.push_back(define);
+        for (const char* define : {"KV_HEADS=8", "VECTOR=8", "K_TRANSPOSED=0", "V_TRANSPOSED=0", "EXTRA_AXES=0x9ull"})
+          defines.push_back(define);
+        all.push_back({fmt::format("attention_sm90_{}_{}_{}", head, score, tiling.consumers),
+                       {"attention_sm90.cu", "attention", defines, programs[static_cast<size_t>(score)]},
+                       255,
+                       {"sm_90a"}});
+      }
+    }
 }
 
 // What launch bounds cost these kernels, which wait for memory more than for arithmetic.
+// With heads of 256 features attention spills where a block goes to its next tile.
 const std::map<std::string, int> kKnownSpills = {{"pad_large", 64},
+                                                 {"attention_medium_256_general", 12},
+                                                 {"attention_sm90_256_0_2", 16},
+                                                 {"attention_sm90_256_1_2", 96},
+                                                 {"attention_sm90_256_2_2", 88},
                                                  {"top_k_i64", 36},
                                                  {"scatter_nd_none", 32},
                                                  {"rnn_step_gru_float", 12},

@@ -7,7 +7,7 @@
 
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/lower/map_step.h"
-#include "backends/cpu/lower/score.h"
+#include "backends/score_form.h"
 
 namespace lathe::cpu {
 namespace {

@@ -12,42 +12,21 @@ constexpr int kKeyLines = K_TRANSPOSED ? HEAD : KEYS, kKeyWidth = K_TRANSPOSED ?
 constexpr int kValueLines = V_TRANSPOSED ? VALUE : KEYS, kValueWidth = V_TRANSPOSED ? KEYS : VALUE;
 constexpr int kKeyPitch = kKeyWidth + 8, kValuePitch = kValueWidth + 8;
 
-// ---- tensor core instructions ----
-
-template <bool TRANSPOSED>
-inline __device__ void load_matrices(u32 (&r)[4], const T* from) {
-  if constexpr (TRANSPOSED)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(from)));
-  else
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(from)));
-}
-
-#define MMA(type)                                                                     \
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." type "." type                 \
-               ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
-               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                       \
-               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
-inline __device__ void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1, f16) { MMA("f16"); }
-inline __device__ void multiply(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1, bf16) { MMA("bf16"); }
-#undef MMA
+// ---- operands of tensor cores ----
 
 // The left operand: 16 rows from `row` on, 16 columns.
 inline __device__ void load_left(u32 (&a)[4], const T* tile, int pitch, int row, int column) {
   const int lane = threadIdx.x % kWarp;
-  load_matrices<false>(a, tile + (row + lane % 16) * pitch + column + lane / 16 * 8);
+  load_matrices_at<false>(a, shared_address(tile + (row + lane % 16) * pitch + column + lane / 16 * 8));
 }
 // The right operand for 16 results n and 16 terms k; the lines of the tile are the n, or the k.
 template <bool LINES_ARE_TERMS>
 inline __device__ void load_right(u32 (&b)[4], const T* tile, int pitch, int n, int k) {
   const int lane = threadIdx.x % kWarp;
   if constexpr (LINES_ARE_TERMS)
-    load_matrices<true>(b, tile + (k + lane % 16) * pitch + n + lane / 16 * 8);
+    load_matrices_at<true>(b, shared_address(tile + (k + lane % 16) * pitch + n + lane / 16 * 8));
   else
-    load_matrices<false>(b, tile + (n + lane % 8 + lane / 16 * 8) * pitch + k + lane / 8 % 2 * 8);
+    load_matrices_at<false>(b, shared_address(tile + (n + lane % 8 + lane / 16 * 8) * pitch + k + lane / 8 % 2 * 8));
 }
 
 // ---- the kernel ----
@@ -74,8 +53,8 @@ struct Warp : WarpRows {
         load_right<K_TRANSPOSED>(right, keys, kKeyPitch, n * 8, k);
 #pragma unroll
         for (int m = 0; m < TILES; ++m) {
-          multiply(scores[m][n], left[m], right[0], right[1], T());
-          multiply(scores[m][n + 1], left[m], right[2], right[3], T());
+          multiply_add(scores[m][n], left[m], right[0], right[1], T());
+          multiply_add(scores[m][n + 1], left[m], right[2], right[3], T());
         }
       }
     }
@@ -93,8 +72,8 @@ struct Warp : WarpRows {
         load_right<!V_TRANSPOSED>(right, values, kValuePitch, n * 8, k * 8);
 #pragma unroll
         for (int m = 0; m < TILES; ++m) {
-          multiply(results[m][n], left[m], right[0], right[1], T());
-          multiply(results[m][n + 1], left[m], right[2], right[3], T());
+          multiply_add(results[m][n], left[m], right[0], right[1], T());
+          multiply_add(results[m][n + 1], left[m], right[2], right[3], T());
         }
       }
     }
@@ -106,8 +85,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constan
   T* queries = reinterpret_cast<T*>(memory);
   T* keys = queries + ROWS * kQueryPitch;
   T* values = keys + kKeyLines * kKeyPitch;
-  const Part part(args);
-  const T* q = part.line(args.q, 0);
+  const Part part = Part::of_block(args);
   const T* k = part.line(args.k, part.kv_head);
   const T* v = part.line(args.v, part.kv_head);
   const auto load_keys = [&](int first) {
@@ -116,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constan
     const int left = args.keys - first;
     load_strided<kKeyLines, kKeyWidth, kKeyPitch>(keys, from, stride, K_TRANSPOSED ? HEAD_DIM : left,
                                                   K_TRANSPOSED ? left : HEAD_DIM);
-    commit_copies();
+    end_of_copies();
   };
   const auto load_values = [&](int first) {
     const T* from = v + first * args.v.token;
@@ -124,30 +102,24 @@ extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constan
     const int left = args.keys - first;
     load_strided<kValueLines, kValueWidth, kValuePitch>(values, from, stride, V_TRANSPOSED ? VALUE_DIM : left,
                                                         V_TRANSPOSED ? left : VALUE_DIM);
-    commit_copies();
+    end_of_copies();
   };
 
   Warp warp(args, part);
   if (part.begin < part.end) {
-    load_tile<ROWS, HEAD, kQueryPitch>(
-        queries,
-        [&](int line) {
-          const int row = part.first_row + line;
-          return q + part.head(args, row) * args.q.head + part.query(args, row) * args.q.token;
-        },
-        part.rows - part.first_row, HEAD_DIM);
+    load_queries<HEAD, kQueryPitch>(queries, args, part);
     load_keys(part.begin);
   }
   for (int first = part.begin; first < part.end; first += KEYS) {
-    wait_for_copies();
+    wait_for_copies<0>();
     __syncthreads();
     load_values(first);
     warp.multiply_keys(queries, keys);
-    wait_for_copies();
+    wait_for_copies<0>();
     __syncthreads();
     if (first + KEYS < part.end) load_keys(first + KEYS);
-    if (!warp.needs_no_score(first)) warp.score(first);
-    warp.soften();
+    if (!warp.needs_no_score(first, part.first_row)) warp.score(first);
+    warp.soften(score_factor(args));
     warp.rescale_results();
     warp.add_values(values);
   }

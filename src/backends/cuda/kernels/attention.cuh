@@ -2,18 +2,17 @@
 // head is query r / group of its head r % group, so that grouped heads read keys and values once. A block computes ROWS
 // rows of one (batch, key head), over one part of the keys when these are split.
 //
-// Definitions: ELEMENT; HEAD_DIM, VALUE_DIM; ROWS, KEYS of a tile; THREADS; VECTOR elements per load; CAUSAL, SCORE,
-// SPLIT, K_TRANSPOSED, V_TRANSPOSED (0 or 1); EXTRA_AXES, four bits per extra operand: it varies along key (1), query
-// (2), head (4), batch (8).
+// Definitions: ELEMENT; KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; ROWS, KEYS of a tile; THREADS;
+// VECTOR elements per load; CAUSAL, SCORE, SPLIT, K_TRANSPOSED, V_TRANSPOSED (0 or 1); EXTRA_AXES, four bits per extra
+// operand: it varies along key (1), query (2), head (4), batch (8).
 #pragma once
 
 #include "attention_args.h"
 #if SCORE
 #include "map_ops.cuh"
 #include "program.cuh"
-#else
-#include "prelude.cuh"
 #endif
+#include "tensor_core.cuh"
 
 using T = ELEMENT;
 
@@ -28,14 +27,6 @@ inline __device__ float exp2_fast(float x) {
 
 // ---- asynchronous copies into shared memory ----
 
-// 16 bytes, or zeros.
-inline __device__ void copy_async(void* to, const void* from, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(valid ? 16 : 0)
-               : "memory");
-}
-inline __device__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-inline __device__ void wait_for_copies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
-
 // A tile of LINES lines of WIDTH elements, PITCH apart in shared memory; line(i) points to line i in global memory.
 // What is beyond `lines` and `width` becomes 0.
 template <int LINES, int WIDTH, int PITCH, class Line>
@@ -48,7 +39,7 @@ inline __device__ void load_tile(T* tile, const Line& line, int lines, int width
     T* to = tile + at * PITCH + column;
     const T* from = line(valid ? at : 0) + (valid ? column : 0);
     if constexpr (VECTOR > 1)
-      copy_async(to, from, valid);
+      copy_16(to, from, valid);
     else
       *to = valid ? *from : from_float<T>(0);
   }
@@ -61,7 +52,7 @@ inline __device__ void copy_column(T* to, int to_step, const T* from, i64 from_s
                                    int lines) {
 #pragma unroll
   for (int i = 0; i < COUNT; ++i) {
-    copy_async(to, from, line < lines);
+    copy_16(to, from, line < lines);
     to += to_step;
     from += from_step;
     line += line_step;
@@ -89,30 +80,51 @@ inline __device__ int visible_keys(const AttentionArgs& args, const Part& part, 
 struct Part {
   int batch, kv_head;
   int first_row, rows;  // of the tile; rows of the key head altogether
+  int split;            // which part of the keys
   int begin, end;       // keys
 
-  __device__ explicit Part(const AttentionArgs& args) {
-    rows = args.queries * args.group;
-    const int tiles = (rows + ROWS - 1) / ROWS;
-    const int pair = blockIdx.x / tiles;
-    // The last rows first: under a causal mask they have most to do.
-    first_row = (tiles - 1 - int(blockIdx.x) % tiles) * ROWS;
-    batch = pair / args.kv_heads;
-    kv_head = pair % args.kv_heads;
-    begin = SPLIT ? blockIdx.y * args.keys_per_split : 0;
-    end = SPLIT ? min(args.keys, begin + args.keys_per_split) : args.keys;
-    end = visible_keys(args, *this, query(args, min(first_row + ROWS, rows) - 1));
+  // Tile number `tile` of the rows of a (batch, key head).
+  __device__ Part(const AttentionArgs& args, int pair, int tile, int which)
+      : batch(pair / KV_HEADS),
+        kv_head(pair % KV_HEADS),
+        first_row(tile * ROWS),
+        rows(args.queries * GROUP),
+        split(SPLIT ? which : 0),
+        begin(split * args.keys_per_split),
+        end(SPLIT ? min(args.keys, begin + args.keys_per_split) : args.keys) {
+    end = visible_keys(args, *this, query(min(first_row + ROWS, rows) - 1));
   }
-  __device__ int query(const AttentionArgs& args, int row) const { return row / args.group; }
-  __device__ int head(const AttentionArgs& args, int row) const { return kv_head * args.group + row % args.group; }
+  static __device__ int tiles(const AttentionArgs& args) { return (args.queries * GROUP + ROWS - 1) / ROWS; }
+  // Of a block that computes one. The last rows first: under a causal mask they have most to do.
+  static __device__ Part of_block(const AttentionArgs& args) {
+    const int tiles = Part::tiles(args), block = blockIdx.x;
+    return {args, block / tiles, tiles - 1 - block % tiles, int(blockIdx.y)};
+  }
+  static __device__ int query(int row) { return row / GROUP; }
+  __device__ int head(int row) const { return kv_head * GROUP + row % GROUP; }
 
   __device__ const T* line(const AttentionView& view, int head) const {
     return static_cast<const T*>(view.data) + batch * view.batch + head * view.head;
   }
 };
 
+// The rows of a part, from wherever their queries lie.
+template <int WIDTH, int PITCH>
+inline __device__ void load_queries(T* tile, const AttentionArgs& args, const Part& part) {
+  const T* first = part.line(args.q, 0);
+  load_tile<ROWS, WIDTH, PITCH>(
+      tile,
+      [&](int line) {
+        const int row = part.first_row + line;
+        return first + part.head(row) * args.q.head + part.query(row) * args.q.token;
+      },
+      part.rows - part.first_row, HEAD_DIM);
+}
+
 // ---- scores ----
 
+// SCORE: 0 where the product times args.scale is the score, 1 where the program makes the score of the product, 2 where
+// it gives for each key what is added to the score.
 // A position in [batch, heads, queries, keys].
 struct ScorePosition {
   int batch, head, query, key;
@@ -141,9 +153,18 @@ struct ExtraReader {
 };
 #endif
 
+#if SCORE == 2
+inline __device__ float key_bias(const AttentionArgs& args, const ScorePosition& at) {
+  Program::Registers registers[1];
+  Program::read<1, 1>(ExtraReader{args, at}, registers);
+  registers[0].x0 = 0;
+  return float(Program::evaluate(registers[0], at, 0, args.dims));
+}
+#endif
+
 // The score of a product q.k, up to the factor score_factor(). Positions must be valid.
 inline __device__ float score_of(const AttentionArgs& args, const ScorePosition& at, float product) {
-#if SCORE
+#if SCORE == 1
   Program::Registers registers[1];
   Program::read<1, 1>(ExtraReader{args, at}, registers);
   registers[0].x0 = product * args.scale;
@@ -153,30 +174,35 @@ inline __device__ float score_of(const AttentionArgs& args, const ScorePosition&
 #endif
 }
 // Exponentials are powers of 2 of the score times this.
-inline __device__ float score_factor(const AttentionArgs& args) { return SCORE ? kLog2e : args.scale * kLog2e; }
+inline __device__ float score_factor(const AttentionArgs& args) { return SCORE == 1 ? kLog2e : args.scale * kLog2e; }
 
 // The keys before this one are seen by a query; those from there on are not.
 inline __device__ int visible_keys(const AttentionArgs& args, const Part& part, int query) {
   if (!CAUSAL) return part.end;
-  const i64 visible = query + args.causal_offset + 1;
-  return visible < part.end ? (visible < 0 ? 0 : int(visible)) : part.end;
+  return max(0, min(query + args.causal_offset + 1, part.end));
 }
 
 // ---- online softmax of one row ----
 
+// The largest score is kept in powers of 2: times the factor of the scores.
 struct RowState {
   float largest = minus_infinity(), sum = 0;
 
   // Takes a new largest score into account; returns by what earlier sums are to be multiplied. A row that sees nothing
-  // so far keeps sums of 0.
+  // so far keeps sums of 0. LAZY: keeps the old one while exponentials stay small numbers, so that there is nothing to
+  // multiply.
+  template <bool LAZY = false>
   __device__ float raise(float score, float factor) {
+    constexpr float kSmall = 8;
+    score *= factor;
+    if (LAZY && score - largest <= kSmall) return 1;
     const float next = fmaxf(largest, score);
-    const float rescale = exp2_fast((largest - base(next)) * factor);
+    const float rescale = exp2_fast(largest - base(next));
     largest = next;
     sum *= rescale;
     return rescale;
   }
-  __device__ float power(float score, float factor) const { return exp2_fast(score * factor - base(largest) * factor); }
+  __device__ float power(float score, float factor) const { return exp2_fast(score * factor - base(largest)); }
   static __device__ float base(float largest) { return largest == minus_infinity() ? 0 : largest; }
   __device__ float scale_of_result() const { return sum == 0 ? 0 : 1 / sum; }
 };
@@ -190,16 +216,16 @@ struct PartialRow {
   float* state;
 
   __device__ PartialRow(const AttentionArgs& args, int split, i64 row) {
-    const i64 rows = i64(args.batch) * args.kv_heads * args.group * args.queries;
+    const i64 rows = i64(args.batch) * KV_HEADS * GROUP * args.queries;
     sums = args.partial + (split * rows + row) * VALUE_DIM;
     state = args.partial + args.splits * rows * VALUE_DIM + (split * rows + row) * 2;
   }
 };
 
 inline __device__ i64 row_of_all(const AttentionArgs& args, const Part& part, int row) {
-  return (i64(part.batch) * args.kv_heads + part.kv_head) * part.rows + row;
+  return (i64(part.batch) * KV_HEADS + part.kv_head) * part.rows + row;
 }
 
 inline __device__ T* result_row(const AttentionArgs& args, const Part& part, int row) {
-  return const_cast<T*>(part.line(args.y, part.head(args, row))) + part.query(args, row) * args.y.token;
+  return const_cast<T*>(part.line(args.y, part.head(row))) + part.query(row) * args.y.token;
 }

@@ -16,10 +16,11 @@ struct AttentionArgs {
   long long extra_strides[kAttentionMaxExtras][4];  // along batch, head, query, key; 0 where the extra repeats
   long long dims[kAttentionMaxDims];                // values of the score's dimension expressions
   float* partial;                                   // SPLIT: see attention.cuh
-  long long causal_offset;
   float scale;
-  int batch, queries, keys, kv_heads;
-  int group;           // query heads per key head
+  int causal_offset;  // within +-2^30
+  int batch, queries, keys;
+  unsigned tiles;      // of rows, of all key heads and splits: where blocks go from one to the next
+  int section;         // CAUSAL: key heads whose rows are computed together, from the last to the first
   int splits;          // parts that the keys are cut into
-  int keys_per_split;  // a multiple of KEYS
+  int keys_per_split;  // a multiple of KEYS; all keys when they are not split
 };

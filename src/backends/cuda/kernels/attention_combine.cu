@@ -4,11 +4,11 @@
 
 extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constant__ AttentionArgs args) {
   const i64 row = blockIdx.x;
-  const int rows = args.queries * args.group;
+  const int rows = args.queries * GROUP;
   const int pair = int(row / rows), index = int(row % rows);
-  const int head = pair % args.kv_heads * args.group + index % args.group;
-  T* to = static_cast<T*>(args.y.data) + pair / args.kv_heads * args.y.batch + head * args.y.head +
-          index / args.group * args.y.token;
+  const int head = pair % KV_HEADS * GROUP + index % GROUP;
+  T* to =
+      static_cast<T*>(args.y.data) + pair / KV_HEADS * args.y.batch + head * args.y.head + index / GROUP * args.y.token;
   float largest = minus_infinity();
   for (int split = 0; split < args.splits; ++split) {
     const float* state = PartialRow(args, split, row).state;

@@ -28,7 +28,7 @@ inline __device__ void load_operand(T* tile, const T* base, const AttentionView&
     load_transposed<KEYS, WIDTH, PITCH>(tile, from, view.feature, left, width);
   else
     load_strided<KEYS, WIDTH, PITCH>(tile, from, view.token, left, width);
-  commit_copies();
+  end_of_copies();
 }
 
 struct Rows {
@@ -76,7 +76,7 @@ struct Rows {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
       const int row = min(part.first_row + y() + 16 * i, part.rows - 1);
-      const int query = part.query(args, row), head = part.head(args, row);
+      const int query = part.query(row), head = part.head(row);
       const int visible = visible_keys(args, part, query);
 #pragma unroll
       for (int j = 0; j < kKeys; ++j) {
@@ -138,11 +138,11 @@ struct Rows {
       for (int lane = 8; lane > 0; lane /= 2) state[i].sum += __shfl_xor_sync(FULL_MASK, state[i].sum, lane);
       const int index = part.first_row + y() + 16 * i;
       if (index >= part.rows) continue;
-      const PartialRow partial(args, blockIdx.y, row_of_all(args, part, index));
+      const PartialRow partial(args, part.split, row_of_all(args, part, index));
       float* to = SPLIT ? partial.sums : result_row(args, part, index);
       const float scale = SPLIT ? 1 : state[i].scale_of_result();
       if (SPLIT && x() == 0) {
-        partial.state[0] = RowState::base(state[i].largest) * score_factor(args);
+        partial.state[0] = RowState::base(state[i].largest);
         partial.state[1] = state[i].sum;
       }
 #pragma unroll
@@ -162,8 +162,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constan
   T* keys = queries + ROWS * kHeadPitch;
   T* values = keys + KEYS * kHeadPitch;
   float* powers = values + KEYS * kValue;
-  const Part part(args);
-  const T* q = part.line(args.q, 0);
+  const Part part = Part::of_block(args);
   const T* k = part.line(args.k, part.kv_head);
   const T* v = part.line(args.v, part.kv_head);
   const auto load_keys = [&](int first) {
@@ -172,21 +171,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constan
 
   Rows rows(args, part);
   if (part.begin < part.end) {
-    load_tile<ROWS, HEAD, kHeadPitch>(
-        queries,
-        [&](int line) {
-          const int row = part.first_row + line;
-          return q + part.head(args, row) * args.q.head + part.query(args, row) * args.q.token;
-        },
-        part.rows - part.first_row, HEAD_DIM);
+    load_queries<HEAD, kHeadPitch>(queries, args, part);
     load_keys(part.begin);
   }
   for (int first = part.begin; first < part.end; first += KEYS) {
-    wait_for_copies();
+    wait_for_copies<0>();
     __syncthreads();
     load_operand<V_TRANSPOSED, kValue, kValue>(values, v, args.v, first, args.keys - first, VALUE_DIM);
     rows.multiply_keys(queries, keys);
-    wait_for_copies();
+    wait_for_copies<0>();
     __syncthreads();
     if (first + KEYS < part.end) load_keys(first + KEYS);
     rows.score(first);

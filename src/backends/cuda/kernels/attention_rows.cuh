@@ -4,6 +4,7 @@
 
 #include "attention.cuh"
 
+constexpr bool kLazy = TILES == 1 && VALUE >= 128;  // rescale results only when it matters
 constexpr int kKeyTiles = KEYS / 8, kValueTiles = VALUE / 8;
 
 inline __device__ u32 pair_of(float low, float high, f16) {
@@ -21,31 +22,31 @@ inline __device__ u32 pair_of(float low, float high, bf16) {
 // next; 2 and 3 to row lane / 4 + 8.
 struct WarpRows {
   const AttentionArgs& args;
-  const Part& part;
+  Part part;
   float scores[TILES][kKeyTiles][4];
   float results[TILES][kValueTiles][4];
   RowState state[TILES][2];
   float rescale[TILES][2];  // of the results so far, before those of the latest keys are added
-  int seen_by_all;          // keys
 
   static __device__ int row_in_tile(int tile, int half) {
     return threadIdx.x / kWarp * TILES * 16 + tile * 16 + half * 8 + threadIdx.x % kWarp / 4;
   }
   static __device__ int column_in_tile(int tile) { return tile * 8 + threadIdx.x % 4 * 2; }
 
-  __device__ WarpRows(const AttentionArgs& a, const Part& p)
-      : args(a), part(p), seen_by_all(visible_keys(a, p, p.query(a, p.first_row))) {
+  __device__ WarpRows(const AttentionArgs& a, const Part& p) : args(a), part(p) { clear_results(); }
+  __device__ void clear_results() {
 #pragma unroll
-    for (int m = 0; m < TILES; ++m) {
+    for (int m = 0; m < TILES; ++m)
 #pragma unroll
       for (int n = 0; n < kValueTiles; ++n)
 #pragma unroll
         for (int i = 0; i < 4; ++i) results[m][n][i] = 0;
-    }
   }
 
-  // True when products are scores and every row sees all keys of a tile.
-  __device__ bool needs_no_score(int first_key) const { return !SCORE && first_key + KEYS <= seen_by_all; }
+  // True when products are scores and every row from `first_row` on sees all keys of a tile.
+  __device__ bool needs_no_score(int first_key, int first_row) const {
+    return SCORE != 1 && first_key + KEYS <= visible_keys(args, part, part.query(first_row));
+  }
 
   // Products become scores; those of keys that a row does not see become -inf.
   __device__ void score(int first_key) {
@@ -54,7 +55,7 @@ struct WarpRows {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int row = min(part.first_row + row_in_tile(m, half), part.rows - 1);
-        const int query = part.query(args, row), head = part.head(args, row);
+        const int query = part.query(row), head = part.head(row);
         const int visible = visible_keys(args, part, query);
 #pragma unroll
         for (int n = 0; n < kKeyTiles; ++n)
@@ -68,9 +69,8 @@ struct WarpRows {
       }
   }
 
-  // Scores become exponentials.
-  __device__ void soften() {
-    const float factor = score_factor(args);
+  // Scores become exponentials: powers of 2 of them times `factor`.
+  __device__ void soften(float factor) {
 #pragma unroll
     for (int m = 0; m < TILES; ++m)
 #pragma unroll
@@ -82,7 +82,7 @@ struct WarpRows {
         largest = fmaxf(largest, __shfl_xor_sync(FULL_MASK, largest, 1));
         largest = fmaxf(largest, __shfl_xor_sync(FULL_MASK, largest, 2));
         RowState& row = state[m][half];
-        rescale[m][half] = row.raise(largest, factor);
+        rescale[m][half] = row.raise<kLazy>(largest, factor);
 #pragma unroll
         for (int n = 0; n < kKeyTiles; ++n)
 #pragma unroll
@@ -94,6 +94,8 @@ struct WarpRows {
   }
 
   __device__ void rescale_results() {
+    // Large ones are worth a look at whether the scores have stopped growing, within what `raise` lets pass.
+    if (kLazy && __all_sync(FULL_MASK, rescale[0][0] == 1 && rescale[0][1] == 1)) return;
 #pragma unroll
     for (int m = 0; m < TILES; ++m)
 #pragma unroll
@@ -115,22 +117,19 @@ struct WarpRows {
 #pragma unroll
     for (int m = 0; m < TILES; ++m)
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        RowState& row = state[m][half];
-        row.sum += __shfl_xor_sync(FULL_MASK, row.sum, 1);
-        row.sum += __shfl_xor_sync(FULL_MASK, row.sum, 2);
-        const int index = part.first_row + row_in_tile(m, half);
-        if (index < part.rows) store_row(m, half, index);
-      }
+      for (int half = 0; half < 2; ++half) store_row(part, m, half, state[m][half]);
   }
 
-  __device__ void store_row(int m, int half, int index) const {
-    const RowState& row = state[m][half];
-    const PartialRow partial(args, blockIdx.y, row_of_all(args, part, index));
-    T* to = result_row(args, part, index);
+  __device__ void store_row(const Part& to_part, int m, int half, RowState row) const {
+    row.sum += __shfl_xor_sync(FULL_MASK, row.sum, 1);
+    row.sum += __shfl_xor_sync(FULL_MASK, row.sum, 2);
+    const int index = to_part.first_row + row_in_tile(m, half);
+    if (index >= to_part.rows) return;
+    const PartialRow partial(args, to_part.split, row_of_all(args, to_part, index));
+    T* to = result_row(args, to_part, index);
     const float scale = SPLIT ? 1 : row.scale_of_result();
     if (SPLIT && threadIdx.x % 4 == 0) {
-      partial.state[0] = RowState::base(row.largest) * score_factor(args);
+      partial.state[0] = RowState::base(row.largest);
       partial.state[1] = row.sum;
     }
 #pragma unroll

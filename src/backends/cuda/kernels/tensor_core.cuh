@@ -5,9 +5,10 @@
 #include "prelude.cuh"
 
 // Copies 16 bytes to shared memory in the background, or fills them with zeros.
-inline __device__ void copy_16(void* to, const void* from, bool inside) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(inside ? 16 : 0));
+inline __device__ void copy_16(u32 to, const void* from, bool inside) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(inside ? 16 : 0));
 }
+inline __device__ void copy_16(void* to, const void* from, bool inside) { copy_16(shared_address(to), from, inside); }
 inline __device__ void end_of_copies() { asm volatile("cp.async.commit_group;"); }
 // Waits until all but the last N groups of copies have arrived.
 template <int N>

@@ -1,4 +1,4 @@
-// The matrix instructions of a Hopper warpgroup (wgmma, sm_90a): 64 rows by N columns, N = 64, 128, 192 or 256, of sums in
+// The matrix instructions of a Hopper warpgroup (wgmma, sm_90a): 64 rows by N columns, N = 64, 80, 96, 128, 192 or 256, of sums in
 // registers, the factors in shared memory in lines of 128 bytes, swizzled as the copy engine lays them (128-byte mode),
 // the left one also in registers. They run in the background between start_products() and wait_for_products().
 //
@@ -57,6 +57,8 @@ inline __device__ void pin(i32 (&sums)[N][4]) {
   SUMS_1(c, n), SUMS_1(c, n + 1), SUMS_1(c, n + 2), SUMS_1(c, n + 3), SUMS_1(c, n + 4), SUMS_1(c, n + 5), \
       SUMS_1(c, n + 6), SUMS_1(c, n + 7)
 #define SUMS_64(c) SUMS_8(c, 0)
+#define SUMS_80(c) SUMS_64(c), SUMS_1(c, 8), SUMS_1(c, 9)
+#define SUMS_96(c) SUMS_80(c), SUMS_1(c, 10), SUMS_1(c, 11)
 #define SUMS_128(c) SUMS_64(c), SUMS_8(c, 8)
 #define SUMS_192(c) SUMS_128(c), SUMS_8(c, 16)
 #define SUMS_256(c) SUMS_192(c), SUMS_8(c, 24)
@@ -64,9 +66,10 @@ inline __device__ void pin(i32 (&sums)[N][4]) {
 #define NAMES_64 \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, " \
   "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define NAMES_128 NAMES_64 \
-  ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
-  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define NAMES_80 NAMES_64 ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define NAMES_96 NAMES_80 ", %40, %41, %42, %43, %44, %45, %46, %47"
+#define NAMES_128 NAMES_96 \
+  ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 #define NAMES_192 NAMES_128 \
   ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
   "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
@@ -114,6 +117,10 @@ inline __device__ void pin(i32 (&sums)[N][4]) {
   BYTES(n, i32, INT_SUM, u8, i8, "s32.u8.s8", "", o0, o1, o2)              \
   BYTES(n, i32, INT_SUM, u8, u8, "s32.u8.u8", "", o0, o1, o2)
 
+HALVES(80, f16, "f16", "40", "41", "42", "43", "44", "45", "46")
+HALVES(80, bf16, "bf16", "40", "41", "42", "43", "44", "45", "46")
+HALVES(96, f16, "f16", "48", "49", "50", "51", "52", "53", "54")
+HALVES(96, bf16, "bf16", "48", "49", "50", "51", "52", "53", "54")
 PRODUCTS(64, "32", "33", "34", "35", "36", "37", "38")
 PRODUCTS(128, "64", "65", "66", "67", "68", "69", "70")
 PRODUCTS(192, "96", "97", "98", "99", "100", "101", "102")
@@ -127,10 +134,14 @@ PRODUCTS(256, "128", "129", "130", "131", "132", "133", "134")
 #undef NAMES_256
 #undef NAMES_192
 #undef NAMES_128
+#undef NAMES_96
+#undef NAMES_80
 #undef NAMES_64
 #undef SUMS_256
 #undef SUMS_192
 #undef SUMS_128
+#undef SUMS_96
+#undef SUMS_80
 #undef SUMS_64
 #undef SUMS_8
 #undef SUMS_1

@@ -1,13 +1,16 @@
-// Attention: which kernel, tiles and split of the keys serve a problem. f16 and bf16 use tensor cores (on Hopper
-// through its own instructions), f32 plain fp32. Tiles of rows are as large as they can be while the chip is full; when
-// even the smallest leave it idle (generation, one query at a time), the keys are cut into parts whose results are
+// Attention. f16 and bf16 use tensor cores (on Hopper through its own instructions), f32 plain fp32. Score programs
+// that only scale and add a number for each key run once for each key and tile; all others run on every score. When
+// tiles of rows cannot fill the chip (generation, one query at a time), the keys are cut into parts whose results are
 // joined by a second launch.
 #include <algorithm>
 #include <array>
 
+#include "backends/cuda/api/tensor_map.h"
 #include "backends/cuda/kernels/attention_args.h"
+#include "backends/cuda/lower/attention_tiling.h"
 #include "backends/cuda/lower/lower.h"
 #include "backends/cuda/program_code.h"
+#include "backends/score_form.h"
 
 namespace lathe::cuda {
 namespace {
@@ -16,11 +19,7 @@ constexpr size_t kExtras = 3;     // the first operand after q, k, v
 constexpr size_t kSpaceAxes = 4;  // batch, head, query, key
 constexpr int64_t kMaxHead = 256;
 constexpr int kCombineThreads = 128;
-constexpr int64_t kMaxSplits = 64;
-constexpr int64_t kBlocksPerMultiprocessor = 4;  // of the smallest tiles, when the keys are split
-
-int64_t round_up(int64_t x, int64_t multiple) { return ceil_div(x, multiple) * multiple; }
-
+constexpr int64_t kMaxCausalOffset = int64_t{1} << 30;
 bool in_columns(HeadOrder order) { return order == HeadOrder::token_major || order == HeadOrder::seq_major; }
 
 struct Located {
@@ -47,65 +46,32 @@ bool packs(const Located& located, int64_t width, int64_t vector) {
   return strides && width % vector == 0 && located.offset % vector == 0;
 }
 
-// A kernel and how it is cut into tiles.
-struct Tiling {
-  const char* file;
-  int64_t rows, keys;
-  int threads, tiles;   // tiles: of 16 rows per warp, on tensor cores
-  int64_t head, value;  // features of a head, padded
-  size_t shared_bytes;
+// The score program as the kernel is to run it.
+struct Score {
+  ScoreKind kind = ScoreKind::none;
+  MapProgram program;
+  double scale = 1;  // of the product, besides the op's own
 };
 
-Tiling tensor_tiling(const lathe::Attention& op, int64_t rows, int64_t keys, int threads, int tiles) {
-  const int64_t head = round_up(op.head_dim, 16), value = round_up(op.value_dim, 16);
-  const auto tile = [&](int64_t width, HeadOrder order) {
-    return order == HeadOrder::transposed ? width * (keys + 8) : keys * (width + 8);
+// What a program that reads `extras` leaves to run, in kernels that know of `key_biases` and in those that do not.
+Score read_score(const lathe::Attention& op, DType type, std::span<Value* const> extras, bool key_biases) {
+  // Kernels without a program need a positive scale.
+  if (op.score.empty()) return op.scale > 0 ? Score{} : Score{ScoreKind::program, identity_program(type)};
+  const auto general = [&] { return Score{ScoreKind::program, op.score}; };
+  const std::optional<ScoreForm> form = match_score(op.score);
+  if (!form || form->softcap != 0 || !(op.scale * form->scale > 0)) return general();
+  if (form->mask.empty()) return {ScoreKind::none, {}, form->scale};
+  if (!key_biases) return general();
+  const auto varies_by_head_or_query = [](const Shape& shape) {
+    const auto one = [&](size_t back) { return shape.size() < back || shape[shape.size() - back] == Dim(1); };
+    return !one(2) || !one(3);
   };
-  const int64_t halves = rows * (head + 8) + tile(head, op.k_order) + tile(value, op.v_order);
-  return {"attention.cu", rows, keys, threads, tiles, head, value, static_cast<size_t>(halves) * 2};
-}
-
-Tiling f32_tiling(const lathe::Attention& op, int64_t rows, int64_t keys) {
-  const int64_t head = round_up(op.head_dim, 4), value = round_up(op.value_dim, 64);
-  const int64_t pitch = ((head / 4) | 1) * 4;  // as the kernel has it; its values need no more than this
-  const int64_t floats = (rows + keys) * pitch + keys * value + rows * (keys + 4);
-  return {"attention_f32.cu", rows, keys, 256, 1, head, value, static_cast<size_t>(floats) * sizeof(float)};
-}
-
-// The kernel for Hopper has heads of 128 features; what it gains must exceed the padding. With 64, exponentials bound
-// both kernels alike.
-constexpr int64_t kLeastHopperHead = 96, kHopperHead = 128;
-
-bool suits_hopper(const lathe::Attention& op, const DeviceInfo& device) {
-  const auto pads_well = [](int64_t features) { return features >= kLeastHopperHead && features <= kHopperHead; };
-  return device.major == 9 && op.k_order != HeadOrder::transposed && op.v_order != HeadOrder::transposed &&
-         pads_well(op.head_dim) && pads_well(op.value_dim);
-}
-
-Tiling hopper_tiling() {
-  const int64_t rows = 128, keys = 128, stages = 2;
-  const int64_t halves = (rows + stages * 2 * keys) * kHopperHead;
-  return {"attention_sm90.cu", rows, keys, 256, 1, kHopperHead, kHopperHead, static_cast<size_t>(halves) * 2 + 1024};
-}
-
-// Largest tiles first. `packed`: operands allow 16-byte packs.
-std::vector<Tiling> tilings(const lathe::Attention& op, DType type, bool packed, const DeviceInfo& device) {
-  const int64_t most = std::max(op.head_dim, op.value_dim);
-  if (type == DType::f32) {
-    const int64_t keys = most <= 64 ? 64 : most <= 128 ? 32 : 16;
-    return {f32_tiling(op, most <= 128 ? 64 : 32, keys), f32_tiling(op, 16, keys)};
+  for (const MapInstr& instr : form->mask.code()) {
+    if (instr.op == MapOp::iota && instr.args[0] != -1 && instr.args[0] != -4) return general();
+    if (instr.op == MapOp::input && varies_by_head_or_query(extras[static_cast<size_t>(instr.args[0]) - 1]->shape()))
+      return general();
   }
-  // As many keys as the registers allow; score programs take some too.
-  const bool scored = !op.score.empty();
-  std::vector<Tiling> all;
-  if (packed && suits_hopper(op, device))
-    all.push_back(hopper_tiling());
-  else if (most <= 128)
-    all.push_back(tensor_tiling(op, 128, most > 64 || scored ? 32 : 64, 128, 2));
-  all.push_back(tensor_tiling(op, 64, most > 128 && scored ? 32 : 64, 128, 1));
-  all.push_back(tensor_tiling(op, 16, 64, 32, 1));
-  std::erase_if(all, [&](const Tiling& tiling) { return tiling.shared_bytes > device.shared_bytes; });
-  return all;
+  return {ScoreKind::key_bias, form->mask, form->scale};
 }
 
 struct AttentionState : StepState {
@@ -113,24 +79,24 @@ struct AttentionState : StepState {
   int64_t q_offset = 0, k_offset = 0, v_offset = 0;
   const Kernel* kernel = nullptr;
   const Kernel* combine = nullptr;  // when the keys are split
-  unsigned blocks = 0, threads = 0, combine_blocks = 0;
-  size_t shared_bytes = 0, workspace_bytes = 0;
+  const Tiling* tiling = nullptr;
+  unsigned blocks = 0, combine_blocks = 0;
+  size_t workspace_bytes = 0;
 };
 
 class AttentionStep : public Step {
  public:
   AttentionStep(const lathe::Attention& op, const Node& node, const Target& target)
       : op_(op), target_(target), type_(node.output()->dtype()), vector_(128 / bit_width(type_)) {
-    for (const bool packed : {false, true}) tilings_[packed] = tilings(op, type_, packed, target.device);
-    // A score program costs nothing when it is empty, but kernels without one need a positive scale.
-    if (op.score.empty() && !(op.scale > 0)) score_ = identity_program(type_);
-    if (!op.score.empty()) score_ = op.score;
-    find_extra_axes(node);
-    if (!score_.empty()) {
-      std::vector<DType> types = {type_};
-      for (size_t i = kExtras; i < node.inputs().size(); ++i) types.push_back(node.inputs()[i]->dtype());
-      code_ = program_code(score_, types);
+    std::vector<DType> types = {type_};
+    for (size_t i = kExtras; i < node.inputs().size(); ++i) types.push_back(node.inputs()[i]->dtype());
+    for (const bool hopper : {false, true}) {
+      scores_[hopper] = read_score(op, type_, std::span(node.inputs()).subspan(kExtras), hopper);
+      if (scores_[hopper].kind != ScoreKind::none) codes_[hopper] = program_code(scores_[hopper].program, types);
     }
+    for (const bool packed : {false, true})
+      tilings_[packed] = attention_tilings(op, type_, scores_[true].kind, packed, target.device);
+    find_extra_axes(node);
     for (const bool packed : likely_packing(node)) {
       for (const Tiling& tiling : tilings_[packed]) request(tiling, packed, false);
       request(tilings_[packed].back(), packed, true);
@@ -150,16 +116,18 @@ class AttentionStep : public Step {
     args.batch = static_cast<int>(q.batch);
     args.queries = static_cast<int>(q.tokens);
     args.keys = static_cast<int>(k.tokens);
-    args.kv_heads = static_cast<int>(op_.kv_heads);
-    args.group = static_cast<int>(op_.heads / op_.kv_heads);
-    args.scale = static_cast<float>(op_.scale);
-    args.causal_offset = op_.causal ? io.symbols->evaluate(op_.causal_offset) : 0;
-    for (size_t i = 0; i < score_.dims().size(); ++i) args.dims[i] = io.symbols->evaluate(score_.dims()[i]);
+    const int64_t offset = op_.causal ? io.symbols->evaluate(op_.causal_offset) : 0;
+    args.causal_offset = static_cast<int>(std::clamp<int64_t>(offset, -kMaxCausalOffset, kMaxCausalOffset));
     for (size_t i = kExtras; i < io.inputs.size(); ++i)
       fill_strides(io.inputs[i].dims, args.extra_strides[i - kExtras]);
     const bool packed =
         packs(q, op_.head_dim, vector_) && packs(k, op_.head_dim, vector_) && packs(v, op_.value_dim, vector_);
-    if (q.batch * q.tokens > 0) plan(*state, packed);
+    if (q.batch * q.tokens == 0) return state;
+    plan(*state, packed);
+    const Score& score = scores_[state->tiling->hopper()];
+    args.scale = static_cast<float>(op_.scale * score.scale);
+    for (size_t i = 0; i < score.program.dims().size(); ++i)
+      args.dims[i] = io.symbols->evaluate(score.program.dims()[i]);
     return state;
   }
 
@@ -181,8 +149,16 @@ class AttentionStep : public Step {
     for (size_t i = kExtras; i < io.inputs.size(); ++i) args.extras[i - kExtras] = io.inputs[i].data;
     args.partial = static_cast<float*>(workspace);
     const CUstream stream = stream_of(device);
-    state.kernel->launch(stream, {state.blocks, static_cast<unsigned>(args.splits)}, state.threads, state.shared_bytes,
-                         args);
+    const Tiling& tiling = *state.tiling;
+    const auto threads = static_cast<unsigned>(tiling.threads);
+    if (tiling.hopper()) {
+      const unsigned blocks = std::min(args.tiles, static_cast<unsigned>(target_.device.multiprocessors));
+      state.kernel->launch(stream, {blocks}, threads, tiling.shared_bytes, args,
+                           map_of(args.k, args, op_.head_dim, tiling), map_of(args.v, args, op_.value_dim, tiling));
+    } else {
+      state.kernel->launch(stream, {state.blocks, static_cast<unsigned>(args.splits)}, threads, tiling.shared_bytes,
+                           args);
+    }
     if (state.combine != nullptr) state.combine->launch(stream, {state.combine_blocks}, kCombineThreads, 0, args);
   }
 
@@ -222,60 +198,63 @@ class AttentionStep : public Step {
     return certain ? std::vector<bool>{true} : std::vector<bool>{true, false};
   }
 
+  // Of the lines of 64 features in which the copy engine brings keys or values.
+  CUtensorMap map_of(const AttentionView& view, const AttentionArgs& args, int64_t features,
+                     const Tiling& tiling) const {
+    constexpr int64_t kLine = 64, kHalf = 2;
+    const std::array<int64_t, 4> sizes = {features, args.keys, op_.kv_heads, args.batch},
+                                 box = {kLine, tiling.keys, 1, 1};
+    const std::array<int64_t, 3> strides = {view.token * kHalf, view.head * kHalf, view.batch * kHalf};
+    return make_tensor_map(target_.kernels.device().driver(), view.data, {2, sizes, strides, box});
+  }
+
   std::vector<std::string> defines_of(const Tiling& tiling, bool packed, bool split) const {
     const auto flag = [](bool value) { return value ? 1 : 0; };
-    return {fmt::format("ELEMENT={}", cuda_type(type_)),
-            fmt::format("HEAD={}", tiling.head),
-            fmt::format("VALUE={}", tiling.value),
-            fmt::format("HEAD_DIM={}", op_.head_dim),
-            fmt::format("VALUE_DIM={}", op_.value_dim),
-            fmt::format("ROWS={}", tiling.rows),
-            fmt::format("KEYS={}", tiling.keys),
-            fmt::format("THREADS={}", tiling.threads),
-            fmt::format("TILES={}", tiling.tiles),
-            fmt::format("VECTOR={}", packed ? vector_ : 1),
-            fmt::format("CAUSAL={}", flag(op_.causal)),
-            fmt::format("SCORE={}", flag(!score_.empty())),
-            fmt::format("SPLIT={}", flag(split)),
-            fmt::format("K_TRANSPOSED={}", flag(op_.k_order == HeadOrder::transposed)),
-            fmt::format("V_TRANSPOSED={}", flag(op_.v_order == HeadOrder::transposed)),
-            fmt::format("EXTRA_AXES=0x{:x}ull", extra_axes_)};
+    std::vector<std::string> all = tiling.defines();
+    for (std::string define :
+         {fmt::format("ELEMENT={}", cuda_type(type_)), fmt::format("KV_HEADS={}", op_.kv_heads),
+          fmt::format("GROUP={}", op_.heads / op_.kv_heads), fmt::format("HEAD_DIM={}", op_.head_dim),
+          fmt::format("VALUE_DIM={}", op_.value_dim), fmt::format("VECTOR={}", packed ? vector_ : 1),
+          fmt::format("CAUSAL={}", flag(op_.causal)),
+          fmt::format("SCORE={}", static_cast<int>(scores_[tiling.hopper()].kind)),
+          fmt::format("SPLIT={}", flag(split)),
+          fmt::format("K_TRANSPOSED={}", flag(op_.k_order == HeadOrder::transposed)),
+          fmt::format("V_TRANSPOSED={}", flag(op_.v_order == HeadOrder::transposed)),
+          fmt::format("EXTRA_AXES=0x{:x}ull", extra_axes_)})
+      all.push_back(std::move(define));
+    return all;
   }
 
   const Kernel& request(const Tiling& tiling, bool packed, bool split) const {
-    return target_.kernels.request({tiling.file, "attention", defines_of(tiling, packed, split), code_});
+    return target_.kernels.request(
+        {tiling.file, "attention", defines_of(tiling, packed, split), codes_[tiling.hopper()]});
   }
   const Kernel& request_combine() const {
     Tiling any = tilings_[false].back();
     any.threads = kCombineThreads;
-    return target_.kernels.request({"attention_combine.cu", "attention_combine", defines_of(any, false, true), code_});
+    return target_.kernels.request(
+        {"attention_combine.cu", "attention_combine", defines_of(any, false, true), codes_[false]});
   }
 
   void plan(AttentionState& state, bool packed) const {
     AttentionArgs& args = state.args;
-    const int64_t rows = int64_t{args.queries} * args.group, pairs = int64_t{args.batch} * args.kv_heads;
-    const auto blocks_of = [&](const Tiling& tiling) { return pairs * ceil_div(rows, tiling.rows); };
-    size_t choice = 0;
-    const std::vector<Tiling>& all = tilings_[packed];
-    while (choice + 1 < all.size() && blocks_of(all[choice]) < target_.device.multiprocessors) ++choice;
-    const Tiling& tiling = all[choice];
-    const int64_t blocks = blocks_of(tiling), key_tiles = std::max<int64_t>(ceil_div(args.keys, tiling.keys), 1);
-    int64_t splits = 1;
-    if (blocks < target_.device.multiprocessors)
-      splits = std::clamp<int64_t>(target_.device.multiprocessors * kBlocksPerMultiprocessor / blocks, 1,
-                                   std::min(kMaxSplits, ceil_div(key_tiles, 2)));
-    const int64_t tiles_per_split = ceil_div(key_tiles, splits);
-    splits = ceil_div(key_tiles, tiles_per_split);
-    args.splits = static_cast<int>(splits);
-    args.keys_per_split = static_cast<int>(tiles_per_split * tiling.keys);
-    state.kernel = &request(tiling, packed, splits > 1);
-    state.blocks = static_cast<unsigned>(blocks);
-    state.threads = static_cast<unsigned>(tiling.threads);
-    state.shared_bytes = tiling.shared_bytes;
-    if (splits > 1) {
+    const int64_t rows = args.queries * (op_.heads / op_.kv_heads), pairs = args.batch * op_.kv_heads;
+    const AttentionPlan plan =
+        plan_attention(tilings_[packed], {pairs, rows, args.keys, op_.causal}, target_.device.multiprocessors);
+    args.splits = static_cast<int>(plan.splits);
+    args.keys_per_split = static_cast<int>(plan.keys_per_split);
+    args.tiles = static_cast<unsigned>(plan.blocks * plan.splits);
+    const int64_t bytes_of_keys = int64_t{args.keys} * (op_.head_dim + op_.value_dim) * (bit_width(type_) / 8);
+    const auto cache = static_cast<int64_t>(target_.device.l2_bytes / 8);  // much of it holds what others have read
+    const int64_t in_cache = cache / std::max<int64_t>(bytes_of_keys, 1);
+    args.section = static_cast<int>(std::clamp<int64_t>(in_cache, 1, pairs));
+    state.tiling = plan.tiling;
+    state.kernel = &request(*plan.tiling, packed, plan.splits > 1);
+    state.blocks = static_cast<unsigned>(plan.blocks);
+    if (plan.splits > 1) {
       state.combine = &request_combine();
       state.combine_blocks = static_cast<unsigned>(pairs * rows);
-      state.workspace_bytes = static_cast<size_t>(splits * pairs * rows * (op_.value_dim + 2)) * sizeof(float);
+      state.workspace_bytes = static_cast<size_t>(plan.splits * pairs * rows * (op_.value_dim + 2)) * sizeof(float);
     }
     target_.kernels.build();
   }
@@ -285,8 +264,8 @@ class AttentionStep : public Step {
   DType type_;
   int vector_;                                  // elements in 16 bytes
   std::array<std::vector<Tiling>, 2> tilings_;  // without packs, with
-  MapProgram score_;
-  std::string code_;
+  std::array<Score, 2> scores_;                 // for other kernels, for Hopper's
+  std::array<std::string, 2> codes_;            // likewise
   uint64_t extra_axes_ = 0;
 };
 

@@ -1,9 +1,9 @@
-#include "backends/cpu/lower/score.h"
+#include "backends/score_form.h"
 
 #include <cmath>
 #include <limits>
 
-namespace lathe::cpu {
+namespace lathe {
 namespace {
 
 class ScoreReader {
@@ -19,12 +19,12 @@ class ScoreReader {
   std::optional<ScoreForm> read() {
     int at = static_cast<int>(code_.size()) - 1;
     ScoreForm form;
-    while (take_mask(at)) {
+    while (take_mask(at) || take_cast(at)) {
     }
     take_softcap(at, form.softcap);
-    while (take_scale(at, form.scale)) {
+    while (take_scale(at, form.scale) || take_cast(at)) {
     }
-    if (instr(at).op != MapOp::input || instr(at).args[0] != 0 || instr(at).type != DType::f32) return std::nullopt;
+    if (instr(at).op != MapOp::input || instr(at).args[0] != 0 || !is_float(instr(at).type)) return std::nullopt;
     form.mask = mask_program();
     return form;
   }
@@ -34,7 +34,7 @@ class ScoreReader {
   int arg(int i, int a) const { return instr(i).args[static_cast<size_t>(a)]; }
   bool depends(int i) const { return depends_[static_cast<size_t>(i)]; }
   std::optional<double> constant(int i) const {
-    return instr(i).op == MapOp::constant && instr(i).type == DType::f32 ? std::optional(instr(i).real) : std::nullopt;
+    return instr(i).op == MapOp::constant && is_float(instr(i).type) ? std::optional(instr(i).real) : std::nullopt;
   }
   bool is_minus_infinity(int i) const { return constant(i) == -std::numeric_limits<double>::infinity(); }
 
@@ -63,6 +63,12 @@ class ScoreReader {
     if (!yes && !is_minus_infinity(arg(at, 1))) return false;
     terms_.push_back({arg(at, 0), yes ? Term::visible_if : Term::hidden_if});
     at = arg(at, yes ? 1 : 2);
+    return true;
+  }
+
+  bool take_cast(int& at) const {
+    if (instr(at).op != MapOp::cast || !is_float(instr(at).type) || !is_float(instr(arg(at, 0)).type)) return false;
+    at = arg(at, 0);
     return true;
   }
 
@@ -107,7 +113,7 @@ class ScoreReader {
     for (auto term = terms_.rbegin(); term != terms_.rend(); ++term) {
       const int value = index[static_cast<size_t>(term->at)];
       const bool select = term->kind == Term::visible_if || term->kind == Term::hidden_if;
-      const int addend = !select                          ? value
+      const int addend = !select                          ? mask.cast(value, DType::f32)
                          : term->kind == Term::visible_if ? mask.select(value, zero, hidden)
                                                           : mask.select(value, hidden, zero);
       if (sum < 0)
@@ -147,4 +153,4 @@ std::optional<ScoreForm> match_score(const MapProgram& program) {
   return ScoreReader(program).read();
 }
 
-}  // namespace lathe::cpu
+}  // namespace lathe
