@@ -119,6 +119,21 @@ TEST_P(CudaAttention, KeyMasks) {
                         type, 4);
 }
 
+// The largest finite number hides keys from rows that see others; rows that see no other keys see all of them alike.
+TEST_P(CudaAttention, FiniteKeyMasks) {
+  check_attention({.batch = 3,
+                   .heads = 2,
+                   .kv_heads = 2,
+                   .dim = 64,
+                   .queries = 40,
+                   .keys = 200,
+                   .fields = ", score = (x0, x1) => add(x0, mul(sub(1:bf16, cast<bf16>(x1)), -3.3e38:bf16))",
+                   .masks = ", %m",
+                   .mask_types = ", %m: i64[b, 1, 1, t]",
+                   .mask_values = {visible({200, 0, 70}, 200)}},
+                  "bf16", 2);
+}
+
 TEST_P(CudaAttention, KeyMasksBesideCausal) {
   for (const int64_t dim : {64, 128})
     check_attention({.batch = 3,

@@ -2,7 +2,9 @@
 // within bounds on registers and spills: representatives of each family.
 #include <gtest/gtest.h>
 
+#include <iterator>
 #include <map>
+#include <sstream>
 
 #include "backends/cuda/compiler/kernel_compiler.h"
 #include "backends/cuda/lower/attention_tiling.h"
@@ -41,6 +43,14 @@ void add_movement(std::vector<Representative>& all) {
     scatter("_mul_i64", {"REDUCTION=2", "TYPE=i64"});
     scatter("_max_f32", {"REDUCTION=3", "TYPE=float"});
     scatter("_min_bool", {"REDUCTION=4", "TYPE=bool"});
+  }
+  for (const char* defines : {"TYPE=u16 ROWS=3 VECTOR=8", "TYPE=u8 ROWS=7 VECTOR=16"}) {
+    std::istringstream words(defines);
+    const std::vector<std::string> all_defines{std::istream_iterator<std::string>(words), {}};
+    all.push_back(
+        {fmt::format("transpose_narrow_{}", all_defines[0].substr(5)),
+         {"transpose_narrow.cu", "transpose_narrow", {all_defines[0], all_defines[1], all_defines[2], "INDEX=u32"}, {}},
+         96});
   }
   for (const int bytes : {1, 2, 4, 8, 16}) {
     const int pack = std::max(4 / bytes, 1);

@@ -29,6 +29,16 @@ TEST_P(CudaMovement, TransposeTiles) {
     }
 }
 
+// Images of few channels; sizes that make whole packs, and some that do not.
+TEST_P(CudaMovement, TransposeOfFewRows) {
+  for (const DType t : {DType::i8, DType::f16, DType::f32, DType::i64})
+    for (const int64_t channels : {2, 3, 4, 7})
+      for (const int64_t side : {16, 31, 96})
+        check_exact("(%x: " + type(t, "[n, " + std::to_string(channels) + ", h, w]") +
+                        ") { %y = transpose(%x) {perm = [0, 2, 3, 1]} return %y }",
+                    {numbers(t, {3, channels, side, side})});
+}
+
 TEST_P(CudaMovement, TransposeOfManyAxes) {
   for (const DType t : kTypes) {
     for (const std::string perm : {"[0, 2, 1, 3]", "[3, 1, 2, 0]", "[1, 0, 3, 2]", "[2, 3, 0, 1]"})

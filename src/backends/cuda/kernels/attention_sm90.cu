@@ -151,8 +151,8 @@ struct Producer {
       for (int first = part.begin; first < part.end; first += KEYS) {
         const int key = first + threadIdx.x % kGroup;
         float bias = minus_infinity();
-        if (int(threadIdx.x % kGroup) < KEYS && key < part.end) bias = key_bias(args, {part.batch, 0, 0, key}) * kLog2e;
-        if (!any_of_group(bias > minus_infinity())) continue;
+        if (int(threadIdx.x % kGroup) < KEYS && key < part.end) bias = bias_in_powers(part, key);
+        if (!any_of_group(bias != minus_infinity())) continue;
         next_stage(first * 2 + any_of_group(bias != 0), bias);
         if (threadIdx.x % kGroup == 0) {
           load_keys(part, first);
@@ -167,6 +167,12 @@ struct Producer {
       arrive(shared.keys_full(at.stage()));
       at.advance();
     }
+  }
+  // A finite number stays finite: rows that see no other keys depend on it.
+  __device__ float bias_in_powers(const Part& part, int key) const {
+    constexpr float kLowest = -3.402823466e38f;
+    const float bias = key_bias(args, {part.batch, 0, 0, key}), in_powers = bias * kLog2e;
+    return in_powers < kLowest && bias >= kLowest ? kLowest : in_powers;
   }
   __device__ void next_stage(int first_of_stage, float bias) const {
     wait(shared.keys_empty(at.stage()), at.parity() ^ 1);

@@ -204,7 +204,9 @@ class AttentionStep : public Step {
     constexpr int64_t kLine = 64, kHalf = 2;
     const std::array<int64_t, 4> sizes = {features, args.keys, op_.kv_heads, args.batch},
                                  box = {kLine, tiling.keys, 1, 1};
-    const std::array<int64_t, 3> strides = {view.token * kHalf, view.head * kHalf, view.batch * kHalf};
+    const auto bytes = [&](long long stride, int64_t size) { return size == 1 ? kTensorMapAlignment : stride * kHalf; };
+    const std::array<int64_t, 3> strides = {bytes(view.token, args.keys), bytes(view.head, op_.kv_heads),
+                                            bytes(view.batch, args.batch)};
     return make_tensor_map(target_.kernels.device().driver(), view.data, {2, sizes, strides, box});
   }
 

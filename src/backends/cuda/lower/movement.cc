@@ -1,5 +1,5 @@
 // Data movement that depends on sizes only. Slices, and transposes that keep the innermost axis, are copies from a
-// strided box; other transposes go through tiles.
+// strided box; other transposes go through tiles, or, where a tile would be mostly idle, through registers.
 #include "backends/cuda/lower/movement.h"
 
 #include <algorithm>
@@ -13,10 +13,11 @@ namespace {
 
 constexpr int64_t kWarp = 32;
 constexpr int64_t kLeastTiledSize = 8;  // with less than this along an axis, most of a tile would be idle
+constexpr int64_t kPackBytes = 16, kMaxNarrowBytes = 8;
 
 struct TransposeState : StepState {
   std::unique_ptr<MoveState<CopyArgs>> copy;  // set when no tiles are used
-  TransposeArgs packed{}, plain{};
+  TransposeArgs packed{}, plain{}, narrow{};
   bool packs = false;
 };
 
@@ -32,6 +33,15 @@ class TransposeStep : public Step {
     };
     const bool keeps_last = permutation_.empty() || permutation_.back() + 1 == node.output()->type().rank();
     if (keeps_last) return;
+    const Dim& last = node.output()->shape().back();
+    if (last.is_constant() && last.value() > 1 && last.value() < kLeastTiledSize && bytes_ <= kMaxNarrowBytes) {
+      narrow_rows_ = last.value();
+      narrow_ = &target.kernels.request({"transpose_narrow.cu",
+                                         "transpose_narrow",
+                                         {fmt::format("TYPE=u{}", bytes_ * 8), fmt::format("ROWS={}", last.value()),
+                                          fmt::format("VECTOR={}", vector()), "INDEX=u32"},
+                                         {}});
+    }
     plain_ = tiled(1);
     if (pack() > 1) packed_ = tiled(pack());
   }
@@ -47,6 +57,8 @@ class TransposeStep : public Step {
     const bool tiles = plain_ != nullptr && columns != axes.end() && columns + 1 != axes.end() &&
                        std::min(columns->size, axes.back().size) >= kLeastTiledSize;
     if (!tiles) {
+      if (narrow_ != nullptr && columns != axes.end() && columns + 1 != axes.end())
+        state->narrow = narrow_args(axes, static_cast<size_t>(columns - axes.begin()));
       state->copy = copy_state(axes, 0, bytes_);
       state->copy->kernel = copy_.for_elements(io.outputs[0].elements());
       return state;
@@ -62,6 +74,13 @@ class TransposeStep : public Step {
     const auto& state = *static_cast<const TransposeState*>(prepared);
     const void* x = io.inputs[0].data;
     void* y = io.outputs[0].data;
+    if (state.narrow.tiles > 0 && is_aligned(x, kPackBytes) && is_aligned(y, kPackBytes)) {
+      TransposeArgs args = state.narrow;
+      args.x = x;
+      args.y = y;
+      const auto blocks = static_cast<unsigned>(ceil_div(static_cast<int64_t>(args.tiles), kMoveThreads));
+      return narrow_->launch(stream_of(device), {blocks}, kMoveThreads, 0, args);
+    }
     if (state.copy != nullptr) return launch_moves(*state.copy, x, y, nullptr, device);
     const bool packs = state.packs && is_aligned(x, 4) && is_aligned(y, 4);
     TransposeArgs args = packs ? state.packed : state.plain;
@@ -74,6 +93,25 @@ class TransposeStep : public Step {
 
  private:
   int64_t pack() const { return std::max<int64_t>(4 / bytes_, 1); }  // elements to a word
+
+  int64_t vector() const { return kPackBytes / bytes_; }  // elements to a pack
+
+  // Of the narrow kernel: its tiles are packs of columns. There are none where packs would not be aligned.
+  TransposeArgs narrow_args(const std::vector<WalkAxis>& axes, size_t column_axis) const {
+    constexpr int64_t kMaxTiles = int64_t{1} << 31;
+    TransposeArgs args = tile_args(axes, column_axis, 1);
+    const auto packs = [&](long long stride) { return stride % vector() == 0; };
+    const int64_t columns = axes[column_axis].size;
+    bool fits = axes.back().size == narrow_rows_ && args.column_stride == args.rows && packs(columns) &&
+                packs(axes.back().stride);
+    for (int axis = 0; axis < args.rank; ++axis)
+      fits = fits && packs(args.x_strides[axis]) && packs(args.y_strides[axis]);
+    const int64_t tiles = static_cast<int64_t>(args.tiles) / std::max<int64_t>(axes.back().size, 1) / vector();
+    if (!fits || tiles >= kMaxTiles) return {};
+    args.column_tiles = divisor(columns / vector());
+    args.tiles = static_cast<unsigned long long>(tiles);
+    return args;
+  }
 
   // `axes`: of y, walking x.
   static TransposeArgs tile_args(const std::vector<WalkAxis>& axes, size_t column_axis, int64_t tile) {
@@ -105,7 +143,8 @@ class TransposeStep : public Step {
   std::vector<int64_t> permutation_;
   int64_t bytes_;
   MoveKernel copy_;
-  const Kernel *plain_ = nullptr, *packed_ = nullptr;
+  const Kernel *plain_ = nullptr, *packed_ = nullptr, *narrow_ = nullptr;
+  int64_t narrow_rows_ = 0;
 };
 
 // ---- slice ----
