@@ -75,6 +75,9 @@ constexpr DType element_type<bool>() {
   return DType::boolean;
 }
 
+// Where memory is: with the host, or on the device that the session runs on. On a CPU both are the same.
+enum class Memory { host, device };
+
 // An input of a run: a name, sizes, and elements that the caller keeps alive during the run.
 struct Input {
   std::string_view name;
@@ -82,8 +85,10 @@ struct Input {
   std::vector<int64_t> dims;
   const void* data = nullptr;
 
-  Input(std::string_view input_name, DType type, std::vector<int64_t> sizes, const void* elements)
-      : name(input_name), dtype(type), dims(std::move(sizes)), data(elements) {}
+  // Elements on the device are read in place; they must be complete when the run starts.
+  Input(std::string_view input_name, DType type, std::vector<int64_t> sizes, const void* elements,
+        Memory where = Memory::host)
+      : name(input_name), dtype(type), dims(std::move(sizes)), data(elements), memory(where) {}
   // From any contiguous range of a plain element type; its length is checked against the sizes when the run starts.
   template <class Range>
   Input(std::string_view input_name, const Range& values, std::vector<int64_t> sizes)
@@ -94,6 +99,7 @@ struct Input {
         count(static_cast<int64_t>(std::size(values))) {}
 
   int64_t count = -1;  // elements behind data; -1: the caller vouches for the sizes
+  Memory memory = Memory::host;
 };
 
 // An output of a run. `data` is valid until the session's next run, or as long as the caller's own memory if bound.
@@ -102,9 +108,10 @@ struct Output {
   DType dtype = DType::f32;
   std::span<const int64_t> dims;
   const void* data = nullptr;
+  Memory memory = Memory::host;  // on the device only where it was bound there
 
   int64_t elements() const;
-  // Throws Error(invalid_argument) when the elements are not of type T.
+  // Throws Error(invalid_argument) when the elements are not of type T, or not with the host.
   template <class T>
   std::span<const T> as() const {
     check_type(element_type<T>());
@@ -126,10 +133,12 @@ struct EngineOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1" (the second GPU) or "reference" (slow, exact; for checking)
   std::string isa;  // instruction set of the CPU kernels: "generic", "avx2", "avx512"; empty: the best there is
   std::string kernel_cache;  // folder where kernels compiled for a GPU are kept between processes; empty: nowhere
+  bool tf32 = false;         // on a GPU, products of f32 may round their operands to TF32, which is faster
 };
 
 struct SessionOptions {
-  int threads = 0;  // 0: one per physical core
+  int threads = 0;     // 0: one per physical core
+  bool graphs = true;  // replay runs with the addresses of the last one as CUDA graphs
 };
 
 class Engine {
@@ -174,8 +183,15 @@ class Session {
   }
 
   // Lets an output be written straight into the caller's memory from the next run on; nullptr undoes it. A run throws
-  // Error(invalid_argument) when the output needs more than `bytes`.
-  void bind_output(std::string_view name, void* memory, size_t bytes);
+  // Error(invalid_argument) when the output needs more than `bytes`. Memory on the device is complete when run()
+  // returns; nothing is copied.
+  void bind_output(std::string_view name, void* memory, size_t bytes, Memory where = Memory::host);
+
+  // Gives back what the session holds on its device, and the weights there once every session of the engine is evicted.
+  // The outputs of the last run are gone. restore(), or the next run, brings it all back from the host, where weights
+  // stay mapped: nothing is built again. On a CPU only the session's own memory is given back.
+  void evict();
+  void restore();
 
   struct Impl;
   Impl& impl() const { return *impl_; }

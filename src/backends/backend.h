@@ -13,7 +13,9 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/device_clock.h"
 #include "backends/weight_layout.h"
+#include "backends/weight_packer.h"
 #include "graph/bindings.h"
 #include "graph/cost.h"
 #include "graph/graph.h"
@@ -77,6 +79,8 @@ class DeviceContext {
   virtual void download(std::span<std::byte> host, const void* device) = 0;
   virtual void copy(void* destination, const void* source, size_t bytes) = 0;  // both on the device
   virtual void synchronize() {}
+  // For as many marks.
+  virtual std::unique_ptr<DeviceClock> make_clock(size_t marks) { return std::make_unique<HostClock>(marks); }
   virtual int threads() const { return 1; }
   // Announces the work of the step that runs next, so that a context need not wake all its threads for little. Without
   // an announcement for a step, the last one holds.
@@ -134,11 +138,11 @@ struct ContextOptions {
   // A step that should take less than this on one thread is not shared among threads: waking them costs more than it
   // gains (0.2 us at best, several when another process has the core).
   double share_above_microseconds = 4;
+  bool recording = true;  // runs may be recorded and replayed, where the device knows how
 };
 
-class Backend {
+class Backend : public WeightPacker {
  public:
-  virtual ~Backend() = default;
   virtual std::string_view name() const = 0;         // "cpu", "reference", "cuda"
   virtual std::string target() const = 0;            // what steps are made for: "avx512", "sm_90"
   virtual bool host_memory() const { return true; }  // as DeviceContext::host_memory()
@@ -148,13 +152,10 @@ class Backend {
   virtual std::vector<Candidate> candidates(const Node& node) const = 0;
   // Called once the nodes of a graph are lowered and before any step runs: kernels that they asked for are compiled.
   virtual void finish_lowering() const {}
+  // Those that were compiled so far, in a form that the backend takes again, so that a plan which carries it opens
+  // without a compiler. Empty where nothing is compiled.
+  virtual std::vector<std::byte> compiled_code() const { return {}; }
   virtual std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const = 0;
-
-  // Weight layouts: sizes, packing and its exact inverse. Plain weights never come here.
-  virtual size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const = 0;
-  virtual void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const = 0;
-  virtual Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
-                        std::span<const std::byte> packed) const = 0;
 };
 
 }  // namespace lathe

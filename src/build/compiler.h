@@ -17,11 +17,16 @@
 
 namespace lathe {
 
-struct CompileOptions {
-  std::string device = "cpu";          // "cpu", "cuda", "cuda:1", "reference"
-  std::optional<Isa> isa;              // of the CPU kernels; the machine's best when absent
-  std::filesystem::path kernel_cache;  // folder for kernels compiled for a GPU; empty: they are not kept
-  bool optimise = true;                // false: lower the graph as imported
+struct BackendOptions {
+  std::string device = "cpu";                // "cpu", "cuda", "cuda:1", "reference"
+  std::optional<Isa> isa = {};               // of the CPU kernels; the machine's best when absent
+  std::filesystem::path kernel_cache = {};   // folder for kernels compiled for a GPU; empty: they are not kept
+  bool tf32 = false;                         // on a GPU, products of f32 may round their operands to TF32
+  std::span<const std::byte> compiled = {};  // Backend::compiled_code() of before; outlives the backend
+};
+
+struct CompileOptions : BackendOptions {
+  bool optimise = true;  // false: lower the graph as imported
   passes::PassOptions passes;
 };
 
@@ -36,8 +41,11 @@ struct CompiledModel {
 };
 
 // Throws Error(invalid_argument) for an unknown device or an ISA that this machine lacks.
-std::unique_ptr<Backend> make_backend(const std::string& device, std::optional<Isa> isa,
-                                      const std::filesystem::path& kernel_cache = {});
+std::unique_ptr<Backend> make_backend(const BackendOptions& options);
+// The number of the GPU that "cuda" or "cuda:1" names; nullopt for other devices.
+std::optional<int> cuda_ordinal(std::string_view device);
+// Of a device that need not be there. Throws Error(invalid_argument) for an unknown one.
+std::unique_ptr<WeightPacker> make_weight_packer(const std::string& device);
 
 CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& options);
 // For a graph that has been through compile() before: lowering only.

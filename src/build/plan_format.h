@@ -5,6 +5,8 @@
 //   metadata  JSON: what PlanInfo holds
 //   graph     the optimised graph (graph/serialize.h); weights are references into the list in the metadata
 //   weights   each in the layout its steps want, at multiples of 64
+//   kernels   machine code that the backend compiled (Backend::compiled_code), for the target that the metadata names;
+//             absent where there is none
 //
 // Checksums are the content hash of graph/hash.h. All but those of the weights are verified when a plan is opened. The
 // same model, options and timing cache give the same bytes: there is no time stamp in a plan.
@@ -27,13 +29,13 @@ inline constexpr uint32_t kPlanVersion = 1;
 inline constexpr uint64_t kPlanPage = 4096;
 inline constexpr uint64_t kPlanWeightAlignment = 64;
 
-enum class PlanSection : uint32_t { metadata = 1, graph = 2, weights = 3 };
-inline constexpr uint32_t kPlanSections = 3;
+enum class PlanSection : uint32_t { metadata = 1, graph = 2, weights = 3, kernels = 4 };
+inline constexpr uint32_t kLeastPlanSections = 3, kMostPlanSections = 4;
 
 struct PlanHeader {
   std::array<char, 8> magic = kPlanMagic;
   uint32_t version = kPlanVersion;
-  uint32_t num_sections = kPlanSections;
+  uint32_t num_sections = 0;
   uint64_t file_bytes = 0;
   uint64_t table_checksum = 0;
 };

@@ -47,12 +47,15 @@ class PlanWriter {
   }
 
   PlanSize write() && {
-    const std::vector<std::byte> front(sizeof(PlanHeader) + kPlanSections * sizeof(PlanTableEntry));
+    const std::vector<std::byte> kernels = model_.backend->compiled_code();
+    const size_t num_sections = kernels.empty() ? kLeastPlanSections : kMostPlanSections;
+    const std::vector<std::byte> front(sizeof(PlanHeader) + num_sections * sizeof(PlanTableEntry));
     file_.write(front);
     ConstantList constants;
     const std::vector<std::byte> graph = serialize(*model_.graph, constants);
     write_weights(constants.tensors());
     add_section(PlanSection::graph, graph);
+    if (!kernels.empty()) add_section(PlanSection::kernels, kernels);
     const std::string metadata = to_json(describe());
     add_section(PlanSection::metadata, std::as_bytes(std::span(metadata)));
     file_.align(kPlanPage);
@@ -139,6 +142,7 @@ class PlanWriter {
   void write_front() {
     const auto table = std::as_bytes(std::span(table_));
     PlanHeader header;
+    header.num_sections = static_cast<uint32_t>(table_.size());
     header.file_bytes = file_.position();
     header.table_checksum = checksum(table);
     file_.write_at(0, std::as_bytes(std::span(&header, 1)));

@@ -228,4 +228,13 @@ KernelChoices tune(const CompiledModel& model, const TuneOptions& options, Timin
   return tuner.take();
 }
 
+CompiledModel tuned(CompiledModel model, const CompileOptions& compile_options, const TuneOptions& options,
+                    TimingCache& cache) {
+  const KernelChoices choices = tune(model, options, cache);
+  CompiledModel result = relower(std::move(model.graph), compile_options, choices);
+  result.passes = std::move(model.passes);
+  result.weights = std::move(model.weights);
+  return result;
+}
+
 }  // namespace lathe

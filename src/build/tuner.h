@@ -22,5 +22,8 @@ struct TuneOptions {
 // Times what `cache` does not know yet and adds it there. Throws Error(invalid_argument) when a profile names an
 // unknown input or does not fit one.
 KernelChoices tune(const CompiledModel& model, const TuneOptions& options, TimingCache& cache);
+// The model lowered again, with the kernels that tune() chooses.
+CompiledModel tuned(CompiledModel model, const CompileOptions& compile_options, const TuneOptions& options,
+                    TimingCache& cache);
 
 }  // namespace lathe

@@ -7,7 +7,8 @@ namespace lathe {
 namespace {
 
 // The bytes of an entry, which are as many as its layout of this constant needs.
-std::span<const std::byte> checked(const StoredWeights::Entry& entry, const Tensor& constant, const Backend& packer) {
+std::span<const std::byte> checked(const StoredWeights::Entry& entry, const Tensor& constant,
+                                   const WeightPacker& packer) {
   const size_t needed = entry.layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
                                              : packer.packed_bytes(entry.layout, constant.dtype(), constant.dims());
   if (entry.bytes.size() != needed)

@@ -26,8 +26,8 @@ class StoredWeights {
 class WeightSource {
  public:
   WeightSource() = default;  // the graph holds all
-  // `packer` is a backend like the one that laid out what is stored.
-  WeightSource(std::shared_ptr<const StoredWeights> stored, std::shared_ptr<const Backend> packer)
+  // `packer` is that of the backend that laid out what is stored.
+  WeightSource(std::shared_ptr<const StoredWeights> stored, std::shared_ptr<const WeightPacker> packer)
       : stored_(std::move(stored)), packer_(std::move(packer)) {}
 
   // The bytes of a constant where they are in this layout already; valid while the source and the constant are. Throws
@@ -38,7 +38,7 @@ class WeightSource {
 
  private:
   std::shared_ptr<const StoredWeights> stored_;
-  std::shared_ptr<const Backend> packer_;
+  std::shared_ptr<const WeightPacker> packer_;
 };
 
 }  // namespace lathe

@@ -12,19 +12,17 @@ DeviceIo::~DeviceIo() {
     if (buffer.memory != nullptr) device_.release(buffer.memory);
 }
 
-void DeviceIo::upload(std::span<TensorRef> inputs) {
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const size_t bytes = storage_bytes(inputs[i].dtype, inputs[i].elements());
-    Buffer& buffer = inputs_[i];
-    if (buffer.memory == nullptr || buffer.bytes < bytes) {
-      if (buffer.memory != nullptr) device_.release(buffer.memory);
-      buffer = {};
-      buffer.memory = device_.allocate(std::max<size_t>(bytes, 1));
-      buffer.bytes = bytes;
-    }
-    device_.upload(buffer.memory, {static_cast<const std::byte*>(inputs[i].data), bytes});
-    inputs[i].data = buffer.memory;
+void DeviceIo::upload(size_t input, TensorRef& given) {
+  const size_t bytes = storage_bytes(given.dtype, given.elements());
+  Buffer& buffer = inputs_[input];
+  if (buffer.memory == nullptr || buffer.bytes < bytes) {
+    if (buffer.memory != nullptr) device_.release(buffer.memory);
+    buffer = {};
+    buffer.memory = device_.allocate(std::max<size_t>(bytes, 1));
+    buffer.bytes = bytes;
   }
+  device_.upload(buffer.memory, {static_cast<const std::byte*>(given.data), bytes});
+  given.data = buffer.memory;
 }
 
 void* DeviceIo::download(size_t output, const TensorRef& made, void* host) {

@@ -26,9 +26,11 @@ std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
 }  // namespace
 
 CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions& options) {
-  CompiledModel model = relower(plan->take_graph(), options, plan->info().choices);
+  CompileOptions compile_options = options;
+  compile_options.compiled = plan->compiled_code();
+  CompiledModel model = relower(plan->take_graph(), compile_options, plan->info().choices);
   // The plan may have been made for another device than the one that runs it.
-  model.weights = WeightSource(plan, make_backend(plan->info().device, std::nullopt));
+  model.weights = WeightSource(plan, make_weight_packer(plan->info().device));
   return model;
 }
 
@@ -53,6 +55,17 @@ std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, con
   }
 }
 
+void Engine::Impl::begin_use() {
+  const std::lock_guard lock(mutex_);
+  weights.restore();
+  ++users_;
+}
+
+void Engine::Impl::end_use(bool evict) {
+  const std::lock_guard lock(mutex_);
+  if (--users_ == 0 && evict) weights.evict();
+}
+
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
@@ -60,6 +73,7 @@ std::shared_ptr<const Engine> Engine::open(const std::string& path, const Engine
   CompileOptions compile_options;
   compile_options.device = options.device;
   compile_options.kernel_cache = options.kernel_cache;
+  compile_options.tf32 = options.tf32;
   if (!options.isa.empty()) {
     compile_options.isa = isa_from_string(options.isa);
     if (!compile_options.isa)

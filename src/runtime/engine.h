@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,19 @@
 namespace lathe {
 
 struct Engine::Impl {
+  // Sessions whose runs need the weights on the device count themselves, from any thread. The weights leave the device
+  // when the last of them is evicted.
+  void begin_use();
+  void end_use(bool evict);
+
   CompiledModel model;
   std::shared_ptr<const Plan> plan;  // null when built in memory
   WeightMemory weights;
   std::vector<TensorInfo> inputs, outputs;
+
+ private:
+  std::mutex mutex_;
+  size_t users_ = 0;
 };
 
 // The model of a plan, lowered for this machine with the kernels that the plan has chosen. Takes the plan's graph.

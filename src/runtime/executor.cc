@@ -89,9 +89,13 @@ void Executor::reserve(std::span<const TensorRef> inputs) {
 // ---- running ----
 
 void Executor::run(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, StepObserver* observer) {
+  enqueue(inputs, outputs, observer);
+  device_.synchronize();
+}
+
+void Executor::enqueue(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, StepObserver* observer) {
   device_.begin_run();
   execute(inputs, outputs, nullptr, observer);
-  device_.synchronize();
 }
 
 void Executor::run_region(std::span<const TensorRef> inputs, std::span<TensorRef> outputs,
@@ -196,7 +200,7 @@ void Executor::run_step(Prepared& prepared, size_t s, StepObserver* observer) {
   device_.announce(target.cost);
   step.step->run(io, target.state.get(), workspace, device_);
   if (observer == nullptr) return;
-  device_.synchronize();
+  if (observer->waits()) device_.synchronize();
   observer->after(s, io);
 }
 

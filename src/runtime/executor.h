@@ -21,6 +21,8 @@ class ControlFlow;
 class StepObserver {
  public:
   virtual ~StepObserver() = default;
+  // Whether the device is to be done with a step when after() is called; false for those that only time steps.
+  virtual bool waits() const { return true; }
   virtual void before(size_t step) = 0;
   virtual void after(size_t step, const StepIo& io) = 0;
 };
@@ -37,6 +39,8 @@ class Executor {
   // output's memory (the sizes must be right), else the executor fills in its own memory, valid until the next run.
   // The dims of outputs are filled in and stay valid likewise. Throws Error(invalid_argument) on sizes that do not fit.
   void run(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, StepObserver* observer = nullptr);
+  // The same without waiting for the device: the outputs' sizes are there, their elements not yet.
+  void enqueue(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, StepObserver* observer = nullptr);
   // The same for a region that runs inside another program, whose symbols it sees; does not wait for the device.
   void run_region(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, const SymbolBindings& outer);
   // Exchanges the memory of an output of the last run, which was not bound, for that of `value`, and gives it the

@@ -80,7 +80,7 @@ void Executor::run_late_step(Prepared& prepared, size_t s, StepObserver* observe
     target.outputs[o].object = late_[v].object.get();
   }
   if (observer == nullptr) return;
-  device_.synchronize();
+  if (observer->waits()) device_.synchronize();
   observer->after(s, io);
 }
 

@@ -31,7 +31,7 @@ T read_at(std::span<const std::byte> bytes, size_t offset) {
 
 // The sections by kind, all inside the file.
 struct Sections {
-  std::span<const std::byte> metadata, graph, weights;
+  std::span<const std::byte> metadata, graph, weights, kernels;
 };
 
 Sections read_sections(std::span<const std::byte> file) {
@@ -41,16 +41,17 @@ Sections read_sections(std::span<const std::byte> file) {
     throw Error(ErrorCode::unsupported, fmt::format("the plan has format {}, this version of lathe reads format {}",
                                                     header.version, kPlanVersion))
         .remedy("Build it again from the model");
-  if (header.num_sections != kPlanSections) damaged("it has a wrong number of sections");
+  if (header.num_sections < kLeastPlanSections || header.num_sections > kMostPlanSections)
+    damaged("it has a wrong number of sections");
   if (header.file_bytes != file.size())
     damaged(fmt::format("it has {} bytes and should have {}", file.size(), header.file_bytes));
-  constexpr size_t kTableBytes = kPlanSections * sizeof(PlanTableEntry);
-  read_at<std::array<PlanTableEntry, kPlanSections>>(file, sizeof(PlanHeader));
-  if (checksum(file.subspan(sizeof(PlanHeader), kTableBytes)) != header.table_checksum)
+  const size_t table_bytes = header.num_sections * sizeof(PlanTableEntry);
+  if (file.size() - sizeof(PlanHeader) < table_bytes) damaged("it ends too early");
+  if (checksum(file.subspan(sizeof(PlanHeader), table_bytes)) != header.table_checksum)
     damaged("its section table fails the checksum");
   Sections sections;
   uint32_t seen = 0;
-  for (size_t i = 0; i < kPlanSections; ++i) {
+  for (size_t i = 0; i < header.num_sections; ++i) {
     const auto entry = read_at<PlanTableEntry>(file, sizeof(PlanHeader) + i * sizeof(PlanTableEntry));
     if (entry.offset > file.size() || entry.bytes > file.size() - entry.offset)
       damaged("a section lies outside the file");
@@ -58,16 +59,18 @@ Sections read_sections(std::span<const std::byte> file) {
     const auto kind = static_cast<PlanSection>(entry.kind);
     if (kind != PlanSection::weights && checksum(bytes) != entry.checksum) damaged("a section fails its checksum");
     if (entry.offset % kPlanPage != 0) damaged("a section is not aligned");
-    if (entry.kind > 31) damaged("it has a section of unknown kind");
+    if (entry.kind < 1 || entry.kind > kMostPlanSections) damaged("it has a section of unknown kind");
+    if ((seen & 1u << entry.kind) != 0) damaged("it has two sections of one kind");
     seen |= 1u << entry.kind;
-    (kind == PlanSection::metadata ? sections.metadata
-     : kind == PlanSection::graph  ? sections.graph
-                                   : sections.weights) = bytes;
+    (kind == PlanSection::metadata  ? sections.metadata
+     : kind == PlanSection::graph   ? sections.graph
+     : kind == PlanSection::weights ? sections.weights
+                                    : sections.kernels) = bytes;
   }
-  constexpr uint32_t kAll = 1u << static_cast<uint32_t>(PlanSection::metadata) |
-                            1u << static_cast<uint32_t>(PlanSection::graph) |
-                            1u << static_cast<uint32_t>(PlanSection::weights);
-  if (seen != kAll) damaged("a section is missing");
+  constexpr uint32_t kNeeded = 1u << static_cast<uint32_t>(PlanSection::metadata) |
+                               1u << static_cast<uint32_t>(PlanSection::graph) |
+                               1u << static_cast<uint32_t>(PlanSection::weights);
+  if ((seen & kNeeded) != kNeeded) damaged("a section is missing");
   return sections;
 }
 
@@ -115,6 +118,7 @@ Plan Plan::open(std::span<const std::byte> bytes, std::shared_ptr<const void> ow
   plan.file_bytes_ = bytes.size();
   const Sections sections = read_sections(bytes);
   plan.weights_ = sections.weights;
+  plan.kernels_ = sections.kernels;
   plan.info_ = plan_info_from_json({reinterpret_cast<const char*>(sections.metadata.data()), sections.metadata.size()});
   for (const PlanWeight& weight : plan.info_.weights) {
     const bool inside = weight.offset <= plan.weights_.size() && weight.bytes <= plan.weights_.size() - weight.offset;

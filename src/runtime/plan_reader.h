@@ -29,13 +29,15 @@ class Plan : public StoredWeights {
   std::vector<Entry> find(const Tensor& constant) const override;
   // Reads all weights and compares their checksums; throws Error(invalid_model) naming the first that differs.
   void verify_weights() const;
+  // Of the target that info() names; valid as long as the plan.
+  std::span<const std::byte> compiled_code() const { return kernels_; }
   uint64_t file_bytes() const { return file_bytes_; }
 
  private:
   Plan() = default;
 
-  std::shared_ptr<const void> owner_;   // of the bytes that weights_ points to
-  std::span<const std::byte> weights_;  // the section
+  std::shared_ptr<const void> owner_;             // of the bytes that the spans are of
+  std::span<const std::byte> weights_, kernels_;  // the sections
   uint64_t file_bytes_ = 0;
   PlanInfo info_;
   std::unique_ptr<Graph> graph_;

@@ -35,8 +35,17 @@ int checked_threads(int threads) {
   return threads > 0 ? threads : default_thread_count();
 }
 
+// "input_ids i64[8, 128]"
+std::string describe_sizes(std::span<const Input> inputs) {
+  std::string text;
+  for (const Input& input : inputs)
+    text +=
+        fmt::format("{}{} {}{}", text.empty() ? "" : ", ", input.name, to_string(input.dtype), to_string(input.dims));
+  return text.empty() ? "a run" : text;
+}
+
 std::unique_ptr<DeviceContext> make_device(const CompiledModel& model, const SessionOptions& options) {
-  const ContextOptions context{.threads = checked_threads(options.threads)};
+  const ContextOptions context{.threads = checked_threads(options.threads), .recording = options.graphs};
   std::unique_ptr<DeviceContext> device = model.backend->make_context(context);
   if (!device->host_memory()) device->set_host(model.fallbacks.front()->make_context(context));
   return device;
@@ -47,17 +56,43 @@ std::unique_ptr<DeviceContext> make_device(const CompiledModel& model, const Ses
 Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionOptions& options)
     : engine(std::move(session_engine)),
       device(make_device(engine->impl().model, options)),
-      io(device->host_memory()
-             ? nullptr
-             : std::make_unique<DeviceIo>(*device, engine->inputs().size(), engine->outputs().size())),
-      executor(*engine->impl().model.graph, engine->impl().model.program, engine->impl().weights.addresses(), *device),
       bindings(engine->outputs().size()),
       input_refs_(engine->inputs().size()),
       output_refs_(engine->outputs().size()),
+      input_memory_(engine->inputs().size()),
       known_dims_(engine->outputs().size()),
       outputs_(engine->outputs().size()) {
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].name = engine->outputs()[i].name;
-  reserve_for_profiles();
+  restore();
+}
+
+Session::Impl::~Impl() {
+  if (executor != nullptr) engine->impl().end_use(false);
+}
+
+void Session::Impl::evict() {
+  if (executor == nullptr) return;
+  executor.reset();
+  io.reset();
+  engine->impl().end_use(true);
+}
+
+void Session::Impl::restore() {
+  if (executor != nullptr) return;
+  Engine::Impl& shared = engine->impl();
+  shared.begin_use();
+  try {
+    if (!device->host_memory())
+      io = std::make_unique<DeviceIo>(*device, engine->inputs().size(), engine->outputs().size());
+    executor =
+        std::make_unique<Executor>(*shared.model.graph, shared.model.program, shared.weights.addresses(), *device);
+    reserve_for_profiles();
+  } catch (...) {
+    executor.reset();
+    io.reset();
+    shared.end_use(true);
+    throw;
+  }
 }
 
 void Session::Impl::reserve_for_profiles() {
@@ -69,7 +104,7 @@ void Session::Impl::reserve_for_profiles() {
     std::vector<TensorRef> refs;
     for (size_t i = 0; i < largest->size(); ++i)
       refs.push_back({nullptr, graph.inputs()[i]->dtype(), (*largest)[i], true, nullptr});
-    executor.reserve(refs);
+    executor->reserve(refs);
   }
 }
 
@@ -85,7 +120,8 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
       throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", input.name))
           .remedy("Its inputs are: " + names);
     }
-    TensorRef& ref = input_refs_[static_cast<size_t>(found - wanted.begin())];
+    const auto index = static_cast<size_t>(found - wanted.begin());
+    TensorRef& ref = input_refs_[index];
     if (ref.present) fail(ErrorCode::invalid_argument, "input '{}' is given twice", input.name);
     if (std::any_of(input.dims.begin(), input.dims.end(), [](int64_t size) { return size < 0; }))
       fail(ErrorCode::invalid_argument, "input '{}' has a negative size: {}", input.name, to_string(input.dims));
@@ -97,9 +133,25 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
       fail(ErrorCode::invalid_argument, "input '{}' of shape {} has no data", input.name, to_string(input.dims));
     // Inputs are only read: steps write to their outputs.
     ref = {const_cast<void*>(input.data), input.dtype, input.dims, true, nullptr};
+    input_memory_[index] = input.memory;
   }
   for (size_t i = 0; i < wanted.size(); ++i)
     if (!input_refs_[i].present) fail(ErrorCode::invalid_argument, "input '{}' is missing", wanted[i].name);
+}
+
+void Session::Impl::upload_inputs() {
+  if (io == nullptr) return;
+  for (size_t i = 0; i < input_refs_.size(); ++i)
+    if (input_memory_[i] == Memory::host) io->upload(i, input_refs_[i]);
+}
+
+bool Session::Impl::written_in_place(size_t output) const {
+  const Binding& binding = bindings[output];
+  return binding.memory != nullptr && (io == nullptr || binding.where == Memory::device);
+}
+
+void Session::Impl::mark(RunTimer::Mark mark) {
+  if (timer != nullptr) timer->clock->mark(mark);
 }
 
 // The bound memory of an output, if these sizes fit into it.
@@ -114,37 +166,57 @@ void* Session::Impl::bind_memory(size_t output, std::span<const int64_t> dims) c
 
 void Session::Impl::check_bindings() {
   for (TensorRef& ref : output_refs_) ref = {};
-  if (io != nullptr) return;  // outputs stay on the device until the run is over
-  if (std::none_of(bindings.begin(), bindings.end(), [](const Binding& b) { return b.memory != nullptr; })) return;
-  executor.output_dims(input_refs_, known_dims_);
+  bool any = false;
+  for (size_t i = 0; i < bindings.size(); ++i) any |= written_in_place(i);
+  if (!any) return;
+  executor->output_dims(input_refs_, known_dims_);
   for (size_t i = 0; i < bindings.size(); ++i)
-    if (bindings[i].memory != nullptr && known_dims_[i] != nullptr)
-      output_refs_[i].data = bind_memory(i, *known_dims_[i]);
+    if (written_in_place(i) && known_dims_[i] != nullptr) output_refs_[i].data = bind_memory(i, *known_dims_[i]);
 }
 
-// Where the caller finds an output: in bound memory, or in the session's.
-void* Session::Impl::deliver(size_t output, const TensorRef& made) {
-  void* bound = bindings[output].memory == nullptr ? nullptr : bind_memory(output, made.dims);
-  if (io != nullptr && made.data != nullptr) return io->download(output, made, bound);
-  if (bound == nullptr || bound == made.data) return made.data;
-  device->copy(bound, made.data, storage_bytes(made.dtype, element_count(made.dims)));  // its sizes came with the run
-  return bound;
+// Brings an output to where the caller finds it: bound memory, or the session's.
+void Session::Impl::deliver(size_t output) {
+  const TensorRef& made = output_refs_[output];
+  Output& out = outputs_[output];
+  const bool in_place = written_in_place(output);
+  void* const bound = bindings[output].memory == nullptr ? nullptr : bind_memory(output, made.dims);
+  out.dtype = made.dtype;
+  out.dims = made.dims;
+  out.data = made.data;
+  out.memory = in_place ? bindings[output].where : Memory::host;
+  if (io != nullptr && made.data != nullptr && !in_place) {
+    out.data = io->download(output, made, bound);
+  } else if (bound != nullptr && bound != made.data) {  // its sizes came with the run
+    device->copy(bound, made.data, storage_bytes(made.dtype, element_count(made.dims)));
+    device->synchronize();
+    out.data = bound;
+  }
 }
 
 std::span<const Output> Session::Impl::run(std::span<const Input> inputs) try {
+  restore();
   match_inputs(inputs);
   check_bindings();
   device->begin_run();
-  if (io != nullptr) io->upload(input_refs_);
-  executor.run(input_refs_, output_refs_, observer);
-  for (size_t i = 0; i < outputs_.size(); ++i) {
-    outputs_[i].dtype = output_refs_[i].dtype;
-    outputs_[i].dims = output_refs_[i].dims;
-    outputs_[i].data = deliver(i, output_refs_[i]);
-  }
+  if (timer != nullptr) timer->begun = std::chrono::steady_clock::now();
+  mark(RunTimer::start);
+  upload_inputs();
+  mark(RunTimer::uploaded);
+  executor->enqueue(input_refs_, output_refs_, observer);
+  mark(RunTimer::computed);
+  if (timer != nullptr) timer->enqueued = std::chrono::steady_clock::now();
+  device->synchronize();
+  for (size_t i = 0; i < outputs_.size(); ++i) deliver(i);
+  mark(RunTimer::downloaded);
   return outputs_;
 } catch (const std::bad_alloc&) {
-  fail(ErrorCode::out_of_memory, "there is not enough memory for these input sizes");
+  fail(ErrorCode::out_of_memory, "there is not enough memory for {}", describe_sizes(inputs));
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::out_of_memory) throw;
+  Error larger(error.code(),
+               fmt::format("there is not enough memory for {}: {}", describe_sizes(inputs), error.message()));
+  if (!error.node().empty()) larger.in_node(error.node(), error.op());
+  throw larger.remedy(error.remedy_text());
 }
 
 Session Session::open(const std::string& path, const SessionOptions& options, const EngineOptions& engine) {
@@ -158,18 +230,22 @@ Session::~Session() = default;
 
 const Engine& Session::engine() const { return *impl_->engine; }
 std::span<const Output> Session::run(std::span<const Input> inputs) { return impl_->run(inputs); }
+void Session::evict() { impl_->evict(); }
+void Session::restore() { impl_->restore(); }
 
-void Session::bind_output(std::string_view name, void* memory, size_t bytes) {
+void Session::bind_output(std::string_view name, void* memory, size_t bytes, Memory where) {
   const auto& outputs = engine().outputs();
   const auto found =
       std::find_if(outputs.begin(), outputs.end(), [&](const TensorInfo& info) { return info.name == name; });
   if (found == outputs.end()) fail(ErrorCode::invalid_argument, "the model has no output '{}'", name);
-  impl_->bindings[static_cast<size_t>(found - outputs.begin())] = {memory, bytes};
+  impl_->bindings[static_cast<size_t>(found - outputs.begin())] = {memory, bytes, where};
 }
 
 int64_t Output::elements() const { return element_count(dims); }
 
 void Output::check_type(DType wanted) const {
+  if (memory != Memory::host)
+    fail(ErrorCode::invalid_argument, "output '{}' is on the device; read it with the device's own means", name);
   if (wanted != dtype)
     fail(ErrorCode::invalid_argument, "output '{}' is {}, not {}", name, to_string(dtype), to_string(wanted));
 }

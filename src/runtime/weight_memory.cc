@@ -20,26 +20,19 @@ bool aligned_for(const std::byte* data, DType type) {
 
 }  // namespace
 
-WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source) {
-  addresses_.reserve(program.weights.size());
-  for (const Weight& weight : program.weights) {
-    const size_t before = owned_bytes_;
-    const std::span<const std::byte> placed = place(weight, backend, source);
-    if (backend.host_memory()) {
-      addresses_.push_back(const_cast<std::byte*>(placed.data()));  // steps never write to constant operands
-      continue;
-    }
-    addresses_.push_back(move_to_device(placed, backend));
-    owned_bytes_ = before + placed.size();
-  }
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source)
+    : program_(&program), backend_(&backend), source_(&source), addresses_(program.weights.size(), nullptr) {
+  restore();
+  for (size_t i = 0; backend.host_memory() && i < addresses_.size(); ++i)
+    addresses_[i] = const_cast<std::byte*>(place(program.weights[i]).data());  // steps never write to constant operands
 }
 
-WeightMemory::~WeightMemory() {
-  if (device_ == nullptr) return;
-  for (void* address : addresses_) device_->release(address);
-}
+WeightMemory::~WeightMemory() { evict(); }
 
 WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
+  std::swap(program_, other.program_);
+  std::swap(backend_, other.backend_);
+  std::swap(source_, other.source_);
   std::swap(addresses_, other.addresses_);
   std::swap(device_, other.device_);
   std::swap(owned_, other.owned_);
@@ -47,12 +40,33 @@ WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
   return *this;
 }
 
-// What the host had to make for the weight goes away.
-void* WeightMemory::move_to_device(std::span<const std::byte> weight, const Backend& backend) {
-  if (device_ == nullptr) {
-    device_ = backend.make_context({});
-    device_->begin_run();
+void WeightMemory::evict() noexcept {
+  if (device_ == nullptr) return;
+  for (void*& address : addresses_) {
+    if (address != nullptr) device_->release(address);
+    address = nullptr;
   }
+  device_.reset();
+  owned_bytes_ = 0;
+}
+
+void WeightMemory::restore() try {
+  if (backend_->host_memory() || device_ != nullptr) return;
+  device_ = backend_->make_context({});
+  device_->begin_run();
+  for (size_t i = 0; i < addresses_.size(); ++i) {
+    const size_t before = owned_bytes_;
+    const std::span<const std::byte> placed = place(program_->weights[i]);
+    addresses_[i] = move_to_device(placed);
+    owned_bytes_ = before + placed.size();
+  }
+} catch (...) {
+  evict();
+  throw;
+}
+
+// What the host had to make for the weight goes away.
+void* WeightMemory::move_to_device(std::span<const std::byte> weight) {
   void* memory = device_->allocate(std::max<size_t>(weight.size(), 1));
   device_->upload(memory, weight);
   device_->synchronize();
@@ -71,15 +85,14 @@ std::span<std::byte> WeightMemory::allocate(size_t bytes) {
   return {static_cast<std::byte*>(memory), bytes};
 }
 
-std::span<const std::byte> WeightMemory::place(const Weight& weight, const Backend& backend,
-                                               const WeightSource& source) {
+std::span<const std::byte> WeightMemory::place(const Weight& weight) {
   const Tensor& constant = weight.node->as<Constant>()->value;
-  const auto stored = source.in_place(constant, weight.layout);
+  const auto stored = source_->in_place(constant, weight.layout);
   if (stored && (!weight.layout.plain() || aligned_for(stored->data(), constant.dtype()))) return *stored;
-  const Tensor plain = source.plain(constant);
+  const Tensor plain = source_->plain(constant);
   if (!weight.layout.plain()) {
-    const std::span<std::byte> packed = allocate(backend.packed_bytes(weight.layout, plain.dtype(), plain.dims()));
-    backend.pack(weight.layout, plain, packed);
+    const std::span<std::byte> packed = allocate(backend_->packed_bytes(weight.layout, plain.dtype(), plain.dims()));
+    backend_->pack(weight.layout, plain, packed);
     return packed;
   }
   const std::span<std::byte> copy = allocate(plain.bytes().size());

@@ -16,22 +16,30 @@ namespace lathe {
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // `source` outlives it.
+  // The arguments outlive it.
   WeightMemory(const Program& program, const Backend& backend, const WeightSource& source);
   ~WeightMemory();
   WeightMemory(WeightMemory&& other) noexcept { *this = std::move(other); }
   WeightMemory& operator=(WeightMemory&& other) noexcept;
+
+  // Takes the weights off a device with memory of its own; elsewhere nothing happens.
+  void evict() noexcept;
+  // Brings them back, to other addresses.
+  void restore();
 
   std::span<void* const> addresses() const { return addresses_; }
   size_t owned_bytes() const { return owned_bytes_; }
 
  private:
   std::span<std::byte> allocate(size_t bytes);
-  void* move_to_device(std::span<const std::byte> weight, const Backend& backend);
-  std::span<const std::byte> place(const Weight& weight, const Backend& backend, const WeightSource& source);
+  void* move_to_device(std::span<const std::byte> weight);
+  std::span<const std::byte> place(const Weight& weight);
 
-  std::vector<void*> addresses_;
-  std::unique_ptr<DeviceContext> device_;  // owns addresses_, unless they are of the host
+  const Program* program_ = nullptr;
+  const Backend* backend_ = nullptr;
+  const WeightSource* source_ = nullptr;
+  std::vector<void*> addresses_;           // null while evicted
+  std::unique_ptr<DeviceContext> device_;  // owns addresses_; null where they are of the host, and while evicted
   std::vector<std::unique_ptr<std::byte, void (*)(void*)>> owned_;
   size_t owned_bytes_ = 0;
 };

@@ -1,48 +1,95 @@
 #include "tools/benchmark.h"
 
+#include <algorithm>
 #include <barrier>
 #include <chrono>
 #include <exception>
+#include <numeric>
+#include <optional>
 #include <thread>
 
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
+#include "tools/resident_io.h"
 
 namespace lathe::tools {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kWarmupRuns = 2;
+constexpr size_t kWarmupRuns = 2;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-void warm_up(Session& session, std::span<const Input> inputs, double milliseconds) {
+size_t warm_up(Session& session, std::span<const Input> inputs, double milliseconds) {
   const auto start = Clock::now();
-  for (int runs = 0; runs < kWarmupRuns || seconds_since(start) * 1000 < milliseconds; ++runs) {
+  size_t runs = 0;
+  for (; runs < kWarmupRuns || seconds_since(start) * 1000 < milliseconds; ++runs) {
     check_interrupted();
     session.run(inputs);
   }
-}
-
-std::vector<double> timed_runs(Session& session, std::span<const Input> inputs, const BenchmarkOptions& options) {
-  std::vector<double> milliseconds;
-  const auto start = Clock::now();
-  const auto wanted = static_cast<size_t>(options.iterations);
-  while (wanted > 0 ? milliseconds.size() < wanted : milliseconds.empty() || seconds_since(start) < options.seconds) {
-    check_interrupted();
-    const auto before = Clock::now();
-    session.run(inputs);
-    milliseconds.push_back(seconds_since(before) * 1000);
-  }
-  return milliseconds;
+  return runs;
 }
 
 // One session on one thread, with what came of it.
-struct Stream {
-  std::vector<double> milliseconds;
-  std::exception_ptr failure;
-  Clock::time_point first, last;
+class Stream {
+ public:
+  Stream(const std::shared_ptr<const Engine>& engine, const Tensors& inputs, const BenchmarkOptions& options)
+      : options_(options), session_(engine, options.session) {
+    if (options.transfers)
+      inputs_ = as_inputs(inputs);
+    else
+      resident_.emplace(session_, inputs);
+    timer_.clock = session_.impl().device->make_clock(RunTimer::kMarks);
+    warmup_runs_ = warm_up(session_, bound(), options.warmup_ms);
+  }
+
+  // Runs until there is enough; times count from `origin`.
+  void measure(Clock::time_point origin) {
+    session_.impl().timer = &timer_;
+    const auto start = Clock::now();
+    while (trace_.size() < static_cast<size_t>(options_.iterations) || seconds_since(start) < options_.seconds) {
+      check_interrupted();
+      session_.run(bound());
+      latencies_.push_back(milliseconds(timer_.begun, Clock::now()));
+      trace_.push_back(read(origin));
+      if (options_.idle_ms > 0)
+        std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(options_.idle_ms));
+    }
+    session_.impl().timer = nullptr;
+  }
+
+  size_t warmup_runs() const { return warmup_runs_; }
+  const std::vector<double>& latencies() const { return latencies_; }
+  const std::vector<RunTrace>& trace() const { return trace_; }
+
+ private:
+  static double milliseconds(Clock::time_point from, Clock::time_point to) {
+    return std::chrono::duration<double, std::milli>(to - from).count();
+  }
+  std::span<const Input> bound() const { return resident_ ? resident_->inputs() : inputs_; }
+
+  RunTrace read(Clock::time_point origin) const {
+    const auto at = [&](RunTimer::Mark mark) { return timer_.clock->milliseconds(RunTimer::start, mark); };
+    const double begun = milliseconds(origin, timer_.begun);
+    const bool copies = !session_.impl().device->host_memory();
+    RunTrace run;
+    run.enqueue_begin = run.upload_begin = begun;
+    run.enqueue_end = copies ? milliseconds(origin, timer_.enqueued) : begun;
+    run.compute_begin = copies ? begun + at(RunTimer::uploaded) : begun;
+    run.download_end = begun + at(RunTimer::downloaded);
+    run.download_begin = copies ? begun + at(RunTimer::computed) : run.download_end;
+    return run;
+  }
+
+  const BenchmarkOptions& options_;
+  Session session_;
+  std::vector<Input> inputs_;
+  std::optional<ResidentIo> resident_;
+  RunTimer timer_;
+  size_t warmup_runs_ = 0;
+  std::vector<double> latencies_;
+  std::vector<RunTrace> trace_;
 };
 
 class CostObserver : public StepObserver {
@@ -65,61 +112,79 @@ class CostObserver : public StepObserver {
   std::vector<Cost> costs_;
 };
 
+// Marks the beginning of every step, and the end of the last one.
 class TimeObserver : public StepObserver {
  public:
-  explicit TimeObserver(size_t steps) : milliseconds_(steps) {}
-  void before(size_t) override { start_ = Clock::now(); }
-  void after(size_t step, const StepIo&) override { milliseconds_[step] += seconds_since(start_) * 1000; }
-  std::vector<double> take(int64_t runs) {
-    for (double& time : milliseconds_) time /= static_cast<double>(runs);
-    return std::move(milliseconds_);
+  explicit TimeObserver(Session& session)
+      : times_(session.engine().impl().model.program.steps.size()),
+        ended_(times_.size(), false),
+        clock_(session.impl().device->make_clock(2 * times_.size())) {}
+  bool waits() const override { return false; }
+  void before(size_t step) override { clock_->mark(2 * step); }
+  void after(size_t step, const StepIo&) override {
+    clock_->mark(2 * step + 1);
+    ended_[step] = true;
   }
+  // After a run: adds its times to those of the runs before. What the executor does itself (Bind) takes none.
+  void read() {
+    for (size_t i = 0; i < times_.size(); ++i)
+      times_[i].push_back(ended_[i] ? clock_->milliseconds(2 * i, 2 * i + 1) : 0);
+  }
+  std::vector<std::vector<double>> take() { return std::move(times_); }
 
  private:
-  Clock::time_point start_;
-  std::vector<double> milliseconds_;
+  std::vector<std::vector<double>> times_;  // by step
+  std::vector<bool> ended_;
+  std::unique_ptr<DeviceClock> clock_;
 };
+
+// What all streams did, once none of them runs any more.
+Measurement gather(const std::vector<std::unique_ptr<Stream>>& streams) {
+  Measurement result;
+  std::vector<double> latencies;
+  for (const auto& stream : streams) {
+    latencies.insert(latencies.end(), stream->latencies().begin(), stream->latencies().end());
+    result.trace.insert(result.trace.end(), stream->trace().begin(), stream->trace().end());
+    result.warmup_runs += stream->warmup_runs();
+  }
+  std::sort(result.trace.begin(), result.trace.end(),
+            [](const RunTrace& a, const RunTrace& b) { return a.enqueue_begin < b.enqueue_begin; });
+  double last = 0;
+  for (const RunTrace& run : result.trace) last = std::max(last, run.download_end);
+  result.seconds = (last - result.trace.front().enqueue_begin) / 1000;
+  result.runs_per_second = static_cast<double>(result.trace.size()) / result.seconds;
+  result.latency_ms = summarise(std::move(latencies));
+  return result;
+}
 
 }  // namespace
 
 Measurement measure(const std::shared_ptr<const Engine>& engine, const Tensors& inputs,
                     const BenchmarkOptions& options) {
-  std::vector<Stream> streams(static_cast<size_t>(options.streams));
+  std::vector<std::unique_ptr<Stream>> streams(static_cast<size_t>(options.streams));
+  std::vector<std::exception_ptr> failures(streams.size());
   std::barrier ready(options.streams);
-  const auto work = [&](Stream& stream) {
+  const auto origin = Clock::now();
+  const auto work = [&](size_t i) {
     bool arrived = false;
     try {
-      Session session(engine, {options.threads});
-      const std::vector<Input> bound = as_inputs(inputs);
-      warm_up(session, bound, options.warmup_ms);
+      streams[i] = std::make_unique<Stream>(engine, inputs, options);
       arrived = true;
       ready.arrive_and_wait();
-      stream.first = Clock::now();
-      stream.milliseconds = timed_runs(session, bound, options);
-      stream.last = Clock::now();
+      streams[i]->measure(origin);
     } catch (...) {
-      stream.failure = std::current_exception();
+      failures[i] = std::current_exception();
       if (!arrived) ready.arrive_and_drop();
     }
   };
   {
     std::vector<std::jthread> threads;
-    for (size_t i = 1; i < streams.size(); ++i) threads.emplace_back(work, std::ref(streams[i]));
-    work(streams[0]);
+    for (size_t i = 1; i < streams.size(); ++i) threads.emplace_back(work, i);
+    work(0);
   }
-  Measurement result;
-  std::vector<double> all;
-  auto first = Clock::time_point::max(), last = Clock::time_point::min();
-  for (const Stream& stream : streams) {
-    if (stream.failure != nullptr) std::rethrow_exception(stream.failure);
-    all.insert(all.end(), stream.milliseconds.begin(), stream.milliseconds.end());
-    first = std::min(first, stream.first);
-    last = std::max(last, stream.last);
-  }
-  result.seconds = std::chrono::duration<double>(last - first).count();
-  result.runs_per_second = static_cast<double>(all.size()) / result.seconds;
-  result.latency_ms = summarise(std::move(all));
-  return result;
+  for (const std::exception_ptr& failure : failures)
+    if (failure != nullptr) std::rethrow_exception(failure);
+  return gather(streams);
 }
 
 std::vector<Cost> step_costs(Session& session, const Tensors& inputs) {
@@ -136,17 +201,23 @@ Cost total(std::span<const Cost> costs) {
   return sum;
 }
 
-std::vector<double> step_times(Session& session, const Tensors& inputs, int64_t runs) {
+std::vector<std::vector<double>> step_times(Session& session, const Tensors& inputs, int64_t runs) {
   const std::vector<Input> bound = as_inputs(inputs);
   warm_up(session, bound, 0);
-  TimeObserver observer(session.engine().impl().model.program.steps.size());
+  TimeObserver observer(session);
   session.impl().observer = &observer;
   for (int64_t i = 0; i < runs; ++i) {
     check_interrupted();
     session.run(bound);
+    observer.read();
   }
   session.impl().observer = nullptr;
-  return observer.take(runs);
+  return observer.take();
+}
+
+double mean(std::span<const double> samples) {
+  return std::accumulate(samples.begin(), samples.end(), 0.0) /
+         static_cast<double>(std::max<size_t>(1, samples.size()));
 }
 
 }  // namespace lathe::tools

@@ -6,11 +6,13 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.h"
-#include "build/machine_peak.h"
 #include "tools/benchmark.h"
 #include "tools/command.h"
+#include "tools/device_peak.h"
+#include "tools/model_facts.h"
 #include "tools/model_options.h"
 #include "tools/progress.h"
 #include "tools/table.h"
@@ -23,16 +25,42 @@ constexpr double kProfileSeconds = 1;
 constexpr double kSweepSeconds = 1;
 constexpr size_t kMaxSweepPoints = 1000;
 
-Isa isa_of(const ModelOptions& options) {
-  return options.compile_options().isa.value_or(detect_cpu_features().best_isa);
-}
-
 // Inferences of one run: the value of the dimension that is called the batch.
 int64_t batch_of(const ChosenSizes& sizes) {
   for (const auto& [symbol, value] : sizes.symbols)
     if (symbol.find("batch") != std::string::npos) return value;
   return 1;
 }
+
+std::vector<double> mean_step_times(Session& session, const Tensors& inputs, int64_t runs) {
+  std::vector<double> times;
+  for (const std::vector<double>& samples : step_times(session, inputs, runs)) times.push_back(mean(samples));
+  return times;
+}
+
+// The type that decides which of the device's rates a step can reach.
+DType computes_with(const ProgramStep& step) {
+  for (const Value* value : step.node->inputs())
+    if (value != nullptr) return value->dtype();
+  return DType::f32;
+}
+
+// The medians of what a run consists of on a device with memory of its own.
+struct Parts {
+  explicit Parts(const std::vector<RunTrace>& trace)
+      : upload(median(trace, &RunTrace::upload)),
+        compute(median(trace, &RunTrace::compute)),
+        download(median(trace, &RunTrace::download)) {}
+
+  double upload, compute, download;
+
+ private:
+  static double median(const std::vector<RunTrace>& trace, double (RunTrace::*part)() const) {
+    std::vector<double> samples;
+    for (const RunTrace& run : trace) samples.push_back((run.*part)());
+    return summarise(std::move(samples)).median;
+  }
+};
 
 // One setting of a sweep.
 struct Point {
@@ -67,9 +95,10 @@ class BenchCommand : public Command {
         "Run and check",
         "Measure latency and throughput of a model or plan",
         "Runs are timed after a warm-up. GFLOP/s counts a multiply-add as two; GB/s counts every operand and result of "
-        "a "
-        "step once. With --profile, \"of peak\" is the time that this machine needs at best for the step's arithmetic "
-        "or traffic, as measured just before, divided by the time it took.",
+        "a step once. With --profile, \"of peak\" is the time that this machine needs at best for the step's "
+        "arithmetic "
+        "or traffic, as measured just before, divided by the time it took. On a GPU each step is timed by itself, what "
+        "lies between two steps included, so that they add up to more than a run that is replayed.",
         {{"bench model.plan --shape input_ids:1x128 --duration 5", "one size, five seconds"},
          {"bench model.onnx --threads 2 --profile", "where the time goes, step by step"},
          {"bench model.plan --sweep batch=1,2,4,8 threads=1,2 --latency 20ms",
@@ -91,6 +120,7 @@ class BenchCommand : public Command {
     app.add_option("--streams", streams_, "Sessions that run at the same time (default 1)")
         ->type_name("N")
         ->check(CLI::Range(1, 256).description(""));
+    app.add_flag("--no-data-transfers", resident_, "On a GPU: leave inputs and outputs in its memory");
     app.add_flag("--profile", profile_, "Show the time of every step");
     app.add_option("--sweep", sweeps_, "Measure every combination of values of dimensions and of 'threads'")
         ->type_name("NAME=1,2,4...")
@@ -116,11 +146,12 @@ class BenchCommand : public Command {
  private:
   BenchmarkOptions benchmark_options(int threads, double default_seconds) const {
     BenchmarkOptions options;
-    options.threads = threads;
+    options.session = {threads, options_.graphs};
     options.streams = streams_;
     options.warmup_ms = warmup_;
-    options.seconds = seconds_.value_or(default_seconds);
-    options.iterations = iterations_;
+    options.seconds = iterations_ > 0 ? 0 : seconds_.value_or(default_seconds);
+    options.iterations = std::max<int64_t>(1, iterations_);
+    options.transfers = !resident_;
     return options;
   }
 
@@ -130,7 +161,7 @@ class BenchCommand : public Command {
     const ModelInputs inputs = make_inputs(graph, inputs_, console);
     Progress progress(console);
     progress.show("measuring");
-    Session session(engine_, {threads});
+    Session session(engine_, {threads, options_.graphs});
     const std::vector<Cost> costs = step_costs(session, inputs.tensors);
     const BenchmarkOptions options = benchmark_options(threads, BenchmarkOptions{}.seconds);
     const Measurement measured = measure(engine_, inputs.tensors, options);
@@ -153,6 +184,12 @@ class BenchCommand : public Command {
         {"gflops", gflops},
         {"gbytes_per_second", gbytes}};
     print_single(inputs, measured, batch_of(inputs.sizes), gflops, gbytes, console);
+    if (!engine_->impl().model.backend->host_memory()) {
+      const Parts parts(measured.trace);
+      console.print("on the GPU  copy in {}, compute {}, copy out {} (medians)\n", format_time(parts.upload),
+                    format_time(parts.compute), format_time(parts.download));
+      document["device_ms"] = {{"upload", parts.upload}, {"compute", parts.compute}, {"download", parts.download}};
+    }
     if (profile_) profile(session, inputs.tensors, costs, document, console);
     console.result(document);
     return kExitOk;
@@ -188,14 +225,12 @@ class BenchCommand : public Command {
                Console& console) const {
     const Program& program = engine_->impl().model.program;
     const int64_t calibration = 3;
-    const std::vector<double> rough = step_times(session, inputs, calibration);
-    double run_ms = 1e-3;
-    for (const double ms : rough) run_ms += ms;
-    const auto runs = static_cast<int64_t>(std::clamp(kProfileSeconds * 1000 / run_ms, 5.0, 1e5));
-    const std::vector<double> times = step_times(session, inputs, runs);
-    const MachinePeak peak = measure_machine_peak(isa_of(options_), options_.thread_count());
-    double sum = 0;
-    for (const double ms : times) sum += ms;
+    const std::vector<double> rough = mean_step_times(session, inputs, calibration);
+    const double run_ms = std::accumulate(rough.begin(), rough.end(), 1e-3);
+    const auto runs = static_cast<int64_t>(std::clamp(kProfileSeconds * 1000 / run_ms, 5.0, 1e4));
+    const std::vector<double> times = mean_step_times(session, inputs, runs);
+    const DevicePeak peak(options_);
+    const double sum = std::accumulate(times.begin(), times.end(), 0.0);
 
     Table table({{"step", Table::Align::left, 44},
                  {"op"},
@@ -209,11 +244,9 @@ class BenchCommand : public Command {
     std::map<std::string, double> by_kernel;
     for (size_t i = 0; i < times.size(); ++i) {
       const ProgramStep& step = program.steps[i];
-      const double seconds = times[i] / 1000, floor = peak.floor_seconds(costs[i].flops, costs[i].bytes);
+      const double seconds = times[i] / 1000, floor = peak.floor_seconds(costs[i], computes_with(step));
       const double gflops = costs[i].flops / seconds * 1e-9, gbytes = costs[i].bytes / seconds * 1e-9;
-      const std::string name = !step.node->name().empty() || step.outputs.empty()
-                                   ? step.node->name()
-                                   : program.values[static_cast<size_t>(step.outputs[0])].value->name();
+      const std::string name = step_name(program, step);
       const std::string op(op_name(step.node->op()));
       table.add_row({name, op, step.kernel, fmt::format("{:.4f}", times[i]),
                      fmt::format("{:.1f}", 100 * times[i] / sum), format_number(gflops), format_number(gbytes),
@@ -231,18 +264,9 @@ class BenchCommand : public Command {
     }
     console.print("\n{}\n", table.render(console));
     print_kernels(by_kernel, sum, console);
-    nlohmann::json levels = nlohmann::json::array();
-    std::string bandwidths;
-    for (const MachinePeak::Level& level : peak.levels) {
-      levels.push_back({{"bytes", level.bytes}, {"gbytes_per_second", level.gbytes_per_second}});
-      bandwidths += fmt::format(", {} GB/s up to {}", format_number(level.gbytes_per_second),
-                                format_bytes(static_cast<double>(level.bytes)));
-    }
-    console.print(
-        "\nsteps take {} of a run, mean of {} runs\nmeasured peak of this machine with these threads: {} GFLOP/s{}\n",
-        format_time(sum), runs, format_number(peak.gflops), bandwidths);
+    console.print("\nsteps take {} of a run, mean of {} runs\n{}\n", format_time(sum), runs, peak.describe());
     document["layers"] = std::move(layers);
-    document["peak"] = {{"gflops", peak.gflops}, {"read_levels", std::move(levels)}};
+    document["peak"] = peak.json();
   }
 
   static void print_kernels(const std::map<std::string, double>& by_kernel, double sum, Console& console) {
@@ -338,7 +362,7 @@ class BenchCommand : public Command {
   int64_t iterations_ = 0;
   double warmup_ = BenchmarkOptions{}.warmup_ms;
   int streams_ = 1;
-  bool profile_ = false;
+  bool profile_ = false, resident_ = false;
   std::vector<std::string> sweeps_;
   InputOptions inputs_;
   ModelOptions options_;

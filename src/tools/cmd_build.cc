@@ -110,17 +110,7 @@ class BuildCommand : public Command {
       const ShapeArg shape = parse_shape_arg(text);
       args.push_back({0, shape.pattern, {shape.dims, shape.dims, shape.dims}});
     }
-    std::vector<std::string> names;
-    for (const Value* input : graph.inputs()) names.push_back(input->name());
-    std::vector<Profile> profiles = make_profiles(args, names);
-    // Sizes that the model cannot take are refused now, not when the plan runs.
-    for (const Profile& profile : profiles)
-      for (const auto which : {&SizeRange::min, &SizeRange::opt, &SizeRange::max}) {
-        Sizes sizes;
-        for (const auto& [name, range] : profile) sizes[name] = range.*which;
-        tools::choose_sizes(graph, sizes, {}, {});
-      }
-    return profiles;
+    return make_profiles(graph, args);  // refuses sizes that the model cannot take now, not when the plan runs
   }
 
   CompiledModel import_and_compile(Progress& progress, Console& console) {
@@ -179,21 +169,16 @@ class BuildCommand : public Command {
     TimingCache cache = timing_cache_.empty() ? TimingCache() : TimingCache::load(timing_cache_);
     const size_t known = cache.size();
     threads_ = options_.thread_count();
-    const KernelChoices choices =
-        tune(compiled,
-             {threads_, profiles,
-              [&](size_t done, size_t total) {
-                check_interrupted();
-                progress.show("timing kernels", static_cast<double>(done) / static_cast<double>(total));
-              }},
-             cache);
+    const TuneOptions tune_options = {threads_, profiles, [&](size_t done, size_t total) {
+                                        check_interrupted();
+                                        progress.show("timing kernels",
+                                                      static_cast<double>(done) / static_cast<double>(total));
+                                      }};
+    CompiledModel best = tuned(std::move(compiled), options_.compile_options(), tune_options, cache);
     timed_ = cache.size() - known;
     if (!timing_cache_.empty() && timed_ > 0) cache.save(timing_cache_);
-    CompiledModel tuned = relower(std::move(compiled.graph), options_.compile_options(), choices);
-    tuned.passes = std::move(compiled.passes);
-    tuned.weights = std::move(compiled.weights);
     tune_ms_ = ms_since(start);
-    return tuned;
+    return best;
   }
 
   void write(const CompiledModel& compiled, const std::vector<Profile>& profiles, Progress& progress) {

@@ -31,7 +31,7 @@ struct Side {
     if (is_recording(path))
       recording = read_recording(path);
     else
-      session.emplace(open_model(path, options, console), SessionOptions{options.threads});
+      session.emplace(open_model(path, options, console), options.session_options());
   }
   const Graph& graph() const { return *session->engine().impl().model.graph; }
   Tensors outputs(const Tensors& inputs) { return recording ? recording->outputs : run_once(*session, inputs); }
@@ -54,15 +54,23 @@ class CompareCommand : public Command {
         "A is what counts as right, B is what is tested. Both see the same inputs: those of a recording (an .npz with "
         "arrays in:NAME and out:NAME), given ones, or made-up ones. An output passes when |b - a| <= atol + rtol * |a| "
         "everywhere; integers must be equal. Exit status 1 when one does not. With --layers every value that both "
-        "programs compute is compared while they run, and the first one that drifts is named.",
+        "programs compute is compared while they run, and the first one that drifts is named. With --against there is "
+        "no "
+        "B: A is compared with itself on other devices.",
         {{"compare model.onnx model.plan", "a plan against its model on the reference evaluator"},
          {"compare expected.npz model.plan --atol 1e-4 --rtol 1e-3", "a plan against recorded outputs"},
-         {"compare model.onnx model.plan --layers --shape input_ids:1x16", "where do they part?"}}};
+         {"compare model.onnx model.plan --layers --shape input_ids:1x16", "where do they part?"},
+         {"compare model.onnx --against cpu,cuda", "a model on the reference evaluator, the CPU and the GPU"}}};
   }
 
   void add_options(CLI::App& app) override {
     app.add_option("A", a_.path, "What is right: a .onnx, a .plan or an .npz")->required();
-    app.add_option("B", b_.path, "What is tested: a .onnx, a .plan or an .npz")->required();
+    auto* b = app.add_option("B", b_.path, "What is tested: a .onnx, a .plan or an .npz");
+    app.add_option("--against", against_, "Test A itself on these devices instead of B")
+        ->type_name("DEVICE,..")
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->excludes(b);
     app.add_option("--atol", atol_, "Absolute tolerance (default 1e-4; 2e-2 for 16-bit floats)")->type_name("X");
     app.add_option("--rtol", rtol_, "Relative tolerance (default 1e-3; 2e-2 for 16-bit floats)")->type_name("X");
     app.add_flag("--layers", layers_, "Compare the values inside as well");
@@ -76,18 +84,22 @@ class CompareCommand : public Command {
   int run(Console& console) override {
     settle_options();
     a_.open(console);
+    if (!against_.empty()) return run_against(console);
     b_.open(console);
     const Tensors inputs = choose_inputs(console);
     if (layers_) return run_layers(inputs, console);
-    const std::vector<OutputComparison> outputs = compare_outputs(a_.outputs(inputs), b_.outputs(inputs));
-    const bool passed =
-        std::all_of(outputs.begin(), outputs.end(), [](const auto& o) { return o.comparison.passed(); });
-    report_outputs(outputs, passed, console);
-    return passed ? kExitOk : kExitNo;
+    const nlohmann::json document = compare_with(b_, a_.outputs(inputs), inputs, console);
+    console.result(document);
+    return document["passed"] ? kExitOk : kExitNo;
   }
 
  private:
   void settle_options() {
+    if (b_.path.empty() && against_.empty())
+      throw Error(ErrorCode::invalid_argument, "there is nothing to compare with")
+          .remedy("Name a second model, plan or recording, or give --against cpu");
+    if (!against_.empty() && (layers_ || is_recording(a_.path)))
+      fail(ErrorCode::invalid_argument, "--against compares the outputs of a model: not --layers, not a recording");
     for (const double tolerance : {atol_.value_or(0), rtol_.value_or(0)})
       if (!(tolerance >= 0)) fail(ErrorCode::invalid_argument, "a tolerance cannot be {}", tolerance);
     if (a_.options.device.empty()) a_.options.device = a_.path.ends_with(".onnx") ? "reference" : "cpu";
@@ -96,6 +108,29 @@ class CompareCommand : public Command {
     b_.options.device = device;
     if (layers_ && (is_recording(a_.path) || is_recording(b_.path)))
       fail(ErrorCode::invalid_argument, "--layers needs two models or plans: a recording holds no inner values");
+  }
+
+  int run_against(Console& console) {
+    const Tensors inputs = choose_inputs(console);
+    const Tensors expected = a_.outputs(inputs);
+    nlohmann::json list = nlohmann::json::array();
+    bool passed = true;
+    for (const std::string& device : against_) {
+      Side other{a_.path, a_.options, {}, {}};
+      other.options.device = device;
+      other.open(console);
+      nlohmann::json document = compare_with(other, expected, inputs, console);
+      document["device"] = device;
+      passed &= document["passed"].get<bool>();
+      list.push_back(std::move(document));
+    }
+    console.result({{"a", a_.path}, {"passed", passed}, {"against", list}});
+    return passed ? kExitOk : kExitNo;
+  }
+
+  nlohmann::json compare_with(Side& b, const Tensors& expected, const Tensors& inputs, Console& console) const {
+    const std::vector<OutputComparison> outputs = compare_outputs(expected, b.outputs(inputs), b.path);
+    return report_outputs(b, outputs, console);
   }
 
   Tensors choose_inputs(Console& console) const {
@@ -117,14 +152,14 @@ class CompareCommand : public Command {
     return {atol_.value_or(standard.atol), rtol_.value_or(standard.rtol)};
   }
 
-  std::vector<OutputComparison> compare_outputs(const Tensors& a, const Tensors& b) const {
+  std::vector<OutputComparison> compare_outputs(const Tensors& a, const Tensors& b, const std::string& b_path) const {
     std::vector<OutputComparison> outputs;
     for (const auto& [name, expected] : a) {
       const auto found = b.find(name);
       if (found == b.end()) {
         std::string names;
         for (const auto& [other, tensor] : b) names += (names.empty() ? "" : ", ") + other;
-        throw Error(ErrorCode::invalid_argument, fmt::format("{} has no output '{}' to compare", b_.path, name))
+        throw Error(ErrorCode::invalid_argument, fmt::format("{} has no output '{}' to compare", b_path, name))
             .remedy("It has: " + names);
       }
       const Tolerance tolerance = tolerance_for(expected.dtype());
@@ -133,7 +168,8 @@ class CompareCommand : public Command {
     return outputs;
   }
 
-  void report_outputs(const std::vector<OutputComparison>& outputs, bool passed, Console& console) const {
+  nlohmann::json report_outputs(const Side& b, const std::vector<OutputComparison>& outputs, Console& console) const {
+    bool passed = true;
     Table table({{"output", Table::Align::left, 40},
                  {"result"},
                  {"max abs", Table::Align::right},
@@ -143,6 +179,7 @@ class CompareCommand : public Command {
                  {"outside", Table::Align::right}});
     nlohmann::json list = nlohmann::json::array();
     for (const auto& [name, tolerance, c] : outputs) {
+      passed &= c.passed();
       const std::string verdict =
           c.passed() ? console.paint(Colour::green, "pass") : console.paint(Colour::red, "FAIL");
       if (c.incomparable.empty())
@@ -157,9 +194,9 @@ class CompareCommand : public Command {
       entry["rtol"] = tolerance.rtol;
       list.push_back(std::move(entry));
     }
-    console.print("A  {}\nB  {}\n\n{}", a_.describe(), b_.describe(), table.render(console));
+    console.print("A  {}\nB  {}\n\n{}", a_.describe(), b.describe(), table.render(console));
     console.print("\n\"passes from\": with atol = rtol = this, the output would pass.\n");
-    console.result({{"a", a_.path}, {"b", b_.path}, {"passed", passed}, {"outputs", list}});
+    return {{"a", a_.path}, {"b", b.path}, {"passed", passed}, {"outputs", list}};
   }
 
   int run_layers(const Tensors& inputs, Console& console) {
@@ -206,6 +243,7 @@ class CompareCommand : public Command {
   }
 
   Side a_, b_;
+  std::vector<std::string> against_;
   std::optional<double> atol_, rtol_;
   bool layers_ = false;
   InputOptions inputs_;

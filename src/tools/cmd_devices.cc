@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "backends/cuda/compiler/kernel_compiler.h"
 #include "backends/cuda/device.h"
+#include "backends/cuda/gpu_peak.h"
+#include "backends/cuda/survey.h"
 #include "base/cpu_features.h"
+#include "base/error.h"
 #include "build/machine_peak.h"
 #include "lathe/version.h"
 #include "runtime/session.h"
@@ -18,46 +20,80 @@
 namespace lathe::tools {
 namespace {
 
-// GPUs that CUDA sees, or why there are none.
-nlohmann::json show_gpus(Console& console) {
-  nlohmann::json gpus = nlohmann::json::array();
-  try {
-    int ordinal = 0;
-    for (const cuda::DeviceInfo& gpu : cuda::list_devices()) {
-      console.print("cuda:{:<5} {}, {}, {} multiprocessors, {} of memory{}\n", ordinal++, gpu.name, gpu.arch(),
-                    gpu.multiprocessors, format_bytes(static_cast<double>(gpu.memory_bytes)),
-                    gpu.usable() ? "" : " (too old: sm_80 or newer is needed)");
-      gpus.push_back({{"name", gpu.name},
-                      {"arch", gpu.arch()},
-                      {"multiprocessors", gpu.multiprocessors},
-                      {"memory_bytes", gpu.memory_bytes},
-                      {"usable", gpu.usable()}});
-    }
-    if (ordinal == 0) console.print("cuda       the driver finds no GPU\n");
-  } catch (const Error& error) {
-    console.print("cuda       not usable: {}\n", error.message());
+nlohmann::json show_peak(int ordinal, Console& console) {
+  const cuda::GpuPeak peak = cuda::measure_gpu_peak(ordinal);
+  nlohmann::json rates = nlohmann::json::object();
+  std::string line = fmt::format("{} GB/s", format_number(peak.gbytes_per_second));
+  for (const cuda::GpuPeak::Rate& rate : peak.matrix) {
+    line += rate.problem.empty() ? fmt::format(", {} {} TFLOP/s", rate.name, format_number(rate.tflops))
+                                 : fmt::format(", {} not measured", rate.name);
+    rates[std::string(rate.name)] =
+        rate.problem.empty() ? nlohmann::json(rate.tflops) : nlohmann::json({{"problem", rate.problem}});
   }
+  console.print("           {}\n", line);
+  return {{"gbytes_per_second", peak.gbytes_per_second}, {"tflops", rates}};
+}
+
+// GPUs that CUDA sees; none without a driver.
+nlohmann::json show_gpus(bool with_peak, Console& console) {
+  nlohmann::json gpus = nlohmann::json::array();
+  std::vector<cuda::DeviceInfo> devices;
   try {
-    console.print("nvrtc      {} (compiles the kernels)\n", cuda::KernelCompiler("sm_80").version());
+    devices = cuda::list_devices();
   } catch (const Error& error) {
-    console.print("nvrtc      not usable: {}\n", error.message());
+    console.print("cuda       no GPU can be used: {}\n", error.what());
+    return gpus;
+  }
+  if (devices.empty()) console.print("cuda       the driver finds no GPU\n");
+  for (int ordinal = 0; const cuda::DeviceInfo& gpu : devices) {
+    console.print("cuda:{:<5} {}, {}, {} multiprocessors, {} of memory{}\n", ordinal, gpu.name, gpu.arch(),
+                  gpu.multiprocessors, format_bytes(static_cast<double>(gpu.memory_bytes)),
+                  gpu.usable() ? "" : " (too old: sm_80 or newer is needed)");
+    nlohmann::json entry = {{"name", gpu.name},
+                            {"arch", gpu.arch()},
+                            {"multiprocessors", gpu.multiprocessors},
+                            {"memory_bytes", gpu.memory_bytes},
+                            {"usable", gpu.usable()}};
+    if (with_peak && gpu.usable()) entry["peak"] = show_peak(ordinal, console);
+    gpus.push_back(std::move(entry));
+    ++ordinal;
   }
   return gpus;
+}
+
+nlohmann::json show_libraries(Console& console) {
+  Table table({{"library"}, {"version"}, {"for"}, {"what to do", Table::Align::left, 110}});
+  nlohmann::json list = nlohmann::json::array();
+  for (const cuda::LibraryReport& library : cuda::survey_libraries()) {
+    table.add_row({std::string(library.name), library.usable() ? library.version : "missing",
+                   std::string(library.purpose) + (library.required ? "" : " (optional)"), library.remedy});
+    list.push_back({{"name", library.name},
+                    {"version", library.version},
+                    {"usable", library.usable()},
+                    {"required", library.required},
+                    {"purpose", library.purpose},
+                    {"problem", library.problem},
+                    {"remedy", library.remedy}});
+  }
+  console.print("\n{}", table.render(console));
+  return list;
 }
 
 class DevicesCommand : public Command {
  public:
   CommandInfo info() const override {
-    return {"devices",
-            "More",
-            "Show the devices and instruction sets of this machine",
-            "",
-            {{"devices", "processor, caches, kernel variants"},
-             {"devices --peak", "measure what each variant can do at best"}}};
+    return {
+        "devices",
+        "More",
+        "Show the devices of this machine, and what they lack",
+        "Peaks are measured: on the CPU multiply-adds of f32 and reading from memory; on a GPU products of matrices by "
+        "cuBLASLt and copying in its memory.",
+        {{"devices", "processor, kernel variants, GPUs, NVIDIA's libraries"},
+         {"devices --peak", "measure what each can do at best"}}};
   }
 
   void add_options(CLI::App& app) override {
-    app.add_flag("--peak", peak_, "Measure arithmetic and bandwidth, with one thread per core");
+    app.add_flag("--peak", peak_, "Measure arithmetic and bandwidth; on the CPU with one thread per core");
   }
 
   int run(Console& console) override {
@@ -90,10 +126,12 @@ class DevicesCommand : public Command {
       variants.push_back(std::move(variant));
     }
     console.print("{}\n", table.render(console));
-    const nlohmann::json gpus = show_gpus(console);
+    const nlohmann::json gpus = show_gpus(peak_, console);
     console.print("reference  the slow, exact evaluator; for checking\n");
+    const nlohmann::json libraries = show_libraries(console);
     console.result({{"devices", {"cpu", "cuda", "reference"}},
                     {"cuda", gpus},
+                    {"libraries", libraries},
                     {"cpu",
                      {{"name", cpu.name},
                       {"cores", threads},

@@ -84,7 +84,7 @@ class RunCommand : public Command {
 
   int run(Console& console) override {
     const auto engine = open_model(model_, options_, console);
-    Session session(engine, {options_.threads});
+    Session session(engine, options_.session_options());
     const ModelInputs inputs = make_inputs(*engine->impl().model.graph, inputs_, console);
     const Tensors outputs = run_once(session, inputs.tensors);
     if (!output_.empty()) write_recording(output_, inputs.tensors, outputs);

@@ -221,6 +221,19 @@ ChosenSizes choose_sizes(const Graph& graph, const Sizes& given, std::span<const
   return std::move(chooser).finish();
 }
 
+std::vector<Profile> make_profiles(const Graph& graph, std::span<const ProfileArg> args) {
+  std::vector<std::string> names;
+  for (const Value* input : graph.inputs()) names.push_back(input->name());
+  std::vector<Profile> profiles = make_profiles(args, names);
+  for (const Profile& profile : profiles)
+    for (const auto which : {&SizeRange::min, &SizeRange::opt, &SizeRange::max}) {
+      Sizes sizes;
+      for (const auto& [name, range] : profile) sizes[name] = range.*which;
+      choose_sizes(graph, sizes, {}, {});
+    }
+  return profiles;
+}
+
 std::string to_string(std::span<const DimArg> dims) {
   std::string text;
   for (const DimArg& dim : dims) text += fmt::format("{}{}={}", text.empty() ? "" : " ", dim.symbol, dim.value);

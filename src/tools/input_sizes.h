@@ -27,6 +27,9 @@ struct ChosenSizes {
 ChosenSizes choose_sizes(const Graph& graph, const Sizes& given, std::span<const ShapeArg> shapes,
                          std::span<const DimArg> dims);
 
+// The profiles that the arguments make. Throws likewise when the model cannot take one of their sizes.
+std::vector<Profile> make_profiles(const Graph& graph, std::span<const ProfileArg> args);
+
 // "batch=1 sequence=128"
 std::string to_string(std::span<const DimArg> dims);
 

@@ -87,6 +87,11 @@ WeightTotals total(const std::vector<WeightFact>& weights) {
   return totals;
 }
 
+std::string step_name(const Program& program, const ProgramStep& step) {
+  if (!step.node->name().empty() || step.outputs.empty()) return step.node->name();
+  return program.values[static_cast<size_t>(step.outputs.front())].value->name();
+}
+
 CostFacts estimate_costs(const Program& program, const std::map<std::string, int64_t>& values) {
   SymbolBindings symbols;
   for (const auto& [name, value] : values) symbols.bind(name, value);
@@ -107,7 +112,7 @@ Executor::Footprint footprint_of(Session& session, const Sizes& sizes) {
   std::vector<TensorRef> inputs;
   for (const Value* input : session.engine().impl().model.graph->inputs())
     inputs.push_back({nullptr, input->dtype(), sizes.at(input->name()), true, nullptr});
-  return session.impl().executor.footprint(inputs);
+  return session.impl().executor->footprint(inputs);
 }
 
 }  // namespace lathe::tools

@@ -39,6 +39,9 @@ struct WeightTotals {
 };
 WeightTotals total(const std::vector<WeightFact>& weights);
 
+// The name of its node, or that of its first result where the node has none.
+std::string step_name(const Program& program, const ProgramStep& step);
+
 struct OpTotal {
   size_t count = 0;
   Cost cost;

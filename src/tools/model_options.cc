@@ -47,6 +47,7 @@ CompileOptions ModelOptions::compile_options() const {
   CompileOptions compile;
   compile.device = device;
   compile.kernel_cache = kernel_cache_folder();
+  compile.tf32 = tf32;
   if (!isa.empty()) {
     compile.isa = isa_from_string(isa);
     if (!compile.isa)
@@ -69,6 +70,9 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--threads", options.threads, "Threads of a session (default: one per physical core)")
       ->type_name("N")
       ->check(CLI::Range(1, 1024).description(""));
+  app.add_flag("--tf32", options.tf32, "On a GPU: products of f32 may round their operands to TF32");
+  app.add_flag("--capture-graph,!--no-graph", options.graphs,
+               "On a GPU: replay runs of the same sizes as CUDA graphs, or do not (default: replay)");
   app.add_option("--disable-pass", options.disabled_passes, "Leave out a rewrite by its name; repeatable")
       ->type_name("NAME")
       ->allow_extra_args(false);
@@ -100,7 +104,13 @@ std::shared_ptr<const Engine> open_model(const std::filesystem::path& path, cons
     progress.show(fmt::format("{}: {} nodes after {}", path.filename().string(), report.nodes_after, report.name));
   };
   progress.show("opening " + path.string());
-  return open_engine(path, compile);
+  const auto engine = open_engine(path, compile);
+  progress.clear();
+  if (const auto& plan = engine->impl().plan;
+      plan != nullptr && plan->info().target != engine->impl().model.backend->target())
+    console.note("lathe: {} was made for {} ({}); lowered again for {} ({})", path.string(), plan->info().device,
+                 plan->info().target, options.device, engine->impl().model.backend->target());
+  return engine;
 }
 
 ChosenSizes choose_sizes(const Graph& graph, const InputOptions& options) {

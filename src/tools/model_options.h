@@ -23,14 +23,16 @@ struct ModelOptions {
   std::string device = "cpu";
   std::string isa;
   int threads = 0;  // 0: one per physical core
+  bool tf32 = false, graphs = true;
   std::vector<std::string> disabled_passes;
 
   // The reference device evaluates models as they were imported: it is there to check the optimiser, too.
   CompileOptions compile_options() const;
+  SessionOptions session_options() const { return {threads, graphs}; }
   int thread_count() const { return threads > 0 ? threads : default_thread_count(); }
 };
 
-// --device, --isa, --threads, --disable-pass.
+// --device, --isa, --threads, --tf32, --capture-graph, --no-graph, --disable-pass.
 void add_model_options(CLI::App& app, ModelOptions& options);
 // The name and values of one --device option more, for commands that open two models.
 CLI::Option* add_device_option(CLI::App& app, const std::string& name, std::string& device, const std::string& text);

@@ -93,15 +93,18 @@ ProfileArg parse_profile_arg(std::string_view text) {
     name = name.substr(colon + 1);
   }
   check_name(name, "profile", text, kProfileForm);
-  const SizeRange& range = arg.range;
+  check_range(arg.range, text);
+  arg.index = static_cast<size_t>(index);
+  arg.pattern = name;
+  return arg;
+}
+
+void check_range(const SizeRange& range, std::string_view text) {
   if (range.min.size() != range.opt.size() || range.min.size() != range.max.size())
     fail(ErrorCode::invalid_argument, "the three shapes of profile '{}' differ in rank", text);
   for (size_t i = 0; i < range.min.size(); ++i)
     if (range.min[i] > range.opt[i] || range.opt[i] > range.max[i])
       fail(ErrorCode::invalid_argument, "axis {} of profile '{}' does not grow from MIN over OPT to MAX", i, text);
-  arg.index = static_cast<size_t>(index);
-  arg.pattern = name;
-  return arg;
 }
 
 SweepArg parse_sweep_arg(std::string_view text) {

@@ -36,6 +36,9 @@ struct ProfileArg {
 };
 ProfileArg parse_profile_arg(std::string_view text);
 
+// Throws Error(invalid_argument) that mentions `text` unless the three have one rank and grow from min to max.
+void check_range(const SizeRange& range, std::string_view text);
+
 struct SweepArg {
   std::string symbol;
   std::vector<int64_t> values;

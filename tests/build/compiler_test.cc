@@ -16,10 +16,10 @@ constexpr const char* kModel = R"(graph model(%x: f32[n]) {
 })";
 
 TEST(Compiler, UnknownDevicesAndMissingInstructionSets) {
-  EXPECT_THROW(make_backend("abacus", std::nullopt), Error);
-  EXPECT_EQ(make_backend("reference", Isa::generic)->target(), "reference");
-  EXPECT_EQ(make_backend("cpu", std::nullopt)->target(), to_string(detect_cpu_features().best_isa));
-  EXPECT_EQ(make_backend("cpu", Isa::generic)->target(), "generic");
+  EXPECT_THROW(make_backend({.device = "abacus"}), Error);
+  EXPECT_EQ(make_backend({.device = "reference", .isa = Isa::generic})->target(), "reference");
+  EXPECT_EQ(make_backend({.device = "cpu"})->target(), to_string(detect_cpu_features().best_isa));
+  EXPECT_EQ(make_backend({.device = "cpu", .isa = Isa::generic})->target(), "generic");
 }
 
 TEST(Compiler, FusesUnlessToldNotTo) {

@@ -29,10 +29,10 @@ struct alignas(64) Line {
 };
 
 void seal(std::span<std::byte> file) {
-  constexpr size_t kTableBytes = lathe::kPlanSections * sizeof(PlanTableEntry);
+  constexpr size_t kTableBytes = lathe::kLeastPlanSections * sizeof(PlanTableEntry);
   PlanHeader header;
   if (file.size() < sizeof(header) + kTableBytes) return;
-  for (size_t i = 0; i < lathe::kPlanSections; ++i) {
+  for (size_t i = 0; i < lathe::kLeastPlanSections; ++i) {
     std::byte* at = file.data() + sizeof(header) + i * sizeof(PlanTableEntry);
     PlanTableEntry entry;
     std::memcpy(&entry, at, sizeof(entry));

@@ -40,7 +40,7 @@ TEST(Executor, FootprintCountsActivationsAndLateValues) {
   const Tensor x = floats({64, 8});
   const std::vector<TensorRef> inputs = {
       {const_cast<std::byte*>(x.bytes().data()), x.dtype(), x.dims(), true, nullptr}};
-  const Executor::Footprint footprint = session.impl().executor.footprint(inputs);
+  const Executor::Footprint footprint = session.impl().executor->footprint(inputs);
   EXPECT_EQ(footprint.activation_bytes, 64u * 16 * sizeof(float));  // %h; %y is an output
   EXPECT_GE(footprint.arena_bytes, footprint.activation_bytes);
   EXPECT_EQ(footprint.late_values, 0u);

@@ -53,7 +53,7 @@ std::vector<void*> addresses(Session& session, int64_t rows) {
 size_t arena_bytes(Session& session, int64_t rows) {
   const std::vector<int64_t> dims = {rows, 16};
   const TensorRef input{nullptr, DType::f32, dims, true, nullptr};
-  return session.impl().executor.footprint({&input, 1}).arena_bytes;
+  return session.impl().executor->footprint({&input, 1}).arena_bytes;
 }
 
 TEST(Placement, ProfilesReserveTheirLargestSizes) {

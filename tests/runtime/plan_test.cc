@@ -8,7 +8,7 @@
 #include "base/mapped_file.h"
 #include "build/plan_writer.h"
 #include "tests/base/temporary_folder.h"
-#include "tests/runtime/engine_of.h"
+#include "tests/runtime/island.h"
 
 namespace lathe {
 namespace {
@@ -219,6 +219,35 @@ TEST(Plan, LargePlansOpenAtOnce) {
     best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   EXPECT_LT(best, 0.05);
+}
+
+constexpr const char* kSmall = R"(graph (%x: f32[n, 4]) {
+  %w = constant {value = f32[4, 4] random(3)}
+  %y = matmul(%x, %w)
+  return %y as "y"
+})";
+
+TEST(Plan, CarriesCompiledCodeOfADevice) {
+  const TemporaryFolder folder;
+  test::IslandMemory memory;
+  const std::vector<std::byte> code(5000, std::byte{7});
+  const auto write = [&](const char* name, const std::vector<std::byte>& with) {
+    write_plan(folder / name, test::compile_on_island(kSmall, memory, with), {"model.onnx", {}, 0, {}});
+    return folder / name;
+  };
+  const Plan plan = Plan::open(write("a.plan", code));
+  EXPECT_TRUE(std::equal(code.begin(), code.end(), plan.compiled_code().begin(), plan.compiled_code().end()));
+  EXPECT_EQ(plan.info().target, "island");
+  EXPECT_TRUE(Plan::open(write("b.plan", {})).compiled_code().empty());
+}
+
+TEST(Plan, MadeForAGpuRunsWithoutOne) {
+  const TemporaryFolder folder;
+  test::IslandMemory memory;
+  write_plan(folder / "a.plan", test::compile_on_island(kSmall, memory, {std::byte{1}}), {"model.onnx", {}, 0, {}});
+  Session session(open_engine(folder / "a.plan", {}), {1});
+  const Tensor x = floats({3, 4});
+  test::expect_close(run(session, {x}), test::reference(kSmall, {x}));
 }
 
 }  // namespace

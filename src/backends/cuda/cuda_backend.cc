@@ -10,11 +10,25 @@ namespace {
 // Convolutions of all floats that tensor cores and cuDNN take; images are transposed, as cuDNN wants one layout.
 constexpr ChannelsLastOptions kLayouts = {.halves = true, .bytes = false, .channels_first_images = false};
 
+class CudaWeightPacker : public WeightPacker {
+ public:
+  size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
+    return cuda::packed_bytes(layout, dtype, dims);
+  }
+  void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) const override {
+    cuda::pack(layout, source, packed);
+  }
+  Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
+                std::span<const std::byte> packed) const override {
+    return cuda::unpack(layout, dtype, dims, packed);
+  }
+};
+
 class CudaBackend : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
       : device_(Device::open(options.ordinal)),
-        kernels_(device_, options.kernel_cache),
+        kernels_(device_, options.kernel_cache, options.compiled),
         libraries_(device_),
         target_{kernels_, device_->info(), libraries_, options.tf32} {}
 
@@ -23,8 +37,9 @@ class CudaBackend : public Backend {
   bool host_memory() const override { return false; }
   std::vector<Candidate> candidates(const Node& node) const override { return candidates_for(node, target_); }
   void finish_lowering() const override { kernels_.build(); }
-  std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override {
-    return std::make_unique<CudaContext>(device_);
+  std::vector<std::byte> compiled_code() const override { return kernels_.pack(); }
+  std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {
+    return std::make_unique<CudaContext>(device_, options);
   }
   void legalize(Graph& graph) const override { use_channels_last(graph, kLayouts); }
   size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
@@ -46,6 +61,8 @@ class CudaBackend : public Backend {
 };
 
 }  // namespace
+
+std::unique_ptr<WeightPacker> make_weight_packer() { return std::make_unique<CudaWeightPacker>(); }
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   return std::make_unique<CudaBackend>(options);

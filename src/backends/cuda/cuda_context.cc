@@ -25,14 +25,48 @@ class CudaGraph : public Recording {
   CUgraphExec executable_ = nullptr;
 };
 
+// Events of a stream.
+class CudaClock : public DeviceClock {
+ public:
+  CudaClock(std::shared_ptr<const Device> device, CUstream stream, size_t marks)
+      : device_(std::move(device)), stream_(stream) {
+    while (events_.size() < marks) {
+      CUevent event = nullptr;
+      device_->check(device_->driver().event_create(&event, kEventDefault), "making an event");
+      events_.push_back(event);
+    }
+  }
+  ~CudaClock() override {
+    for (const CUevent event : events_) device_->driver().event_destroy(event);
+  }
+
+  void mark(size_t slot) override {
+    device_->check(device_->driver().event_record(events_[slot], stream_), "marking a time");
+  }
+  double milliseconds(size_t from, size_t to) override {
+    for (const size_t slot : {from, to})
+      device_->check(device_->driver().event_synchronize(events_[slot]), "waiting for the GPU");
+    float elapsed = 0;
+    device_->check(device_->driver().event_elapsed_time(&elapsed, events_[from], events_[to]), "reading a time");
+    return static_cast<double>(elapsed);
+  }
+
+ private:
+  std::shared_ptr<const Device> device_;
+  CUstream stream_;
+  std::vector<CUevent> events_;
+};
+
 }  // namespace
 
-CudaContext::CudaContext(std::shared_ptr<const Device> device) : device_(std::move(device)) {
+CudaContext::CudaContext(std::shared_ptr<const Device> device, const ContextOptions& options)
+    : device_(std::move(device)), recording_(options.recording) {
   device_->make_current();
   device_->check(device_->driver().stream_create(&stream_, kStreamNonBlocking), "making a stream");
 }
 
 CudaContext::~CudaContext() {
+  device_->try_make_current();
   if (pinned_ != nullptr) device_->driver().mem_free_host(pinned_);
   device_->driver().stream_destroy(stream_);
 }
@@ -64,11 +98,25 @@ std::byte* CudaContext::take_pinned(size_t bytes) {
 void* CudaContext::allocate(size_t bytes) {
   device_->make_current();
   CUdeviceptr pointer = 0;
-  device_->check(device_->driver().mem_alloc(&pointer, bytes), fmt::format("allocating {} bytes on the GPU", bytes));
+  const CUresult result = device_->driver().mem_alloc(&pointer, bytes);
+  if (result != kCudaSuccess) device_->check(result, describe_allocation(bytes));
   return reinterpret_cast<void*>(pointer);
 }
 
-void CudaContext::release(void* memory) noexcept { device_->driver().mem_free(address(memory)); }
+// What an allocation that failed asked for, and what there was.
+std::string CudaContext::describe_allocation(size_t bytes) const {
+  size_t free = 0, total = 0;
+  device_->driver().mem_get_info(&free, &total);
+  constexpr double kMega = 1e6;
+  return fmt::format("allocating {:.1f} MB on {}, which has {:.0f} MB, {:.0f} MB of them free",
+                     static_cast<double>(bytes) / kMega, device_->info().name, static_cast<double>(total) / kMega,
+                     static_cast<double>(free) / kMega);
+}
+
+void CudaContext::release(void* memory) noexcept {
+  device_->try_make_current();
+  device_->driver().mem_free(address(memory));
+}
 
 void CudaContext::upload(void* device, std::span<const std::byte> host) {
   if (host.empty()) return;
@@ -100,6 +148,11 @@ void CudaContext::copy(void* destination, const void* source, size_t bytes) {
 void CudaContext::synchronize() {
   device_->check(device_->driver().stream_synchronize(stream_), "waiting for the GPU");
   pinned_used_ = 0;
+}
+
+std::unique_ptr<DeviceClock> CudaContext::make_clock(size_t marks) {
+  device_->make_current();
+  return std::make_unique<CudaClock>(device_, stream_, marks);
 }
 
 void CudaContext::begin_recording() {

@@ -11,7 +11,7 @@ namespace lathe::cuda {
 
 class CudaContext : public DeviceContext {
  public:
-  explicit CudaContext(std::shared_ptr<const Device> device);
+  CudaContext(std::shared_ptr<const Device> device, const ContextOptions& options);
   ~CudaContext() override;
 
   const Device& device() const { return *device_; }
@@ -27,15 +27,18 @@ class CudaContext : public DeviceContext {
   int threads() const override { return &host() == this ? 1 : host().threads(); }  // for the steps that host() runs
   bool host_memory() const override { return false; }
 
-  bool can_record() const override { return true; }
+  std::unique_ptr<DeviceClock> make_clock(size_t marks) override;
+  bool can_record() const override { return recording_; }
   void begin_recording() override;
   std::unique_ptr<Recording> end_recording() override;
   void replay(Recording& recording) override;
 
  private:
   std::byte* take_pinned(size_t bytes);
+  std::string describe_allocation(size_t bytes) const;
 
   std::shared_ptr<const Device> device_;
+  const bool recording_;
   CUstream stream_ = nullptr;
   // Pinned memory is handed out front to back and taken back when the stream has been waited for.
   std::byte* pinned_ = nullptr;

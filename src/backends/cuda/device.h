@@ -37,6 +37,8 @@ class Device {
   const DeviceInfo& info() const { return info_; }
   // Driver calls of this thread go to this GPU from now on.
   void make_current() const { check(driver_->ctx_set_current(context_), "choosing the GPU"); }
+  // The same for destructors, which run on any thread: with a GPU that is lost there is nothing left to give back.
+  void try_make_current() const noexcept { driver_->ctx_set_current(context_); }
   void check(CUresult result, std::string_view what) const { driver_->check(result, what); }
 
  private:

@@ -8,6 +8,7 @@ std::shared_ptr<const CublasLtApi> CublasLtApi::open() {
   api->library = SharedLibrary::open(
       kNames, "Install the package nvidia-cublas from PyPI, and let LD_LIBRARY_PATH name its folder");
   const SharedLibrary& lib = *api->library;
+  lib.bind(api->version, "cublasLtGetVersion");
   lib.bind(api->create, "cublasLtCreate");
   lib.bind(api->destroy, "cublasLtDestroy");
   lib.bind(api->desc_create, "cublasLtMatmulDescCreate");

@@ -27,9 +27,10 @@ struct cublasLtMatmulHeuristicResult_t {
 };
 
 // cudaDataType
-inline constexpr int kCudaR32F = 0, kCudaR64F = 1, kCudaR16F = 2, kCudaR16BF = 14;
+inline constexpr int kCudaR32F = 0, kCudaR64F = 1, kCudaR16F = 2, kCudaR8I = 3, kCudaR32I = 10, kCudaR16BF = 14,
+                     kCudaR8FE4M3 = 28;
 // cublasComputeType_t
-inline constexpr int kCompute32F = 68, kCompute64F = 70, kCompute32FFastTf32 = 77;
+inline constexpr int kCompute32F = 68, kCompute64F = 70, kCompute32I = 72, kCompute32FFastTf32 = 77;
 // cublasOperation_t
 inline constexpr int32_t kOpNone = 0, kOpTranspose = 1;
 // cublasLtMatmulDescAttributes_t
@@ -45,6 +46,7 @@ inline constexpr uint32_t kEpilogueDefault = 1, kEpilogueRelu = 2, kEpilogueBias
 struct CublasLtApi {
   std::unique_ptr<SharedLibrary> library;
 
+  size_t (*version)();
   cublasStatus_t (*create)(cublasLtHandle_t* handle);
   cublasStatus_t (*destroy)(cublasLtHandle_t handle);
   cublasStatus_t (*desc_create)(cublasLtMatmulDesc_t* desc, int compute_type, int scale_type);

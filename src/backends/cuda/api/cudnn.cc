@@ -9,6 +9,7 @@ std::shared_ptr<const CudnnApi> CudnnApi::open() {
       kNames, "Install the package nvidia-cudnn-cu13 from PyPI, and let LD_LIBRARY_PATH name its folder");
   const SharedLibrary& lib = *api->library;
   lib.bind(api->get_error_string, "cudnnGetErrorString");
+  lib.bind(api->version, "cudnnGetVersion");
   lib.bind(api->create, "cudnnCreate");
   lib.bind(api->destroy, "cudnnDestroy");
   lib.bind(api->set_stream, "cudnnSetStream");

@@ -42,6 +42,7 @@ struct CudnnApi {
   std::unique_ptr<SharedLibrary> library;
 
   const char* (*get_error_string)(cudnnStatus_t status);
+  size_t (*version)();
   cudnnStatus_t (*create)(cudnnHandle_t* handle);
   cudnnStatus_t (*destroy)(cudnnHandle_t handle);
   cudnnStatus_t (*set_stream)(cudnnHandle_t handle, CUstream stream);

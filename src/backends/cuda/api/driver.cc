@@ -59,11 +59,38 @@ void DriverApi::check(CUresult result, std::string_view what) const {
   const char *name = nullptr, *text = nullptr;
   get_error_name(result, &name);
   get_error_string(result, &text);
-  const std::string message =
-      fmt::format("{}: {} ({})", what, text != nullptr ? text : "unknown error", name != nullptr ? name : "?");
-  if (result == kCudaOutOfMemory)
-    throw Error(ErrorCode::out_of_memory, message).remedy("Use smaller sizes, or free memory on the GPU");
-  throw Error(ErrorCode::internal, message);
+  throw driver_error(result, name != nullptr ? name : "?", text != nullptr ? text : "unknown error", what);
+}
+
+Error driver_error(CUresult result, std::string_view name, std::string_view text, std::string_view what) {
+  struct Meaning {
+    CUresult first, last;  // results of this kind
+    ErrorCode code;
+    std::string_view remedy;
+  };
+  constexpr std::string_view kLost =
+      "The GPU has lost the state of this process: start it again. If that repeats, `dmesg` tells why (Xid)";
+  constexpr std::string_view kOldDriver =
+      "The driver is older than the compiler of the kernel: update the driver, or install an older NVRTC";
+  constexpr std::string_view kBadInstall = "Driver and kernel module do not fit each other: restart after the update";
+  constexpr std::string_view kNoDevice = "nvidia-smi must list a GPU; a container needs one given (--gpus all)";
+  constexpr Meaning kMeanings[] = {
+      {kCudaOutOfMemory, kCudaOutOfMemory, ErrorCode::out_of_memory, "Use smaller sizes, or free memory on the GPU"},
+      {46, 46, ErrorCode::unsupported, "Another process has the GPU for itself"},
+      {100, 101, ErrorCode::unsupported, kNoDevice},
+      {200, 200, ErrorCode::unsupported, kOldDriver},
+      {209, 209, ErrorCode::unsupported, kOldDriver},
+      {214, 214, ErrorCode::internal, kLost},
+      {222, 222, ErrorCode::unsupported, kOldDriver},
+      {700, 700, ErrorCode::internal, kLost},
+      {702, 702, ErrorCode::internal, kLost},
+      {709, 719, ErrorCode::internal, kLost},
+      {803, 804, ErrorCode::unsupported, kBadInstall}};
+  Error error(ErrorCode::internal, fmt::format("{}: {} ({})", what, text, name));
+  for (const Meaning& meaning : kMeanings)
+    if (result >= meaning.first && result <= meaning.last)
+      error = Error(meaning.code, error.message()).remedy(meaning.remedy);
+  return error;
 }
 
 }  // namespace lathe::cuda

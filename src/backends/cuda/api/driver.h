@@ -98,4 +98,7 @@ struct DriverApi {
   void check(CUresult result, std::string_view what) const;
 };
 
+// What a failed call of the driver means to people, and what they can do. `name` and `text` are the driver's words.
+Error driver_error(CUresult result, std::string_view name, std::string_view text, std::string_view what);
+
 }  // namespace lathe::cuda

@@ -22,13 +22,13 @@ uint64_t hash_bytes(std::span<const std::byte> bytes) {
 }
 
 // Everything that decides what a kernel compiles to, the texts of all sources included.
-std::string fingerprint(const KernelSpec& spec, const std::string& arch) {
+uint64_t fingerprint(const KernelSpec& spec, const std::string& arch) {
   Hasher hasher;
   hasher.add(arch);
   hasher.add(spec.key());
   for (const KernelSource& source : kernel_sources())
     if (source.name == spec.file || !source.name.ends_with(".cu")) hasher.add(source.text);
-  return fmt::format("{:016x}", hasher.finish());
+  return hasher.finish();
 }
 
 }  // namespace
@@ -51,8 +51,9 @@ int Kernel::blocks_per_multiprocessor(int threads, size_t shared_bytes) const {
 
 // ---- KernelLibrary ----
 
-KernelLibrary::KernelLibrary(std::shared_ptr<const Device> device, std::filesystem::path cache_folder)
-    : device_(std::move(device)), cache_folder_(std::move(cache_folder)) {}
+KernelLibrary::KernelLibrary(std::shared_ptr<const Device> device, std::filesystem::path cache_folder,
+                             std::span<const std::byte> packed)
+    : device_(std::move(device)), cache_folder_(std::move(cache_folder)), packed_(KernelPack::read(packed)) {}
 
 KernelLibrary::~KernelLibrary() {
   for (const auto& [key, kernel] : kernels_)
@@ -76,7 +77,7 @@ void KernelLibrary::build() {
   device_->make_current();
   std::vector<Kernel*> missing;
   for (Kernel* kernel : pending_)
-    if (!load_cached(*kernel)) missing.push_back(kernel);
+    if (!load_packed(*kernel) && !load_cached(*kernel)) missing.push_back(kernel);
   if (!missing.empty()) {
     if (compiler_ == nullptr) compiler_ = std::make_unique<KernelCompiler>(device_->info().arch());
     std::atomic<size_t> next = 0;
@@ -104,7 +105,26 @@ void KernelLibrary::build() {
 }
 
 std::filesystem::path KernelLibrary::cache_file(const Kernel& kernel) const {
-  return cache_folder_ / (fingerprint(kernel.spec(), device_->info().arch()) + ".cubin");
+  return cache_folder_ / fmt::format("{:016x}.cubin", fingerprint(kernel.spec(), device_->info().arch()));
+}
+
+std::vector<std::byte> KernelLibrary::pack() const {
+  const std::lock_guard lock(mutex_);
+  const std::string arch = device_->info().arch();
+  std::vector<PackedKernel> built;
+  for (const auto& [key, kernel] : kernels_)
+    if (kernel->module_ != nullptr)
+      built.push_back({fingerprint(kernel->spec(), arch), std::as_bytes(std::span(kernel->compiled_.cubin))});
+  return KernelPack::write(arch, built);
+}
+
+bool KernelLibrary::load_packed(Kernel& kernel) const {
+  if (packed_.arch() != device_->info().arch()) return false;
+  const auto code = packed_.find(fingerprint(kernel.spec(), packed_.arch()));
+  if (!code) return false;
+  const char* begin = reinterpret_cast<const char*>(code->data());
+  kernel.compiled_.cubin.assign(begin, begin + code->size());
+  return true;
 }
 
 // A file of the cache is the hash of the code, then the code.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backends/cuda/compiler/kernel_compiler.h"
+#include "backends/cuda/compiler/kernel_pack.h"
 #include "backends/cuda/device.h"
 
 namespace lathe::cuda {
@@ -49,8 +50,10 @@ class Kernel {
 
 class KernelLibrary {
  public:
-  // `cache_folder`: where compiled kernels are kept between processes; empty for nowhere.
-  KernelLibrary(std::shared_ptr<const Device> device, std::filesystem::path cache_folder);
+  // `cache_folder`: where compiled kernels are kept between processes; empty for nowhere. `packed`: what pack() gave
+  // before, perhaps for another GPU, or nothing; outlives the library. Throws Error(invalid_model) when it is damaged.
+  KernelLibrary(std::shared_ptr<const Device> device, std::filesystem::path cache_folder,
+                std::span<const std::byte> packed = {});
   ~KernelLibrary();
   KernelLibrary(const KernelLibrary&) = delete;
   KernelLibrary& operator=(const KernelLibrary&) = delete;
@@ -60,20 +63,25 @@ class KernelLibrary {
   // Compiles and loads whatever was asked for since the last call. Throws Error(internal) when a source has errors.
   void build();
 
+  // All kernels that were built, for plans.
+  std::vector<std::byte> pack() const;
+
   const Device& device() const { return *device_; }
   size_t compiled_count() const { return compiled_count_; }  // by NVRTC, not found in the cache
 
  private:
   void obtain(Kernel& kernel);
   std::filesystem::path cache_file(const Kernel& kernel) const;
+  bool load_packed(Kernel& kernel) const;
   bool load_cached(Kernel& kernel) const;
   void store_cached(const Kernel& kernel) const;
   void load_module(Kernel& kernel) const;
 
   std::shared_ptr<const Device> device_;
-  std::filesystem::path cache_folder_;
+  const std::filesystem::path cache_folder_;
+  const KernelPack packed_;
   std::unique_ptr<KernelCompiler> compiler_;  // opened when the cache does not suffice
-  std::mutex mutex_;                          // of what follows: sessions ask for kernels while others run
+  mutable std::mutex mutex_;                  // of what follows: sessions ask for kernels while others run
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;
   std::vector<Kernel*> pending_;
   size_t compiled_count_ = 0;

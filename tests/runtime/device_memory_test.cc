@@ -1,0 +1,120 @@
+// Sessions on a device with memory of its own: tensors of the caller there, eviction, too little memory, times.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/runtime/island.h"
+
+namespace lathe {
+namespace {
+
+using test::floats;
+
+constexpr const char* kModel = R"(graph (%x: f32[n, 8]) {
+  %w = constant {value = f32[8, 4] random(3)}
+  %h = matmul(%x, %w)
+  %y = map(%h) {program = (x0) => neg(x0)}
+  return %y as "y", %h as "h"
+})";
+
+class DeviceMemory : public testing::Test {
+ protected:
+  std::shared_ptr<const Engine> open() { return make_engine(test::compile_on_island(kModel, memory_)); }
+
+  test::IslandMemory memory_;
+  const Tensor x_ = floats({5, 8});
+  const std::vector<Tensor> expected_ = test::reference(kModel, {x_});
+};
+
+TEST_F(DeviceMemory, TensorsOfTheCallerAreNotCopied) {
+  Session session(open());
+  test::IslandContext device(memory_);
+  void* x = device.allocate(x_.bytes().size());
+  void* y = device.allocate(expected_[0].bytes().size());
+  device.upload(x, x_.bytes());
+  session.bind_output("y", y, expected_[0].bytes().size(), Memory::device);
+  const size_t uploads = memory_.uploads;
+  const auto outputs = session.run({Input("x", DType::f32, x_.dims(), x, Memory::device)});
+  EXPECT_EQ(memory_.uploads, uploads);
+  EXPECT_EQ(memory_.downloads, 1u) << "of h, which is not bound";
+  EXPECT_EQ(outputs[0].data, y);
+  EXPECT_EQ(outputs[0].memory, Memory::device);
+  EXPECT_THROW(outputs[0].as<float>(), Error);
+  EXPECT_EQ(outputs[1].memory, Memory::host);
+  EXPECT_FALSE(memory_.holds(outputs[1].data));
+  Tensor read(DType::f32, expected_[0].dims());
+  device.download(read.mutable_bytes(), y);
+  test::expect_close({read, test::tensor_of(outputs[1])}, expected_);
+  session.bind_output("y", nullptr, 0);
+  test::expect_close(test::run(session, {x_}), expected_);
+  device.release(x);
+  device.release(y);
+}
+
+TEST_F(DeviceMemory, BoundMemoryOfTheHostIsFilledByACopy) {
+  Session session(open());
+  std::vector<float> y(20);
+  session.bind_output("y", y.data(), y.size() * sizeof(float));
+  test::expect_close(test::run(session, {x_}), expected_);
+  EXPECT_EQ(y[7], expected_[0].as<float>()[7]);
+  session.bind_output("y", y.data(), 8, Memory::device);
+  EXPECT_EQ(test::error_of([&] { test::run(session, {x_}); }).code(), ErrorCode::invalid_argument);
+}
+
+TEST_F(DeviceMemory, EvictionGivesEverythingBackAndARunBringsItBack) {
+  const auto engine = open();
+  Session first(engine), second(engine);
+  test::expect_close(test::run(first, {x_}), expected_);
+  const size_t both = memory_.bytes();
+  first.evict();
+  EXPECT_LT(memory_.bytes(), both);
+  test::expect_close(test::run(second, {x_}), expected_);  // the weights stay for it
+  second.evict();
+  second.evict();
+  EXPECT_EQ(memory_.bytes(), 0u);
+  first.restore();
+  EXPECT_GT(memory_.bytes(), 0u);
+  test::expect_close(test::run(first, {x_}), expected_);
+  test::expect_close(test::run(second, {x_}), expected_);
+}
+
+TEST_F(DeviceMemory, ASessionThatGoesLeavesTheWeightsToTheOthers) {
+  const auto engine = open();
+  { const Session gone(engine); }
+  EXPECT_GT(memory_.bytes(), 0u) << "a session that ends is no eviction";
+  Session session(engine);
+  test::expect_close(test::run(session, {x_}), expected_);
+}
+
+TEST_F(DeviceMemory, TooLittleMemoryNamesTheSizesAndLeavesTheSessionUsable) {
+  Session session(open());
+  test::run(session, {x_});
+  memory_.limit = memory_.bytes() + 1000;
+  const Error error = test::error_of([&] { test::run(session, {floats({1000, 8})}); });
+  EXPECT_EQ(error.code(), ErrorCode::out_of_memory);
+  EXPECT_THAT(error.what(), testing::HasSubstr("x f32[1000, 8]"));
+  test::expect_close(test::run(session, {x_}), expected_);
+}
+
+TEST_F(DeviceMemory, AnEngineThatDoesNotFitLeavesNothingBehind) {
+  memory_.limit = 100;
+  EXPECT_EQ(test::error_of([&] { open(); }).code(), ErrorCode::out_of_memory);
+  EXPECT_EQ(memory_.bytes(), 0u);
+}
+
+TEST_F(DeviceMemory, TimesOfRunsAreInOrder) {
+  Session session(open());
+  RunTimer timer;
+  timer.clock = session.impl().device->make_clock(RunTimer::kMarks);
+  session.impl().timer = &timer;
+  for (int i = 0; i < 2; ++i) {
+    test::run(session, {x_});
+    EXPECT_LE(timer.begun, timer.enqueued);
+    EXPECT_GT(timer.clock->milliseconds(RunTimer::uploaded, RunTimer::computed), 0);
+    EXPECT_GE(timer.clock->milliseconds(RunTimer::start, RunTimer::downloaded),
+              timer.clock->milliseconds(RunTimer::uploaded, RunTimer::computed));
+  }
+  session.impl().timer = nullptr;
+}
+
+}  // namespace
+}  // namespace lathe
