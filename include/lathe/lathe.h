@@ -175,8 +175,8 @@ class Session {
   // of values whose sizes depend on data (positions of non-zeros, what a loop makes) grows when a run needs more of it
   // than any before, and never shrinks. And a step that only the reference evaluator can do, which `lathe build` lists
   // as a fallback, allocates in every run. The sizes of the last 256 different sets are remembered, for each region of
-  // control flow as well. When a plan has profiles, memory for their largest sizes is set aside here and now, and runs
-  // with smaller ones only prepare their steps.
+  // control flow as well. When a plan has profiles, memory for their largest sizes is set aside when the session
+  // starts, as far as the device has it, and runs with smaller ones only prepare their steps.
   std::span<const Output> run(std::span<const Input> inputs);
   std::span<const Output> run(std::initializer_list<Input> inputs) {
     return run(std::span<const Input>(inputs.begin(), inputs.size()));

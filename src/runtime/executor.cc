@@ -75,15 +75,16 @@ void Executor::check_types(std::span<const TensorRef> inputs) const {
 
 void Executor::reserve(std::span<const TensorRef> inputs) {
   const Prepared& largest = prepared_for(inputs, nullptr);
-  const auto smaller = [](const auto& a, const auto& b) { return a->arena_bytes < b->arena_bytes; };
-  capacities_.insert(std::upper_bound(capacities_.begin(), capacities_.end(), largest.placement, smaller),
-                     largest.placement);
   arena_.reserve(largest.placement->arena_bytes);
   for (size_t o = 0; o < program_.outputs.size(); ++o) {
     const auto v = static_cast<size_t>(program_.outputs[o]);
     if (largest.known[v])
       own_outputs_[o].memory.reserve(storage_bytes(program_.values[v].value->dtype(), element_count(largest.dims[v])));
   }
+  // Only now that there is as much memory may smaller sizes count on it.
+  const auto smaller = [](const auto& a, const auto& b) { return a->arena_bytes < b->arena_bytes; };
+  capacities_.insert(std::upper_bound(capacities_.begin(), capacities_.end(), largest.placement, smaller),
+                     largest.placement);
 }
 
 // ---- running ----

@@ -104,7 +104,12 @@ void Session::Impl::reserve_for_profiles() {
     std::vector<TensorRef> refs;
     for (size_t i = 0; i < largest->size(); ++i)
       refs.push_back({nullptr, graph.inputs()[i]->dtype(), (*largest)[i], true, nullptr});
-    executor->reserve(refs);
+    try {
+      executor->reserve(refs);
+    } catch (const Error& error) {
+      // The plan may have been made on a larger device: what fits runs all the same.
+      if (error.code() != ErrorCode::out_of_memory) throw;
+    }
   }
 }
 

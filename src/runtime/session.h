@@ -45,7 +45,7 @@ struct Session::Impl {
   std::vector<Binding> bindings;  // by output
 
  private:
-  // Memory for the largest sizes of the plan's profiles.
+  // Memory for the largest sizes of the plan's profiles, as far as the device has it.
   void reserve_for_profiles();
   void match_inputs(std::span<const Input> inputs);
   void upload_inputs();

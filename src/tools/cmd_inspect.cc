@@ -173,6 +173,8 @@ class InspectCommand : public Command {
         "built from {} by lathe {}\nmade for {} ({}){}{}\n", info.model, info.lathe_version, info.device, info.target,
         info.threads > 0 ? fmt::format(", kernels timed with {} threads", info.threads) : ", kernels not timed",
         verify_ ? "; all weights verified" : "");
+    const size_t code = engine_->impl().plan->compiled_code().size();
+    if (code > 0) console.print("compiled kernels, {}\n", format_bytes(static_cast<double>(code)));
     const std::string& here = engine_->impl().model.backend->target();
     if (here != info.target) console.print("lowered again for this machine: {}\n", here);
     json profiles = json::array();
@@ -196,7 +198,8 @@ class InspectCommand : public Command {
                          {"target", info.target},
                          {"threads", info.threads},
                          {"profiles", profiles},
-                         {"kernel_choices", info.choices.size()}};
+                         {"kernel_choices", info.choices.size()},
+                         {"compiled_bytes", engine_->impl().plan->compiled_code().size()}};
   }
 
   void show_tensors(Console& console) {

@@ -65,17 +65,17 @@ class Job {
 
  private:
   nlohmann::json say_plan_version() {
-    const Plan plan = open_lathe_plan();
-    log_.info("Plan was built by lathe " + plan.info().lathe_version);
-    return {{"lathe_version", plan.info().lathe_version}};
+    check_is_plan();
+    const std::string version = Plan::open(options_.load_engine).info().lathe_version;
+    log_.info("Plan was built by lathe " + version);
+    return {{"lathe_version", version}};
   }
 
-  Plan open_lathe_plan() const {
+  void check_is_plan() const {
     if (!is_plan(options_.load_engine))
       throw Error(ErrorCode::invalid_model, "this is no plan of Lathe; engines of TensorRT cannot be read")
           .in_file(options_.load_engine)
           .remedy("Build a plan from the ONNX model: --onnx=MODEL.onnx --saveEngine=FILE");
-    return Plan::open(options_.load_engine);
   }
 
   // A GPU if one can be used, else the CPU, which is said.
@@ -95,7 +95,7 @@ class Job {
   }
 
   void load() {
-    open_lathe_plan();
+    check_is_plan();
     const auto start = Clock::now();
     engine_ = open_model(options_.load_engine, model_options_, console_);
     profiles_ = engine_->impl().plan->info().profiles;

@@ -67,6 +67,10 @@ void set_number(Options& options, std::string_view value) {
   options.*Member = parse_number<std::remove_reference_t<decltype(options.*Member)>>(value, Least);
 }
 template <auto Member>
+void set_milliseconds(Options& options, std::string_view value) {
+  options.*Member = parse_number<double>(value, 0.0);
+}
+template <auto Member>
 void set_precision(Options& options, std::string_view) {
   options.precision.*Member = true;
 }
@@ -178,8 +182,8 @@ constexpr TrtexecFlag kFlags[] = {
      add_inputs},
     {"iterations", "N", kRun, "Run at least this often (default 10)", set_number<&Options::iterations, int64_t{1}>},
     {"duration", "S", kRun, "Run at least this long (default 3); -1: until Ctrl-C", set_seconds},
-    {"warmUp", "MS", kRun, "Run this long before anything counts (default 200)", set_number<&Options::warmup_ms, 0.0>},
-    {"idleTime", "MS", kRun, "Sleep between runs (default 0)", set_number<&Options::idle_ms, 0.0>},
+    {"warmUp", "MS", kRun, "Run this long before anything counts (default 200)", set_milliseconds<&Options::warmup_ms>},
+    {"idleTime", "MS", kRun, "Sleep between runs (default 0)", set_milliseconds<&Options::idle_ms>},
     {"infStreams", "N", kRun, "Sessions that run at the same time (default 1)", set_number<&Options::streams, 1>},
     {"streams", "N", kRun, "The same", set_number<&Options::streams, 1>},
     {"includeDataTransfers", "", kRun, "Copy inputs and outputs in every run (the default, as in trtexec 10)",

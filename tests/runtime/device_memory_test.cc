@@ -8,6 +8,7 @@ namespace lathe {
 namespace {
 
 using test::floats;
+using test::Sizes;
 
 constexpr const char* kModel = R"(graph (%x: f32[n, 8]) {
   %w = constant {value = f32[8, 4] random(3)}
@@ -92,6 +93,15 @@ TEST_F(DeviceMemory, TooLittleMemoryNamesTheSizesAndLeavesTheSessionUsable) {
   const Error error = test::error_of([&] { test::run(session, {floats({1000, 8})}); });
   EXPECT_EQ(error.code(), ErrorCode::out_of_memory);
   EXPECT_THAT(error.what(), testing::HasSubstr("x f32[1000, 8]"));
+  test::expect_close(test::run(session, {x_}), expected_);
+}
+
+TEST_F(DeviceMemory, AReservationThatDoesNotFitLeavesTheSessionUsable) {
+  Session session(open());
+  memory_.limit = memory_.bytes() + 1000;
+  const Sizes huge = {1000, 8};
+  const TensorRef x{nullptr, DType::f32, huge, true, nullptr};
+  EXPECT_EQ(test::error_of([&] { session.impl().executor->reserve({&x, 1}); }).code(), ErrorCode::out_of_memory);
   test::expect_close(test::run(session, {x_}), expected_);
 }
 
