@@ -98,7 +98,9 @@ TEST_F(CudaSession, WithoutGraphsTheResultsAreTheSame) {
 TEST_F(CudaSession, PeaksAreMeasured) {
   const cuda::GpuPeak peak = cuda::measure_gpu_peak(0);
   EXPECT_GT(peak.gbytes_per_second, 100);
-  if (peak.matrix.front().problem.empty()) EXPECT_GT(peak.tflops(DType::f16), peak.tflops(DType::f32));
+  if (peak.matrix.front().problem.empty()) {
+    EXPECT_GT(peak.tflops(DType::f16), peak.tflops(DType::f32));
+  }
 }
 
 }  // namespace
