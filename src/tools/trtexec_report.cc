@@ -19,7 +19,7 @@ std::string number(double value) { return fmt::format("{:.6g}", value); }
 
 // Without interpolation: the largest of what is left when the slowest (100 - percentage) % are put aside.
 double percentile_of(const std::vector<double>& sorted, double percentage) {
-  const auto aside = static_cast<size_t>((1 - percentage / 100) * static_cast<double>(sorted.size()));
+  const auto aside = static_cast<size_t>((100 - percentage) * static_cast<double>(sorted.size()) / 100);
   return sorted[sorted.size() - 1 - std::min(aside, sorted.size() - 1)];
 }
 
