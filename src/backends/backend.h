@@ -141,13 +141,22 @@ struct ContextOptions {
   bool recording = true;  // runs may be recorded and replayed, where the device knows how
 };
 
-class Backend : public WeightPacker {
+// What layers may compute in besides f32 on a device, and how quantised ones are spelled there (src/precision/).
+struct PrecisionSupport {
+  std::vector<DType> types;         // f16, bf16, i8, ..
+  bool narrow_activations = false;  // 16-bit layers leave 16-bit values; else only their weights are narrower
+  bool asymmetric_bytes = false;    // activations are u8 with a zero point; else i8 around 0
+  bool quantized_convolutions = false;
+};
+
+class Backend {
  public:
   virtual std::string_view name() const = 0;         // "cpu", "reference", "cuda"
   virtual std::string target() const = 0;            // what steps are made for: "avx512", "sm_90"
   virtual bool host_memory() const { return true; }  // as DeviceContext::host_memory()
   // Rewrites that only this device wants (layouts, widening of types it does not compute in). After the common passes.
   virtual void legalize(Graph&) const {}
+  virtual PrecisionSupport precision_support() const { return {}; }
   // Best first. Empty when the backend knows nothing about this op.
   virtual std::vector<Candidate> candidates(const Node& node) const = 0;
   // Called once the nodes of a graph are lowered and before any step runs: kernels that they asked for are compiled.

@@ -64,16 +64,19 @@ std::unique_ptr<WeightPacker> make_weight_packer(const std::string& device) {
 }
 
 CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& options) {
-  std::vector<passes::PassReport> reports;
-  std::unique_ptr<Backend> backend = make_backend(options);
-  if (options.optimise) {
-    reports = passes::run_pipeline(*graph, options.passes);
-    backend->legalize(*graph);
-    verify(*graph);
-  }
-  CompiledModel model = lower_model(std::move(graph), std::move(backend), options, {});
+  if (!options.optimise) return relower(std::move(graph), options, {});
+  std::vector<passes::PassReport> reports = passes::run_pipeline(*graph, options.passes);
+  if (options.after_passes) options.after_passes(*graph);
+  CompiledModel model = compile_optimised(std::move(graph), options);
   model.passes = std::move(reports);
   return model;
+}
+
+CompiledModel compile_optimised(std::unique_ptr<Graph> graph, const CompileOptions& options) {
+  std::unique_ptr<Backend> backend = make_backend(options.device, options.isa, options.kernel_cache);
+  backend->legalize(*graph);
+  verify(*graph);
+  return lower_model(std::move(graph), std::move(backend), options, {});
 }
 
 CompiledModel relower(std::unique_ptr<Graph> graph, const CompileOptions& options, const KernelChoices& choices) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,8 @@ struct BackendOptions {
 struct CompileOptions : BackendOptions {
   bool optimise = true;  // false: lower the graph as imported
   passes::PassOptions passes;
+  // Called on the optimised graph, before it is lowered: where precision is assigned (src/precision/).
+  std::function<void(Graph&)> after_passes;
 };
 
 struct CompiledModel {
@@ -48,6 +51,8 @@ std::optional<int> cuda_ordinal(std::string_view device);
 std::unique_ptr<WeightPacker> make_weight_packer(const std::string& device);
 
 CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& options);
+// For a graph that has been through the passes.
+CompiledModel compile_optimised(std::unique_ptr<Graph> graph, const CompileOptions& options);
 // For a graph that has been through compile() before: lowering only.
 CompiledModel relower(std::unique_ptr<Graph> graph, const CompileOptions& options, const KernelChoices& choices);
 

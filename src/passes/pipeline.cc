@@ -57,6 +57,17 @@ constexpr PassInfo kPasses[] = {
     {"share-constants", Stage::fused, share_constants, "store equal weights of several regions once"},
 };
 
+constexpr PassInfo kQuantisedPasses[] = {
+    {"integer-products", Stage::quantised, integer_products, "multiply quantised operands as integers, scale the sums"},
+    {"fold-constants", Stage::quantised, fold_constants, "compute what depends on constants only", 1},
+    {"common-subexpressions", Stage::quantised, common_subexpressions, "compute equal expressions once", 1},
+    {"dead-code", Stage::quantised, dead_code, "drop nodes whose results nobody needs", 1},
+    {"fuse-elementwise", Stage::quantised, fuse_elementwise, "chains and trees of maps into one map", 2},
+    {"simplify-maps", Stage::quantised, simplify_maps, "algebra inside maps: identities, constants, casts", 2},
+    {"fuse-epilogue", Stage::quantised, fuse_epilogue, "casts and quantisation into matmul and convolution", 2},
+    {"dead-code", Stage::quantised, dead_code, "drop nodes whose results nobody needs", 2},
+};
+
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -106,7 +117,13 @@ PassReport run_pass(Graph& graph, const PassInfo& pass, const PassOptions& optio
 
 std::span<const PassInfo> pass_table() { return kPasses; }
 
-std::string_view to_string(Stage stage) { return stage == Stage::simplified ? "simplified" : "fused"; }
+std::string_view to_string(Stage stage) {
+  switch (stage) {
+    case Stage::simplified: return "simplified";
+    case Stage::fused: return "fused";
+    default: return "quantised";
+  }
+}
 
 size_t count_nodes(const Graph& graph) {
   size_t count = graph.num_nodes();
@@ -115,13 +132,13 @@ size_t count_nodes(const Graph& graph) {
   return count;
 }
 
-std::vector<PassReport> run_pipeline(Graph& graph, const PassOptions& options) {
-  check_names(options.disabled);
+namespace {
+
+std::vector<PassReport> run_table(Graph& graph, std::span<const PassInfo> table, const PassOptions& options) {
   const auto enabled = [&](const PassInfo& pass) {
     return std::find(options.disabled.begin(), options.disabled.end(), pass.name) == options.disabled.end();
   };
   std::vector<PassReport> reports;
-  const std::span<const PassInfo> table = pass_table();
   for (size_t begin = 0, end = 0; begin < table.size(); begin = end) {
     end = begin + 1;
     while (table[begin].group > 0 && end < table.size() && table[end].group == table[begin].group) ++end;
@@ -136,6 +153,17 @@ std::vector<PassReport> run_pipeline(Graph& graph, const PassOptions& options) {
     }
   }
   return reports;
+}
+
+}  // namespace
+
+std::vector<PassReport> run_pipeline(Graph& graph, const PassOptions& options) {
+  check_names(options.disabled);
+  return run_table(graph, kPasses, options);
+}
+
+std::vector<PassReport> run_quantised_stage(Graph& graph, const PassOptions& options) {
+  return run_table(graph, kQuantisedPasses, options);
 }
 
 }  // namespace lathe::passes

@@ -12,7 +12,7 @@
 
 namespace lathe::passes {
 
-enum class Stage { simplified, fused };
+enum class Stage { simplified, fused, quantised };
 
 struct PassInfo {
   std::string_view name;
@@ -23,7 +23,7 @@ struct PassInfo {
   int group = 0;
 };
 
-// All passes in the order in which they run; a pass may stand in the table more than once.
+// All passes of run_pipeline() in the order in which they run; a pass may stand in the table more than once.
 std::span<const PassInfo> pass_table();
 std::string_view to_string(Stage stage);
 
@@ -45,6 +45,10 @@ struct PassOptions {
 // One report per run of a pass (a pass of a group runs several times). Throws Error(invalid_argument) for an unknown
 // name among the disabled ones, and Error(internal), naming the pass, when verification fails.
 std::vector<PassReport> run_pipeline(Graph& graph, const PassOptions& options = {});
+
+// The passes that turn what precision assignment leaves (src/precision/apply.h) into steps that pay: integer products,
+// casts and quantisation in the epilogues before them.
+std::vector<PassReport> run_quantised_stage(Graph& graph, const PassOptions& options = {});
 
 // Nodes of a graph and of all its regions.
 size_t count_nodes(const Graph& graph);

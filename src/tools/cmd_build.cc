@@ -17,6 +17,7 @@
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
+#include "tools/precision_options.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "tools/units.h"
@@ -63,6 +64,8 @@ class BuildCommand : public Command {
          {"build bert.onnx -o bert.plan --profile 'input_ids:1x8:1x128:8x512'", "tuned for 1x128"},
          {"build gpt2.onnx -o gpt2.plan --profile '*:1x1:1x16:1x64' --verbose",
           "one profile for all inputs; show every pass"},
+         {"build bert.onnx -o bert-int8.plan --int8 --calib reviews.txt --tokenizer bert --accuracy 0.999",
+          "bytes where they are accurate enough on these texts"},
          {"build bert.plan -o bert-avx2.plan --isa avx2", "the same model for an older machine"}}};
   }
 
@@ -81,6 +84,7 @@ class BuildCommand : public Command {
         ->type_name("FILE.json");
     app.add_flag("-v,--verbose", verbose_, "Show every run of a pass, and why kernels were chosen");
     add_model_options(app, options_);
+    add_precision_options(app, precision_);
   }
 
   int run(Console& console) override {
@@ -91,6 +95,7 @@ class BuildCommand : public Command {
     const auto start = Clock::now();
     Progress progress(console);
     CompiledModel compiled = is_plan(model_) ? open_plan(progress) : import_and_compile(progress, console);
+    if (precision_report_ && !precision_report_->met) return report_miss(progress, console);
     std::vector<Profile> profiles = parse_profiles(*compiled.graph);
     const bool tunes = !profiles.empty() || (plan_ != nullptr && (options_.threads > 0 || !timing_cache_.empty()));
     if (profiles.empty() && plan_ != nullptr) profiles = plan_->info().profiles;
@@ -124,6 +129,10 @@ class BuildCommand : public Command {
   }
 
   CompiledModel open_plan(Progress& progress) {
+    if (precision_.any())
+      throw Error(ErrorCode::invalid_argument, "the types of a plan's layers are settled")
+          .in_file(model_)
+          .remedy("Build from the model");
     if (!options_.disabled_passes.empty())
       throw Error(ErrorCode::invalid_argument, "the passes have run already on what a plan holds")
           .in_file(model_)
@@ -158,9 +167,36 @@ class BuildCommand : public Command {
                      report.nodes_after, report.rewrites, format_time(report.ms));
       }
     };
+    if (precision_.any())
+      compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised, progress); };
     CompiledModel compiled = compile(std::move(graph), compile_options);
-    compile_ms_ = ms_since(start);
+    compile_ms_ = ms_since(start) - precision_ms_;
     return compiled;
+  }
+
+  void lower_precision(Graph& graph, Progress& progress) {
+    const auto start = Clock::now();
+    Sizes sizes;
+    const std::vector<Profile> profiles = parse_profiles(graph);
+    if (!profiles.empty())
+      for (const auto& [name, range] : profiles.front()) sizes[name] = range.opt;
+    precision_report_ =
+        assign_precision(graph, precision_, options_.compile_options(), sizes, model_, [&](const std::string& what) {
+          check_interrupted();
+          progress.show(what);
+        });
+    precision_ms_ = ms_since(start);
+  }
+
+  // No plan is written.
+  int report_miss(Progress& progress, Console& console) const {
+    progress.clear();
+    console.result({{"model", model_}, {"precision", report_precision(*precision_report_, precision_, console, true)}});
+    console.note("lathe: no assignment of types meets the bound (cosine {}{}); a lower --accuracy, or --calib with real "
+                 "inputs, may",
+                 precision_.accuracy,
+                 precision_.max_error > 0 ? fmt::format(", error {}", precision_.max_error) : std::string());
+    return kExitMissedBound;
   }
 
   // Times the kernels that compete on the usual sizes of the profiles, and lowers again with the winners.
@@ -211,11 +247,14 @@ class BuildCommand : public Command {
                      {"kernels", report_kernels(compiled, console)},
                      {"import_ms", import_ms_},
                      {"optimise_ms", compile_ms_},
+                     {"precision_ms", precision_ms_},
                      {"tune_ms", tune_ms_},
                      {"kernels_timed", timed_},
                      {"write_ms", write_ms_},
                      {"total_ms", total_ms_},
                      {"peak_memory_bytes", peak_memory_bytes()}};
+    if (precision_report_)
+      document["precision"] = report_precision(*precision_report_, precision_, console, verbose_);
     console.print("{}  {} nodes became {} steps for {} ({})\n", console.paint(Colour::bold, output_), nodes_before_,
                   steps, options_.device, compiled.backend->target());
     console.print(
@@ -297,11 +336,13 @@ class BuildCommand : public Command {
   std::vector<std::string> profiles_, shapes_;
   bool verbose_ = false;
   ModelOptions options_;
+  PrecisionArgs precision_;
+  std::optional<precision::Report> precision_report_;
   std::shared_ptr<const Plan> plan_;  // that the model comes from; null for a .onnx
   PlanSize size_;
   size_t nodes_before_ = 0;
   double import_ms_ = 0, compile_ms_ = 0, write_ms_ = 0, total_ms_ = 0;
-  double tune_ms_ = 0;
+  double precision_ms_ = 0, tune_ms_ = 0;
   size_t timed_ = 0;  // kernels measured
   int threads_ = 0;   // that they were measured with
   std::string timing_cache_;

@@ -1,8 +1,8 @@
 // A subcommand of `lathe`: its words for --help, its options, and what it does. commands.cc lists all of them.
 //
 // Exit status of every command: 0 done; 1 done, and the answer is no (outputs differ, nodes are unsupported); 2 wrong
-// usage or input; 3 a bug in Lathe; 130 interrupted. Only 1 is a command's own business: everything else is an
-// exception.
+// usage or input; 3 done, but a bound (of accuracy) is missed; 70 a bug in Lathe; 130 interrupted. Only 1 and 3 are a
+// command's own business: everything else is an exception.
 #pragma once
 
 #include <memory>
@@ -21,7 +21,8 @@ namespace lathe::tools {
 inline constexpr int kExitOk = 0;
 inline constexpr int kExitNo = 1;
 inline constexpr int kExitBadInput = 2;
-inline constexpr int kExitInternal = 3;
+inline constexpr int kExitMissedBound = 3;
+inline constexpr int kExitInternal = 70;
 inline constexpr int kExitInterrupted = 130;
 
 struct Example {

@@ -27,22 +27,6 @@ std::vector<fs::path> files_with(const fs::path& folder, std::string_view extens
   return files;
 }
 
-std::vector<InputRole> text_roles(const Graph& graph) {
-  std::vector<InputRole> roles;
-  for (const Value* input : graph.inputs()) {
-    const InputRole role = role_of(*input);
-    if (role == InputRole::values || role == InputRole::lengths || input->type().rank() != 2)
-      throw Error(ErrorCode::unsupported, fmt::format("input '{}' ({}) is not something that a tokenizer gives",
-                                                      input->name(), to_string(input->type())))
-          .remedy(
-              "Models for text take token ids, and perhaps a mask, token types and positions, each [batch, sequence]");
-    roles.push_back(role);
-  }
-  if (std::find(roles.begin(), roles.end(), InputRole::token_ids) == roles.end())
-    fail(ErrorCode::unsupported, "no input of the model takes token ids");
-  return roles;
-}
-
 std::vector<std::string> labels_from_config(const fs::path& path) {
   std::ifstream file(path);
   const auto config = nlohmann::json::parse(file, nullptr, false);
@@ -130,46 +114,12 @@ TextModel::TextModel(const TextModelOptions& options, Console& console)
   load.lowercase = options.lowercase;
   tokenizer_ = text::Tokenizer::load(folder, load);
   labels_ = read_labels(folder);
-  const Graph& graph = *session_.engine().impl().model.graph;
-  roles_ = text_roles(graph);
-  const auto ids = std::find(roles_.begin(), roles_.end(), InputRole::token_ids) - roles_.begin();
-  const Dim& length = graph.inputs()[static_cast<size_t>(ids)]->shape()[1];
-  fixed_length_ = length.is_constant();
-  const auto limits = symbol_limits(graph);
-  if (fixed_length_)
-    max_length_ = static_cast<size_t>(length.value());
-  else if (const auto limit = limits.find(length.to_string()); limit != limits.end())
-    max_length_ = static_cast<size_t>(limit->second);
-}
-
-Tensor TextModel::make_input(const Value& input, InputRole role, const text::Encoding& encoding, size_t length) const {
-  const int64_t pad = tokenizer_->special_tokens().pad.value_or(0);
-  Tensor tensor(input.dtype(), {1, static_cast<int64_t>(length)});
-  for (size_t i = 0; i < length; ++i) {
-    const bool padding = i >= encoding.ids.size();
-    int64_t value = 0;
-    switch (role) {
-      case InputRole::token_ids: value = padding ? pad : static_cast<int64_t>(encoding.ids[i]); break;
-      case InputRole::token_types: value = padding ? 0 : static_cast<int64_t>(encoding.type_ids[i]); break;
-      case InputRole::mask: value = padding ? 0 : 1; break;
-      case InputRole::positions: value = static_cast<int64_t>(i); break;
-      case InputRole::lengths:
-      case InputRole::values: break;
-    }
-    tensor.write_double(static_cast<int64_t>(i), static_cast<double>(value));
-  }
-  return tensor;
+  batcher_ = std::make_unique<TextBatcher>(*session_.engine().impl().model.graph, *tokenizer_);
 }
 
 TextModel::Scores TextModel::run(std::string_view text, int64_t rank) {
-  text::EncodeOptions encode;
-  encode.max_length = max_length_;
-  const text::Encoding encoding = tokenizer_->encode(text, encode);
-  Tensors inputs;
-  const auto model_inputs = session_.engine().impl().model.graph->inputs();
-  const size_t length = fixed_length_ ? max_length_ : encoding.ids.size();
-  for (size_t i = 0; i < model_inputs.size(); ++i)
-    inputs.emplace(model_inputs[i]->name(), make_input(*model_inputs[i], roles_[i], encoding, length));
+  const text::Encoding encoding = batcher_->encode(text);
+  const Tensors inputs = batcher_->batch({&encoding, 1});
   const std::vector<TensorInfo>& outputs = session_.engine().outputs();
   const auto wanted = std::find_if(outputs.begin(), outputs.end(), [&](const TensorInfo& info) {
     return is_float(info.dtype) && static_cast<int64_t>(info.dims.size()) == rank;

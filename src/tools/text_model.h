@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "text/tokenizer.h"
-#include "tools/input_roles.h"
 #include "tools/model_options.h"
+#include "tools/text_batch.h"
 
 namespace lathe::tools {
 
@@ -54,16 +54,11 @@ class TextModel {
   Scores run(std::string_view text, int64_t rank);
 
  private:
-  // [1, length]
-  Tensor make_input(const Value& input, InputRole role, const text::Encoding& encoding, size_t length) const;
-
   std::filesystem::path model_path_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::vector<std::string> labels_;
   Session session_;
-  std::vector<InputRole> roles_;  // by input
-  size_t max_length_ = 0;         // tokens that the model takes; 0: any number
-  bool fixed_length_ = false;     // exactly max_length_
+  std::unique_ptr<TextBatcher> batcher_;
 };
 
 }  // namespace lathe::tools

@@ -19,6 +19,9 @@ class CpuBackend : public Backend {
     widen_halves(graph);
     use_channels_last(graph, {});
   }
+  PrecisionSupport precision_support() const override {
+    return {.types = {DType::f16, DType::bf16, DType::i8}, .asymmetric_bytes = true, .quantized_convolutions = true};
+  }
   std::vector<Candidate> candidates(const Node& node) const override { return candidates_for(node, target_); }
   std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {
     return std::make_unique<CpuContext>(options);

@@ -41,6 +41,9 @@ class CudaBackend : public Backend {
   std::unique_ptr<DeviceContext> make_context(const ContextOptions& options) const override {
     return std::make_unique<CudaContext>(device_, options);
   }
+  PrecisionSupport precision_support() const override {
+    return {.types = {DType::f16, DType::bf16, DType::i8}, .narrow_activations = true};
+  }
   void legalize(Graph& graph) const override { use_channels_last(graph, kLayouts); }
   size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
     return cuda::packed_bytes(layout, dtype, dims);

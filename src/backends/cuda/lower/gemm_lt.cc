@@ -19,20 +19,28 @@ int cuda_data_type(DType type) {
   }
 }
 
+// cuBLASLt computes epilogues in f32 whatever the matrices hold, so casts between the two change nothing.
+int behind_casts(const MapProgram& program, int at) {
+  const auto& code = program.code();
+  while (code[static_cast<size_t>(at)].op == MapOp::cast) at = code[static_cast<size_t>(at)].args[0];
+  return at;
+}
+
 // Takes an addition of an operand off the tree at `at`; false when there is none to take.
 bool take_addition(const Epilogue& epilogue, int& at, LtEpilogue& form) {
-  const auto& code = epilogue.program().code();
+  const MapProgram& program = epilogue.program();
+  const auto& code = program.code();
   const MapInstr& sum = code[static_cast<size_t>(at)];
   if (sum.op != MapOp::add) return false;
   for (const size_t side : {0, 1}) {
-    const MapInstr& operand = code[static_cast<size_t>(sum.args[side])];
+    const MapInstr& operand = code[static_cast<size_t>(behind_casts(program, sum.args[side]))];
     const int input = operand.args[0];
     if (operand.op != MapOp::input || input == 0) continue;
     const bool bias = form.bias < 0 && epilogue.is_bias(input);
     const bool residual = form.residual < 0 && epilogue.is_full(input);
-    if (!bias && !residual) continue;
+    if (!(bias || residual) || epilogue.extra_type(input) != epilogue.product()) continue;
     (bias ? form.bias : form.residual) = input;
-    at = sum.args[1 - side];
+    at = behind_casts(program, sum.args[1 - side]);
     return true;
   }
   return false;
@@ -51,12 +59,13 @@ std::optional<LtEpilogue> match_lt_epilogue(const Epilogue& epilogue) {
   if (epilogue.empty()) return form;
   const auto& code = epilogue.program().code();
   for (const MapInstr& instr : code)
-    if (instr.type != epilogue.product()) return std::nullopt;
-  int at = static_cast<int>(code.size()) - 1;
+    if (instr.type != epilogue.product() && instr.type != DType::f32) return std::nullopt;
+  if (epilogue.program().result_type() != epilogue.product()) return std::nullopt;
+  int at = behind_casts(epilogue.program(), static_cast<int>(code.size()) - 1);
   const auto instr = [&] { return code[static_cast<size_t>(at)]; };
   if (const auto activation = activation_of(instr().op)) {
     form.activation = *activation;
-    at = instr().args[0];
+    at = behind_casts(epilogue.program(), instr().args[0]);
   }
   while (take_addition(epilogue, at, form)) {
   }
@@ -65,7 +74,7 @@ std::optional<LtEpilogue> match_lt_epilogue(const Epilogue& epilogue) {
       const MapInstr& factor = code[static_cast<size_t>(instr().args[side])];
       if (factor.op != MapOp::constant) continue;
       form.alpha = static_cast<float>(factor.real);
-      at = instr().args[1 - side];
+      at = behind_casts(epilogue.program(), instr().args[1 - side]);
       break;
     }
   }

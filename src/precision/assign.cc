@@ -1,0 +1,218 @@
+#include "precision/assign.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "passes/passes.h"
+#include "precision/run.h"
+#include "precision/smooth.h"
+
+namespace lathe::precision {
+namespace {
+
+// Loss by itself, as something to sort by.
+double loss(const Agreement& alone) { return 1 - alone.cosine; }
+
+// Where each layer stands on its ladder.
+using Rungs = std::vector<size_t>;
+
+class Search {
+ public:
+  Search(const Graph& graph, std::vector<Layer> layers, Measurer& measurer, const ApplyOptions& apply,
+         const PrecisionOptions& options)
+      : nodes_(nodes_of(graph)), layers_(std::move(layers)), measurer_(measurer), apply_(apply), options_(options) {}
+
+  void run() {
+    rungs_.assign(layers_.size(), 0);
+    reasons_.resize(layers_.size());
+    note("measuring each layer by itself");
+    alone_ = wanted_ = measurer_.probe(candidates(), apply_);
+    pin_overflows();
+    while (!try_rungs(rungs_) && can_climb())
+      if (bisect()) break;
+  }
+
+  bool met() const { return met_; }
+  Assignment assignment() const { return assignment_of(rungs_); }
+  size_t trials() const { return trials_; }
+
+  std::vector<LayerReport> layer_reports() const {
+    std::vector<LayerReport> reports;
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const Node& node = *nodes_[layers_[i].node];
+      reports.push_back({node.name().empty() ? node.output()->name() : node.name(), std::string(op_name(node.op())),
+                         layers_[i].ladder.front(), layers_[i].ladder[rungs_[i]], wanted_[i], reasons_[i]});
+    }
+    return reports;
+  }
+  const std::vector<OutputAgreement>& outputs() const { return outputs_; }
+
+  bool any_narrow() const {
+    for (size_t i = 0; i < layers_.size(); ++i)
+      if (layers_[i].ladder[rungs_[i]].compute != DType::f32) return true;
+    return false;
+  }
+
+ private:
+  void note(const std::string& what) const {
+    if (options_.progress) options_.progress(what);
+  }
+
+  std::vector<Measurer::Candidate> candidates() const {
+    std::vector<Measurer::Candidate> candidates;
+    for (size_t i = 0; i < layers_.size(); ++i)
+      candidates.push_back({layers_[i].node, layers_[i].ladder[rungs_[i]]});
+    return candidates;
+  }
+
+  Assignment assignment_of(const Rungs& rungs) const {
+    Assignment assignment(nodes_.size());
+    for (size_t i = 0; i < layers_.size(); ++i) assignment[layers_[i].node] = layers_[i].ladder[rungs[i]];
+    return assignment;
+  }
+
+  bool is_top(size_t layer, const Rungs& rungs) const { return rungs[layer] + 1 >= layers_[layer].ladder.size(); }
+
+  void pin_overflows() {
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      if (alone_[i].finite || is_top(i, rungs_)) continue;
+      reasons_[i] = fmt::format("overflows in {}", to_string(layers_[i].ladder[rungs_[i]].compute));
+      rungs_[i] = layers_[i].ladder.size() - 1;
+    }
+  }
+
+  bool can_climb() const {
+    for (size_t i = 0; i < layers_.size(); ++i)
+      if (!is_top(i, rungs_)) return true;
+    return false;
+  }
+
+  bool holds(const Agreement& worst) const {
+    return worst.finite && !worst.collapsed && worst.cosine >= options_.min_cosine &&
+           worst.max_error <= options_.max_error;
+  }
+
+  bool try_rungs(const Rungs& rungs) {
+    ++trials_;
+    note(fmt::format("trial {}: {} of {} layers narrow", trials_, narrow_count(rungs), layers_.size()));
+    outputs_ = {};
+    const auto result = measurer_.measure(assignment_of(rungs), apply_);
+    outputs_ = result.outputs;
+    met_ = holds(result.worst());
+    return met_;
+  }
+
+  size_t narrow_count(const Rungs& rungs) const {
+    size_t count = 0;
+    for (size_t i = 0; i < layers_.size(); ++i) count += layers_[i].ladder[rungs[i]].compute != DType::f32 ? 1 : 0;
+    return count;
+  }
+
+  // `count` of the layers that can climb, those that lose most, one rung up.
+  Rungs climbed(const std::vector<size_t>& order, size_t count) const {
+    Rungs rungs = rungs_;
+    for (size_t i = 0; i < count; ++i) ++rungs[order[i]];
+    return rungs;
+  }
+
+  // The fewest layers that must climb one rung. If even all of them are too few, all climb, and the next rung is due.
+  bool bisect() {
+    std::vector<size_t> order;
+    for (size_t i = 0; i < layers_.size(); ++i)
+      if (!is_top(i, rungs_)) order.push_back(i);
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return loss(alone_[a]) > loss(alone_[b]); });
+    size_t enough = order.size(), too_few = 0;
+    const bool all_do = try_rungs(climbed(order, enough));
+    while (all_do && enough - too_few > 1) {
+      const size_t middle = too_few + (enough - too_few) / 2;
+      (try_rungs(climbed(order, middle)) ? enough : too_few) = middle;
+    }
+    for (size_t i = 0; i < enough; ++i) {
+      const size_t layer = order[i];
+      reasons_[layer] = fmt::format("loses most by itself: cosine {:.6f} in {}", alone_[layer].cosine,
+                                    to_string(layers_[layer].ladder[rungs_[layer]].compute));
+    }
+    rungs_ = climbed(order, enough);
+    if (all_do) return try_rungs(rungs_);
+    alone_ = measurer_.probe(candidates(), apply_);
+    return false;
+  }
+
+  std::vector<Node*> nodes_;
+  std::vector<Layer> layers_;
+  Measurer& measurer_;
+  const ApplyOptions& apply_;
+  const PrecisionOptions& options_;
+  Rungs rungs_;
+  std::vector<Agreement> alone_, wanted_;  // of the rungs where the layers stand; of the lowest ones
+  std::vector<std::string> reasons_;
+  std::vector<OutputAgreement> outputs_;
+  size_t trials_ = 0;
+  bool met_ = false;
+};
+
+// The sets of types that the fastest is sought among; one set where that is not asked.
+std::vector<std::vector<DType>> type_sets(const PrecisionOptions& options) {
+  std::vector<std::vector<DType>> sets = {options.types};
+  if (!options.fastest) return sets;
+  for (const DType type : options.types)
+    if (options.types.size() > 1) sets.push_back({type});
+  return sets;
+}
+
+void check_types(const PrecisionSupport& support, const PrecisionOptions& options, const std::string& device) {
+  for (const DType type : options.types)
+    if (std::find(support.types.begin(), support.types.end(), type) == support.types.end())
+      throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", to_string(type), device));
+}
+
+}  // namespace
+
+Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options,
+              Ranges ranges) {
+  LATHE_CHECK(!batches.empty());
+  const PrecisionSupport support =
+      make_backend(compile.device, compile.isa, compile.kernel_cache)->precision_support();
+  check_types(support, options, compile.device);
+  CompileOptions inner = compile;
+  inner.passes.trace = {};
+  if (options.smoothing > 0)
+    smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);
+  const std::vector<Layer> layers = find_layers(graph, support, options);
+  const auto missing = [&](const std::string& name) { return ranges.count(name) == 0; };
+  std::vector<std::string> wanted = quantized_values(graph, layers, options.static_activations);
+  wanted.erase(std::remove_if(wanted.begin(), wanted.end(), [&](const auto& n) { return !missing(n); }), wanted.end());
+  if (!wanted.empty()) {
+    if (options.progress) options.progress(fmt::format("calibrating {} ranges", wanted.size()));
+    for (const auto& [name, seen] : collect(graph, inner, batches, wanted))
+      ranges[name] = calibrated_range(seen.histogram, options.calibrator, support.asymmetric_bytes);
+  }
+
+  Measurer measurer(graph, inner, batches);
+  const ApplyOptions apply_options{support, ranges, options.static_activations};
+  Report report;
+  report.before = measurer.reference_speed();
+  std::optional<Assignment> best;
+  for (const std::vector<DType>& types : type_sets(options)) {
+    PrecisionOptions trial = options;
+    trial.types = types;
+    Search search(graph, find_layers(graph, support, trial), measurer, apply_options, trial);
+    search.run();
+    const bool met = search.met() && search.any_narrow();
+    report.trials += search.trials();
+    if (best && !met) continue;
+    const Speed speed = measurer.speed(search.assignment(), apply_options);
+    if (best && report.met && speed.ms >= report.after.ms) continue;
+    best = search.assignment();
+    report.met = met;
+    report.after = speed;
+    report.layers = search.layer_reports();
+    report.outputs = search.outputs();
+  }
+  report.ranges = std::move(ranges);
+  apply_and_rewrite(graph, *best, {support, report.ranges, options.static_activations}, measurer.weights());
+  return report;
+}
+
+}  // namespace lathe::precision

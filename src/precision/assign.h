@@ -1,0 +1,38 @@
+// Chooses a type for every layer: as narrow as asked, wider where that costs more accuracy than allowed.
+//
+// One run tells what each layer loses by itself. Layers that overflow are pinned at once. If the whole then misses the
+// bound, those that lose most climb their ladders; how many must is found by bisection, so a graph of a hundred layers
+// takes about ten trials.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "precision/calibration.h"
+#include "precision/measure.h"
+
+namespace lathe::precision {
+
+struct LayerReport {
+  std::string name, op;
+  LayerType wanted, type;
+  Agreement alone;     // of the wanted type, all other layers in f32
+  std::string reason;  // why it is pinned; empty when it is not
+};
+
+struct Report {
+  bool met = false;  // the bound holds, and some layer is narrower than f32
+  std::vector<LayerReport> layers;
+  std::vector<OutputAgreement> outputs;
+  Speed before, after;
+  size_t trials = 0;
+  Ranges ranges;  // that were calibrated, or given
+};
+
+// Rewrites the optimised f32 graph. Without an assignment that meets the bound the graph gets the one that comes
+// closest, and the report says so. Ranges that are given are not calibrated again.
+Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options,
+              Ranges ranges = {});
+
+}  // namespace lathe::precision

@@ -1,0 +1,245 @@
+#include "precision/measure.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "graph/build.h"
+#include "passes/passes.h"
+#include "passes/pipeline.h"
+#include "precision/run.h"
+#include "runtime/engine.h"
+
+namespace lathe::precision {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Sums over the elements of two values, one of which is right.
+struct Sums {
+  double dot = 0, expected = 0, found = 0, max_error = 0;
+  bool finite = true;
+
+  void add(double e, double f) {
+    if (!std::isfinite(e)) return;  // a mask: says nothing about precision
+    if (!std::isfinite(f)) {
+      finite = false;
+      return;
+    }
+    dot += e * f;
+    expected += e * e;
+    found += f * f;
+    max_error = std::max(max_error, std::abs(e - f));
+  }
+  Agreement agreement() const {
+    Agreement a;
+    a.finite = finite && std::isfinite(dot) && std::isfinite(found);
+    a.max_error = a.finite ? max_error : std::numeric_limits<double>::infinity();
+    const double norms = std::sqrt(expected) * std::sqrt(found);
+    if (norms > 0) a.cosine = std::min(1.0, dot / norms);
+    if (norms == 0 && expected != found) a.cosine = 0;
+    if (!a.finite) a.cosine = -1;
+    return a;
+  }
+};
+
+Tensor copy_of(const Output& output) {
+  Tensor tensor(output.dtype, {output.dims.begin(), output.dims.end()});
+  const auto bytes = tensor.mutable_bytes();
+  std::copy_n(static_cast<const std::byte*>(output.data), bytes.size(), bytes.data());
+  return tensor;
+}
+
+bool is_number(DType type) { return is_float(type) || is_integer(type) || type == DType::boolean; }
+
+// The class that each row of [.., classes] names, added to `classes`.
+void add_classes(const Tensor& rows, std::set<int64_t>& classes) {
+  const int64_t columns = rows.dims().back();
+  for (int64_t row = 0; row < rows.elements() / columns; ++row) {
+    int64_t best = 0;
+    for (int64_t c = 1; c < columns; ++c)
+      if (rows.read_double(row * columns + c) > rows.read_double(row * columns + best)) best = c;
+    classes.insert(best);
+  }
+}
+
+bool has_classes(const Tensor& tensor) {
+  return is_float(tensor.dtype()) && tensor.rank() == 2 && tensor.dims()[1] > 1;
+}
+
+void check_reference(const std::vector<std::vector<Tensor>>& expected) {
+  bool number = false, nonzero = false;
+  for (const auto& outputs : expected)
+    for (const Tensor& tensor : outputs)
+      for (int64_t i = 0; is_number(tensor.dtype()) && i < tensor.elements(); ++i) {
+        const double x = tensor.read_double(i);
+        number = number || std::isfinite(x);
+        nonzero = nonzero || (std::isfinite(x) && x != 0);
+      }
+  if (number && nonzero) return;
+  throw Error(ErrorCode::invalid_argument,
+              number ? "in f32, all outputs are zero on the calibration inputs" : "in f32, no output is a number")
+      .remedy("Accuracy cannot be judged on these inputs: give real ones by --calib");
+}
+
+// A copy of a layer right behind it, reading the same operands.
+Node* insert_twin(Graph& graph, Node* node, Node* next) {
+  std::vector<Type> types;
+  for (const Value* output : node->outputs()) types.push_back(output->type());
+  std::vector<Value*> inputs(node->inputs().begin(), node->inputs().end());
+  if (next != nullptr) return graph.insert_typed_before(next, node->op(), inputs, types, node->name());
+  return graph.append_typed(node->op(), inputs, types, node->name());
+}
+
+std::vector<int64_t> all_axes(const Value* value) {
+  std::vector<int64_t> axes;
+  for (size_t i = 0; i < value->shape().size(); ++i) axes.push_back(static_cast<int64_t>(i));
+  return axes;
+}
+
+constexpr size_t kSumsPerLayer = 4;
+
+// Appends the sums over a layer's result and its twin's as outputs.
+void emit_sums(Graph& graph, Value* expected, Value* twin) {
+  Value* found = twin->dtype() == DType::f32 ? twin : cast({graph}, twin, DType::f32);
+  const auto axes = all_axes(expected);
+  const auto output = [&](ReduceKind kind, Value* of) {
+    graph.add_output(reduce({graph}, kind, of, axes, false), std::to_string(graph.outputs().size()));
+  };
+  output(ReduceKind::sum, map2({graph}, MapOp::mul, expected, found));
+  output(ReduceKind::sum_square, expected);
+  output(ReduceKind::sum_square, found);
+  output(ReduceKind::max, map1({graph}, MapOp::abs, map2({graph}, MapOp::sub, expected, found)));
+}
+
+}  // namespace
+
+void apply_and_rewrite(Graph& graph, const Assignment& assignment, const ApplyOptions& options,
+                       ConvertedWeights& weights) {
+  apply(graph, assignment, options, weights);
+  passes::run_quantised_stage(graph);
+}
+
+Measurer::Measurer(const Graph& graph, const CompileOptions& compile, const Batches& batches)
+    : graph_(graph), compile_(compile), batches_(batches) {
+  reference_ = make_engine(compile_optimised(graph.clone(), compile));
+  Session session(reference_);
+  for (const Batch& batch : batches) {
+    auto& outputs = expected_.emplace_back();
+    for (const Output& output : run(session, batch)) outputs.push_back(copy_of(output));
+  }
+  check_reference(expected_);
+}
+
+std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, const ApplyOptions& options) {
+  std::unique_ptr<Graph> graph = graph_.clone();
+  while (!graph->outputs().empty()) graph->erase_output(0);
+  const std::vector<Node*> nodes = nodes_of(*graph);
+  std::map<const Node*, LayerType> types;
+  std::vector<std::pair<Node*, Node*>> pairs;
+  for (const Candidate& layer : layers) {
+    Node* twin = insert_twin(*graph, nodes[layer.node], layer.node + 1 < nodes.size() ? nodes[layer.node + 1] : nullptr);
+    pairs.emplace_back(nodes[layer.node], twin);
+    types[twin] = layer.type;
+  }
+  Assignment assignment;
+  for (const Node* node : nodes_of(*graph)) {
+    const auto found = types.find(node);
+    assignment.push_back(found != types.end() ? found->second : LayerType{});
+  }
+  apply(*graph, assignment, options, weights_);
+  for (const auto& [node, twin] : pairs) emit_sums(*graph, node->output(), twin->output());
+  passes::run_quantised_stage(*graph);
+
+  std::vector<Sums> sums(layers.size());
+  Session session(make_engine(compile_optimised(std::move(graph), compile_)));
+  for (const Batch& batch : batches_) {
+    const auto outputs = run(session, batch);
+    const auto number = [&](size_t layer, size_t which) {
+      return static_cast<double>(outputs[layer * kSumsPerLayer + which].as<float>()[0]);
+    };
+    for (size_t i = 0; i < sums.size(); ++i) {
+      sums[i].dot += number(i, 0);
+      sums[i].expected += number(i, 1);
+      sums[i].found += number(i, 2);
+      sums[i].max_error = std::max(sums[i].max_error, number(i, 3));
+    }
+  }
+  std::vector<Agreement> agreements;
+  for (const Sums& layer : sums) agreements.push_back(layer.agreement());
+  return agreements;
+}
+
+Agreement Measurer::Result::worst() const {
+  Agreement worst;
+  for (const auto& [output, agreement] : outputs) {
+    worst.cosine = std::min(worst.cosine, agreement.cosine);
+    worst.max_error = std::max(worst.max_error, agreement.max_error);
+    worst.finite = worst.finite && agreement.finite;
+    worst.collapsed = worst.collapsed || agreement.collapsed;
+  }
+  return worst;
+}
+
+Measurer::Result Measurer::measure(const Assignment& assignment, const ApplyOptions& options) {
+  Session session(engine_for(assignment, options));
+  std::vector<Sums> sums(graph_.outputs().size());
+  std::vector<std::set<int64_t>> expected_classes(sums.size()), found_classes(sums.size());
+  for (size_t b = 0; b < batches_.size(); ++b) {
+    const auto outputs = run(session, batches_[b]);
+    for (size_t o = 0; o < sums.size(); ++o) {
+      const Tensor found = copy_of(outputs[o]);
+      const Tensor& expected = expected_[b][o];
+      if (!is_number(expected.dtype()) || found.elements() != expected.elements()) continue;
+      for (int64_t i = 0; i < expected.elements(); ++i) sums[o].add(expected.read_double(i), found.read_double(i));
+      if (!has_classes(expected)) continue;
+      add_classes(expected, expected_classes[o]);
+      add_classes(found, found_classes[o]);
+    }
+  }
+  Result result;
+  for (size_t o = 0; o < sums.size(); ++o) {
+    Agreement agreement = sums[o].agreement();
+    agreement.collapsed = expected_classes[o].size() > 1 && found_classes[o].size() == 1;
+    result.outputs.push_back({graph_.output_names()[o], agreement});
+  }
+  return result;
+}
+
+std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment, const ApplyOptions& options) {
+  std::unique_ptr<Graph> graph = graph_.clone();
+  apply_and_rewrite(*graph, assignment, options, weights_);
+  return make_engine(compile_optimised(std::move(graph), compile_));
+}
+
+Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine) const {
+  constexpr size_t kLeastRuns = 5;
+  constexpr auto kTime = std::chrono::milliseconds(200);
+  Session session(engine);
+  for (int i = 0; i < 2; ++i) run(session, batches_[0]);  // warm up
+  std::vector<double> times;
+  for (const auto end = Clock::now() + kTime; times.size() < kLeastRuns || Clock::now() < end;) {
+    const auto start = Clock::now();
+    run(session, batches_[0]);
+    times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  Speed speed{times[times.size() / 2], 0};
+  const CompiledModel& model = engine->impl().model;
+  for (const Weight& weight : model.program.weights) {
+    const auto& tensor = weight.node->as<Constant>()->value;
+    speed.weight_bytes += weight.layout.plain() ? tensor.bytes().size()
+                                                : model.backend->packed_bytes(weight.layout, tensor.dtype(), tensor.dims());
+  }
+  return speed;
+}
+
+Speed Measurer::reference_speed() { return speed_of(reference_); }
+
+Speed Measurer::speed(const Assignment& assignment, const ApplyOptions& options) {
+  return speed_of(engine_for(assignment, options));
+}
+
+}  // namespace lathe::precision

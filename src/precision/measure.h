@@ -1,0 +1,73 @@
+// Measures what an assignment costs in accuracy and gains in time, against the f32 graph on the same device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "build/compiler.h"
+#include "lathe/lathe.h"
+#include "precision/apply.h"
+#include "precision/batches.h"
+
+namespace lathe::precision {
+
+// How far values are from their f32 counterparts, over all batches.
+struct Agreement {
+  double cosine = 1;
+  double max_error = 0;  // largest absolute difference
+  bool finite = true;    // false: a NaN or an infinity where f32 has a number
+  bool collapsed = false;  // one class for all rows where f32 tells several apart
+};
+
+struct OutputAgreement {
+  std::string output;
+  Agreement agreement;
+};
+
+struct Speed {
+  double ms = 0;  // median of a run on the first batch
+  size_t weight_bytes = 0;
+};
+
+class Measurer {
+ public:
+  // Runs the f32 graph once over the batches and keeps its outputs. Throws Error(invalid_argument) when they say
+  // nothing: not a number, or zero everywhere.
+  Measurer(const Graph& graph, const CompileOptions& compile, const Batches& batches);
+
+  struct Candidate {
+    size_t node = 0;  // place in the graph's list
+    LayerType type;
+  };
+  // What each layer loses by itself, all others in f32: one run of a graph that holds every layer twice.
+  std::vector<Agreement> probe(const std::vector<Candidate>& layers, const ApplyOptions& apply);
+
+  struct Result {
+    std::vector<OutputAgreement> outputs;
+    Agreement worst() const;
+  };
+  Result measure(const Assignment& assignment, const ApplyOptions& apply);
+
+  Speed reference_speed();
+  Speed speed(const Assignment& assignment, const ApplyOptions& apply);
+
+  ConvertedWeights& weights() { return weights_; }
+
+ private:
+  std::shared_ptr<const Engine> engine_for(const Assignment& assignment, const ApplyOptions& apply);
+  Speed speed_of(const std::shared_ptr<const Engine>& engine) const;
+
+  const Graph& graph_;
+  const CompileOptions& compile_;
+  const Batches& batches_;
+  std::shared_ptr<const Engine> reference_;
+  std::vector<std::vector<Tensor>> expected_;  // by batch, output
+  ConvertedWeights weights_;
+};
+
+// The graph in the types of the assignment, ready for compile_optimised().
+void apply_and_rewrite(Graph& graph, const Assignment& assignment, const ApplyOptions& apply,
+                       ConvertedWeights& weights);
+
+}  // namespace lathe::precision

@@ -1,0 +1,46 @@
+// What a caller asks of precision, and the vocabulary of this room: layers, types, assignments.
+//
+// A layer is a node of the optimised f32 graph that may compute in a narrower type. Each has a ladder of types, the
+// narrowest first; a layer that breaks the bound on accuracy is pinned: it climbs until the bound holds. An assignment
+// says for every layer on which rung it stands.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/dtype.h"
+
+namespace lathe::precision {
+
+// How a range of activations is chosen from what calibration saw: all of it; the part that loses the least information
+// (Kullback-Leibler divergence, as TensorRT's entropy calibrator); without the outermost values; with the least mean
+// squared error.
+enum class Calibrator : uint8_t { min_max, entropy, percentile, mse };
+std::string_view to_string(Calibrator calibrator);
+
+// A type for the layers whose name, or the name of whose result, matches: '*' stands for anything.
+struct LayerRule {
+  std::string pattern;
+  DType type = DType::f32;
+};
+
+struct PrecisionOptions {
+  std::vector<DType> types = {};  // that layers may have besides f32: f16, bf16, i8
+  bool fastest = false;      // of the subsets of `types` that meet the bound, the fastest; else all of them
+  double min_cosine = 0.999;
+  double max_error = std::numeric_limits<double>::infinity();  // of any output element
+  std::vector<LayerRule> rules = {};
+  Calibrator calibrator = Calibrator::entropy;
+  // Matrix products quantise their activations by calibrated ranges of whole tensors instead of per row as they come.
+  bool static_activations = false;
+  // Between a norm and the products that read it, outliers move from activations into weights: the exponent of the
+  // activations' share (SmoothQuant's alpha); 0 leaves them where they are.
+  double smoothing = 0.5;
+  std::function<void(const std::string& what)> progress = {};  // may throw to stop
+};
+
+}  // namespace lathe::precision

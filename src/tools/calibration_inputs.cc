@@ -1,0 +1,88 @@
+#include "tools/calibration_inputs.h"
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/error.h"
+#include "tools/tensor_files.h"
+#include "tools/text_batch.h"
+
+namespace lathe::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMadeUpBatches = 4;
+constexpr size_t kTextsPerBatch = 8;
+constexpr size_t kMostTexts = 512;
+
+precision::Batches made_up_batches(const Graph& graph, const Sizes& given) {
+  const Sizes sizes = choose_sizes(graph, given, {}, {}).inputs;
+  precision::Batches batches;
+  for (uint64_t seed = 0; seed < kMadeUpBatches; ++seed) {
+    precision::Batch& batch = batches.emplace_back();
+    for (const Value* input : graph.inputs())
+      batch.emplace(input->name(), random_input(*input, sizes.at(input->name()), sizes, seed));
+  }
+  return batches;
+}
+
+precision::Batch recorded_batch(const Graph& graph, const fs::path& path) {
+  const InputFile file{"", path};
+  precision::Batch batch = load_inputs(graph, {&file, 1}, {});
+  for (const Value* input : graph.inputs())
+    if (batch.count(input->name()) == 0)
+      throw Error(ErrorCode::invalid_argument, fmt::format("there is no array for the input '{}'", input->name()))
+          .in_file(path.string());
+  return batch;
+}
+
+precision::Batches recorded_batches(const Graph& graph, const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".npz") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  if (files.empty())
+    throw Error(ErrorCode::not_found, "there is no .npz file to calibrate with").in_file(folder.string());
+  precision::Batches batches;
+  for (const fs::path& file : files) batches.push_back(recorded_batch(graph, file));
+  return batches;
+}
+
+precision::Batches text_batches(const Graph& graph, const fs::path& path, const fs::path& tokenizer_folder) {
+  const auto tokenizer = text::Tokenizer::load(tokenizer_folder, {});
+  const TextBatcher batcher(graph, *tokenizer);
+  std::vector<text::Encoding> encodings;
+  std::ifstream file(path);
+  for (std::string line; encodings.size() < kMostTexts && std::getline(file, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (!line.empty()) encodings.push_back(batcher.encode(line));
+  }
+  if (encodings.empty()) throw Error(ErrorCode::invalid_argument, "there is no text in it").in_file(path.string());
+  const size_t step = batcher.fixed_batch() > 0 ? batcher.fixed_batch() : kTextsPerBatch;
+  precision::Batches batches;
+  for (size_t begin = 0; begin < encodings.size(); begin += step) {
+    const size_t count = std::min(step, encodings.size() - begin);
+    if (batcher.fixed_batch() > 0 && count < step) break;  // too few for another batch
+    batches.push_back(batcher.batch(std::span(encodings).subspan(begin, count)));
+  }
+  if (batches.empty())
+    throw Error(ErrorCode::invalid_argument, fmt::format("the model takes {} texts at once", step)).in_file(path.string());
+  return batches;
+}
+
+}  // namespace
+
+precision::Batches calibration_batches(const Graph& graph, const CalibrationArgs& args, const Sizes& sizes,
+                                       const fs::path& model) {
+  if (args.source.empty()) return made_up_batches(graph, sizes);
+  const fs::path source = args.source;
+  std::error_code error;
+  if (fs::is_directory(source, error)) return recorded_batches(graph, source);
+  if (!fs::is_regular_file(source, error))
+    throw Error(ErrorCode::not_found, "there is no such calibration file or folder").in_file(args.source);
+  if (source.extension() == ".npz") return {recorded_batch(graph, source)};
+  return text_batches(graph, source, args.tokenizer.empty() ? model.parent_path() : fs::path(args.tokenizer));
+}
+
+}  // namespace lathe::tools

@@ -1,0 +1,200 @@
+#include "tools/precision_options.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "precision/range_file.h"
+#include "tools/table.h"
+#include "tools/units.h"
+
+namespace lathe::tools {
+namespace {
+
+using nlohmann::json;
+using precision::Calibrator;
+
+constexpr const char* kGroup = "Precision";
+
+struct TypeName {
+  std::string_view name;
+  DType type;
+};
+constexpr TypeName kTypeNames[] = {
+    {"fp32", DType::f32}, {"fp16", DType::f16}, {"bf16", DType::bf16}, {"int8", DType::i8}};
+
+std::string_view name_of(DType type) {
+  for (const TypeName& known : kTypeNames)
+    if (known.type == type) return known.name;
+  return to_string(type);
+}
+
+std::string name_of(const precision::LayerType& type) {
+  std::string name(name_of(type.compute));
+  if (type.compute == DType::i8 && type.result != DType::f32) name += fmt::format(" -> {}", name_of(type.result));
+  return name;
+}
+
+Calibrator calibrator_of(const std::string& name) {
+  for (const Calibrator calibrator :
+       {Calibrator::min_max, Calibrator::entropy, Calibrator::percentile, Calibrator::mse})
+    if (precision::to_string(calibrator) == name) return calibrator;
+  fail(ErrorCode::internal, "the parser let the calibrator '{}' pass", name);
+}
+
+// "PATTERN:fp16"; the pattern may hold colons.
+precision::LayerRule parse_rule(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  const std::string type = colon == std::string::npos ? "" : text.substr(colon + 1);
+  for (const TypeName& known : kTypeNames)
+    if (known.name == type) return {text.substr(0, colon), known.type};
+  throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is not of the form PATTERN:TYPE", text))
+      .remedy("Types: fp32, fp16, bf16, int8");
+}
+
+precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileOptions& compile) {
+  precision::PrecisionOptions options;
+  const auto support = make_backend(compile.device, compile.isa, compile.kernel_cache)->precision_support();
+  const auto wants = [&](DType type, bool flag) {
+    const bool supported = std::find(support.types.begin(), support.types.end(), type) != support.types.end();
+    if (flag || (args.best && supported)) options.types.push_back(type);
+  };
+  wants(DType::i8, args.int8);
+  wants(DType::f16, args.fp16);
+  wants(DType::bf16, args.bf16);
+  options.fastest = args.best;
+  options.min_cosine = args.accuracy;
+  if (args.max_error > 0) options.max_error = args.max_error;
+  options.calibrator = calibrator_of(args.calibrator);
+  options.static_activations = args.activations == "per-tensor";
+  options.smoothing = args.smooth;
+  for (const std::string& pattern : args.keep_fp32) options.rules.push_back({pattern, DType::f32});
+  for (const std::string& rule : args.layer_types) options.rules.push_back(parse_rule(rule));
+  return options;
+}
+
+void print_pinned(const precision::Report& report, Console& console, bool verbose) {
+  Table table({{"layer", Table::Align::left, 48}, {"op"}, {"wanted"}, {"type"}, {"cosine alone", Table::Align::right},
+               {"why", Table::Align::left, 60}});
+  size_t rows = 0;
+  for (const precision::LayerReport& layer : report.layers) {
+    const bool pinned = !(layer.wanted == layer.type);
+    if (!pinned && !verbose) continue;
+    table.add_row({layer.name, layer.op, name_of(layer.wanted), name_of(layer.type),
+                   layer.alone.finite ? fmt::format("{:.6f}", layer.alone.cosine) : "not finite", layer.reason});
+    ++rows;
+  }
+  if (rows > 0) console.print("{}\n", table.render(console));
+}
+
+json layers_json(const precision::Report& report) {
+  json layers = json::array();
+  for (const precision::LayerReport& layer : report.layers)
+    layers.push_back({{"name", layer.name},
+                      {"op", layer.op},
+                      {"wanted", name_of(layer.wanted)},
+                      {"type", name_of(layer.type)},
+                      {"cosine", layer.alone.cosine},
+                      {"finite", layer.alone.finite},
+                      {"reason", layer.reason}});
+  return layers;
+}
+
+}  // namespace
+
+void add_precision_options(CLI::App& app, PrecisionArgs& args) {
+  app.add_flag("--fp16", args.fp16, "Let layers compute in 16-bit floats")->group(kGroup);
+  app.add_flag("--bf16", args.bf16, "Let layers compute in bfloat16")->group(kGroup);
+  app.add_flag("--int8", args.int8, "Let products and convolutions compute in bytes")->group(kGroup);
+  app.add_flag("--best", args.best, "The fastest of all types that meet the accuracy")->group(kGroup);
+  app.add_option("--accuracy", args.accuracy, "Least cosine of every output to fp32 (default 0.999)")
+      ->type_name("COSINE")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->group(kGroup);
+  app.add_option("--max-error", args.max_error, "Largest error of any output element (default: any)")
+      ->type_name("X")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->group(kGroup);
+  app.add_option("--calib", args.calibration.source,
+                 "Inputs to measure and calibrate on: an .npz, a folder of them, or lines of text (default: made-up)")
+      ->type_name("FILE|DIR")
+      ->group(kGroup);
+  app.add_option("--tokenizer", args.calibration.tokenizer, "For a text file (default: the model's folder)")
+      ->type_name("DIR")
+      ->group(kGroup);
+  app.add_option("--calibrator", args.calibrator, "How ranges of whole tensors are chosen (default entropy)")
+      ->check(CLI::IsMember({"entropy", "min-max", "percentile", "mse"}).description(""))
+      ->type_name("entropy|min-max|percentile|mse")
+      ->group(kGroup);
+  app.add_option("--calib-cache", args.cache, "Calibrated ranges to use instead of measuring, and to add to")
+      ->type_name("FILE.json")
+      ->group(kGroup);
+  app.add_option("--activations", args.activations,
+                 "Scales of what int8 products read: per row as it comes, or one calibrated range (default per-row)")
+      ->check(CLI::IsMember({"per-row", "per-tensor"}).description(""))
+      ->type_name("per-row|per-tensor")
+      ->group(kGroup);
+  app.add_option("--smooth", args.smooth, "Share of outliers moved from a norm's result into weights (default 0.5)")
+      ->type_name("ALPHA")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->group(kGroup);
+  app.add_option("--keep-fp32", args.keep_fp32, "Layers that stay in fp32, by name with '*'; repeatable")
+      ->type_name("PATTERN")
+      ->allow_extra_args(false)
+      ->group(kGroup);
+  app.add_option("--layer-type", args.layer_types, "The type of layers by name with '*'; repeatable")
+      ->type_name("PATTERN:TYPE")
+      ->allow_extra_args(false)
+      ->group(kGroup);
+}
+
+precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, const CompileOptions& compile,
+                                   const Sizes& sizes, const std::filesystem::path& model,
+                                   std::function<void(const std::string&)> progress) {
+  precision::PrecisionOptions options = options_of(args, compile);
+  options.progress = std::move(progress);
+  const precision::Batches batches = calibration_batches(graph, args.calibration, sizes, model);
+  precision::Ranges known;
+  if (!args.cache.empty() && std::filesystem::exists(args.cache)) known = precision::load_ranges(args.cache);
+  const size_t count = known.size();
+  precision::Report report = precision::assign(graph, compile, batches, options, std::move(known));
+  if (!args.cache.empty() && report.ranges.size() > count)
+    precision::save_ranges(args.cache, report.ranges, options.calibrator);
+  return report;
+}
+
+json report_precision(const precision::Report& report, const PrecisionArgs& args, Console& console, bool verbose) {
+  print_pinned(report, console, verbose);
+  std::map<std::string, size_t> counts;
+  for (const precision::LayerReport& layer : report.layers) ++counts[name_of(layer.type)];
+  std::string types;
+  for (const auto& [type, count] : counts) types += fmt::format("{}{} {}", types.empty() ? "" : ", ", count, type);
+  json outputs = json::array();
+  console.print("precision    {} (measured on {}; {} trials)\n", types,
+                args.calibration.source.empty() ? "made-up inputs" : args.calibration.source, report.trials);
+  for (const auto& [name, agreement] : report.outputs) {
+    console.print("accuracy     {}: cosine {:.6f}, largest error {:.3g}{}\n", name, agreement.cosine,
+                  agreement.max_error, agreement.collapsed ? ", one class for everything" : "");
+    outputs.push_back({{"name", name},
+                       {"cosine", agreement.cosine},
+                       {"max_error", agreement.finite ? json(agreement.max_error) : json()},
+                       {"collapsed", agreement.collapsed}});
+  }
+  console.print("against fp32 {} -> {} a run, weights {} -> {}\n", format_time(report.before.ms),
+                format_time(report.after.ms), format_bytes(static_cast<double>(report.before.weight_bytes)),
+                format_bytes(static_cast<double>(report.after.weight_bytes)));
+  return {{"met", report.met},
+          {"made_up_inputs", args.calibration.source.empty()},
+          {"trials", report.trials},
+          {"outputs", outputs},
+          {"layers", layers_json(report)},
+          {"ms_before", report.before.ms},
+          {"ms_after", report.after.ms},
+          {"weight_bytes_before", report.before.weight_bytes},
+          {"weight_bytes_after", report.after.weight_bytes}};
+}
+
+}  // namespace lathe::tools

@@ -1,0 +1,42 @@
+// The options of precision, `--fp16 --int8 --accuracy ..`, and the table of what became of them.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "precision/assign.h"
+#include "tools/calibration_inputs.h"
+#include "tools/console.h"
+#include "tools/model_options.h"
+
+namespace CLI {  // NOLINT(readability-identifier-naming): as the library spells it
+class App;
+}
+
+namespace lathe::tools {
+
+struct PrecisionArgs {
+  bool fp16 = false, bf16 = false, int8 = false, best = false;
+  double accuracy = 0.999;
+  double max_error = 0;  // 0: any
+  std::string calibrator = "entropy", activations = "per-row", cache;
+  double smooth = 0.5;
+  std::vector<std::string> keep_fp32, layer_types;
+  CalibrationArgs calibration;
+
+  bool any() const { return fp16 || bf16 || int8 || best; }
+};
+
+void add_precision_options(CLI::App& app, PrecisionArgs& args);
+
+// Assigns types to the layers of an optimised graph. `sizes`: of made-up inputs.
+precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, const CompileOptions& compile,
+                                   const Sizes& sizes, const std::filesystem::path& model,
+                                   std::function<void(const std::string&)> progress);
+
+// Prints what was pinned and why, accuracy, speed and size, and gives the same as JSON.
+nlohmann::json report_precision(const precision::Report& report, const PrecisionArgs& args, Console& console,
+                                bool verbose);
+
+}  // namespace lathe::tools

@@ -1,0 +1,117 @@
+// The search for types: what is pinned, what the bound does, what is refused.
+#include "precision/assign.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "graph/text.h"
+#include "passes/pipeline.h"
+#include "passes/rewrite.h"
+
+namespace lathe::precision {
+namespace {
+
+// Rows whose elements have very different sizes: what one scale per row ruins.
+Batches uneven_rows(const std::string& input, int64_t rows, int64_t columns, float outlier) {
+  Tensor x(DType::f32, {rows, columns});
+  const auto values = x.mutable_as<float>();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const size_t column = i % static_cast<size_t>(columns);
+    values[i] = column == 0 ? outlier : std::sin(static_cast<float>(i * i % 97));
+  }
+  return {{{input, x}}};
+}
+
+const LayerReport& layer(const Report& report, const std::string& name) {
+  for (const LayerReport& l : report.layers)
+    if (l.name == name) return l;
+  throw std::runtime_error("no layer " + name);
+}
+
+// %y reads bytes well; %z reads a column that is a thousand times as large as the others, and ignores it.
+constexpr const char* kTwoProducts = R"(graph (%x: f32[n, 32]) {
+  %w = constant {value = f32[32, 32] random(1)}
+  %one = constant {value = f32[32] random(3)}
+  %u = map(%x) {program = (x0) => tanh(x0)}
+  %y = matmul(%u, %w)
+  %z = matmul(%x, %v)
+  %s = map(%y, %z) {program = (x0, x1) => add(x0, x1)}
+  return %s as "s"
+})";
+
+// The weights of %z have a zero row for the large column.
+std::unique_ptr<Graph> two_products() {
+  std::string text = kTwoProducts;
+  std::string values = "f32[32, 32] [";
+  for (int i = 0; i < 32 * 32; ++i) {
+    const double value = i < 32 ? 0 : std::cos(i * 0.37);
+    values += fmt::format("{}{}", i == 0 ? "" : ", ", value);
+  }
+  text.insert(text.find("  %u"), "  %v = constant {value = " + values + "]}\n");
+  return parse_graph(text);
+}
+
+TEST(Assign, PinsTheLayerThatLosesMost) {
+  const auto graph = two_products();
+  const Report report =
+      assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .min_cosine = 0.999});
+  EXPECT_TRUE(report.met);
+  EXPECT_EQ(layer(report, "y").type.compute, DType::i8);
+  EXPECT_EQ(layer(report, "z").type.compute, DType::f32);
+  EXPECT_NE(layer(report, "z").reason, "");
+  EXPECT_GE(report.outputs.at(0).agreement.cosine, 0.999);
+  EXPECT_NE(print(*graph).find("dynamic_quantize"), std::string::npos);
+}
+
+TEST(Assign, ALooserBoundPinsNothing) {
+  const auto graph = two_products();
+  const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .min_cosine = 0.1});
+  EXPECT_TRUE(report.met);
+  EXPECT_EQ(layer(report, "z").type.compute, DType::i8);
+  EXPECT_EQ(report.trials, 1u);
+}
+
+TEST(Assign, ABoundThatNothingMeets) {
+  const auto graph = two_products();
+  const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .max_error = 1e-9});
+  EXPECT_FALSE(report.met);
+  for (const LayerReport& l : report.layers) EXPECT_EQ(l.type.compute, DType::f32);
+}
+
+TEST(Assign, RulesThatForbidTheWayOutMissTheBound) {
+  const auto graph = two_products();
+  const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000),
+                               {.types = {DType::i8}, .min_cosine = 0.9999, .rules = {{"z", DType::i8}}});
+  EXPECT_FALSE(report.met);
+  EXPECT_EQ(layer(report, "z").type.compute, DType::i8);
+}
+
+TEST(Assign, RefusesInputsThatSayNothing) {
+  const auto graph = parse_graph(R"(graph (%x: f32[n, 4]) {
+  %w = constant {value = f32[4, 4] random(1)}
+  %y = matmul(%x, %w)
+  return %y as "y"
+})");
+  EXPECT_THROW(assign(*graph, {}, {{{"x", Tensor(DType::f32, {2, 4})}}}, {.types = {DType::i8}}), Error);
+  Tensor nan(DType::f32, {1, 4});
+  for (float& x : nan.mutable_as<float>()) x = std::nanf("");
+  EXPECT_THROW(assign(*graph, {}, {{{"x", nan}}}, {.types = {DType::i8}}), Error);
+}
+
+TEST(Assign, RefusesTypesThatTheDeviceLacks) {
+  const auto graph = two_products();
+  EXPECT_THROW(assign(*graph, {}, uneven_rows("x", 2, 32, 1), {.types = {DType::f64}}), Error);
+}
+
+TEST(Assign, TheSameGraphForTheSameInputs) {
+  const auto a = two_products(), b = two_products();
+  const PrecisionOptions options{.types = {DType::i8}, .min_cosine = 0.999};
+  assign(*a, {}, uneven_rows("x", 16, 32, 1000), options);
+  assign(*b, {}, uneven_rows("x", 16, 32, 1000), options);
+  EXPECT_TRUE(structurally_equal(*a, *b));
+}
+
+}  // namespace
+}  // namespace lathe::precision

@@ -1,0 +1,71 @@
+// Which nodes may be narrower, and what rules make of them.
+#include "precision/layers.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "graph/text.h"
+
+namespace lathe::precision {
+namespace {
+
+constexpr const char* kModel = R"(graph (%x: f32[n, 64], %mask: i64[n, 1]) {
+  %w = constant {value = f32[64, 64] random(1)}
+  %hidden = map(%mask) {program = (x0) => mul(cast<f32>(x0), -3e38:f32)}
+  %a = matmul(%x, %w)
+  %b = matmul(%a, %a) {trans_b = true}
+  %c = map(%b, %hidden) {program = (x0, x1) => add(x0, x1)}
+  %d = softmax(%c) {axis = 1}
+  return %d as "d"
+})";
+
+const PrecisionSupport kGpu{.types = {DType::f16, DType::i8}, .narrow_activations = true};
+const PrecisionSupport kCpu{.types = {DType::f16, DType::i8}, .asymmetric_bytes = true, .quantized_convolutions = true};
+
+std::map<std::string, std::vector<LayerType>> ladders(const PrecisionSupport& support, PrecisionOptions options) {
+  const auto graph = parse_graph(kModel);
+  std::vector<const Node*> nodes;
+  for (const auto& node : graph->nodes()) nodes.push_back(node.get());
+  std::map<std::string, std::vector<LayerType>> result;
+  for (const Layer& layer : find_layers(*graph, support, options))
+    result[nodes[layer.node]->output()->name()] = layer.ladder;
+  return result;
+}
+
+using Ladder = std::vector<LayerType>;
+constexpr LayerType kF32{}, kHalf{DType::f16, DType::f16}, kHalfWeights{DType::f16, DType::f32};
+constexpr LayerType kBytes{DType::i8, DType::f32}, kBytesToHalf{DType::i8, DType::f16};
+
+TEST(Layers, LaddersOfADeviceWithNarrowValues) {
+  const auto found = ladders(kGpu, {.types = {DType::i8, DType::f16}});
+  EXPECT_EQ(found.at("a"), (Ladder{kBytesToHalf, kHalf, kF32}));
+  EXPECT_EQ(found.at("b"), (Ladder{kHalf, kF32}));  // no constant weights
+  EXPECT_EQ(found.at("d"), (Ladder{kHalf, kF32}));
+  EXPECT_EQ(found.count("hidden"), 0u);  // f16 has no number that large
+}
+
+TEST(Layers, WhereOnlyWeightsAreNarrow) {
+  const auto found = ladders(kCpu, {.types = {DType::i8, DType::f16}});
+  EXPECT_EQ(found.at("a"), (Ladder{kBytes, kHalfWeights, kF32}));
+  EXPECT_EQ(found.size(), 1u);
+}
+
+TEST(Layers, RulesFixTypesByName) {
+  const auto found = ladders(kGpu, {.types = {DType::i8, DType::f16},
+                                    .rules = {{"*", DType::f16}, {"d", DType::f32}}});
+  EXPECT_EQ(found.at("a"), Ladder{kHalf});
+  EXPECT_EQ(found.at("d"), Ladder{kF32});
+  EXPECT_THROW(ladders(kGpu, {.types = {DType::f16}, .rules = {{"nobody*", DType::f32}}}), Error);
+}
+
+TEST(Layers, Patterns) {
+  EXPECT_TRUE(matches("*", ""));
+  EXPECT_TRUE(matches("a*c*e", "abcde"));
+  EXPECT_TRUE(matches("layer.*", "layer.0/out"));
+  EXPECT_TRUE(matches("*aab", "aaab"));
+  EXPECT_FALSE(matches("a*c", "abcd"));
+  EXPECT_FALSE(matches("abc", "abcd"));
+}
+
+}  // namespace
+}  // namespace lathe::precision

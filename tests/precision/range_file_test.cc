@@ -1,0 +1,38 @@
+// The calibration cache on disk.
+#include "precision/range_file.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "base/error.h"
+
+namespace lathe::precision {
+namespace {
+
+std::filesystem::path file_with(const std::string& name, const std::string& text) {
+  const auto path = std::filesystem::path(testing::TempDir()) / name;
+  std::ofstream(path) << text;
+  return path;
+}
+
+TEST(RangeFile, GivesBackWhatWasSaved) {
+  const auto path = std::filesystem::path(testing::TempDir()) / "ranges.json";
+  save_ranges(path, {{"conv \"1\"", {-0.5, 3.25}}, {"x", {0, 0}}}, Calibrator::entropy);
+  const Ranges ranges = load_ranges(path);
+  ASSERT_EQ(ranges.size(), 2u);
+  EXPECT_EQ(ranges.at("conv \"1\"").low, -0.5);
+  EXPECT_EQ(ranges.at("conv \"1\"").high, 3.25);
+}
+
+TEST(RangeFile, RefusesWhatIsNone) {
+  EXPECT_THROW(load_ranges(file_with("a.json", "{")), Error);
+  EXPECT_THROW(load_ranges(file_with("b.json", R"({"ranges": {}})")), Error);
+  EXPECT_THROW(load_ranges(file_with("c.json", R"({"lathe_calibration": 2, "ranges": {}})")), Error);
+  EXPECT_THROW(load_ranges(file_with("d.json", R"({"lathe_calibration": 1, "ranges": {"x": [2, 1]}})")), Error);
+  EXPECT_THROW(load_ranges(file_with("e.json", R"({"lathe_calibration": 1, "ranges": {"x": [2]}})")), Error);
+  EXPECT_THROW(load_ranges(std::filesystem::path(testing::TempDir()) / "absent.json"), Error);
+}
+
+}  // namespace
+}  // namespace lathe::precision
