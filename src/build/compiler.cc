@@ -64,9 +64,10 @@ std::unique_ptr<WeightPacker> make_weight_packer(const std::string& device) {
 }
 
 CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& options) {
-  if (!options.optimise) return relower(std::move(graph), options, {});
-  std::vector<passes::PassReport> reports = passes::run_pipeline(*graph, options.passes);
+  std::vector<passes::PassReport> reports;
+  if (options.optimise) reports = passes::run_pipeline(*graph, options.passes);
   if (options.after_passes) options.after_passes(*graph);
+  if (!options.optimise) return relower(std::move(graph), options, {});
   CompiledModel model = compile_optimised(std::move(graph), options);
   model.passes = std::move(reports);
   return model;

@@ -198,10 +198,17 @@ class Applier {
       const DType wanted = convert ? type.compute : DType::f32;
       if (original_type(node.input(i)) == DType::f32) set_input(node, i, as_type(node, node.input(i), wanted));
     }
+    if (node.is<Embedding>()) return set_parameters(node, type.result);
     Op op = node.op();
     if (program_of(op) == nullptr) return restore_others(node, operands);
     const bool score = node.is<Attention>();
     rewrite_program(node, std::move(op), operands.size(), score ? DType::f32 : type.result);
+  }
+
+  // The result of an embedding has the type of its scale.
+  void set_parameters(Node& node, DType result) {
+    for (size_t i = 2 * static_cast<size_t>(node.as<Embedding>()->num_tables); i < node.inputs().size(); ++i)
+      set_input(node, i, as_type(node, node.input(i), result));
   }
 
   // Parameters keep their f32.

@@ -78,7 +78,7 @@ class LadderMaker {
   bool can_be_half(const Node& node) const {
     if (!support_.narrow_activations) {
       if (node.is<MatMul>()) return is_big_constant(node.input(1));
-      return node.is<Gather>() && is_big_constant(node.input(0));
+      return node.is<Embedding>() && is_big_constant(node.input(1));
     }
     if (const Map* map = node.as<Map>(); map != nullptr && is_mask(node)) return false;
     if (node.is<Gather>()) return is_big_constant(node.input(0));

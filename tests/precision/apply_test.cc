@@ -138,6 +138,20 @@ TEST(Apply, MasksOfAttentionStayAsLargeAsTheyAre) {
   EXPECT_EQ(attention->input(3)->dtype(), DType::f32) << after.text;
 }
 
+TEST(Apply, TablesOfEmbeddings) {
+  const std::string text = R"(graph (%ids: i64[n]) {
+  %table = constant {value = f32[8, 4] random(1)}
+  %scale = constant {value = f32[4] random(2)}
+  %y = embedding(%ids, %table, %scale)
+  return %y as "y"
+})";
+  const Applied narrow = applied(text, {{"y", kHalf}}, kGpu, 5e-3);
+  EXPECT_EQ(producer(narrow, "embedding")->output()->dtype(), DType::f16) << narrow.text;
+  const Applied stored = applied(text, {{"y", {DType::f16, DType::f32}}}, kCpu, 5e-3);
+  EXPECT_EQ(producer(stored, "embedding")->input(1)->dtype(), DType::f16) << stored.text;
+  EXPECT_EQ(producer(stored, "embedding")->output()->dtype(), DType::f32);
+}
+
 TEST(Apply, MovementTakesTheTypeOfWhatItMoves) {
   const Applied after = applied(R"(graph (%x: f32[n, 8], %r: f32[n, 4]) {
   %w = constant {value = f32[8, 4] random(1)}

@@ -88,6 +88,33 @@ TEST(Assign, RulesThatForbidTheWayOutMissTheBound) {
   EXPECT_EQ(layer(report, "z").type.compute, DType::i8);
 }
 
+// The sum of squares of what %big holds is beyond f16, as in a LayerNorm that an exporter spells in parts.
+TEST(Assign, PinsWhatOverflows) {
+  const auto graph = parse_graph(R"(graph (%x: f32[n, 32]) {
+  %big = map(%x) {program = (x0) => mul(x0, 1000:f32)}
+  %squares = map(%big) {program = (x0) => mul(x0, x0)}
+  %mean = reduce(%squares) {kind = mean, axes = [1]}
+  %y = map(%big, %mean) {program = (x0, x1) => div(x0, sqrt(add(x1, 1e-5:f32)))}
+  return %y as "y"
+})");
+  CompileOptions reference;
+  reference.device = "reference";
+  const Report report = assign(*graph, reference, uneven_rows("x", 4, 32, 2), {.types = {DType::f16}});
+  EXPECT_TRUE(report.met);
+  EXPECT_EQ(layer(report, "squares").type.compute, DType::f32);
+  EXPECT_NE(layer(report, "squares").reason.find("overflows"), std::string::npos);
+  EXPECT_EQ(layer(report, "big").type.compute, DType::f16);
+  EXPECT_EQ(layer(report, "y").type.compute, DType::f16);
+}
+
+TEST(Assign, TheFastestOfSeveralTypesMeetsTheBoundToo) {
+  const auto graph = two_products();
+  const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000),
+                               {.types = {DType::i8, DType::bf16}, .fastest = true, .min_cosine = 0.999});
+  EXPECT_TRUE(report.met);
+  EXPECT_GE(report.outputs.at(0).agreement.cosine, 0.999);
+}
+
 TEST(Assign, RefusesInputsThatSayNothing) {
   const auto graph = parse_graph(R"(graph (%x: f32[n, 4]) {
   %w = constant {value = f32[4, 4] random(1)}

@@ -87,6 +87,12 @@ class ReferenceBackend : public Backend {
   std::vector<Candidate> candidates(const Node& node) const override {
     return {{"reference", {}, [&node] { return Lowered{std::make_unique<ReferenceStep>(node), {}}; }}};
   }
+  PrecisionSupport precision_support() const override {
+    return {.types = {DType::f16, DType::bf16, DType::i8},
+            .narrow_activations = true,
+            .asymmetric_bytes = true,
+            .quantized_convolutions = true};
+  }
   std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override {
     return std::make_unique<HostContext>();
   }

@@ -43,7 +43,8 @@ class DynamicQuantizeStep : public Step {
 
 }  // namespace
 
-Candidates lower(const lathe::DynamicQuantize& op, const Node&, const Target& target) {
+Candidates lower(const lathe::DynamicQuantize& op, const Node& node, const Target& target) {
+  if (node.input(0)->dtype() != DType::f32) return {decline("dynamic_quantize", "it quantises f32")};
   return {accept("dynamic_quantize",
                  [&op, &kernels = target.kernels.quantize] { return plain_step<DynamicQuantizeStep>(op, kernels); })};
 }
