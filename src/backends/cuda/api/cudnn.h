@@ -16,7 +16,7 @@ using cudnnConvolutionDescriptor_t = struct cudnnConvolutionStruct*;
 using cudnnActivationDescriptor_t = struct cudnnActivationStruct*;
 
 // Both of cudnnConvolutionFwdAlgoPerf_t and cudnnConvolutionBwdDataAlgoPerf_t.
-struct cudnnAlgorithmPerf {
+struct cudnnAlgorithmPerf_t {
   int algo;
   cudnnStatus_t status;
   float time;
@@ -63,10 +63,10 @@ struct CudnnApi {
   cudnnStatus_t (*activation_set)(cudnnActivationDescriptor_t activation, int mode, int nan, double coefficient);
   cudnnStatus_t (*forward_algorithms)(cudnnHandle_t handle, cudnnTensorDescriptor_t x, cudnnFilterDescriptor_t w,
                                       cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t y,
-                                      int requested, int* returned, cudnnAlgorithmPerf* results);
+                                      int requested, int* returned, cudnnAlgorithmPerf_t* results);
   cudnnStatus_t (*backward_algorithms)(cudnnHandle_t handle, cudnnFilterDescriptor_t w, cudnnTensorDescriptor_t dy,
                                        cudnnConvolutionDescriptor_t convolution, cudnnTensorDescriptor_t dx,
-                                       int requested, int* returned, cudnnAlgorithmPerf* results);
+                                       int requested, int* returned, cudnnAlgorithmPerf_t* results);
   cudnnStatus_t (*forward)(cudnnHandle_t handle, const void* alpha, cudnnTensorDescriptor_t x_desc, const void* x,
                            cudnnFilterDescriptor_t w_desc, const void* w, cudnnConvolutionDescriptor_t convolution,
                            int algo, void* workspace, size_t workspace_bytes, const void* beta,

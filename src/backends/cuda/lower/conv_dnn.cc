@@ -97,7 +97,7 @@ bool DnnConvPlan::describe(const ConvSpec& spec, const ConvArgs& sizes, int64_t 
 // `exact`: only algorithms that compute in f32 throughout.
 bool DnnConvPlan::choose(int choice, bool exact) {
   const CudnnApi& api = library_.api();
-  std::array<cudnnAlgorithmPerf, kMaxAlgorithms> results;
+  std::array<cudnnAlgorithmPerf_t, kMaxAlgorithms> results;
   int found = 0;
   const Cudnn::Lock handle = library_.lock();
   const cudnnStatus_t status =
@@ -105,9 +105,9 @@ bool DnnConvPlan::choose(int choice, bool exact) {
           ? api.backward_algorithms(handle.get(), w_, x_, convolution_, y_, kMaxAlgorithms, &found, results.data())
           : api.forward_algorithms(handle.get(), x_, w_, convolution_, y_, kMaxAlgorithms, &found, results.data());
   if (status != 0) return false;
-  const cudnnAlgorithmPerf* chosen = nullptr;
+  const cudnnAlgorithmPerf_t* chosen = nullptr;
   for (int i = 0; i < found && choice >= 0; ++i) {
-    const cudnnAlgorithmPerf& perf = results[static_cast<size_t>(i)];
+    const cudnnAlgorithmPerf_t& perf = results[static_cast<size_t>(i)];
     if (perf.status != 0 || perf.memory > kDnnWorkspaceBytes || perf.determinism != kDnnDeterministic) continue;
     if (exact && perf.math_type != kDnnFmaMath) continue;
     chosen = &perf;

@@ -123,7 +123,7 @@ std::unique_ptr<LtPlan> LtPlan::make(const CublasLt& library, const LtProblem& p
   const uint32_t kind = epilogue_kind == 0 ? kEpilogueDefault : epilogue_kind;
   api.desc_set(plan->desc_, kDescEpilogue, &kind, sizeof(kind));
   if (epilogue.bias >= 0) {
-    const auto aligned = reinterpret_cast<const void*>(problem.alignment);  // the heuristic asks for no more
+    const uintptr_t aligned = problem.alignment;  // stands for an address: the heuristic asks for no more
     api.desc_set(plan->desc_, kDescBiasPointer, &aligned, sizeof(aligned));
   }
   plan->a_ = problem.trans_a ? plan->layout(k, m, problem.a_batch) : plan->layout(m, k, problem.a_batch);

@@ -248,7 +248,7 @@ class ConcatStep : public Step {
       args.unit = unit;
       args.row = divisor(row);
       args.pitch = static_cast<unsigned long long>(piece(io.outputs[0]) * bytes / unit);
-      args.total = static_cast<unsigned long long>(rows * row);
+      args.total = static_cast<unsigned long long>(rows) * static_cast<unsigned long long>(row);
     }
     return result;
   }

@@ -142,7 +142,7 @@ SlicesArgs slices_args(std::span<const int64_t> dims, const TensorRef& indices, 
   args.unit = unit;
   args.wide_indices = indices.dtype == DType::i64;
   args.depth = static_cast<int>(indices.dims.back());
-  args.total = static_cast<unsigned long long>(rows * slice);
+  args.total = static_cast<unsigned long long>(rows) * static_cast<unsigned long long>(slice);
   args.slice = divisor(slice);
   args.rows_per_batch = divisor(batches == 0 ? 1 : rows / batches);
   int64_t stride = slice;

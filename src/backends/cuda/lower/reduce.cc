@@ -88,7 +88,7 @@ Form describe(const std::vector<Run>& runs, ReduceArgs& args) {
       long long stride = 1;
       std::vector<std::pair<long long, long long>> axes;  // size and stride, innermost first
       for (size_t i = runs.size(); i-- > 0; stride *= runs[i].size)
-        if (runs[i].reduced == reduced) axes.push_back({runs[i].size, stride});
+        if (runs[i].reduced == reduced) axes.emplace_back(runs[i].size, stride);
       const size_t first = reduced ? static_cast<size_t>(args.kept_rank) : 0;
       for (size_t i = 0; i < axes.size(); ++i) {
         args.sizes[first + i] = axes[axes.size() - 1 - i].first;
@@ -271,7 +271,7 @@ Candidates lower(const lathe::ArgReduce& op, const Node& node, const Target& tar
   if (node.inputs()[0]->shape().size() > kReduceMaxRank) return {decline("arg_reduce", "rank above 8")};
   std::vector<std::string> defines = type_defines(type);
   defines.push_back(fmt::format("KIND={}", kArg));
-  defines.push_back("OUT=i64");
+  defines.emplace_back("OUT=i64");
   defines.push_back(fmt::format("LARGEST={}", op.largest ? 1 : 0));
   defines.push_back(fmt::format("LAST={}", op.select_last ? 1 : 0));
   return {reduction("arg_reduce", {op.axis}, std::move(defines), node, target)};

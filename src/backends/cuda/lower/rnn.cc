@@ -33,7 +33,7 @@ class RnnStep : public Step {
     acc_bytes_ = type == DType::f64 ? 8 : 4;
     const auto kernel = [&](const char* name, std::vector<std::string> defines) {
       defines.push_back(fmt::format("TYPE={}", cuda_type(type)));
-      defines.push_back(type == DType::f64 ? "ACC=double" : "ACC=float");
+      defines.emplace_back(type == DType::f64 ? "ACC=double" : "ACC=float");
       return &target.kernels.request({fmt::format("{}.cu", name), name, std::move(defines), {}});
     };
     project_ = kernel("rnn_project", {});
