@@ -1,6 +1,9 @@
 // Where a command's words go. What a person or a program asked for goes to stdout: tables and sentences, or under
 // --json one JSON document and nothing else. Everything said on the way there goes to stderr. Colour is used on a
 // terminal only, and not where NO_COLOR is set (no-color.org).
+//
+// Names come from files and may hold anything. Text for people passes visible() on its way out, so that no file steers
+// the terminal that shows it.
 #pragma once
 
 #include <fmt/core.h>
@@ -15,6 +18,10 @@ namespace lathe::tools {
 
 enum class Colour { plain, bold, dim, red, green, yellow };
 
+// `text` with control characters, those that reorder text and bytes that are no UTF-8 spelt out: "\u001b", "\xff". What
+// stays are the characters of `kept` and, if `colours`, what Console::paint() adds.
+std::string visible(std::string_view text, std::string_view kept, bool colours);
+
 class Console {
  public:
   // The streams are not owned. A stream is a terminal or not; `allow_colour` can only forbid colour on one.
@@ -26,12 +33,12 @@ class Console {
 
   template <class... Args>
   void print(fmt::format_string<Args...> format, Args&&... args) {
-    if (!json_) write_out(fmt::format(format, std::forward<Args>(args)...));
+    if (!json_) print_text(fmt::format(format, std::forward<Args>(args)...));
   }
   // A remark on stderr, a line of its own.
   template <class... Args>
   void note(fmt::format_string<Args...> format, Args&&... args) {
-    write_err(fmt::format(format, std::forward<Args>(args)...));
+    note_text(fmt::format(format, std::forward<Args>(args)...));
   }
   // The answer for programs; does nothing without --json.
   void result(const nlohmann::json& document);
@@ -46,8 +53,8 @@ class Console {
   void finish();
 
  private:
-  void write_out(std::string_view text);
-  void write_err(std::string_view line);
+  void print_text(std::string_view text);
+  void note_text(std::string_view line);
 
   std::FILE* out_;
   std::FILE* err_;

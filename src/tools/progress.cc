@@ -17,7 +17,8 @@ void Progress::show(std::string_view text, double fraction) {
   text_ = text;
   drawn_ = now;
   visible_ = true;
-  fmt::print(stream_, "\r\033[K{}{}", fraction < 0 ? "" : progress_bar(fraction, kBarCells) + "  ", text);
+  fmt::print(stream_, "\r\033[K{}{}", fraction < 0 ? "" : progress_bar(fraction, kBarCells) + "  ",
+             visible(text, "", false));
   std::fflush(stream_);
 }
 

@@ -48,7 +48,7 @@ void Table::add_row(std::vector<std::string> cells) {
   LATHE_CHECK(cells.size() <= columns_.size());
   cells.resize(columns_.size());
   for (size_t i = 0; i < cells.size(); ++i) {
-    cells[i] = to_valid_utf8(cells[i]);
+    cells[i] = visible(cells[i], "", true);
     if (columns_[i].max_cells > 0) cells[i] = fit(cells[i], columns_[i].max_cells);
   }
   rows_.push_back(std::move(cells));

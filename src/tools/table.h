@@ -26,7 +26,7 @@ class Table {
 
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
 
-  // Missing cells at the end are empty.
+  // Missing cells at the end are empty. A cell is one line: what else it holds is made visible().
   void add_row(std::vector<std::string> cells);
   bool empty() const { return rows_.empty(); }
 

@@ -52,7 +52,29 @@ TEST(Table, MalformedTextIsShownNotTrusted) {
   PlainConsole plain;
   Table table({{""}});
   table.add_row({"a\xff"});
-  EXPECT_EQ(table.render(plain.console), "a\xEF\xBF\xBD\n");
+  table.add_row({"two\nlines"});
+  EXPECT_EQ(table.render(plain.console), "a\\xff\ntwo\\u000alines\n");
+}
+
+TEST(Console, WhatSteersATerminalIsSpeltOut) {
+  EXPECT_EQ(visible("房间 \"é\"\n", "\n", false), "房间 \"é\"\n");
+  EXPECT_EQ(visible("a\033[2Jb\x7f\r", "\n", true), "a\\u001b[2Jb\\u007f\\u000d");
+  EXPECT_EQ(visible("\u009b1m \u202egpj.exe", "", true), "\\u009b1m \\u202egpj.exe");
+  EXPECT_EQ(visible("\xc3(\xff", "", true), "\\xc3(\\xff");
+  EXPECT_EQ(visible("\xEF\xBF\xBD", "", true), "\xEF\xBF\xBD");  // U+FFFD itself is text
+  EXPECT_EQ(visible(std::string_view("\0", 1), "", true), "\\u0000");
+  EXPECT_EQ(visible("\033[1mx\033[0m", "", true), "\033[1mx\033[0m");
+  EXPECT_EQ(visible("\033[1mx", "", false), "\\u001b[1mx");
+}
+
+TEST(Console, BothStreamsShowWhatNamesHold) {
+  PlainConsole plain;
+  plain.console.print("{}\n", "in\033]0;title\007");
+  plain.console.note("'{}'", "out\xff");
+  std::rewind(plain.file);
+  char text[100] = {};
+  const size_t size = std::fread(text, 1, sizeof(text), plain.file);
+  EXPECT_EQ(std::string(text, size), "in\\u001b]0;title\\u0007\n'out\\xff'\n");
 }
 
 TEST(Progress, BarFillsUp) {
