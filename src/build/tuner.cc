@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <optional>
 #include <random>
 
@@ -17,7 +18,23 @@ constexpr int kMinRuns = 5;
 constexpr int kQueuedRuns = 20;  // of a device that works while the host goes on, so that launching them is hidden
 constexpr auto kTimePerKernel = std::chrono::milliseconds(10);
 
-// The operands and results of one node with memory behind them: weights as they are, floats made up, the rest zero.
+// Floats in [-1, 1], else zeros. They repeat, since making up millions of them would take longer than the kernels do.
+Tensor made_up(DType dtype, std::span<const int64_t> dims) {
+  constexpr int64_t kPeriod = 4096;
+  Tensor tensor(dtype, {dims.begin(), dims.end()});
+  if (!is_float(dtype)) return tensor;
+  std::minstd_rand random;
+  const int64_t fresh = std::min(kPeriod, tensor.elements());
+  for (int64_t at = 0; at < fresh; ++at) tensor.write_double(at, static_cast<double>(random() % 2001) / 1000 - 1);
+  const std::span<std::byte> bytes = tensor.mutable_bytes();
+  const std::span<std::byte> period = bytes.first(storage_bytes(dtype, fresh));
+  for (size_t at = period.size(); at < bytes.size(); at += period.size())
+    std::memcpy(&bytes[at], period.data(), std::min(period.size(), bytes.size() - at));
+  return tensor;
+}
+
+// The operands and results of one node with memory behind them, the same for all its kernels: weights as they are, the
+// rest made up.
 class Bench {
  public:
   Bench(const Node& node, const CompiledModel& model, const SymbolBindings& symbols, DeviceContext& device)
@@ -46,7 +63,8 @@ class Bench {
     for (size_t i = 0; i < inputs_.size(); ++i)
       if (inputs_[i].present)
         inputs_[i].data = operand(i, i < lowered.operand_layouts.size() ? lowered.operand_layouts[i] : WeightLayout{});
-    for (TensorRef& output : outputs_) output.data = allocate(storage_bytes(output.dtype, output.elements()));
+    for (TensorRef& output : outputs_)
+      if (output.data == nullptr) output.data = allocate(storage_bytes(output.dtype, output.elements()));
     const StepIo io{inputs_, outputs_, &symbols_, device_.threads(), nullptr};
     const auto state = lowered.step->prepare(io);
     void* workspace = allocate(lowered.step->workspace_bytes(io));
@@ -66,6 +84,12 @@ class Bench {
   }
 
  private:
+  struct Operand {
+    size_t input;
+    WeightLayout layout;
+    void* memory;
+  };
+
   bool evaluate(std::span<Value* const> values, std::vector<TensorRef>& refs) {
     dims_.reserve(node_.inputs().size() + node_.outputs().size());  // refs point into it
     for (const Value* value : values) {
@@ -89,21 +113,21 @@ class Bench {
   }
 
   void* operand(size_t i, const WeightLayout& layout) {
+    for (const Operand& known : operands_)
+      if (known.input == i && known.layout == layout) return known.memory;
+    operands_.push_back({i, layout, make_operand(i, layout)});
+    return operands_.back().memory;
+  }
+
+  void* make_operand(size_t i, const WeightLayout& layout) {
     const Node* producer = node_.input(i)->producer();
-    if (producer != nullptr && producer->is<Constant>()) {
-      const Tensor value = weights_.plain(producer->as<Constant>()->value);
-      if (layout.plain()) return upload(value.bytes());
-      std::vector<std::byte> packed(backend_.packed_bytes(layout, value.dtype(), value.dims()));
-      backend_.pack(layout, value, packed);
-      return upload(packed);
-    }
-    Tensor made_up(inputs_[i].dtype, {inputs_[i].dims.begin(), inputs_[i].dims.end()});
-    if (is_float(made_up.dtype())) {
-      std::minstd_rand random;
-      for (int64_t at = 0; at < made_up.elements(); ++at)
-        made_up.write_double(at, static_cast<double>(random() % 2001) / 1000 - 1);
-    }
-    return upload(made_up.bytes());
+    if (producer == nullptr || !producer->is<Constant>())
+      return upload(made_up(inputs_[i].dtype, inputs_[i].dims).bytes());
+    const Tensor value = weights_.plain(producer->as<Constant>()->value);
+    if (layout.plain()) return upload(value.bytes());
+    std::vector<std::byte> packed(backend_.packed_bytes(layout, value.dtype(), value.dims()));
+    backend_.pack(layout, value, packed);
+    return upload(packed);
   }
 
   void* upload(std::span<const std::byte> bytes) {
@@ -119,6 +143,7 @@ class Bench {
   DeviceContext& device_;
   std::vector<std::vector<int64_t>> dims_;
   std::vector<TensorRef> inputs_, outputs_;
+  std::vector<Operand> operands_;
   std::vector<void*> memory_;
 };
 
