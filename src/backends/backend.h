@@ -112,9 +112,11 @@ class StepState {
 class Step {
  public:
   virtual ~Step() = default;
-  // Scratch memory that run() needs, in bytes; not kept between runs.
+  // Scratch memory that run() needs, in bytes; not kept between runs. A step that sizes its own results is asked before
+  // it has: its outputs then have neither memory nor sizes that mean anything.
   virtual size_t workspace_bytes(const StepIo&) const { return 0; }
-  // Called once per set of sizes, never on the hot path; may throw when the sizes do not fit.
+  // Called once per set of sizes, never on the hot path; may throw when the sizes do not fit. Not called for a step
+  // that sizes its own results: run() then gets no state.
   virtual std::unique_ptr<StepState> prepare(const StepIo&) const { return nullptr; }
   virtual void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const = 0;
   // False when run() does more than enqueue work on the device, such as waiting for it.
