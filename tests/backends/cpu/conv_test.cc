@@ -15,6 +15,17 @@
 namespace lathe::cpu {
 namespace {
 
+int64_t conv_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
+                         int64_t pad_end) {
+  const int64_t room = input + pad_begin + pad_end - (dilation * (kernel - 1) + 1);
+  return room < 0 ? 0 : room / stride + 1;
+}
+
+int64_t conv_transpose_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
+                                   int64_t pad_end, int64_t output_padding) {
+  return stride * (input - 1) + output_padding + dilation * (kernel - 1) + 1 - pad_begin - pad_end;
+}
+
 int64_t volume(const Size3& size) { return size[0] * size[1] * size[2]; }
 
 int64_t weight_count(const ConvShape& s) { return s.in_channels * s.out_channels / s.groups * volume(s.kernel); }

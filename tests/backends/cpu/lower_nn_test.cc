@@ -153,6 +153,18 @@ TEST_P(LowerNn, ConvWithComputedWeights) {
     check(text, {floats({2, 4, 5, 6}, 1), floats({8, 4, 3, 3}, 2), floats({8, 1, 1}, 3)}, {2e-5, legalize, {}});
 }
 
+// How many channels there are may show in the run only.
+TEST_P(LowerNn, ConvRefusesChannelsThatTheWeightsDoNotFit) {
+  const auto graph = graph_of("(%x: f32[n, c, h, w]) { " + weight("[8, 4, 3, 3]") +
+                              "%y = conv(%x, %w) {strides = [1, 1], dilations = [1, 1], pads = [1, 1, 1, 1]} return "
+                              "%y }");
+  for (const bool legalize : {true, false}) {
+    LoweredGraph lowered(*graph, GetParam(), 1, legalize);
+    EXPECT_NO_THROW(lowered.run({floats({1, 4, 5, 6})}));
+    EXPECT_THROW(lowered.run({floats({1, 5, 5, 6})}), Error);
+  }
+}
+
 TEST_P(LowerNn, ConvEpilogues) {
   const std::string head = "(%x: f32[n, 4, h, w], %r: f32[n, 8, h, w], %m: f32[n, 8, 1, 1]) { " +
                            weight("[8, 4, 3, 3]") +

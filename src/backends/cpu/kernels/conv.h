@@ -3,38 +3,21 @@
 // Activations are channels-last: [batch, d, h, w, channels], where a pixel may be followed by a gap (its stride is
 // given), so that a channel slice of a wider tensor can be read or written in place. Channels-last was measured against
 // channel-blocked layouts: a 1x1 convolution is a plain matrix product, a KxK one reads rows of taps through pointers,
-// and both reach over 95 % of the FMA peak in one core's cache. 1-D is 2-D with height 1; 2-D is 3-D with depth 1.
+// and both reach over 95 % of the FMA peak in one core's cache.
 //
 // Weights are packed once, for a vector width, by conv_pack_weights. Threads split output pixels and output channels.
+// Shapes have passed check_conv_shape().
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/conv_shape.h"
 #include "backends/cpu/kernels/activation.h"
 #include "backends/cpu/kernels/kernel_table.h"
 #include "base/thread_team.h"
 
 namespace lathe::cpu {
-
-using Size3 = std::array<int64_t, 3>;  // depth, height, width
-
-struct ConvShape {
-  bool transposed = false;
-  int64_t batch = 1, groups = 1, in_channels = 1, out_channels = 1;
-  Size3 input = {1, 1, 1}, output = {1, 1, 1};
-  Size3 kernel = {1, 1, 1}, stride = {1, 1, 1}, dilation = {1, 1, 1};
-  Size3 pad = {0, 0, 0};  // before; what lies after follows from the output size. Negative crops.
-};
-
-int64_t conv_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
-                         int64_t pad_end);
-int64_t conv_transpose_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
-                                   int64_t pad_end, int64_t output_padding);
-
-// Throws Error(invalid_argument) when the numbers make no convolution. The functions below take a checked shape.
-void check_conv_shape(const ConvShape& shape);
 
 // Depends on what packing knows only: channels, groups and kernel.
 enum class ConvAlgorithm : uint8_t { direct, depthwise };

@@ -8,7 +8,6 @@
 #include <initializer_list>
 
 #include "backends/cpu/kernels/conv.h"
-#include "base/error.h"
 
 namespace lathe::cpu {
 namespace {
@@ -60,39 +59,6 @@ void for_each_weight(const ConvShape& shape, int vec_width, Visit visit) {
 }
 
 }  // namespace
-
-int64_t conv_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
-                         int64_t pad_end) {
-  const int64_t room = input + pad_begin + pad_end - (dilation * (kernel - 1) + 1);
-  return room < 0 ? 0 : room / stride + 1;
-}
-
-int64_t conv_transpose_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
-                                   int64_t pad_end, int64_t output_padding) {
-  return stride * (input - 1) + output_padding + dilation * (kernel - 1) + 1 - pad_begin - pad_end;
-}
-
-void check_conv_shape(const ConvShape& shape) {
-  const auto at_least = [](const char* what, int64_t value, int64_t least) {
-    if (value < least)
-      fail(ErrorCode::invalid_argument, "convolution: {} is {}, at least {} expected", what, value, least);
-  };
-  at_least("batch", shape.batch, 0);
-  at_least("groups", shape.groups, 1);
-  at_least("input channels", shape.in_channels, 0);
-  at_least("output channels", shape.out_channels, 0);
-  for (size_t axis = 0; axis < 3; ++axis) {
-    at_least("an input size", shape.input[axis], 0);
-    at_least("an output size", shape.output[axis], 0);
-    at_least("a kernel size", shape.kernel[axis], 1);
-    at_least("a stride", shape.stride[axis], 1);
-    at_least("a dilation", shape.dilation[axis], 1);
-  }
-  if (shape.in_channels % shape.groups != 0 || shape.out_channels % shape.groups != 0) {
-    fail(ErrorCode::invalid_argument, "convolution: {} input and {} output channels do not divide into {} groups",
-         shape.in_channels, shape.out_channels, shape.groups);
-  }
-}
 
 ConvAlgorithm conv_algorithm(const ConvShape& shape) {
   const bool depthwise =

@@ -1,7 +1,8 @@
 // Convolution and transposed convolution. The kernel works channels-last. Nodes that the layout pass left
 // channels-first get their result transposed here, and their input too, unless the kernel can read it as it is.
+#include "backends/conv_spec.h"
+#include "backends/cpu/kernels/conv.h"
 #include "backends/cpu/kernels/copy.h"
-#include "backends/cpu/lower/conv_spec.h"
 #include "backends/cpu/lower/epilogue.h"
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/lower/map_step.h"
@@ -34,15 +35,14 @@ class ConvStep : public Step {
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;
-    const ConvShape shape = shape_of(spec_, io);
-    check_conv_shape(shape);
+    const ConvShape shape = spec_.shape(io);
     cut(workspace, shape, io.threads);
     return workspace.used();
   }
 
   std::unique_ptr<StepState> prepare(const StepIo& io) const override {
     auto state = std::make_unique<ConvState>();
-    state->shape = shape_of(spec_, io);
+    state->shape = spec_.shape(io);
     if (program_ == nullptr) return state;
     std::vector<std::span<const int64_t>> dims = {io.outputs[0].dims};
     for (size_t i = 2; i < io.inputs.size(); ++i) dims.push_back(io.inputs[i].dims);

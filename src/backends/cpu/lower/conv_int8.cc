@@ -1,7 +1,7 @@
 // Convolution of bytes, channels-last: the layout pass gives it such tensors.
 #include "backends/cpu/kernels/conv_int8.h"
 
-#include "backends/cpu/lower/conv_spec.h"
+#include "backends/conv_spec.h"
 #include "backends/cpu/lower/matmul_int8.h"
 #include "backends/cpu/packing.h"
 
@@ -35,8 +35,7 @@ class ConvInt8Step : public Step {
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;
-    const ConvShape shape = shape_of(spec_, io);
-    check_conv_shape(shape);
+    const ConvShape shape = spec_.shape(io);
     finisher_.cut(workspace, io, pixels(shape), shape.out_channels);
     workspace.take(conv_int8_workspace_bytes(kernels_, shape, args(io), io.threads));
     return workspace.used();
@@ -44,7 +43,7 @@ class ConvInt8Step : public Step {
 
   std::unique_ptr<StepState> prepare(const StepIo& io) const override {
     auto state = std::make_unique<ConvInt8State>();
-    state->shape = shape_of(spec_, io);
+    state->shape = spec_.shape(io);
     state->epilogue = finisher_.prepare(io, pixels(state->shape), state->shape.out_channels);
     return state;
   }

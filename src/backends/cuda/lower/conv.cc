@@ -81,7 +81,7 @@ class ConvStep : public Step {
         x_(node.input(0)->dtype()),
         w_(node.input(1)->dtype()),
         depthwise_(is_depthwise(spec_, node)),
-        epilogue_(spec_.epilogue, *product_type(x_, w_), node, spec_.view()) {
+        epilogue_(spec_.epilogue, *product_type(x_, w_), node, view_of(spec_)) {
     if (route_.dnn_choice)
       dnn_form_ = match_dnn_epilogue(spec_, epilogue_);
     else
@@ -101,7 +101,7 @@ class ConvStep : public Step {
 
   std::unique_ptr<StepState> prepare(const StepIo& io) const override {
     auto state = std::make_unique<ConvState>();
-    state->args = spec_.args(io, route_.packed);
+    state->args = conv_args(spec_, io, route_.packed);
     state->args.epilogue = epilogue_.kernel_args(io);
     if (io.outputs[0].elements() == 0) return state;
     if (route_.dnn_choice)
@@ -170,7 +170,7 @@ std::string why_not(const ConvSpec& spec, const Node& node) {
     return fmt::format("CUDA kernels do not convolve {} with {}", to_string(x), to_string(w));
   if (spec.spatial() < 1 || spec.spatial() > 3) return "one to three spatial axes only";
   if (spec.groups > 65535) return "too many groups";
-  return Epilogue(spec.epilogue, *product, node, spec.view()).why_not();
+  return Epilogue(spec.epilogue, *product, node, view_of(spec)).why_not();
 }
 
 // cuDNN reads weights as it reads the tensors. Of one tap or one channel, both layouts are the same.

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "backends/cuda/libraries.h"
-#include "backends/cuda/lower/conv_spec.h"
+#include "backends/cuda/lower/conv_sizes.h"
 #include "backends/cuda/lower/gemm_lt.h"
 
 namespace lathe::cuda {

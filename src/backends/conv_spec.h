@@ -1,10 +1,13 @@
 // What convolution and its transpose say, in one form, and the sizes of a run.
 #pragma once
 
-#include "backends/cpu/kernels/conv.h"
-#include "backends/cpu/lower/lower.h"
+#include <vector>
 
-namespace lathe::cpu {
+#include "backends/backend.h"
+#include "backends/conv_shape.h"
+#include "graph/op.h"
+
+namespace lathe {
 
 struct ConvSpec {
   bool transposed = false;
@@ -14,7 +17,7 @@ struct ConvSpec {
   bool input_last = false, output_last = false;  // channels
   MapProgram epilogue;
 
-  explicit ConvSpec(const lathe::Conv& op)
+  explicit ConvSpec(const Conv& op)
       : strides(op.strides),
         dilations(op.dilations),
         pads(op.pads),
@@ -22,7 +25,7 @@ struct ConvSpec {
         input_last(op.channels_last && !op.channels_first_input),
         output_last(op.channels_last),
         epilogue(op.epilogue) {}
-  explicit ConvSpec(const lathe::ConvTranspose& op)
+  explicit ConvSpec(const ConvTranspose& op)
       : transposed(true),
         strides(op.strides),
         dilations(op.dilations),
@@ -31,8 +34,12 @@ struct ConvSpec {
         input_last(op.channels_last),
         output_last(op.channels_last),
         epilogue(op.epilogue) {}
+
+  size_t spatial() const { return strides.size(); }
+
+  // For one to three spatial axes. Throws Error(invalid_argument) when the sizes make no convolution or the weights
+  // have others.
+  ConvShape shape(const StepIo& io) const;
 };
 
-ConvShape shape_of(const ConvSpec& spec, const StepIo& io);
-
-}  // namespace lathe::cpu
+}  // namespace lathe
