@@ -151,7 +151,7 @@ struct PrecisionSupport {
   bool quantized_convolutions = false;
 };
 
-class Backend {
+class Backend : public WeightPacker {
  public:
   virtual std::string_view name() const = 0;         // "cpu", "reference", "cuda"
   virtual std::string target() const = 0;            // what steps are made for: "avx512", "sm_90"

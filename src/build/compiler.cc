@@ -74,7 +74,7 @@ CompiledModel compile(std::unique_ptr<Graph> graph, const CompileOptions& option
 }
 
 CompiledModel compile_optimised(std::unique_ptr<Graph> graph, const CompileOptions& options) {
-  std::unique_ptr<Backend> backend = make_backend(options.device, options.isa, options.kernel_cache);
+  std::unique_ptr<Backend> backend = make_backend(options);
   backend->legalize(*graph);
   verify(*graph);
   return lower_model(std::move(graph), std::move(backend), options, {});

@@ -173,7 +173,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
               Ranges ranges) {
   LATHE_CHECK(!batches.empty());
   const PrecisionSupport support =
-      make_backend(compile.device, compile.isa, compile.kernel_cache)->precision_support();
+      make_backend(compile)->precision_support();
   check_types(support, options, compile.device);
   CompileOptions inner = compile;
   inner.passes.trace = {};

@@ -69,7 +69,7 @@ void Engine::Impl::end_use(bool evict) {
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-std::shared_ptr<const Engine> Engine::open(const std::string& path, const EngineOptions& options) {
+CompileOptions to_compile_options(const EngineOptions& options) {
   CompileOptions compile_options;
   compile_options.device = options.device;
   compile_options.kernel_cache = options.kernel_cache;
@@ -80,7 +80,11 @@ std::shared_ptr<const Engine> Engine::open(const std::string& path, const Engine
       throw Error(ErrorCode::invalid_argument, "unknown instruction set '" + options.isa + "'")
           .remedy("Known: generic, avx2, avx512");
   }
-  return open_engine(path, compile_options);
+  return compile_options;
+}
+
+std::shared_ptr<const Engine> Engine::open(const std::string& path, const EngineOptions& options) {
+  return open_engine(path, to_compile_options(options));
 }
 
 const std::vector<TensorInfo>& Engine::inputs() const { return impl_->inputs; }

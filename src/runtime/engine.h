@@ -31,6 +31,9 @@ struct Engine::Impl {
   size_t users_ = 0;
 };
 
+// Throws Error(invalid_argument) for an unknown instruction set.
+CompileOptions to_compile_options(const EngineOptions& options);
+
 // The model of a plan, lowered for this machine with the kernels that the plan has chosen. Takes the plan's graph.
 CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions& options);
 

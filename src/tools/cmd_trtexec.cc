@@ -21,6 +21,7 @@
 #include "tools/interrupt.h"
 #include "tools/model_facts.h"
 #include "tools/model_options.h"
+#include "tools/precision_options.h"
 #include "tools/tensor_files.h"
 #include "tools/trtexec_report.h"
 #include "tools/units.h"
@@ -104,8 +105,6 @@ class Job {
   }
 
   void build() {
-    if (options_.precision.any() || !options_.precision.layers.empty())
-      log_.warning("Precision flags have no effect yet: the model keeps its types");
     const auto start = Clock::now();
     log_.info("Start parsing network model.");
     auto graph = onnx::import_model(options_.onnx);
@@ -118,12 +117,42 @@ class Job {
       if (report.rewrites > 0)
         log_.verbose(fmt::format("{}: {} -> {} nodes", report.name, report.nodes_before, report.nodes_after));
     };
+    if (options_.precision.any())
+      compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised); };
     CompiledModel compiled = compile(std::move(graph), compile_options);
     if (!profiles_.empty() && options_.optimisation_level > 0) compiled = time_kernels(std::move(compiled));
     log_.info(fmt::format("Engine built in {:.6g} sec.", seconds_since(optimise)));
     if (!options_.save_engine.empty()) save(compiled);
     engine_ = make_engine(std::move(compiled));
     say_device();
+  }
+
+  // As trtexec does, a build goes on when the accuracy is missed.
+  void lower_precision(Graph& graph) {
+    const PrecisionFlags& flags = options_.precision;
+    if (flags.fp8 || flags.int4) log_.warning("Layers cannot compute in fp8 or int4; the other types are used");
+    PrecisionArgs args;
+    args.fp16 = flags.fp16;
+    args.bf16 = flags.bf16;
+    args.int8 = flags.int8;
+    args.best = flags.best;
+    if (!args.any()) return;
+    args.layer_types = flags.layers;
+    (std::filesystem::path(flags.calibration).extension() == ".json" ? args.cache : args.calibration.source) =
+        flags.calibration;
+    Sizes sizes;
+    if (!profiles_.empty())
+      for (const auto& [name, range] : profiles_.front()) sizes[name] = range.opt;
+    const precision::Report report =
+        assign_precision(graph, args, model_options_.compile_options(), sizes, options_.onnx, [&](const std::string& what) {
+          check_interrupted();
+          log_.verbose(what);
+        });
+    for (const precision::LayerReport& layer : report.layers)
+      if (!(layer.type == layer.wanted)) log_.verbose(fmt::format("{} is kept wider: {}", layer.name, layer.reason));
+    for (const auto& [name, agreement] : report.outputs)
+      log_.info(fmt::format("Accuracy of {}: cosine {:.6f} to FP32", name, agreement.cosine));
+    if (!report.met) log_.warning("No assignment of types meets the accuracy; this is the one that comes closest");
   }
 
   CompiledModel time_kernels(CompiledModel compiled) {

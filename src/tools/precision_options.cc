@@ -57,7 +57,7 @@ precision::LayerRule parse_rule(const std::string& text) {
 
 precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileOptions& compile) {
   precision::PrecisionOptions options;
-  const auto support = make_backend(compile.device, compile.isa, compile.kernel_cache)->precision_support();
+  const auto support = make_backend(compile)->precision_support();
   const auto wants = [&](DType type, bool flag) {
     const bool supported = std::find(support.types.begin(), support.types.end(), type) != support.types.end();
     if (flag || (args.best && supported)) options.types.push_back(type);

@@ -98,7 +98,8 @@ std::byte* CudaContext::take_pinned(size_t bytes) {
 void* CudaContext::allocate(size_t bytes) {
   device_->make_current();
   CUdeviceptr pointer = 0;
-  device_->check(device_->driver().mem_alloc(&pointer, bytes), fmt::format("allocating {} bytes on the GPU", bytes));
+  const CUresult result = device_->driver().mem_alloc(&pointer, bytes);
+  if (result != kCudaSuccess) device_->check(result, describe_allocation(bytes));
   return reinterpret_cast<void*>(pointer);  // NOLINT(performance-no-int-to-ptr): the driver's addresses are integers
 }
 
