@@ -197,6 +197,9 @@ bool evaluate_sizes(const SymbolBindings& symbols, const Value& value, std::vect
            *size, axis, type.shape[axis].to_string());
     dims.push_back(*size);
   }
+  // Steps multiply sizes and strides without a second thought.
+  const int64_t elements = element_count(dims);
+  if (type.dtype != DType::string) storage_bytes(type.dtype, elements);
   return true;
 }
 

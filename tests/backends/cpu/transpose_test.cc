@@ -198,8 +198,8 @@ TEST(Gather, PicksSlicesOfAnySize) {
       std::vector<int32_t> narrow(indices.begin(), indices.end());
       std::vector<std::byte> out(static_cast<size_t>(outer * count * inner_bytes)), out32(out.size());
       ThreadTeam team(threads);
-      EXPECT_EQ(gather(team, {outer, axis, inner_bytes, count, data.data(), indices.data(), true, out.data()}), -1);
-      EXPECT_EQ(gather(team, {outer, axis, inner_bytes, count, data.data(), narrow.data(), false, out32.data()}), -1);
+      EXPECT_EQ(gather(team, {outer, axis, inner_bytes, count, data.data(), {indices.data(), true}, out.data()}), -1);
+      EXPECT_EQ(gather(team, {outer, axis, inner_bytes, count, data.data(), {narrow.data(), false}, out32.data()}), -1);
       EXPECT_EQ(out, out32);
       for (int64_t row = 0; row < outer * count; ++row) {
         const int64_t index = (indices[static_cast<size_t>(row % count)] + axis) % axis;
@@ -218,15 +218,15 @@ TEST(Gather, TellsWhichIndexIsBad) {
   std::vector<float> out(8);
   for (int64_t bad : {int64_t{4}, int64_t{-5}, int64_t{1} << 40, -(int64_t{1} << 62)}) {
     const std::vector<int64_t> indices = {0, -4, bad, 3};
-    EXPECT_EQ(gather(team, {2, 4, 4, 4, data.data(), indices.data(), true, out.data()}), 2) << bad;
+    EXPECT_EQ(gather(team, {2, 4, 4, 4, data.data(), {indices.data(), true}, out.data()}), 2) << bad;
   }
 }
 
 TEST(Gather, FromNothingOrOfNothing) {
   ThreadTeam team(1);
   const int64_t zero = 0;
-  EXPECT_EQ(gather(team, {1, 0, 4, 0, nullptr, nullptr, true, nullptr}), -1);
-  EXPECT_EQ(gather(team, {1, 0, 4, 1, nullptr, &zero, true, nullptr}), 0);
+  EXPECT_EQ(gather(team, {1, 0, 4, 0, nullptr, {nullptr, true}, nullptr}), -1);
+  EXPECT_EQ(gather(team, {1, 0, 4, 1, nullptr, {&zero, true}, nullptr}), 0);
 }
 
 }  // namespace

@@ -41,10 +41,9 @@ template <int kRows>
 inline void prefetch_output(const ConvTile& t) noexcept {
   for (int r = 0; r < kRows; ++r) {
     const float* out = t.out + r * t.out_stride;
-    const float* residual = t.residual + r * t.residual_stride;
     for (int c = 0; c < t.channels; c += kCacheLine) {
       __builtin_prefetch(out + c, 1, 3);
-      if (t.residual != nullptr) __builtin_prefetch(residual + c, 0, 3);
+      if (t.residual != nullptr) __builtin_prefetch(t.residual + r * t.residual_stride + c, 0, 3);
     }
   }
 }
@@ -75,8 +74,8 @@ void tile(const ConvTile& t) noexcept {
 #pragma GCC unroll 2
   for (int p = 0; p < kPanels; ++p) {
     const bool part = p == kPanels - 1 && ragged;
-    const float* bias = t.bias + p * kVecWidth;
-    const Vec start = t.bias == nullptr ? zero() : part ? load_n(bias, last_channels) : load(bias);
+    const float* bias = t.bias == nullptr ? nullptr : t.bias + p * kVecWidth;
+    const Vec start = bias == nullptr ? zero() : part ? load_n(bias, last_channels) : load(bias);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) acc[r][p] = start;
   }
