@@ -37,15 +37,15 @@ struct BuildOptions : EngineOptions {
 
   // Types that layers may have besides f32, as far as the bound holds (docs/precision.md). They need a calibrator.
   bool fp16 = false, bf16 = false, int8 = false;
-  double accuracy = 0.999;            // least cosine of every output to f32
-  double max_error = 0;               // of any element of the outputs; 0: any
-  Calibrator* calibrator = nullptr;   // not owned
+  double accuracy = 0.999;             // least cosine of every output to f32
+  double max_error = 0;                // of any element of the outputs; 0: any
+  Calibrator* calibrator = nullptr;    // not owned
   std::string calibration_cache = {};  // JSON file of ranges that are used, and added to
 };
 
 struct BuildResult {
-  bool met = true;        // false: the bound cannot be met, and no plan was written
-  double cosine = 1;      // of the output that is furthest from f32
+  bool met = true;    // false: the bound cannot be met, and no plan was written
+  double cosine = 1;  // of the output that is furthest from f32
   int64_t plan_bytes = 0;
 };
 

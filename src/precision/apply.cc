@@ -108,7 +108,8 @@ class Applier {
   // Outputs that have become narrower, by the node's new operand types.
   void note_outputs(Node& node) {
     std::vector<DType> before;
-    for (const Value* output : node.outputs()) before.push_back(output->type().is_tensor() ? output->dtype() : DType::f32);
+    for (const Value* output : node.outputs())
+      before.push_back(output->type().is_tensor() ? output->dtype() : DType::f32);
     const bool changed = std::exchange(changed_, false);
     if (!changed) return;
     graph_.infer_types(&node);
@@ -125,9 +126,8 @@ class Applier {
     Value*& known = converted_[{value, type}];
     if (known != nullptr) return known;
     const Tensor* constant = passes::constant_tensor(value);
-    known = constant != nullptr
-                ? passes::insert(graph_, &before, Constant{weights_.as_type(*constant, type)}, {})
-                : passes::insert(graph_, &before, Map{cast_program(value->dtype(), type), {}}, {value});
+    known = constant != nullptr ? passes::insert(graph_, &before, Constant{weights_.as_type(*constant, type)}, {})
+                                : passes::insert(graph_, &before, Map{cast_program(value->dtype(), type), {}}, {value});
     return known;
   }
 
@@ -148,7 +148,8 @@ class Applier {
   // Takes the type of what it moves; several operands must agree.
   void move(Node& node) {
     const std::vector<size_t> operands = moved_operands(node);
-    const auto narrow = std::find_if(operands.begin(), operands.end(), [&](size_t i) { return narrowed(node.input(i)); });
+    const auto narrow =
+        std::find_if(operands.begin(), operands.end(), [&](size_t i) { return narrowed(node.input(i)); });
     for (size_t i = 0; i < node.inputs().size(); ++i) {
       const bool moved = std::find(operands.begin(), operands.end(), i) != operands.end();
       if (!moved && narrowed(node.input(i))) set_input(node, i, as_type(node, node.input(i), DType::f32));
@@ -167,8 +168,8 @@ class Applier {
 
   void rewrite_map(Node& node, DType result) {
     const Map& map = *node.as<Map>();
-    const bool reads_narrow = std::any_of(node.inputs().begin(), node.inputs().end(),
-                                          [&](const Value* input) { return narrowed(input); });
+    const bool reads_narrow =
+        std::any_of(node.inputs().begin(), node.inputs().end(), [&](const Value* input) { return narrowed(input); });
     const bool narrows = node.output()->dtype() == DType::f32 && result != DType::f32;
     if (!reads_narrow && !narrows) return;
     MapWriter writer;
@@ -267,7 +268,8 @@ class Applier {
     const auto count = static_cast<size_t>(op.num_x);
     restore(node, count);
     const auto operands = node.inputs().first(count);
-    const bool reads_narrow = std::any_of(operands.begin(), operands.end(), [&](const Value* v) { return narrowed(v); });
+    const bool reads_narrow =
+        std::any_of(operands.begin(), operands.end(), [&](const Value* v) { return narrowed(v); });
     if (!reads_narrow && type.result == DType::f32) return;
     MapWriter writer;
     MapProgram plain = op.prologue;
@@ -331,18 +333,17 @@ class Applier {
     known.bytes = passes::insert(graph_, &before, Map{std::move(map.program), {}}, std::move(map.operands));
     known.scale = passes::insert(graph_, &before, Constant{Tensor::scalar(static_cast<float>(affine.scale))}, {});
     if (affine.zero != 0)
-      known.zero =
-          passes::insert(graph_, &before, Constant{Tensor::scalar(static_cast<uint8_t>(affine.zero))}, {});
+      known.zero = passes::insert(graph_, &before, Constant{Tensor::scalar(static_cast<uint8_t>(affine.zero))}, {});
     return known;
   }
 
   Graph& graph_;
   const ApplyOptions& options_;
   ConvertedWeights& weights_;
-  std::unordered_set<const Value*> narrowed_;                 // values that were f32 and now are 16 bits wide
-  std::map<std::pair<Value*, DType>, Value*> converted_;      // by the nodes that needed another type
+  std::unordered_set<const Value*> narrowed_;                    // values that were f32 and now are 16 bits wide
+  std::map<std::pair<Value*, DType>, Value*> converted_;         // by the nodes that needed another type
   std::unordered_map<Value*, QuantizedValue> rows_, quantized_;  // bytes of values: row by row, by one range
-  bool changed_ = false;                                      // the node being visited
+  bool changed_ = false;                                         // the node being visited
 };
 
 }  // namespace

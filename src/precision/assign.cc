@@ -61,8 +61,7 @@ class Search {
 
   std::vector<Measurer::Candidate> candidates() const {
     std::vector<Measurer::Candidate> candidates;
-    for (size_t i = 0; i < layers_.size(); ++i)
-      candidates.push_back({layers_[i].node, layers_[i].ladder[rungs_[i]]});
+    for (size_t i = 0; i < layers_.size(); ++i) candidates.push_back({layers_[i].node, layers_[i].ladder[rungs_[i]]});
     return candidates;
   }
 
@@ -172,13 +171,11 @@ void check_types(const PrecisionSupport& support, const PrecisionOptions& option
 Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options,
               Ranges ranges) {
   LATHE_CHECK(!batches.empty());
-  const PrecisionSupport support =
-      make_backend(compile)->precision_support();
+  const PrecisionSupport support = make_backend(compile)->precision_support();
   check_types(support, options, compile.device);
   CompileOptions inner = compile;
   inner.passes.trace = {};
-  if (options.smoothing > 0)
-    smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);
+  if (options.smoothing > 0) smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);
   const std::vector<Layer> layers = find_layers(graph, support, options);
   const auto missing = [&](const std::string& name) { return ranges.count(name) == 0; };
   std::vector<std::string> wanted = quantized_values(graph, layers, options.static_activations);

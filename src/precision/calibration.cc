@@ -54,7 +54,8 @@ Statistics collect(const Graph& graph, const CompileOptions& compile, const Batc
   }
   for (const auto& [name, seen] : statistics)
     if (seen.histogram.empty() || seen.histogram.not_finite() > 0)
-      throw Error(ErrorCode::invalid_argument, fmt::format("calibration found numbers that are not finite in '{}'", name))
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("calibration found numbers that are not finite in '{}'", name))
           .remedy("Check the calibration inputs; in f32 the model must give numbers");
   return statistics;
 }

@@ -23,6 +23,7 @@ Statistics collect(const Graph& graph, const CompileOptions& compile, const Batc
                    const std::vector<std::string>& values);
 
 // The values whose ranges the layers need: what convolutions read, and, with static activations, products.
-std::vector<std::string> quantized_values(const Graph& graph, const std::vector<Layer>& layers, bool static_activations);
+std::vector<std::string> quantized_values(const Graph& graph, const std::vector<Layer>& layers,
+                                          bool static_activations);
 
 }  // namespace lathe::precision

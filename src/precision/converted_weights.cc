@@ -63,7 +63,8 @@ const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& wei
   scale_dims[axis] = cut.size;
   Quantized q{Tensor(type, weights.dims()), Tensor(DType::f32, scale_dims)};
   const auto scales = q.scales.mutable_as<float>();
-  for_each(cut, [&](int64_t i, size_t c) { scales[c] = std::max(scales[c], std::abs(values[static_cast<size_t>(i)])); });
+  for_each(cut,
+           [&](int64_t i, size_t c) { scales[c] = std::max(scales[c], std::abs(values[static_cast<size_t>(i)])); });
   std::vector<float> inverse(scales.size());
   for (size_t c = 0; c < scales.size(); ++c) {
     if (!std::isfinite(scales[c])) fail(ErrorCode::invalid_model, "weights that are not finite cannot be quantised");
@@ -77,7 +78,8 @@ const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& wei
       bytes[at] = static_cast<int8_t>(std::clamp(std::nearbyint(values[at] * inverse[c]), -127.0f, 127.0f));
     });
   } else {
-    for_each(cut, [&](int64_t i, size_t c) { q.elements.write_double(i, values[static_cast<size_t>(i)] * inverse[c]); });
+    for_each(cut,
+             [&](int64_t i, size_t c) { q.elements.write_double(i, values[static_cast<size_t>(i)] * inverse[c]); });
   }
   return known->second = std::move(q);
 }

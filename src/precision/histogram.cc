@@ -7,10 +7,10 @@
 namespace lathe::precision {
 namespace {
 
-constexpr double kKept = 0.9999;    // of the elements, by the percentile calibrator
+constexpr double kKept = 0.9999;  // of the elements, by the percentile calibrator
 constexpr size_t kMagnitudes = Histogram::kBins / 2;
-constexpr size_t kLevels = 128;     // magnitudes that a signed byte has
-constexpr int kMseSteps = 100;      // ranges that the calibrator of least squares tries
+constexpr size_t kLevels = 128;  // magnitudes that a signed byte has
+constexpr int kMseSteps = 100;   // ranges that the calibrator of least squares tries
 
 // Counts of |x|, the sign put away.
 std::vector<double> magnitudes(const Histogram& histogram) {

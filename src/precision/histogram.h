@@ -22,7 +22,7 @@ class Histogram {
   double low() const { return low_; }
   double high() const { return high_; }
   int64_t not_finite() const { return not_finite_; }
-  double width() const { return 2 * limit_ / kBins; }                                        // of a bin
+  double width() const { return 2 * limit_ / kBins; }  // of a bin
   double center(size_t bin) const { return -limit_ + (static_cast<double>(bin) + 0.5) * width(); }
   std::span<const int64_t> bins() const { return bins_; }
   int64_t total() const { return total_; }

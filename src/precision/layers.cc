@@ -64,8 +64,8 @@ class LadderMaker {
 
  private:
   DType half_result() const {
-    const auto half = std::find_if(options_.types.begin(), options_.types.end(),
-                                   [](DType type) { return bit_width(type) == 16; });
+    const auto half =
+        std::find_if(options_.types.begin(), options_.types.end(), [](DType type) { return bit_width(type) == 16; });
     return half != options_.types.end() && support_.narrow_activations ? *half : DType::f32;
   }
 
@@ -96,8 +96,8 @@ void apply_rules(const Node& node, const PrecisionOptions& options, Layer& layer
     const LayerRule& rule = options.rules[r];
     if (!matches(rule.pattern, node.name()) && !matches(rule.pattern, node.output()->name())) continue;
     used[r] = true;
-    const auto rung = std::find_if(ladder.begin(), ladder.end(),
-                                   [&](const LayerType& type) { return type.compute == rule.type; });
+    const auto rung =
+        std::find_if(ladder.begin(), ladder.end(), [&](const LayerType& type) { return type.compute == rule.type; });
     if (rung != ladder.end()) layer.ladder = {*rung};
   }
 }

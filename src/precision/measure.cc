@@ -140,7 +140,8 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
   std::map<const Node*, LayerType> types;
   std::vector<std::pair<Node*, Node*>> pairs;
   for (const Candidate& layer : layers) {
-    Node* twin = insert_twin(*graph, nodes[layer.node], layer.node + 1 < nodes.size() ? nodes[layer.node + 1] : nullptr);
+    Node* twin =
+        insert_twin(*graph, nodes[layer.node], layer.node + 1 < nodes.size() ? nodes[layer.node + 1] : nullptr);
     pairs.emplace_back(nodes[layer.node], twin);
     types[twin] = layer.type;
   }
@@ -230,8 +231,9 @@ Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine) const {
   const CompiledModel& model = engine->impl().model;
   for (const Weight& weight : model.program.weights) {
     const auto& tensor = weight.node->as<Constant>()->value;
-    speed.weight_bytes += weight.layout.plain() ? tensor.bytes().size()
-                                                : model.backend->packed_bytes(weight.layout, tensor.dtype(), tensor.dims());
+    speed.weight_bytes += weight.layout.plain()
+                              ? tensor.bytes().size()
+                              : model.backend->packed_bytes(weight.layout, tensor.dtype(), tensor.dims());
   }
   return speed;
 }

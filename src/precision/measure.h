@@ -15,8 +15,8 @@ namespace lathe::precision {
 // How far values are from their f32 counterparts, over all batches.
 struct Agreement {
   double cosine = 1;
-  double max_error = 0;  // largest absolute difference
-  bool finite = true;    // false: a NaN or an infinity where f32 has a number
+  double max_error = 0;    // largest absolute difference
+  bool finite = true;      // false: a NaN or an infinity where f32 has a number
   bool collapsed = false;  // one class for all rows where f32 tells several apart
 };
 

@@ -51,8 +51,8 @@ bool is_prepared_for(const Prepared& prepared, const Wiring& wiring, std::span<c
 std::unique_ptr<Prepared> prepare(const Wiring& wiring, std::span<const TensorRef> inputs, const SymbolBindings* outer,
                                   std::span<const std::shared_ptr<const Placement>> capacities, DeviceContext& device);
 
-// The sizes of a value into `dims`; false when one depends on a symbol that has no value yet. Throws Error when they are
-// negative or beyond what addresses can count.
+// The sizes of a value into `dims`; false when one depends on a symbol that has no value yet. Throws Error when they
+// are negative or beyond what addresses can count.
 bool evaluate_sizes(const SymbolBindings& symbols, const Value& value, std::vector<int64_t>& dims);
 
 // An alias reads the memory of another value under its own sizes: both must have the same number of elements.

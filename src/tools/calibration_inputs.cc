@@ -67,7 +67,8 @@ precision::Batches text_batches(const Graph& graph, const fs::path& path, const 
     batches.push_back(batcher.batch(std::span(encodings).subspan(begin, count)));
   }
   if (batches.empty())
-    throw Error(ErrorCode::invalid_argument, fmt::format("the model takes {} texts at once", step)).in_file(path.string());
+    throw Error(ErrorCode::invalid_argument, fmt::format("the model takes {} texts at once", step))
+        .in_file(path.string());
   return batches;
 }
 

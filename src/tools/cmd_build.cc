@@ -192,10 +192,11 @@ class BuildCommand : public Command {
   int report_miss(Progress& progress, Console& console) const {
     progress.clear();
     console.result({{"model", model_}, {"precision", report_precision(*precision_report_, precision_, console, true)}});
-    console.note("lathe: no assignment of types meets the bound (cosine {}{}); a lower --accuracy, or --calib with real "
-                 "inputs, may",
-                 precision_.accuracy,
-                 precision_.max_error > 0 ? fmt::format(", error {}", precision_.max_error) : std::string());
+    console.note(
+        "lathe: no assignment of types meets the bound (cosine {}{}); a lower --accuracy, or --calib with real "
+        "inputs, may",
+        precision_.accuracy,
+        precision_.max_error > 0 ? fmt::format(", error {}", precision_.max_error) : std::string());
     return kExitMissedBound;
   }
 
@@ -253,8 +254,7 @@ class BuildCommand : public Command {
                      {"write_ms", write_ms_},
                      {"total_ms", total_ms_},
                      {"peak_memory_bytes", peak_memory_bytes()}};
-    if (precision_report_)
-      document["precision"] = report_precision(*precision_report_, precision_, console, verbose_);
+    if (precision_report_) document["precision"] = report_precision(*precision_report_, precision_, console, verbose_);
     console.print("{}  {} nodes became {} steps for {} ({})\n", console.paint(Colour::bold, output_), nodes_before_,
                   steps, options_.device, compiled.backend->target());
     console.print(

@@ -117,8 +117,7 @@ class Job {
       if (report.rewrites > 0)
         log_.verbose(fmt::format("{}: {} -> {} nodes", report.name, report.nodes_before, report.nodes_after));
     };
-    if (options_.precision.any())
-      compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised); };
+    if (options_.precision.any()) compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised); };
     CompiledModel compiled = compile(std::move(graph), compile_options);
     if (!profiles_.empty() && options_.optimisation_level > 0) compiled = time_kernels(std::move(compiled));
     log_.info(fmt::format("Engine built in {:.6g} sec.", seconds_since(optimise)));
@@ -143,11 +142,11 @@ class Job {
     Sizes sizes;
     if (!profiles_.empty())
       for (const auto& [name, range] : profiles_.front()) sizes[name] = range.opt;
-    const precision::Report report =
-        assign_precision(graph, args, model_options_.compile_options(), sizes, options_.onnx, [&](const std::string& what) {
-          check_interrupted();
-          log_.verbose(what);
-        });
+    const precision::Report report = assign_precision(graph, args, model_options_.compile_options(), sizes,
+                                                      options_.onnx, [&](const std::string& what) {
+                                                        check_interrupted();
+                                                        log_.verbose(what);
+                                                      });
     for (const precision::LayerReport& layer : report.layers)
       if (!(layer.type == layer.wanted)) log_.verbose(fmt::format("{} is kept wider: {}", layer.name, layer.reason));
     for (const auto& [name, agreement] : report.outputs)

@@ -77,7 +77,11 @@ precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileO
 }
 
 void print_pinned(const precision::Report& report, Console& console, bool verbose) {
-  Table table({{"layer", Table::Align::left, 48}, {"op"}, {"wanted"}, {"type"}, {"cosine alone", Table::Align::right},
+  Table table({{"layer", Table::Align::left, 48},
+               {"op"},
+               {"wanted"},
+               {"type"},
+               {"cosine alone", Table::Align::right},
                {"why", Table::Align::left, 60}});
   size_t rows = 0;
   for (const precision::LayerReport& layer : report.layers) {

@@ -59,8 +59,7 @@ Tensors TextBatcher::batch(std::span<const text::Encoding> encodings) const {
   return tensors;
 }
 
-Tensor TextBatcher::make_input(const TextInput& input, std::span<const text::Encoding> encodings,
-                               size_t length) const {
+Tensor TextBatcher::make_input(const TextInput& input, std::span<const text::Encoding> encodings, size_t length) const {
   const int64_t pad = tokenizer_.special_tokens().pad.value_or(0);
   Tensor tensor(input.dtype, {static_cast<int64_t>(encodings.size()), static_cast<int64_t>(length)});
   for (size_t row = 0; row < encodings.size(); ++row)

@@ -55,8 +55,7 @@ std::unique_ptr<Graph> two_products() {
 
 TEST(Assign, PinsTheLayerThatLosesMost) {
   const auto graph = two_products();
-  const Report report =
-      assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .min_cosine = 0.999});
+  const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .min_cosine = 0.999});
   EXPECT_TRUE(report.met);
   EXPECT_EQ(layer(report, "y").type.compute, DType::i8);
   EXPECT_EQ(layer(report, "z").type.compute, DType::f32);

@@ -51,8 +51,7 @@ TEST(Layers, WhereOnlyWeightsAreNarrow) {
 }
 
 TEST(Layers, RulesFixTypesByName) {
-  const auto found = ladders(kGpu, {.types = {DType::i8, DType::f16},
-                                    .rules = {{"*", DType::f16}, {"d", DType::f32}}});
+  const auto found = ladders(kGpu, {.types = {DType::i8, DType::f16}, .rules = {{"*", DType::f16}, {"d", DType::f32}}});
   EXPECT_EQ(found.at("a"), Ladder{kHalf});
   EXPECT_EQ(found.at("d"), Ladder{kF32});
   EXPECT_THROW(ladders(kGpu, {.types = {DType::f16}, .rules = {{"nobody*", DType::f32}}}), Error);

@@ -5,8 +5,8 @@
 
 namespace lathe {
 
-// (x f32, f16 or bf16) -> q, scale f32, zero point. Axes from `axis` to the last share a scale and a zero point (axis 0: one for the
-// tensor, last axis: one per token), whose shape is x's with 1 for these axes.
+// (x f32, f16 or bf16) -> q, scale f32, zero point. Axes from `axis` to the last share a scale and a zero point (axis
+// 0: one for the tensor, last axis: one per token), whose shape is x's with 1 for these axes.
 //   asymmetric  u8: low and high are the least and greatest of x and 0; scale = (high - low) / 255,
 //               zero = round(-low / scale), as ONNX DynamicQuantizeLinear defines
 //   symmetric   i8: scale = max |x| / 127, zero = 0

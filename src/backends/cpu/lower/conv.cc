@@ -1,7 +1,7 @@
 // Convolution and transposed convolution. The kernel works channels-last. Nodes that the layout pass left
 // channels-first get their result transposed here, and their input too, unless the kernel can read it as it is.
-#include "backends/conv_spec.h"
 #include "backends/cpu/kernels/conv.h"
+#include "backends/conv_spec.h"
 #include "backends/cpu/kernels/copy.h"
 #include "backends/cpu/lower/epilogue.h"
 #include "backends/cpu/lower/lower.h"
