@@ -33,21 +33,6 @@ Value* dequantized(Graph& graph, Node& before, const QuantizedValue& q) {
   return passes::insert(graph, &before, Map{std::move(p), {}}, std::move(operands));
 }
 
-// A scale and zero point for [low, high], which is widened to hold 0, whose byte must be exact.
-struct Affine {
-  double scale = 1, zero = 0, low = 0, high = 0;  // low, high: of the bytes
-};
-
-Affine affine_of(Range range, bool asymmetric) {
-  const double low = std::min(range.low, 0.0), high = std::max(range.high, 0.0);
-  if (!asymmetric) {
-    const double most = std::max(-low, high);
-    return {most > 0 ? most / 127 : 1, 0, -127, 127};
-  }
-  const double scale = high > low ? (high - low) / 255 : 1;
-  return {scale, std::round(-low / scale), 0, 255};
-}
-
 MapProgram* program_of(Op& op) {
   if (auto* m = std::get_if<MatMul>(&op)) return &m->epilogue;
   if (auto* c = std::get_if<Conv>(&op)) return &c->epilogue;
@@ -347,6 +332,16 @@ class Applier {
 };
 
 }  // namespace
+
+Affine affine_of(Range range, bool asymmetric) {
+  const double low = std::min(range.low, 0.0), high = std::max(range.high, 0.0);
+  if (!asymmetric) {
+    const double most = std::max(-low, high);
+    return {most > 0 ? most / 127 : 1, 0, -127, 127};
+  }
+  const double scale = high > low ? (high - low) / 255 : 1;
+  return {scale, std::round(-low / scale), 0, 255};
+}
 
 void apply(Graph& graph, const Assignment& assignment, const ApplyOptions& options, ConvertedWeights& weights) {
   Applier(graph, options, weights).run(assignment);

@@ -18,6 +18,13 @@ struct Range {
 };
 using Ranges = std::map<std::string, Range>;
 
+// Bytes for a range, which is widened to hold 0, whose byte must be exact: x = (byte - zero) * scale, byte within
+// [low, high]; u8 with a zero point, or i8 around 0.
+struct Affine {
+  double scale = 1, zero = 0, low = 0, high = 0;
+};
+Affine affine_of(Range range, bool asymmetric);
+
 // Weights that were converted before: an assignment is tried after another, and their weights are the same.
 class ConvertedWeights {
  public:

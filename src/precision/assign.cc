@@ -95,10 +95,8 @@ class Search {
   bool try_rungs(const Rungs& rungs) {
     ++trials_;
     note(fmt::format("trial {}: {} of {} layers narrow", trials_, narrow_count(rungs), layers_.size()));
-    outputs_ = {};
-    const auto result = measurer_.measure(assignment_of(rungs), apply_);
-    outputs_ = result.outputs;
-    met_ = holds(result.worst());
+    outputs_ = measurer_.measure(assignment_of(rungs), apply_);
+    met_ = holds(worst(outputs_));
     return met_;
   }
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "lathe/lathe.h"
+#include "passes/passes.h"
 #include "precision/run.h"
 #include "runtime/engine.h"
 
@@ -38,6 +39,7 @@ std::unique_ptr<Graph> with_outputs(const Graph& graph, std::span<const std::str
   std::unique_ptr<Graph> copy = graph.clone();
   while (!copy->outputs().empty()) copy->erase_output(0);
   for (const std::string& name : values) copy->add_output(find_value(*copy, name), name);
+  passes::dead_code(*copy);
   return copy;
 }
 

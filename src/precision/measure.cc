@@ -69,7 +69,7 @@ bool has_classes(const Tensor& tensor) {
   return is_float(tensor.dtype()) && tensor.rank() == 2 && tensor.dims()[1] > 1;
 }
 
-void check_reference(const std::vector<std::vector<Tensor>>& expected) {
+void check_reference(const Recorded& expected) {
   bool number = false, nonzero = false;
   for (const auto& outputs : expected)
     for (const Tensor& tensor : outputs)
@@ -122,14 +122,60 @@ void apply_and_rewrite(Graph& graph, const Assignment& assignment, const ApplyOp
   passes::run_quantised_stage(graph);
 }
 
-Measurer::Measurer(const Graph& graph, const CompileOptions& compile, const Batches& batches)
-    : graph_(graph), compile_(compile), batches_(batches) {
-  reference_ = make_engine(compile_optimised(graph.clone(), compile));
-  Session session(reference_);
+Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches) {
+  Recorded recorded;
+  Session session(engine);
   for (const Batch& batch : batches) {
-    auto& outputs = expected_.emplace_back();
+    auto& outputs = recorded.emplace_back();
     for (const Output& output : run(session, batch)) outputs.push_back(copy_of(output));
   }
+  return recorded;
+}
+
+std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared_ptr<const Engine>& engine,
+                                     const Batches& batches) {
+  const auto& infos = engine->outputs();
+  std::vector<Sums> sums(infos.size());
+  std::vector<std::set<int64_t>> expected_classes(sums.size()), found_classes(sums.size());
+  Session session(engine);
+  for (size_t b = 0; b < batches.size(); ++b) {
+    const auto outputs = run(session, batches[b]);
+    for (size_t o = 0; o < sums.size(); ++o) {
+      const Tensor& right = expected[b][o];
+      const Tensor found = copy_of(outputs[o]);
+      if (!is_number(right.dtype()) || found.elements() != right.elements()) continue;
+      for (int64_t i = 0; i < right.elements(); ++i) sums[o].add(right.read_double(i), found.read_double(i));
+      if (!has_classes(right)) continue;
+      add_classes(right, expected_classes[o]);
+      add_classes(found, found_classes[o]);
+    }
+  }
+  std::vector<OutputAgreement> agreements;
+  for (size_t o = 0; o < sums.size(); ++o) {
+    Agreement agreement = sums[o].agreement();
+    agreement.collapsed = expected_classes[o].size() > 1 && found_classes[o].size() == 1;
+    agreements.push_back({infos[o].name, agreement});
+  }
+  return agreements;
+}
+
+Agreement worst(std::span<const OutputAgreement> outputs) {
+  Agreement worst;
+  for (const auto& [output, agreement] : outputs) {
+    worst.cosine = std::min(worst.cosine, agreement.cosine);
+    worst.max_error = std::max(worst.max_error, agreement.max_error);
+    worst.finite = worst.finite && agreement.finite;
+    worst.collapsed = worst.collapsed || agreement.collapsed;
+  }
+  return worst;
+}
+
+Measurer::Measurer(const Graph& graph, const CompileOptions& compile, const Batches& batches)
+    : graph_(graph),
+      compile_(compile),
+      batches_(batches),
+      reference_(make_engine(compile_optimised(graph.clone(), compile))),
+      expected_(record(reference_, batches)) {
   check_reference(expected_);
 }
 
@@ -173,40 +219,8 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
   return agreements;
 }
 
-Agreement Measurer::Result::worst() const {
-  Agreement worst;
-  for (const auto& [output, agreement] : outputs) {
-    worst.cosine = std::min(worst.cosine, agreement.cosine);
-    worst.max_error = std::max(worst.max_error, agreement.max_error);
-    worst.finite = worst.finite && agreement.finite;
-    worst.collapsed = worst.collapsed || agreement.collapsed;
-  }
-  return worst;
-}
-
-Measurer::Result Measurer::measure(const Assignment& assignment, const ApplyOptions& options) {
-  Session session(engine_for(assignment, options));
-  std::vector<Sums> sums(graph_.outputs().size());
-  std::vector<std::set<int64_t>> expected_classes(sums.size()), found_classes(sums.size());
-  for (size_t b = 0; b < batches_.size(); ++b) {
-    const auto outputs = run(session, batches_[b]);
-    for (size_t o = 0; o < sums.size(); ++o) {
-      const Tensor found = copy_of(outputs[o]);
-      const Tensor& expected = expected_[b][o];
-      if (!is_number(expected.dtype()) || found.elements() != expected.elements()) continue;
-      for (int64_t i = 0; i < expected.elements(); ++i) sums[o].add(expected.read_double(i), found.read_double(i));
-      if (!has_classes(expected)) continue;
-      add_classes(expected, expected_classes[o]);
-      add_classes(found, found_classes[o]);
-    }
-  }
-  Result result;
-  for (size_t o = 0; o < sums.size(); ++o) {
-    Agreement agreement = sums[o].agreement();
-    agreement.collapsed = expected_classes[o].size() > 1 && found_classes[o].size() == 1;
-    result.outputs.push_back({graph_.output_names()[o], agreement});
-  }
-  return result;
+std::vector<OutputAgreement> Measurer::measure(const Assignment& assignment, const ApplyOptions& options) {
+  return compare(expected_, engine_for(assignment, options), batches_);
 }
 
 std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment, const ApplyOptions& options) {

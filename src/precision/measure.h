@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,14 @@ struct OutputAgreement {
   Agreement agreement;
 };
 
+Agreement worst(std::span<const OutputAgreement> outputs);
+
+// The outputs of a model on all batches, by batch and output.
+using Recorded = std::vector<std::vector<Tensor>>;
+Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches);
+std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared_ptr<const Engine>& engine,
+                                     const Batches& batches);
+
 struct Speed {
   double ms = 0;  // median of a run on the first batch
   size_t weight_bytes = 0;
@@ -43,11 +52,7 @@ class Measurer {
   // What each layer loses by itself, all others in f32: one run of a graph that holds every layer twice.
   std::vector<Agreement> probe(const std::vector<Candidate>& layers, const ApplyOptions& apply);
 
-  struct Result {
-    std::vector<OutputAgreement> outputs;
-    Agreement worst() const;
-  };
-  Result measure(const Assignment& assignment, const ApplyOptions& apply);
+  std::vector<OutputAgreement> measure(const Assignment& assignment, const ApplyOptions& apply);
 
   Speed reference_speed();
   Speed speed(const Assignment& assignment, const ApplyOptions& apply);
@@ -62,7 +67,7 @@ class Measurer {
   const CompileOptions& compile_;
   const Batches& batches_;
   std::shared_ptr<const Engine> reference_;
-  std::vector<std::vector<Tensor>> expected_;  // by batch, output
+  Recorded expected_;
   ConvertedWeights weights_;
 };
 

@@ -137,7 +137,7 @@ class Job {
     args.best = flags.best;
     if (!args.any()) return;
     args.layer_types = flags.layers;
-    (std::filesystem::path(flags.calibration).extension() == ".json" ? args.cache : args.calibration.source) =
+    (std::filesystem::path(flags.calibration).extension() == ".json" ? args.cache : args.calibration.inputs.source) =
         flags.calibration;
     Sizes sizes;
     if (!profiles_.empty())

@@ -50,6 +50,7 @@ class Command {
 };
 
 std::unique_ptr<Command> make_build_command();
+std::unique_ptr<Command> make_quantize_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_compare_command();
 std::unique_ptr<Command> make_bench_command();

@@ -5,6 +5,7 @@ namespace lathe::tools {
 std::vector<std::unique_ptr<Command>> make_commands() {
   std::vector<std::unique_ptr<Command>> commands;
   commands.push_back(make_build_command());
+  commands.push_back(make_quantize_command());
   commands.push_back(make_run_command());
   commands.push_back(make_compare_command());
   commands.push_back(make_bench_command());

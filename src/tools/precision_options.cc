@@ -38,13 +38,6 @@ std::string name_of(const precision::LayerType& type) {
   return name;
 }
 
-Calibrator calibrator_of(const std::string& name) {
-  for (const Calibrator calibrator :
-       {Calibrator::min_max, Calibrator::entropy, Calibrator::percentile, Calibrator::mse})
-    if (precision::to_string(calibrator) == name) return calibrator;
-  fail(ErrorCode::internal, "the parser let the calibrator '{}' pass", name);
-}
-
 // "PATTERN:fp16"; the pattern may hold colons.
 precision::LayerRule parse_rule(const std::string& text) {
   const size_t colon = text.rfind(':');
@@ -68,7 +61,7 @@ precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileO
   options.fastest = args.best;
   options.min_cosine = args.accuracy;
   if (args.max_error > 0) options.max_error = args.max_error;
-  options.calibrator = calibrator_of(args.calibrator);
+  options.calibrator = calibrator_of(args.calibration.calibrator);
   options.static_activations = args.activations == "per-tensor";
   options.smoothing = args.smooth;
   for (const std::string& pattern : args.keep_fp32) options.rules.push_back({pattern, DType::f32});
@@ -109,6 +102,27 @@ json layers_json(const precision::Report& report) {
 
 }  // namespace
 
+precision::Calibrator calibrator_of(const std::string& name) {
+  for (const Calibrator calibrator :
+       {Calibrator::min_max, Calibrator::entropy, Calibrator::percentile, Calibrator::mse})
+    if (precision::to_string(calibrator) == name) return calibrator;
+  fail(ErrorCode::internal, "the parser let the calibrator '{}' pass", name);
+}
+
+void add_calibration_options(CLI::App& app, CalibrationOptions& options) {
+  app.add_option("--calib", options.inputs.source,
+                 "Inputs to measure and calibrate on: an .npz, a folder of them, or lines of text (default: made-up)")
+      ->type_name("FILE|DIR")
+      ->group(kGroup);
+  app.add_option("--tokenizer", options.inputs.tokenizer, "For a text file (default: the model's folder)")
+      ->type_name("DIR")
+      ->group(kGroup);
+  app.add_option("--calibrator", options.calibrator, "How ranges of whole tensors are chosen (default entropy)")
+      ->check(CLI::IsMember({"entropy", "min-max", "percentile", "mse"}).description(""))
+      ->type_name("entropy|min-max|percentile|mse")
+      ->group(kGroup);
+}
+
 void add_precision_options(CLI::App& app, PrecisionArgs& args) {
   app.add_flag("--fp16", args.fp16, "Let layers compute in 16-bit floats")->group(kGroup);
   app.add_flag("--bf16", args.bf16, "Let layers compute in bfloat16")->group(kGroup);
@@ -122,17 +136,7 @@ void add_precision_options(CLI::App& app, PrecisionArgs& args) {
       ->type_name("X")
       ->check(CLI::NonNegativeNumber.description(""))
       ->group(kGroup);
-  app.add_option("--calib", args.calibration.source,
-                 "Inputs to measure and calibrate on: an .npz, a folder of them, or lines of text (default: made-up)")
-      ->type_name("FILE|DIR")
-      ->group(kGroup);
-  app.add_option("--tokenizer", args.calibration.tokenizer, "For a text file (default: the model's folder)")
-      ->type_name("DIR")
-      ->group(kGroup);
-  app.add_option("--calibrator", args.calibrator, "How ranges of whole tensors are chosen (default entropy)")
-      ->check(CLI::IsMember({"entropy", "min-max", "percentile", "mse"}).description(""))
-      ->type_name("entropy|min-max|percentile|mse")
-      ->group(kGroup);
+  add_calibration_options(app, args.calibration);
   app.add_option("--calib-cache", args.cache, "Calibrated ranges to use instead of measuring, and to add to")
       ->type_name("FILE.json")
       ->group(kGroup);
@@ -160,7 +164,7 @@ precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, cons
                                    std::function<void(const std::string&)> progress) {
   precision::PrecisionOptions options = options_of(args, compile);
   options.progress = std::move(progress);
-  const precision::Batches batches = calibration_batches(graph, args.calibration, sizes, model);
+  const precision::Batches batches = calibration_batches(graph, args.calibration.inputs, sizes, model);
   precision::Ranges known;
   if (!args.cache.empty() && std::filesystem::exists(args.cache)) known = precision::load_ranges(args.cache);
   const size_t count = known.size();
@@ -178,7 +182,8 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
   for (const auto& [type, count] : counts) types += fmt::format("{}{} {}", types.empty() ? "" : ", ", count, type);
   json outputs = json::array();
   console.print("precision    {} (measured on {}; {} trials)\n", types,
-                args.calibration.source.empty() ? "made-up inputs" : args.calibration.source, report.trials);
+                args.calibration.inputs.source.empty() ? "made-up inputs" : args.calibration.inputs.source,
+                report.trials);
   for (const auto& [name, agreement] : report.outputs) {
     console.print("accuracy     {}: cosine {:.6f}, largest error {:.3g}{}\n", name, agreement.cosine,
                   agreement.max_error, agreement.collapsed ? ", one class for everything" : "");
@@ -191,7 +196,7 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
                 format_time(report.after.ms), format_bytes(static_cast<double>(report.before.weight_bytes)),
                 format_bytes(static_cast<double>(report.after.weight_bytes)));
   return {{"met", report.met},
-          {"made_up_inputs", args.calibration.source.empty()},
+          {"made_up_inputs", args.calibration.inputs.source.empty()},
           {"trials", report.trials},
           {"outputs", outputs},
           {"layers", layers_json(report)},

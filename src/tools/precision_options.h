@@ -16,14 +16,23 @@ class App;
 
 namespace lathe::tools {
 
+struct CalibrationOptions {
+  CalibrationArgs inputs;
+  std::string calibrator = "entropy";
+};
+
+// --calib, --tokenizer, --calibrator.
+void add_calibration_options(CLI::App& app, CalibrationOptions& options);
+precision::Calibrator calibrator_of(const std::string& name);
+
 struct PrecisionArgs {
   bool fp16 = false, bf16 = false, int8 = false, best = false;
   double accuracy = 0.999;
   double max_error = 0;  // 0: any
-  std::string calibrator = "entropy", activations = "per-row", cache;
+  std::string activations = "per-row", cache;
   double smooth = 0.5;
   std::vector<std::string> keep_fp32, layer_types;
-  CalibrationArgs calibration;
+  CalibrationOptions calibration;
 
   bool any() const { return fp16 || bf16 || int8 || best; }
 };

@@ -3,6 +3,9 @@
 import json
 import shutil
 
+import numpy
+import onnx
+import onnxruntime
 import pytest
 
 from cli import FILL_MASK, REVIEWS, ROOT, SENTIMENT, lathe, lathe_fails, lathe_json
@@ -104,3 +107,21 @@ def test_wrong_calls(tmp_path):
     (tmp_path / "empty.txt").write_text("\n\n")
     assert "no text" in lathe_fails("build", SENTIMENT, "-o", plan, "--int8", "--calib", tmp_path / "empty.txt")
     assert not plan.exists()
+
+
+def test_quantize_writes_a_model_for_other_runtimes(tmp_path):
+    out = tmp_path / "int8.onnx"
+    report = lathe_json("quantize", SENTIMENT, out, "--calib", TEXTS, "--calibrator", "min-max")
+    assert len(report["layers"]) > 30 and report["outputs"][0]["cosine"] > 0.99
+    model = onnx.load(out)
+    onnx.checker.check_model(model, full_check=True)
+    ops = [node.op_type for node in model.graph.node]
+    assert ops.count("QuantizeLinear") > 10 and out.stat().st_size < SENTIMENT.stat().st_size
+    inputs = {name: numpy.full((1, 6), value) for name, value in
+              (("input_ids", 700), ("attention_mask", 1), ("token_type_ids", 0))}
+    before, after = (onnxruntime.InferenceSession(path).run(None, inputs)[0] for path in (SENTIMENT, out))
+    assert after == pytest.approx(before, abs=0.5) and (after != before).all()
+    kept = lathe_json("quantize", SENTIMENT, out, "--calib", TEXTS, "--keep", "*layer.0*")["layers"]
+    assert len(kept) < len(report["layers"]) and not any("layer.0" in name for name in kept)
+    assert "matches" in lathe_fails("quantize", SENTIMENT, out, "--keep", "nobody*")
+    assert "overwrite" in lathe_fails("quantize", SENTIMENT, SENTIMENT)
