@@ -63,7 +63,7 @@ GatePanels read_gates(const WeightLayout& layout, std::span<const int64_t> dims)
 }
 
 Tensor as_f32(const Tensor& source) {
-  if (source.dtype() == DType::f32) return source.aligned();
+  if (source.dtype() == DType::f32) return source;
   Tensor wide(DType::f32, source.dims());
   std::span<float> out = wide.mutable_as<float>();
   for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(source.read_double(static_cast<int64_t>(i)));
@@ -129,8 +129,9 @@ size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims) {
   return static_cast<size_t>(conv_packed_size(p.shape, p.vec_width)) * sizeof(float);
 }
 
-void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) {
-  LATHE_CHECK(packed.size() == packed_bytes(layout, source.dims()));
+void pack(const WeightLayout& layout, const Tensor& weight, std::span<std::byte> packed) {
+  LATHE_CHECK(packed.size() == packed_bytes(layout, weight.dims()));
+  const Tensor source = weight.aligned();  // in a model file it may lie anywhere
   if (layout.scheme == kGemmPanels) {
     const GemmPanels p = read_gemm(layout, source.dims());
     const SourceB b{source.bytes().data(), source.dtype(), p.transposed ? 1 : p.n, p.transposed ? p.k : 1};

@@ -21,7 +21,7 @@ WeightLayout gate_panels(int nr, int64_t gates);
 
 // Throw Error(invalid_model) for a layout that is not of this backend or does not fit the sizes: plans may be damaged.
 size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims);
-void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed);
+void pack(const WeightLayout& layout, const Tensor& weight, std::span<std::byte> packed);
 // Float layouts give f32 whatever `dtype` was packed.
 Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
               std::span<const std::byte> packed);

@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "backends/cpu/packing.h"
 #include "base/error.h"
 #include "base/half.h"
 #include "tests/backends/cpu/kernel_test.h"
@@ -286,6 +287,23 @@ TEST(PackTest, PanelsCanBePackedOneByOne) {
   for (int64_t i = 0; i < whole.size(); ++i) ASSERT_EQ(whole[i], parts[i]);
   EXPECT_EQ(whole[3 * 7 * 16 + 2], 0.0f) << "column 50 is padding";
   EXPECT_EQ(whole[3 * 7 * 16 + 1], b[49 * 7]);
+}
+
+// A view of a model file starts wherever the file has it; the undefined behaviour sanitizer watches.
+TEST(PackTest, WeightsMayLieAnywhere) {
+  Tensor weight(DType::f32, {5, 24});
+  for (int64_t i = 0; i < weight.elements(); ++i) weight.write_double(i, static_cast<double>(i) / 8);
+  std::vector<std::byte> file(weight.bytes().size() + 1);
+  std::copy(weight.bytes().begin(), weight.bytes().end(), file.begin() + 1);
+  const Tensor view = Tensor::view(DType::f32, weight.dims(), std::span(file).subspan(1), nullptr);
+  const Tensor gates = weight.reshaped({1, 24, 5}), gates_view = view.reshaped({1, 24, 5});
+  const auto packed = [](const WeightLayout& layout, const Tensor& source) {
+    std::vector<std::byte> bytes(packed_bytes(layout, source.dims()));
+    pack(layout, source, bytes);
+    return bytes;
+  };
+  EXPECT_EQ(packed(gemm_panels(16, false), view), packed(gemm_panels(16, false), weight));
+  EXPECT_EQ(packed(gate_panels(16, 4), gates_view), packed(gate_panels(16, 4), gates));
 }
 
 TEST(PackTest, EverySourceType) {
