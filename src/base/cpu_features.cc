@@ -5,6 +5,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace lathe {
 namespace {
@@ -97,6 +101,15 @@ std::optional<Isa> isa_from_string(std::string_view name) {
   for (int i = 0; i < kIsaCount; ++i)
     if (kIsaNames[static_cast<size_t>(i)] == name) return static_cast<Isa>(i);
   return std::nullopt;
+}
+
+bool request_tiles() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
 }
 
 CpuFeatures detect_cpu_features() {

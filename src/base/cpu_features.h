@@ -38,4 +38,7 @@ struct CpuFeatures {
 
 CpuFeatures detect_cpu_features();
 
+// Asks the kernel to save AMX tiles for all threads of this process, on a machine that has them; false when it refuses.
+bool request_tiles();
+
 }  // namespace lathe

@@ -67,10 +67,13 @@ class PlanWriter {
  private:
   // Each constant is stored once. One that steps want in several layouts is stored plain if a step wants it so: a
   // look-up then touches few pages of it, and any machine makes the other layout when it opens the plan. So is one
-  // that no step reads.
+  // that no step reads, and one of halves that packing widens: a plan is not to be larger than its model.
   const WeightLayout& layout_of(const Tensor& constant) const {
     const auto found = layouts_.find(constant_id(constant));
-    return found == layouts_.end() ? plain_ : found->second;
+    if (found == layouts_.end()) return plain_;
+    const bool grows =
+        is_half(constant.dtype()) && stored_bytes(constant, found->second) >= 2 * stored_bytes(constant, plain_);
+    return grows ? plain_ : found->second;
   }
 
   uint64_t stored_bytes(const Tensor& constant, const WeightLayout& layout) const {

@@ -124,14 +124,10 @@ DType product_dtype(const InferContext& c, size_t a, size_t b) {
     return (is_integer(type) && bit_width(type) <= 16) || type == DType::i32;
   };
   if (accumulates_in_i32(x) && accumulates_in_i32(y)) return DType::i32;
+  if (x == DType::f32 && is_half(y)) return x;
   if (x != y || !(is_float(x) || is_integer(x)))
     c.fail("cannot multiply elements of types {} and {}", to_string(x), to_string(y));
   return x;
-}
-
-DType matmul_dtype(const InferContext& c) {
-  const bool widens = c.tensor(0).dtype == DType::f32 && is_half(c.tensor(1).dtype);
-  return widens ? DType::f32 : product_dtype(c, 0, 1);
 }
 
 DType check_epilogue(const InferContext& c, const MapProgram& epilogue, DType product, const Shape& shape,
@@ -162,9 +158,7 @@ std::vector<DType> program_inputs_of(const Attention&, const InferContext& c) {
 std::vector<DType> product_program_inputs(const InferContext& c) {
   return with_dtypes(c, {product_dtype(c, 0, 1)}, 2, c.count());
 }
-std::vector<DType> program_inputs_of(const MatMul&, const InferContext& c) {
-  return with_dtypes(c, {matmul_dtype(c)}, 2, c.count());
-}
+std::vector<DType> program_inputs_of(const MatMul&, const InferContext& c) { return product_program_inputs(c); }
 std::vector<DType> program_inputs_of(const Conv&, const InferContext& c) { return product_program_inputs(c); }
 std::vector<DType> program_inputs_of(const ConvTranspose&, const InferContext& c) { return product_program_inputs(c); }
 template <class T>

@@ -167,6 +167,28 @@ TEST(Plan, HalfPrecisionWeightsComeBackExactly) {
   }
 }
 
+TEST(Plan, HalfPrecisionWeightsTakeTheRoomOfTheModel) {
+  for (const std::string type : {"f16", "bf16"}) {
+    const std::string text = "graph half(%x: " + type + "[n, 64, 12]) { %f = constant {value = " + type +
+                             "[64, 64, 3] random(1)} %w = constant {value = " + type +
+                             "[11, 200] random(2)} %c = conv(%x, %f) {strides = [1], dilations = [1], pads = [0, 1]} "
+                             "%y = matmul(%c, %w) return %y as \"y\" }";
+    const uint64_t model_bytes = (64 * 64 * 3 + 11 * 200) * 2;
+    const TemporaryFolder folder;
+    Tensor x(*dtype_from_string(type), {2, 64, 12});
+    for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, 0.25 * static_cast<double>(i % 9) - 1);
+    const std::vector<Tensor> expected = test::reference(text, {x});
+    for (const Isa made_for : test::isas_of_this_machine()) {
+      const PlanSize size = write_plan(folder / "half.plan", compile(parse_graph(text), test::on_isa(made_for)), {});
+      EXPECT_LE(size.weight_bytes, model_bytes + model_bytes / 4) << "panels are padded a little";
+      for (const CompileOptions& options : {CompileOptions(), test::on_isa(Isa::generic)}) {
+        Session session(open_engine(folder / "half.plan", options), {1});
+        test::expect_close(run(session, {x}), expected, type == "f16" ? 3e-3 : 3e-2);
+      }
+    }
+  }
+}
+
 TEST(Plan, EqualInputGivesEqualBytes) {
   const TemporaryFolder folder;
   write_model(folder, "a.plan");

@@ -2,6 +2,7 @@
 
 #include "backends/channels_last.h"
 #include "backends/cpu/cpu_context.h"
+#include "backends/cpu/kernels/gemm_bf16.h"
 #include "backends/cpu/legalize.h"
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/packing.h"
@@ -11,7 +12,7 @@ namespace {
 
 class CpuBackend : public Backend {
  public:
-  explicit CpuBackend(Isa isa) : target_{kernel_table(isa)} {}
+  explicit CpuBackend(Isa isa) : target_{kernel_table(isa), fast_bf16_unit(detect_cpu_features(), isa)} {}
 
   std::string_view name() const override { return "cpu"; }
   std::string target() const override { return std::string(to_string(target_.kernels.isa)); }

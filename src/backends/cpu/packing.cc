@@ -1,5 +1,7 @@
 #include "backends/cpu/packing.h"
 
+#include <optional>
+
 #include "backends/cpu/kernels/conv.h"
 #include "backends/cpu/kernels/conv_int8.h"
 #include "backends/cpu/kernels/gemm.h"
@@ -10,7 +12,8 @@
 namespace lathe::cpu {
 namespace {
 
-constexpr std::string_view kGemmPanels = "gemm_panels", kConvPanels = "conv_panels",
+constexpr std::string_view kGemmPanels = "gemm_panels", kGemmF16Panels = "gemm_f16_panels",
+                           kGemmBf16Panels = "gemm_bf16_panels", kConvPanels = "conv_panels",
                            kGemmInt8Panels = "gemm_int8_panels", kConvInt8Panels = "conv_int8_panels",
                            kGatePanels = "gate_panels";
 constexpr int64_t kMaxPanel = 1024;
@@ -27,6 +30,14 @@ GemmPanels read_gemm(const WeightLayout& layout, std::span<const int64_t> dims) 
          to_string(dims));
   const bool transposed = layout.params[1] != 0;
   return {static_cast<int>(layout.params[0]), transposed, dims[transposed ? 1 : 0], dims[transposed ? 0 : 1]};
+}
+
+// The type of the panels of a float product; none for other layouts.
+std::optional<PanelType> gemm_type(const WeightLayout& layout) {
+  if (layout.scheme == kGemmPanels) return PanelType::f32;
+  if (layout.scheme == kGemmF16Panels) return PanelType::f16;
+  if (layout.scheme == kGemmBf16Panels) return PanelType::bf16;
+  return std::nullopt;
 }
 
 struct ConvPanels {
@@ -89,12 +100,42 @@ Int8SourceB source_of(const GemmPanels& p, DType dtype, const void* data) {
       .remedy("Build the plan again with this version of lathe");
 }
 
+void pack_gemm(PanelType type, const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) {
+  const GemmPanels p = read_gemm(layout, source.dims());
+  const SourceB b{source.bytes().data(), source.dtype(), p.transposed ? 1 : p.n, p.transposed ? p.k : 1};
+  if (type == PanelType::f32)
+    pack_b(p.nr, b, p.k, p.n, {0, panel_count(p.nr, p.n)}, reinterpret_cast<float*>(packed.data()));
+  else
+    pack_half_b(type, p.nr, b, p.k, p.n, reinterpret_cast<uint16_t*>(packed.data()));
+}
+
+Tensor unpack_gemm(PanelType type, const WeightLayout& layout, std::span<const int64_t> dims,
+                   std::span<const std::byte> packed) {
+  const GemmPanels p = read_gemm(layout, dims);
+  const int64_t stride_k = p.transposed ? 1 : p.n, stride_n = p.transposed ? p.k : 1;
+  constexpr DType kTypes[kPanelTypes] = {DType::f32, DType::f16, DType::bf16};
+  Tensor plain(kTypes[static_cast<int>(type)], {dims.begin(), dims.end()});
+  std::byte* out = plain.mutable_bytes().data();
+  if (type == PanelType::f32)
+    unpack_b(p.nr, reinterpret_cast<const float*>(packed.data()), p.k, p.n, reinterpret_cast<float*>(out), stride_k,
+             stride_n);
+  else
+    unpack_half_b(type, p.nr, reinterpret_cast<const uint16_t*>(packed.data()), p.k, p.n,
+                  reinterpret_cast<uint16_t*>(out), stride_k, stride_n);
+  return plain;
+}
+
 float* floats(std::span<std::byte> bytes) { return reinterpret_cast<float*>(bytes.data()); }
 const float* floats(std::span<const std::byte> bytes) { return reinterpret_cast<const float*>(bytes.data()); }
 
 }  // namespace
 
-WeightLayout gemm_panels(int nr, bool transposed) { return {std::string(kGemmPanels), {nr, transposed ? 1 : 0}}; }
+WeightLayout gemm_panels(DType type, int nr, bool transposed) {
+  const std::string_view scheme = type == DType::f16    ? kGemmF16Panels
+                                  : type == DType::bf16 ? kGemmBf16Panels
+                                                        : kGemmPanels;
+  return {std::string(scheme), {nr, transposed ? 1 : 0}};
+}
 
 WeightLayout gemm_int8_panels(int nr, bool transposed) {
   return {std::string(kGemmInt8Panels), {nr, transposed ? 1 : 0}};
@@ -109,9 +150,9 @@ WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed) {
 WeightLayout gate_panels(int nr, int64_t gates) { return {std::string(kGatePanels), {nr, gates}}; }
 
 size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims) {
-  if (layout.scheme == kGemmPanels) {
+  if (const auto type = gemm_type(layout)) {
     const GemmPanels p = read_gemm(layout, dims);
-    return static_cast<size_t>(packed_b_floats(p.nr, p.k, p.n)) * sizeof(float);
+    return static_cast<size_t>(packed_b_bytes(*type, p.nr, p.k, p.n));
   }
   if (layout.scheme == kGemmInt8Panels) {
     const GemmPanels p = read_gemm(layout, dims);
@@ -132,11 +173,7 @@ size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims) {
 void pack(const WeightLayout& layout, const Tensor& weight, std::span<std::byte> packed) {
   LATHE_CHECK(packed.size() == packed_bytes(layout, weight.dims()));
   const Tensor source = weight.aligned();  // in a model file it may lie anywhere
-  if (layout.scheme == kGemmPanels) {
-    const GemmPanels p = read_gemm(layout, source.dims());
-    const SourceB b{source.bytes().data(), source.dtype(), p.transposed ? 1 : p.n, p.transposed ? p.k : 1};
-    return pack_b(p.nr, b, p.k, p.n, {0, panel_count(p.nr, p.n)}, floats(packed));
-  }
+  if (const auto type = gemm_type(layout)) return pack_gemm(*type, layout, source, packed);
   auto* bytes = reinterpret_cast<int8_t*>(packed.data());
   if (layout.scheme == kGemmInt8Panels) {
     const GemmPanels p = read_gemm(layout, source.dims());
@@ -160,6 +197,7 @@ Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> 
   if (packed.size() != packed_bytes(layout, dims))
     fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme,
          packed.size());
+  if (const auto type = gemm_type(layout)) return unpack_gemm(*type, layout, dims, packed);
   const bool is_bytes = layout.scheme == kGemmInt8Panels || layout.scheme == kConvInt8Panels;
   Tensor plain(is_bytes ? dtype : DType::f32, {dims.begin(), dims.end()});
   if (is_bytes) {
@@ -176,10 +214,7 @@ Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> 
     return plain;
   }
   float* out = plain.mutable_as<float>().data();
-  if (layout.scheme == kGemmPanels) {
-    const GemmPanels p = read_gemm(layout, dims);
-    unpack_b(p.nr, floats(packed), p.k, p.n, out, p.transposed ? 1 : p.n, p.transposed ? p.k : 1);
-  } else if (layout.scheme == kGatePanels) {
+  if (layout.scheme == kGatePanels) {
     const GatePanels p = read_gates(layout, dims);
     unpack_gate_panels(p.nr, p.gates, p.hidden, p.k, floats(packed), out);
   } else {

@@ -1,6 +1,7 @@
 // The weight layouts of the CPU backend (WeightLayout schemes) and their packing and exact unpacking.
 //
 //   gemm_panels {nr, transposed}                 [K, N] ([N, K] when transposed) as f32 panels of nr columns
+//   gemm_f16_panels, gemm_bf16_panels {nr, transposed}    the same for weights that stay in 16 bits, see PanelType
 //   gemm_int8_panels {nr, transposed}            [K, N] bytes as in kernels/gemm_int8_kernels.h
 //   conv_int8_panels {nr, groups}                [out, in / groups, kernel..] bytes, see kernels/conv_int8.h
 //   conv_panels {vec_width, groups, transposed}  convolution weights, f32; see kernels/conv.h and kernels/gemm.h
@@ -13,7 +14,8 @@
 
 namespace lathe::cpu {
 
-WeightLayout gemm_panels(int nr, bool transposed);
+// For products whose weights are of `type`: f32, f16 or bf16.
+WeightLayout gemm_panels(DType type, int nr, bool transposed);
 WeightLayout gemm_int8_panels(int nr, bool transposed);
 WeightLayout conv_int8_panels(int nr, int64_t groups);
 WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed);

@@ -41,8 +41,9 @@ Tensor widened(const Tensor& tensor) {
   return wide;
 }
 
-// Whether the kernel that reads operand `index` of `user`, a constant, widens it.
+// Whether the kernel that reads operand `index` of `user`, a constant, widens it, or the packing for it does.
 bool widens(const Node& user, size_t index) {
+  if (user.is<Conv>() || user.is<ConvTranspose>()) return index == 1;
   if (const auto* matmul = user.as<MatMul>())
     return index == 1 && !matmul->trans_a && user.input(1)->type().rank() == 2;
   if (const auto* embedding = user.as<Embedding>())

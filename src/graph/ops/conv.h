@@ -7,7 +7,7 @@
 namespace lathe {
 
 // (x [N, C, spatial..], w [M, C / groups, kernel..], extras..) -> y [N, M, spatial..]. pads holds all begins, then all
-// ends. A bias is an extra of shape [M, 1, ..]. `epilogue` as in MatMul. Integer operands accumulate in i32.
+// ends. A bias is an extra of shape [M, 1, ..]. `epilogue` and the types of operands are as in MatMul.
 // channels_last: x, y and extras of full rank are [N, spatial.., C] (set by the layout pass; w stays as above), but x
 // stays [N, C, spatial..] with channels_first_input: the first convolution of a network reads its image as it comes.
 // pad_value is what stands around x: the zero point of quantised activations.

@@ -61,8 +61,6 @@ bool never_equal(const Dim& a, const Dim& b);
 
 // The type of a product of two matrices or of a convolution, after `epilogue` over operands `first_extra` and up.
 DType product_dtype(const InferContext& c, size_t a, size_t b);
-// The same for matmul, whose second operand may be narrower than the first.
-DType matmul_dtype(const InferContext& c);
 DType check_epilogue(const InferContext& c, const MapProgram& epilogue, DType product, const Shape& shape,
                      size_t first_extra);
 // Checks a program over a leading value (if any) and the tensors of operands `first` and up.

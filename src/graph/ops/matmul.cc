@@ -6,7 +6,7 @@ namespace lathe {
 Types infer_op(const MatMul& op, InferContext& c) {
   c.expect_inputs(2, SIZE_MAX);
   const Type &a = c.tensor(0), &b = c.tensor(1);
-  const DType product = matmul_dtype(c);
+  const DType product = product_dtype(c, 0, 1);
   if (!a.ranked || !b.ranked) {
     if (!op.epilogue.empty()) check_program(c, op.epilogue, {product}, 2, c.count());
     return {Type::unranked(op.epilogue.empty() ? product : op.epilogue.result_type())};

@@ -59,6 +59,7 @@ Tensor multiply(const Tensor& a, const Tensor& b, DType type) {
 
 DType product_type(const Tensor& a, const Tensor& b) {
   if (gives_i32(a.dtype()) && gives_i32(b.dtype())) return DType::i32;
+  if (a.dtype() == DType::f32 && is_half(b.dtype())) return DType::f32;
   if (a.dtype() != b.dtype())
     fail(ErrorCode::invalid_model, "no product of {} and {}", to_string(a.dtype()), to_string(b.dtype()));
   return a.dtype();
@@ -80,8 +81,7 @@ std::vector<RefValue> evaluate(const MatMul& op, const Call& call) {
   const Tensor b = op.trans_b ? swap_last_axes(w) : w;
   if (a.dims().back() != b.dims()[b.dims().size() - 2])
     fail(ErrorCode::invalid_argument, "inner sizes differ: {} times {}", to_string(a.dims()), to_string(b.dims()));
-  const bool widens = a.dtype() == DType::f32 && is_half(b.dtype());
-  const DType type = widens ? DType::f32 : product_type(a, b);
+  const DType type = product_type(a, b);
   Tensor product = visit_wide(a.dtype(), [&]<class W>() { return multiply<W>(a, b, type); });
   return {apply_epilogue(op.epilogue, std::move(product), call)};
 }

@@ -6,7 +6,8 @@
 
 namespace lathe::reference {
 
-// i8, u8, i16 and i32 give i32; every other type gives itself. Throws Error(invalid_model) on operands that do not mix.
+// i8, u8, i16 and i32 give i32; f32 takes halves for b; every other type gives itself. Throws Error(invalid_model) on
+// operands that do not mix.
 DType product_type(const Tensor& a, const Tensor& b);
 
 // Applies `epilogue` (empty: none) to a product and the operands of the call from the third on.

@@ -70,7 +70,7 @@ class GemmTest : public KernelTest {
     epilogue.c = c.data();
     epilogue.ldc = ldc;
     ThreadTeam team(threads, {.spin = std::chrono::nanoseconds(0)});
-    gemm(team, gemm_kernels, {m, n, k, operands.a.data(), lda, operands.packed.data(), epilogue});
+    gemm(team, kernels(), {m, n, k, operands.a.data(), lda, operands.packed.data(), epilogue});
     for (int64_t i = 0; i < m; ++i) {
       for (int64_t j = 0; j < n; ++j) {
         const double want = finish(epilogue, dot(operands.a.data() + i * lda, operands.b.data() + j, n, k), i, j);
@@ -136,7 +136,7 @@ TEST_P(GemmTest, ResidualMayBeTheOutput) {
   Buffer c = Buffer::random(30 * 45, 9);
   const Buffer before = c;
   ThreadTeam team(2);
-  gemm(team, gemm_kernels,
+  gemm(team, kernels(),
        {30,
         45,
         12,
@@ -160,7 +160,7 @@ TEST_P(GemmTest, PostSeesEveryElementOnceAfterItIsStored) {
       for (int64_t j = region.col_begin; j < region.col_end; ++j) data[i * 83 + j] *= -1;
   };
   ThreadTeam team(2);
-  gemm(team, gemm_kernels,
+  gemm(team, kernels(),
        {61,
         83,
         7,
@@ -180,7 +180,7 @@ TEST_P(GemmTest, NanAndInfinityStayInTheirRowsAndColumns) {
   operands.packed[3 * gemm_kernels.nr + 1] = std::numeric_limits<float>::infinity();  // B(3, 1)
   Buffer c(20 * 40);
   ThreadTeam team(1);
-  gemm(team, gemm_kernels,
+  gemm(team, kernels(),
        {20,
         40,
         9,

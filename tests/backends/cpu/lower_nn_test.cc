@@ -120,6 +120,23 @@ TEST_P(LowerNn, Embedding) {
 
 std::string weight(const std::string& shape) { return "%w = constant {value = f32" + shape + " random(1)} "; }
 
+TEST_P(LowerNn, ConvWithHalfWeights) {
+  if (GetParam().name == "cuda") GTEST_SKIP() << "no kernels for mixed products";
+  for (const std::string type : {"f16", "bf16"}) {
+    const std::string head = "(%x: f32[n, 4, 9]) { %w = constant {value = " + type;
+    check(head + "[6, 4, 3] random(1)} %y = conv(%x, %w) {strides = [1], dilations = [1], pads = [1, 1]} return %y }",
+          {floats({2, 4, 9})});
+    check(head +
+              "[4, 1, 3] random(1)} %y = conv(%x, %w) {strides = [1], dilations = [1], pads = [1, 1], groups = 4} "
+              "return %y }",
+          {floats({2, 4, 9})});
+    check(head +
+              "[4, 5, 3] random(1)} %y = conv_transpose(%x, %w) {strides = [2], dilations = [1], pads = [1, 1], "
+              "output_padding = [0]} return %y }",
+          {floats({2, 4, 9})});
+  }
+}
+
 // Both as the layout pass leaves it and as it stands.
 TEST_P(LowerNn, Conv) {
   struct Case {

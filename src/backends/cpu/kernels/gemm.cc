@@ -3,14 +3,12 @@
 #include <algorithm>
 
 #include "backends/cpu/kernels/gemm_split.h"
+#include "backends/cpu/kernels/gemm_store.h"
 
 namespace lathe::cpu {
 namespace {
 
-// A block of A of about this size stays in a core's L2 while panels of B pass by.
-constexpr int64_t kResidentBytes = 768 * 1024;
 constexpr int64_t kLeastResidentTiles = 8;
-constexpr int kMaxPanel = 32;
 
 bool stores_directly(const GemmEpilogue& e) {
   return e.alpha == 1.0f && e.bias == nullptr && e.residual == nullptr && e.activation.kind == ActivationKind::none;
@@ -33,61 +31,97 @@ void compute_tile(const Product& p, int64_t row, int rows, int64_t panel, const 
   const GemmEpilogue& e = p.epilogue;
   const int64_t col = panel * p.kernels.nr;
   const int cols = static_cast<int>(std::min<int64_t>(p.kernels.nr, p.n - col));
-  float* c = e.c + row * e.ldc + col;
   const float* a = p.a + row * p.lda;
-  if (p.direct) {
-    p.kernels.tile[rows]({a, p.lda, b, ldb, p.k, c, e.ldc, cols, false, prefetch});
-  } else {
+  if (!p.direct) {
     alignas(64) float sums[kGemmMaxRows * kMaxPanel];
-    const float* residual = e.residual == nullptr ? nullptr : e.residual + row * e.ld_residual + col;
     p.kernels.tile[rows]({a, p.lda, b, ldb, p.k, sums, kMaxPanel, cols, false, prefetch});
-    p.kernels.finish({sums, kMaxPanel, rows, cols, e.alpha, e.bias == nullptr ? nullptr : e.bias + col, residual,
-                      e.ld_residual, e.residual_after_activation, e.activation, c, e.ldc});
+    return store_tile(p.kernels, e, p.n, p.batch, row, rows, panel, sums, kMaxPanel);
   }
+  p.kernels.tile[rows]({a, p.lda, b, ldb, p.k, e.c + row * e.ldc + col, e.ldc, cols, false, prefetch});
   if (e.post != nullptr) e.post(e.post_context, {p.batch, row, row + rows, col, col + cols});
 }
 
 // All row tiles of one panel. The rows are dealt evenly: 200 rows become 8 tiles of 13 and 8 of 12, never a tile of 4.
-// While at it, the tiles touch the `next` panel, so that it is in L2 when its turn comes.
-void compute_panel(const Product& p, Range rows, int64_t panel, const float* b, int64_t ldb, const float* next) {
+// While at it, the tiles touch the `next` panel of weights, whose rows are `row_bytes` long, so that it is in L2 when
+// its turn comes.
+void compute_panel(const Product& p, Range rows, int64_t panel, const float* b, int64_t ldb, const char* next,
+                   int64_t row_bytes) {
   const int64_t tiles = ceil_div(rows.size(), p.kernels.max_rows);
   constexpr int64_t kPrefetchBytesPerStep = 16;  // as GemmTile::prefetch says
-  const int64_t tiles_to_fetch = p.kernels.nr * static_cast<int64_t>(sizeof(float)) / kPrefetchBytesPerStep;
+  const int64_t tiles_to_fetch = row_bytes / kPrefetchBytesPerStep;
   for (int64_t i = 0; i < tiles; ++i) {
     const Range part = even_part(rows.size(), i, tiles);
     const char* prefetch = nullptr;
-    if (next != nullptr && i < tiles_to_fetch)
-      prefetch = reinterpret_cast<const char*>(next) + i * p.k * kPrefetchBytesPerStep;
+    if (next != nullptr && i < tiles_to_fetch) prefetch = next + i * p.k * kPrefetchBytesPerStep;
     compute_tile(p, rows.begin + part.begin, static_cast<int>(part.size()), panel, b, ldb, prefetch);
   }
 }
 
-void gemm_part(const Product& p, const float* packed_b, Range rows, Range panels) {
+// Panels of one weight. Those of 16 bits are widened one by one: with more than a few rows that costs less than
+// widening in every tile.
+struct Panels {
+  const char* data;
+  int64_t bytes, row_bytes;                                          // of each
+  void (*widen)(const void* panel, int64_t k, float* out) noexcept;  // null for f32
+  float* wide;                                                       // where to
+};
+
+void gemm_part(const Product& p, const Panels& weights, Range rows, Range panels) {
   const int64_t tile_rows = p.kernels.max_rows;
   const int64_t fitting = kResidentBytes / static_cast<int64_t>(sizeof(float)) / std::max<int64_t>(p.k, 1);
   const int64_t block = std::max(fitting, kLeastResidentTiles * tile_rows);
   const int64_t blocks = ceil_div(rows.size(), block);
-  const int64_t panel_floats = p.k * p.kernels.nr;
   for (int64_t i = 0; i < blocks; ++i) {
     const Range part = even_part(rows.size(), i, blocks);
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-      const float* b = packed_b + panel * panel_floats;
-      const float* next = panel + 1 < panels.end ? b + panel_floats : nullptr;
-      compute_panel(p, {rows.begin + part.begin, rows.begin + part.end}, panel, b, p.kernels.nr, next);
+      const char* stored = weights.data + panel * weights.bytes;
+      const char* next = panel + 1 < panels.end ? stored + weights.bytes : nullptr;
+      if (weights.widen != nullptr) weights.widen(stored, p.k, weights.wide);
+      const float* b = weights.widen != nullptr ? weights.wide : reinterpret_cast<const float*>(stored);
+      compute_panel(p, {rows.begin + part.begin, rows.begin + part.end}, panel, b, p.kernels.nr, next,
+                    weights.row_bytes);
     }
+  }
+}
+
+// Few rows: each weight is read once, and widened on the way.
+void stream_panels(const Product& p, const GemmStreamKernels& kernels, const Gemm& g, Range panels) {
+  const int rows = static_cast<int>(g.m);
+  const int64_t panel_bytes = packed_b_bytes(g.panels, p.kernels.nr, p.k, p.kernels.nr);
+  const auto tile = kernels.tile[static_cast<int>(g.panels)][rows];
+  alignas(64) float sums[kStreamMaxRows * kMaxPanel];
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+    tile({g.a, g.lda, static_cast<const char*>(g.packed_b) + panel * panel_bytes, g.k, sums});
+    store_tile(p.kernels, g.epilogue, g.n, 0, 0, rows, panel, sums, p.kernels.nr);
   }
 }
 
 }  // namespace
 
-void gemm(ThreadTeam& team, const GemmKernels& kernels, const Gemm& g) {
+int64_t gemm_workspace_floats(const KernelTable& kernels, const Gemm& g, int threads) {
+  const bool widens = g.panels != PanelType::f32 && g.m > kernels.gemm_stream.max_rows;
+  return widens ? threads * g.k * kernels.gemm.nr : 0;
+}
+
+void gemm(ThreadTeam& team, const KernelTable& table, const Gemm& g, float* workspace) {
   if (g.m <= 0 || g.n <= 0) return;
+  const GemmKernels& kernels = table.gemm;
   const Product product{kernels, g.n, g.k, g.a, g.lda, g.epilogue, 0, stores_directly(g.epilogue)};
   const int64_t panels = panel_count(kernels.nr, g.n);
+  if (g.m <= table.gemm_stream.max_rows) {
+    return team.parallel_for(panels, [&](int64_t begin, int64_t end, int) {
+      stream_panels(product, table.gemm_stream, g, {begin, end});
+    });
+  }
   const GemmSplit split = choose_split(team.size(), g.m, panels, kernels.max_rows);
-  team.parallel_for(split.panels * split.rows, [&](int64_t begin, int64_t end, int) {
+  const int64_t panel_bytes = packed_b_bytes(g.panels, kernels.nr, g.k, kernels.nr);
+  const bool wide = g.panels == PanelType::f32;
+  team.parallel_for(split.panels * split.rows, [&](int64_t begin, int64_t end, int thread) {
+    const Panels weights{static_cast<const char*>(g.packed_b), panel_bytes, kernels.nr * (wide ? 4 : 2),
+                         wide ? nullptr : table.gemm_stream.widen[static_cast<int>(g.panels)],
+                         wide ? nullptr : workspace + thread * g.k * kernels.nr};
     for (int64_t part = begin; part < end; ++part) {
-      gemm_part(product, g.packed_b, even_part(g.m, part % split.rows, split.rows),
+      gemm_part(product, weights, even_part(g.m, part % split.rows, split.rows),
                 even_part(panels, part / split.rows, split.panels));
     }
   });
@@ -132,11 +166,11 @@ void matmul(ThreadTeam& team, const GemmKernels& kernels, const Matmul& mm, floa
       const float* b = mm.b + offset(&MatmulBatch::b) + col * mm.stride_n;
       const Range rows = even_part(mm.m, part, row_parts);
       if (in_place) {
-        compute_panel(product, rows, panel, b, mm.stride_k, nullptr);
+        compute_panel(product, rows, panel, b, mm.stride_k, nullptr, 0);
       } else {
         const int cols = static_cast<int>(std::min<int64_t>(kernels.nr, mm.n - col));
         kernels.pack_panel(b, mm.stride_k, mm.stride_n, mm.k, cols, packed);
-        compute_panel(product, rows, panel, packed, kernels.nr, nullptr);
+        compute_panel(product, rows, panel, packed, kernels.nr, nullptr, 0);
       }
     }
   });

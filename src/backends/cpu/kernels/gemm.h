@@ -12,6 +12,8 @@
 #include <cstdint>
 
 #include "backends/cpu/kernels/gemm_kernels.h"
+#include "backends/cpu/kernels/gemm_stream_kernels.h"
+#include "backends/cpu/kernels/kernel_table.h"
 #include "base/dtype.h"
 #include "base/thread_team.h"
 
@@ -39,10 +41,12 @@ struct GemmEpilogue {
   void* post_context = nullptr;
 };
 
-// --- Packing of B [k, n]: panels of kernels.nr columns, [ceil(n/nr)][k][nr], the last one padded with zeros. ---
+// --- Packing of B [k, n]: panels of kernels.nr columns, [ceil(n/nr)][k][nr], the last one padded with zeros; see
+// PanelType for those of 16 bits. ---
 
 int64_t panel_count(int nr, int64_t n);
 int64_t packed_b_floats(int nr, int64_t k, int64_t n);
+int64_t packed_b_bytes(PanelType type, int nr, int64_t k, int64_t n);
 
 // A B anywhere in memory: element (i, j) is data[i*stride_k + j*stride_n] of type f64, f32, f16 or bf16.
 // Row-major [k, n] is {data, type, n, 1}; a transposed weight [n, k] is {data, type, 1, k}.
@@ -59,16 +63,24 @@ void pack_b(int nr, const SourceB& b, int64_t k, int64_t n, Range panels, float*
 // The exact inverse for all panels: out[i*stride_k + j*stride_n] = B(i, j).
 void unpack_b(int nr, const float* packed, int64_t k, int64_t n, float* out, int64_t stride_k, int64_t stride_n);
 
+// The same for panels of 16 bits, which hold the bits of a B of their own type.
+void pack_half_b(PanelType type, int nr, const SourceB& b, int64_t k, int64_t n, uint16_t* packed);
+void unpack_half_b(PanelType type, int nr, const uint16_t* packed, int64_t k, int64_t n, uint16_t* out,
+                   int64_t stride_k, int64_t stride_n);
+
 // --- Products. ---
 
 struct Gemm {
   int64_t m, n, k;
   const float* a;
   int64_t lda;
-  const float* packed_b;
+  const void* packed_b;
   GemmEpilogue epilogue;
+  PanelType panels = PanelType::f32;
 };
-void gemm(ThreadTeam& team, const GemmKernels& kernels, const Gemm& gemm);
+// Floats of workspace that gemm() needs; zero for panels of f32.
+int64_t gemm_workspace_floats(const KernelTable& kernels, const Gemm& gemm, int threads);
+void gemm(ThreadTeam& team, const KernelTable& kernels, const Gemm& gemm, float* workspace = nullptr);
 
 // One level of batching: `count` products whose operands lie `a`, `b`, ... elements apart; 0 repeats an operand.
 struct MatmulBatch {

@@ -13,13 +13,16 @@ constexpr int64_t kBlockRows = 16;  // finished together: few columns alone are 
 void compute_block(const KernelTable& kernels, const Gemm& g, Range rows, Range columns) {
   const GemmEpilogue& e = g.epilogue;
   float sums[kBlockRows * kNarrowColumns];
+  const auto& tiles = kernels.gemm_narrow.tile[static_cast<int>(g.panels)];
+  const int64_t column_bytes = packed_b_bytes(g.panels, 1, g.k, 1);
+  const int64_t column_elements = column_bytes / (g.panels == PanelType::f32 ? 4 : 2);
+  const auto* packed = static_cast<const char*>(g.packed_b);
   for (int64_t row = rows.begin; row < rows.end; row += kDotMaxRows) {
     const int64_t height = std::min<int64_t>(kDotMaxRows, rows.end - row);
     for (int64_t col = columns.begin; col < columns.end; col += kernels.gemm_narrow.max_columns) {
       const int64_t width = std::min<int64_t>(kernels.gemm_narrow.max_columns, columns.end - col);
-      kernels.gemm_narrow.tile[height - 1][width - 1]({g.a + row * g.lda, g.lda, g.packed_b + col * g.k, g.k, g.k,
-                                                       sums + (row - rows.begin) * kNarrowColumns + col - columns.begin,
-                                                       kNarrowColumns});
+      tiles[height - 1][width - 1]({g.a + row * g.lda, g.lda, packed + col * column_bytes, column_elements, g.k,
+                                    sums + (row - rows.begin) * kNarrowColumns + col - columns.begin, kNarrowColumns});
     }
   }
   const float* bias = e.bias == nullptr ? nullptr : e.bias + columns.begin;

@@ -3,13 +3,16 @@
 
 #include <cstdint>
 
+#include "backends/cpu/kernels/gemm_stream_kernels.h"
+
 namespace lathe::cpu {
 
-// out[i][j] = sum over k of a[i*lda + k] * b[j*ldb + k], for the tile's fixed number of rows and columns.
+// out[i][j] = sum over k of a[i*lda + k] * b[j*ldb + k], for the tile's fixed number of rows and columns. b holds
+// floats of the tile's type, ldb counts them.
 struct DotTile {
   const float* a;
   int64_t lda;
-  const float* b;
+  const void* b;
   int64_t ldb;
   int64_t k;
   float* out;
@@ -19,8 +22,9 @@ struct DotTile {
 inline constexpr int kDotMaxRows = 4, kDotMaxColumns = 4;
 
 struct GemmNarrowKernels {
-  int max_columns;                                                          // at most kDotMaxColumns
-  void (*tile[kDotMaxRows][kDotMaxColumns])(const DotTile& tile) noexcept;  // by rows - 1, columns - 1
+  int max_columns;  // at most kDotMaxColumns
+  // By type, rows - 1 and columns - 1.
+  void (*tile[kPanelTypes][kDotMaxRows][kDotMaxColumns])(const DotTile& tile) noexcept;
 };
 
 }  // namespace lathe::cpu

@@ -8,6 +8,9 @@ namespace lathe::cpu {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// A block of A of about this size stays in a core's L2 while panels of B pass by.
+inline constexpr int64_t kResidentBytes = 768 * 1024;
+
 // How many threads share the panels, and how many the rows: the split whose slowest thread has the least to do. Sharing
 // panels comes first among equals, because then each part of B is read by one core only.
 struct GemmSplit {

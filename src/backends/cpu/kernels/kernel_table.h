@@ -12,6 +12,8 @@
 #define LATHE_CPU_KERNEL_FAMILIES(X) \
   X(GemmKernels, gemm)               \
   X(GemmNarrowKernels, gemm_narrow)  \
+  X(GemmStreamKernels, gemm_stream)  \
+  X(GemmBf16Kernels, gemm_bf16)      \
   X(Int8Kernels, int8)               \
   X(QuantizeKernels, quantize)       \
   X(ConvKernels, conv)               \

@@ -95,7 +95,7 @@ class Layer {
       product.epilogue.bias = a_.bias == nullptr ? nullptr : buffers_.bias + d * e_.row;
       product.epilogue.c = buffers_.projected + d * product.m * e_.row;
       product.epilogue.ldc = e_.row;
-      gemm(team, kernels_.gemm, product);
+      gemm(team, kernels_, product);
     }
   }
 

@@ -137,8 +137,10 @@ class ConvStep : public Step {
 };
 
 std::string why_not(const ConvSpec& spec, const Node& node, const MapKernels& kernels) {
-  for (const Value* value : {node.input(0), node.input(1), node.output()})
-    if (value->dtype() != DType::f32) return "computes in f32 only, not " + to_string(value->type());
+  for (const Value* value : {node.input(0), node.input(1), node.output()}) {
+    const bool packed_wide = value == node.input(1) && is_half(value->dtype()) && is_constant(value);
+    if (value->dtype() != DType::f32 && !packed_wide) return "computes in f32 only, not " + to_string(value->type());
+  }
   if (spec.strides.size() > 3) return "more than three spatial axes";
   if (node.inputs().size() > kMaxMapInputs) return "too many inputs";
   return spec.epilogue.empty() ? std::string() : MapCode::why_unsupported(spec.epilogue, kernels);

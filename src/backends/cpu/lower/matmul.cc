@@ -3,6 +3,7 @@
 // broadcasting of the batch axes.
 #include "backends/cpu/kernels/gemm.h"
 
+#include "backends/cpu/kernels/gemm_bf16.h"
 #include "backends/cpu/kernels/gemm_narrow.h"
 
 #include "backends/cpu/lower/epilogue.h"
@@ -67,34 +68,70 @@ struct Epilogue {
   }
 };
 
+// The leading axes of the left-hand side as rows.
+Gemm product_of(const StepIo& io, const Epilogue& epilogue) {
+  const TensorRef &a = io.inputs[0], &b = io.inputs[1];
+  const int64_t k = a.dims.back(), n = io.outputs[0].dims.back();
+  const PanelType panels = b.dtype == DType::f16    ? PanelType::f16
+                           : b.dtype == DType::bf16 ? PanelType::bf16
+                                                    : PanelType::f32;
+  return {io.outputs[0].elements() / std::max<int64_t>(n, 1),
+          n,
+          k,
+          a.as<float>(),
+          k,
+          b.data,
+          epilogue.kernel_form(io, n),
+          panels};
+}
+
 class GemmStep : public Step {
  public:
   GemmStep(const MatMul& op, const Node& node, const KernelTable& kernels, bool narrow)
       : kernels_(kernels), narrow_(narrow), epilogue_(op, node, kernels.map) {}
 
-  size_t workspace_bytes(const StepIo& io) const override { return epilogue_.workspace_bytes(io); }
+  // The product is done with its part when the epilogue's program runs.
+  size_t workspace_bytes(const StepIo& io) const override {
+    const int64_t floats = narrow_ ? 0 : gemm_workspace_floats(kernels_, product_of(io, epilogue_), io.threads);
+    return std::max(static_cast<size_t>(floats) * sizeof(float), epilogue_.workspace_bytes(io));
+  }
   std::unique_ptr<StepState> prepare(const StepIo& io) const override { return epilogue_.prepare(io); }
 
   void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const override {
-    const TensorRef& a = io.inputs[0];
-    const int64_t k = a.dims.back(), n = io.outputs[0].dims.back();
-    Gemm product{io.outputs[0].elements() / std::max<int64_t>(n, 1),
-                 n,
-                 k,
-                 a.as<float>(),
-                 k,
-                 io.inputs[1].as<float>(),
-                 epilogue_.kernel_form(io, n)};
     if (narrow_)
-      gemm_narrow(team_of(device), kernels_, product);
+      gemm_narrow(team_of(device), kernels_, product_of(io, epilogue_));
     else
-      gemm(team_of(device), kernels_.gemm, product);
+      gemm(team_of(device), kernels_, product_of(io, epilogue_), static_cast<float*>(workspace));
     epilogue_.apply(io, state, workspace, team_of(device));
   }
 
  private:
   const KernelTable& kernels_;
   bool narrow_;
+  Epilogue epilogue_;
+};
+
+// As GemmStep, the activations rounded to bf16.
+class GemmBf16Step : public Step {
+ public:
+  GemmBf16Step(const MatMul& op, const Node& node, const KernelTable& kernels, const GemmBf16Kernels& unit)
+      : kernels_(kernels), unit_(unit), epilogue_(op, node, kernels.map) {}
+
+  size_t workspace_bytes(const StepIo& io) const override {
+    const Gemm product = product_of(io, epilogue_);
+    const auto rounded = static_cast<size_t>(gemm_bf16_workspace_bytes(unit_, product.m, product.k));
+    return std::max(rounded, epilogue_.workspace_bytes(io));
+  }
+  std::unique_ptr<StepState> prepare(const StepIo& io) const override { return epilogue_.prepare(io); }
+
+  void run(const StepIo& io, const StepState* state, void* workspace, DeviceContext& device) const override {
+    gemm_bf16(team_of(device), kernels_, unit_, product_of(io, epilogue_), workspace);
+    epilogue_.apply(io, state, workspace, team_of(device));
+  }
+
+ private:
+  const KernelTable& kernels_;
+  const GemmBf16Kernels& unit_;
   Epilogue epilogue_;
 };
 
@@ -256,6 +293,14 @@ std::string why_not_gemm(const MatMul& op, const Node& node) {
   return op.trans_a ? "the left-hand side is transposed" : "";
 }
 
+Candidate gemm_bf16_candidate(const MatMul& op, const Node& node, const Target& target) {
+  if (target.bf16 == nullptr) return decline("gemm_bf16", "this machine multiplies f32 as fast as bf16");
+  return accept("gemm_bf16", [&op, &node, target] {
+    return Lowered{std::make_unique<GemmBf16Step>(op, node, target.kernels, *target.bf16),
+                   {{}, gemm_panels(DType::bf16, target.kernels.gemm.nr, op.trans_b)}};
+  });
+}
+
 bool is_narrow(const MatMul& op, const Node& node) {
   const Shape& b = node.input(1)->shape();
   const Dim &k = b[op.trans_b ? 1 : 0], &n = b[op.trans_b ? 0 : 1];
@@ -273,9 +318,11 @@ Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target
   const KernelTable& kernels = target.kernels;
   if (why = why_not_gemm(op, node); why.empty()) {
     const auto with_panels = [&op, &node, &kernels](bool narrow, int columns) {
-      return Lowered{std::make_unique<GemmStep>(op, node, kernels, narrow), {{}, gemm_panels(columns, op.trans_b)}};
+      return Lowered{std::make_unique<GemmStep>(op, node, kernels, narrow),
+                     {{}, gemm_panels(node.input(1)->dtype(), columns, op.trans_b)}};
     };
     if (is_narrow(op, node)) candidates.push_back(accept("gemm_narrow", [=] { return with_panels(true, 1); }));
+    if (node.input(1)->dtype() == DType::bf16) candidates.push_back(gemm_bf16_candidate(op, node, target));
     candidates.push_back(accept("gemm", [=, &kernels] { return with_panels(false, kernels.gemm.nr); }));
   } else {
     candidates.push_back(decline("gemm", why));
