@@ -8,7 +8,7 @@
 namespace lathe::cuda {
 namespace {
 
-// The type in which values are computed: narrow floats as float, rounded after each instruction.
+// The type in which values are computed.
 std::string_view register_type(DType type) {
   return type == DType::f16 || type == DType::bf16 ? "float" : cuda_type(type);
 }
@@ -28,6 +28,19 @@ std::string literal(const MapInstr& instr) {
                                   : fmt::format("{:a}f", static_cast<double>(static_cast<float>(instr.real)));
 }
 
+// Activations have faster versions (narrow_exp for op_exp) for results that are rounded afterwards.
+std::string_view function_prefix(const MapInstr& instr) {
+  const bool narrow = instr.type == DType::f16 || instr.type == DType::bf16;
+  switch (instr.op) {
+    case MapOp::exp:
+    case MapOp::sigmoid:
+    case MapOp::silu:
+    case MapOp::gelu_erf:
+    case MapOp::gelu_tanh: return narrow ? "narrow" : "op";
+    default: return "op";
+  }
+}
+
 std::string expression(const MapInstr& instr) {
   switch (instr.op) {
     case MapOp::input: return fmt::format("r.x{}", instr.args[0]);
@@ -41,7 +54,7 @@ std::string expression(const MapInstr& instr) {
     }
     default: break;
   }
-  std::string text = fmt::format("op_{}(", to_string(instr.op));
+  std::string text = fmt::format("{}_{}(", function_prefix(instr), to_string(instr.op));
   for (int i = 0; i < arity(instr.op); ++i)
     text += fmt::format("{}t{}", i == 0 ? "" : ", ", instr.args[static_cast<size_t>(i)]);
   return text + ")";
@@ -84,7 +97,7 @@ std::string why_unsupported(const MapProgram& program, const std::vector<DType>&
   return {};
 }
 
-std::string program_code(const MapProgram& program, const std::vector<DType>& input_types) {
+std::string program_code(const MapProgram& program, const std::vector<DType>& input_types, Rounding rounding) {
   std::string registers, reads, body;
   for (size_t i = 0; i < input_types.size(); ++i) {
     const std::string_view type = cuda_type(input_types[i]);
@@ -98,7 +111,11 @@ std::string program_code(const MapProgram& program, const std::vector<DType>& in
   }
   for (size_t i = 0; i < program.code().size(); ++i) {
     const MapInstr& instr = program.code()[i];
-    body += fmt::format("    const {} t{} = {};\n", register_type(instr.type), i, rounded(instr, expression(instr)));
+    const bool is_cast = instr.op == MapOp::cast || instr.op == MapOp::cast_sat;
+    const bool rounds = rounding == Rounding::everywhere || (is_cast && i + 1 < program.code().size());
+    const std::string value = expression(instr);
+    body +=
+        fmt::format("    const {} t{} = {};\n", register_type(instr.type), i, rounds ? rounded(instr, value) : value);
   }
   return fmt::format(
       "struct Program {{\n"

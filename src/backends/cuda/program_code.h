@@ -29,6 +29,11 @@ constexpr std::string_view wide_type(DType type) { return type == DType::f64 ? "
 // Why a program cannot be compiled; empty when it can.
 std::string why_unsupported(const MapProgram& program, const std::vector<DType>& input_types);
 
-std::string program_code(const MapProgram& program, const std::vector<DType>& input_types);
+// Narrow floats are computed as float. Results of their type are rounded by every instruction, as the program says, or
+// only where something is stored or cast: closer to the exact result, and faster.
+enum class Rounding { everywhere, when_stored };
+
+std::string program_code(const MapProgram& program, const std::vector<DType>& input_types,
+                         Rounding rounding = Rounding::everywhere);
 
 }  // namespace lathe::cuda

@@ -7,23 +7,29 @@
 namespace lathe::cuda {
 namespace {
 
-constexpr std::string_view kChannelsLast = "channels_last";
+constexpr std::string_view kChannelsLast = "channels_last", kTransposed = "transposed";
 
+// Both layouts swap the rows and columns of `outer` matrices.
 struct Sizes {
-  size_t outer, channels, taps, element;
+  size_t outer, rows, columns, element;
 };
 
 Sizes read(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) {
-  if (layout.scheme != kChannelsLast)
+  const bool channels_last = layout.scheme == kChannelsLast;
+  if (!channels_last && layout.scheme != kTransposed)
     throw Error(ErrorCode::invalid_model,
                 fmt::format("the CUDA backend does not know the weight layout '{}'", layout.scheme))
         .remedy("Build the plan again with this version of lathe");
-  if (dims.size() < 3 || bit_width(dtype) % 8 != 0)
+  const bool fits = channels_last ? dims.size() >= 3 : dims.size() == 2;
+  if (!fits || bit_width(dtype) % 8 != 0)
     fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of {}{}", layout.scheme, to_string(dtype),
          to_string(dims));
+  const auto size = [&](size_t axis) { return static_cast<size_t>(dims[axis]); };
+  const size_t element = static_cast<size_t>(bit_width(dtype)) / 8;
+  if (!channels_last) return {1, size(0), size(1), element};
   size_t taps = 1;
-  for (const int64_t size : dims.subspan(2)) taps *= static_cast<size_t>(size);
-  return {static_cast<size_t>(dims[0]), static_cast<size_t>(dims[1]), taps, static_cast<size_t>(bit_width(dtype)) / 8};
+  for (size_t axis = 2; axis < dims.size(); ++axis) taps *= size(axis);
+  return {size(0), size(1), taps, element};
 }
 
 // In each of `count` matrices of rows x columns elements, swaps rows and columns.
@@ -38,16 +44,17 @@ void transpose(const std::byte* from, std::byte* to, size_t count, size_t rows, 
 }  // namespace
 
 WeightLayout channels_last_weights() { return {std::string(kChannelsLast), {}}; }
+WeightLayout transposed_weights() { return {std::string(kTransposed), {}}; }
 
 size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) {
   const Sizes s = read(layout, dtype, dims);
-  return s.outer * s.channels * s.taps * s.element;
+  return s.outer * s.rows * s.columns * s.element;
 }
 
 void pack(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) {
   const Sizes s = read(layout, source.dtype(), source.dims());
   LATHE_CHECK(packed.size() == packed_bytes(layout, source.dtype(), source.dims()));
-  transpose(source.bytes().data(), packed.data(), s.outer, s.channels, s.taps, s.element);
+  transpose(source.bytes().data(), packed.data(), s.outer, s.rows, s.columns, s.element);
 }
 
 Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
@@ -57,7 +64,7 @@ Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> 
     fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme,
          packed.size());
   Tensor plain(dtype, {dims.begin(), dims.end()});
-  transpose(packed.data(), plain.mutable_bytes().data(), s.outer, s.taps, s.channels, s.element);
+  transpose(packed.data(), plain.mutable_bytes().data(), s.outer, s.columns, s.rows, s.element);
   return plain;
 }
 

@@ -1,5 +1,5 @@
-// The layout of weights that kernels on the GPU want besides the plain one: convolution weights with channels last,
-// [m, taps.., c] instead of [m, c, taps..].
+// The layouts of weights that kernels on the GPU want besides the plain one: convolution weights with channels last,
+// [m, taps.., c] instead of [m, c, taps..], and matrices transposed.
 #pragma once
 
 #include "backends/weight_layout.h"
@@ -8,6 +8,7 @@
 namespace lathe::cuda {
 
 WeightLayout channels_last_weights();
+WeightLayout transposed_weights();
 
 // As Backend has them. Throw Error(invalid_model) for other layouts.
 size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims);

@@ -62,6 +62,7 @@ DType product_type(const Tensor& a, const Tensor& b) {
   if (a.dtype() == DType::f32 && is_half(b.dtype())) return DType::f32;
   if (a.dtype() != b.dtype())
     fail(ErrorCode::invalid_model, "no product of {} and {}", to_string(a.dtype()), to_string(b.dtype()));
+  if (a.dtype() == DType::f8e4m3) return DType::f32;
   return a.dtype();
 }
 

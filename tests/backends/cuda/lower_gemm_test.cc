@@ -70,7 +70,8 @@ TEST_P(LowerGemm, Epilogues) {
 TEST_P(LowerGemm, EveryCandidate) {
   for (const std::string type : {"f32", "f16", "bf16"})
     for (const std::string trans : {"false", "true"})
-      for (const Sizes& mnk : std::vector<Sizes>{{5, 64, 128}, {200, 136, 520}, {130, 24, 2048}, {33, 50, 70}}) {
+      for (const Sizes& mnk :
+           std::vector<Sizes>{{5, 64, 128}, {200, 136, 520}, {130, 24, 2048}, {33, 50, 70}, {600, 1200, 72}}) {
         const int64_t m = mnk[0], n = mnk[1], k = mnk[2];
         const Sizes w = trans == "true" ? Sizes{n, k} : Sizes{k, n};
         check_candidates("(%x: " + type + "[m, k], %w: " + type + to_string(w) + ", %b: " + type + "[" +
@@ -82,6 +83,15 @@ TEST_P(LowerGemm, EveryCandidate) {
       }
   check_candidates("(%a: f16[4, 3, 40, 64], %b: f16[3, 64, 56]) { %y = matmul(%a, %b) return %y }",
                    {small("f16", {4, 3, 40, 64}, 1), small("f16", {3, 64, 56}, 2)}, tolerance_of("f16"));
+  check_candidates(
+      "(%a: bf16[4, 300, 64], %b: bf16[4, 264, 64], %c: f32[264]) { %y = matmul(%a, %b, %c) {trans_b = "
+      "true, epilogue = (x0, x1) => mul(cast<f32>(x0), x1)} return %y }",
+      {small("bf16", {4, 300, 64}, 1), small("bf16", {4, 264, 64}, 2), small("f32", {264}, 3)}, tolerance_of("bf16"));
+  // More tiles than multiprocessors: blocks go on to their next one.
+  check_candidates(
+      "(%a: f16[4096, 64], %b: f16[64, 2056], %c: f16[4096, 1]) { %y = matmul(%a, %b, %c) {epilogue = (x0, "
+      "x1) => gelu_erf(add(x0, x1))} return %y }",
+      {small("f16", {4096, 64}, 1), small("f16", {64, 2056}, 2), small("f16", {4096, 1}, 3)}, tolerance_of("f16"));
   for (const std::string type : {"f32", "f16", "bf16"}) {
     const std::string head =
         "(%x: " + type + "[n, 16, h, w], %b: " + type + "[24, 1, 1]) { %w = constant {value = " + type;
@@ -128,6 +138,47 @@ TEST_P(LowerGemm, Integers) {
       {integers(DType::u8, {5, 70}, 1), integers(DType::i8, {70, 67}, 2), floats({67}, 3)});
   check("(%a: f16[m, 64], %b: f16[64, 64]) { %y = matmul(%a, %b) {epilogue = (x0) => cast<f32>(x0)} return %y }",
         {small("f16", {70, 64}, 1), small("f16", {64, 64}, 2)}, {5e-3, true, {}});
+}
+
+// Products of bytes on tensor cores: both operands given, and weights that are constants, which are kept transposed.
+TEST_P(LowerGemm, BytesOfEveryCandidate) {
+  const auto bytes = [](const std::string& type, Sizes dims, uint32_t seed) {
+    return random_tensor(*dtype_from_string(type), std::move(dims), seed, type == "u8" ? 0 : -100, 100);
+  };
+  const std::string scaled =
+      ") {trans_b = true, epilogue = (x0, x1, x2, x3) => cast<f16>(add(mul(mul(cast<f32>(x0), x1), x2), x3))} return "
+      "%y }";
+  for (const std::string a : {"i8", "u8"})
+    for (const std::string b : {"i8", "u8"})
+      for (const Sizes& mnk : std::vector<Sizes>{{5, 64, 128}, {300, 136, 528}, {130, 24, 2048}}) {
+        const int64_t m = mnk[0], n = mnk[1], k = mnk[2];
+        const std::string head = "(%a: " + a + "[m, " + std::to_string(k) + "], %b: " + b + to_string(Sizes{n, k});
+        const std::vector<Tensor> factors = {bytes(a, {m, k}, 1), bytes(b, {n, k}, 2)};
+        check_candidates(head + ") { %y = matmul(%a, %b) {trans_b = true} return %y }", factors, 0);
+        std::vector<Tensor> with_scales = factors;
+        with_scales.push_back(random_tensor(DType::f32, {m, 1}, 3, 0.001, 0.002));
+        with_scales.push_back(random_tensor(DType::f32, {n}, 4, 0.001, 0.002));
+        with_scales.push_back(floats({n}, 5));
+        check_candidates(head + ", %r: f32[m, 1], %c: f32[" + std::to_string(n) + "], %d: f32[" + std::to_string(n) +
+                             "]) { %y = matmul(%a, %b, %r, %c, %d" + scaled,
+                         with_scales, 2e-3);
+      }
+  std::string values;
+  for (int i = 0; i < 32 * 48; ++i) values += (i == 0 ? "" : ", ") + std::to_string(i * 37 % 251 - 125);
+  check_candidates("(%a: u8[m, 32]) { %w = constant {value = i8[32, 48] [" + values +
+                       "]} %y = matmul(%a, %w) {epilogue = (x0) => cast_sat<i8>(shift_right(x0, 7:i32))} return %y }",
+                   {bytes("u8", {200, 32}, 1)}, 0);
+}
+
+TEST_P(LowerGemm, FloatsOfEightBits) {
+  for (const Sizes& mnk : std::vector<Sizes>{{5, 64, 128}, {300, 136, 528}, {130, 24, 2048}}) {
+    const int64_t m = mnk[0], n = mnk[1], k = mnk[2];
+    check_candidates("(%a: f8e4m3" + to_string(Sizes{m, k}) + ", %b: f8e4m3" + to_string(Sizes{n, k}) + ", %r: f32[" +
+                         std::to_string(m) +
+                         ", 1]) { %y = matmul(%a, %b, %r) {trans_b = true, epilogue = (x0, x1) => "
+                         "cast<f16>(mul(x0, x1))} return %y }",
+                     {small("f8e4m3", {m, k}, 1), small("f8e4m3", {n, k}, 2), floats({m, 1}, 3)}, 5e-3);
+  }
 }
 
 TEST_P(LowerGemm, Convolutions) {

@@ -47,7 +47,7 @@ std::shared_ptr<const DriverApi> DriverApi::open() {
   lib.bind(api->module_unload, "cuModuleUnload");
   lib.bind(api->module_get_function, "cuModuleGetFunction");
   lib.bind(api->func_set_attribute, "cuFuncSetAttribute");
-  lib.bind(api->launch_kernel, "cuLaunchKernel");
+  lib.bind(api->launch_kernel, "cuLaunchKernelEx");
   lib.bind(api->occupancy, "cuOccupancyMaxActiveBlocksPerMultiprocessor");
   lib.bind(api->tensor_map_encode_tiled, "cuTensorMapEncodeTiled");
   api->check(api->init(0), "starting the CUDA driver");

@@ -24,6 +24,22 @@ struct CUtensorMap {
   alignas(64) uint64_t opaque[16];
 };
 
+struct CUlaunchAttribute {
+  int id;
+  union alignas(8) {
+    struct {
+      unsigned x, y, z;
+    } cluster;
+    char padding[64];
+  } value;
+};
+struct CUlaunchConfig {
+  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, shared_bytes;
+  CUstream stream;
+  CUlaunchAttribute* attributes;
+  unsigned attribute_count;
+};
+
 inline constexpr CUresult kCudaSuccess = 0;
 inline constexpr CUresult kCudaOutOfMemory = 2;
 
@@ -36,6 +52,9 @@ inline constexpr int kL2CacheSize = 38;
 
 // CUfunction_attribute
 inline constexpr int kFunctionMaxDynamicShared = 8;
+
+// CUlaunchAttributeID
+inline constexpr int kLaunchClusterDimension = 4;
 
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr int kCaptureThreadLocal = 1;
@@ -84,9 +103,7 @@ struct DriverApi {
   CUresult (*module_unload)(CUmodule module);
   CUresult (*module_get_function)(CUfunction* function, CUmodule module, const char* name);
   CUresult (*func_set_attribute)(CUfunction function, int attribute, int value);
-  CUresult (*launch_kernel)(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                            unsigned block_y, unsigned block_z, unsigned shared_bytes, CUstream stream,
-                            void** arguments, void** extra);
+  CUresult (*launch_kernel)(const CUlaunchConfig* config, CUfunction function, void** arguments, void** extra);
   CUresult (*occupancy)(int* blocks, CUfunction function, int threads, size_t shared_bytes);
   CUresult (*tensor_map_encode_tiled)(CUtensorMap* map, int dtype, uint32_t rank, void* address, const uint64_t* sizes,
                                       const uint64_t* strides, const uint32_t* box, const uint32_t* element_strides,

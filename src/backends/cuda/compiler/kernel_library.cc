@@ -38,8 +38,13 @@ uint64_t fingerprint(const KernelSpec& spec, const std::string& arch) {
 void Kernel::launch_with(CUstream stream, Grid grid, unsigned threads, size_t shared_bytes, void** args) const {
   LATHE_CHECK(function_ != nullptr);
   const DriverApi& driver = device_->driver();
-  const CUresult result = driver.launch_kernel(function_, grid.x, grid.y, grid.z, threads, 1, 1,
-                                               static_cast<unsigned>(shared_bytes), stream, args, nullptr);
+  CUlaunchAttribute cluster{};
+  cluster.id = kLaunchClusterDimension;
+  cluster.value.cluster = {grid.cluster, 1, 1};
+  CUlaunchConfig config{grid.x, grid.y,   grid.z, threads, 1, 1, static_cast<unsigned>(shared_bytes),
+                        stream, &cluster, 1};
+  if (grid.cluster == 1) config.attribute_count = 0;
+  const CUresult result = driver.launch_kernel(&config, function_, args, nullptr);
   if (result != kCudaSuccess) device_->check(result, "launching " + spec_.file + ":" + spec_.entry);
 }
 

@@ -18,6 +18,7 @@ namespace lathe::cuda {
 
 struct Grid {
   unsigned x = 1, y = 1, z = 1;
+  unsigned cluster = 1;  // blocks along x that form a cluster (sm_90); x is a multiple of it
 };
 
 // A handle that stays valid as long as the library. Compiled by KernelLibrary::build() at the latest.

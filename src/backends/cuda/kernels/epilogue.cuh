@@ -26,6 +26,16 @@ struct NoPosition {  // programs that ask for positions are not fused
   __device__ i64 iota(int, int) const { return 0; }
 };
 
+// The results for N elements whose sums and extras are in registers.
+template <int N>
+inline __device__ Pack<Program::Output, N> results_of(const Program::Registers (&registers)[N]) {
+  Pack<Program::Output, N> results;
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+    results[n] = from_register<Program::Output>(Program::evaluate(registers[n], NoPosition{}, n, nullptr));
+  return results;
+}
+
 // Stores N results that lie side by side in columns. With N > 1 `offset`, `column` and the number of columns are
 // multiples of N.
 template <int N, class Accumulator>
@@ -35,9 +45,5 @@ inline __device__ void finish(const EpilogueArgs& args, void* output, i64 outer,
 #pragma unroll
   for (int n = 0; n < N; ++n) registers[n].x0 = sums[n];
   Program::read<1, N>(EpilogueReader{args, outer, row, column}, registers);
-  Pack<Program::Output, N> result;
-#pragma unroll
-  for (int n = 0; n < N; ++n)
-    result[n] = from_register<Program::Output>(Program::evaluate(registers[n], NoPosition{}, n, nullptr));
-  store_pack<N>(static_cast<Program::Output*>(output) + offset, result);
+  store_pack<N>(static_cast<Program::Output*>(output) + offset, results_of(registers));
 }

@@ -17,14 +17,6 @@ inline __device__ void publish_barriers() {
 inline __device__ void arrive(u32 barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
-// Arrives at the barrier that lies at the same address in another block of the cluster.
-inline __device__ void arrive_in(u32 barrier, u32 block) {
-  asm volatile(
-      "{.reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; mbarrier.arrive.release.cluster.shared::cluster.b64 "
-      "_, [remote];}" ::"r"(barrier),
-      "r"(block)
-      : "memory");
-}
 // Arrives, and announces bytes that copies will write.
 inline __device__ void arrive_expecting(u32 barrier, u32 bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
@@ -41,11 +33,16 @@ inline __device__ void wait(u32 barrier, u32 parity) {
 }
 
 // A place in a ring of stages, and the parity of its phase.
-template <int STAGES>
+template <int LENGTH>
 struct RingPosition {
   int stage = 0;
   u32 parity = 0;
   __device__ void advance() {
-    if (++stage == STAGES) stage = 0, parity ^= 1;
+    if (++stage == LENGTH) stage = 0, parity ^= 1;
+  }
+  __device__ void advance(int stages) {
+    stage += stages;
+    parity ^= stage / LENGTH % 2;
+    stage %= LENGTH;
   }
 };

@@ -23,6 +23,10 @@ struct bf16 {
   u16 bits;
 };
 
+struct e4m3 {  // 4 bits of exponent, 3 of mantissa; for quantised values alone
+  u8 bits;
+};
+
 inline __device__ float to_float(float x) { return x; }
 inline __device__ float to_float(f16 x) {
   float y;
@@ -115,7 +119,21 @@ inline __device__ void store_pack(T* to, const Pack<T, N>& pack) {
 }
 
 // Where something lies in shared memory, as instructions for shared memory take it.
-inline __device__ u32 shared_address(const void* pointer) { return static_cast<u32>(__cvta_generic_to_shared(pointer)); }
+inline __device__ u32 shared_address(const void* pointer) {
+  return static_cast<u32>(__cvta_generic_to_shared(pointer));
+}
+// Two, four or eight bytes.
+template <class T, int N>
+inline __device__ void store_to_shared(u32 to, const Pack<T, N>& pack) {
+  constexpr int kBytes = sizeof(T) * N;
+  static_assert(kBytes == 2 || kBytes == 4 || kBytes == 8);
+  if constexpr (kBytes == 2)
+    asm volatile("st.shared.u16 [%0], %1;" ::"r"(to), "h"(*reinterpret_cast<const u16*>(&pack)));
+  else if constexpr (kBytes == 4)
+    asm volatile("st.shared.u32 [%0], %1;" ::"r"(to), "r"(*reinterpret_cast<const u32*>(&pack)));
+  else
+    asm volatile("st.shared.u64 [%0], %1;" ::"r"(to), "l"(*reinterpret_cast<const u64*>(&pack)));
+}
 
 // ---- reductions: every thread gets the result ----
 

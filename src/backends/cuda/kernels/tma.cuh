@@ -17,7 +17,8 @@ inline __device__ void prefetch_map(const TensorMap& map) {
 
 inline __device__ void load_box(u32 to, const TensorMap& map, u32 barrier, int x, int y) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(to),
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], "
+      "[%2];" ::"r"(to),
       "l"(&map), "r"(barrier), "r"(x), "r"(y)
       : "memory");
 }
@@ -33,15 +34,6 @@ inline __device__ void load_box(u32 to, const TensorMap& map, u32 barrier, int x
       "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], "
       "[%2];" ::"r"(to),
       "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "r"(w)
-      : "memory");
-}
-
-// Into the same place of each block of the cluster that `blocks` has a bit for, telling the barrier of each.
-inline __device__ void load_box_to(u16 blocks, u32 to, const TensorMap& map, u32 barrier, int x, int y, int z) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, "
-      "%4, %5}], [%2], %6;" ::"r"(to),
-      "l"(&map), "r"(barrier), "r"(x), "r"(y), "r"(z), "h"(blocks)
       : "memory");
 }
 

@@ -1,5 +1,5 @@
-// The matrix instructions of a Hopper warpgroup (wgmma, sm_90a): 64 rows by N columns, N = 64, 80, 96, 128, 192 or 256, of sums in
-// registers, the factors in shared memory in lines of 128 bytes, swizzled as the copy engine lays them (128-byte mode),
+// The matrix instructions of a Hopper warpgroup (wgmma, sm_90a): 64 rows by N columns of sums in registers, N = 64, 80,
+// 96, 128, 192 or 256, the factors in shared memory in lines of 128 bytes, swizzled as the copy engine lays them (128-byte mode),
 // the left one also in registers. They run in the background between start_products() and wait_for_products().
 //
 // sums[n][0..3] of a thread are results of columns 8 n + 2 (lane % 4) and the next, in row lane / 4 of the warp's 16,
@@ -7,11 +7,6 @@
 #pragma once
 
 #include "prelude.cuh"
-
-// Bit patterns of 8-bit floats (4 bits of exponent, 3 of mantissa).
-struct e4m3 {
-  u8 bits;
-};
 
 // ---- what a tile is to the instructions ----
 
@@ -81,16 +76,17 @@ inline __device__ void pin(i32 (&sums)[N][4]) {
 #define INT_SUM(x) "+r"(x)
 
 // `sums` = left * right, or sums += left * right if `accumulate` is not 0, of 16 terms if halves and 32 if bytes. The
-// numbers are those of the operands behind the sums. RIGHT says whether lines of the right factor run along the results.
+// numbers are those of the operands behind the sums. SWAPPED says that lines of the right factor run along the
+// results.
 #define HALVES(n, type, name, o0, o1, o2, o3, o4, o5, o6)                                                       \
-  template <bool RIGHT>                                                                                        \
+  template <bool SWAPPED>                                                                                        \
   inline __device__ void multiply(float (&sums)[n / 8][4], u64 left, u64 right, int accumulate, type) {        \
     asm volatile("{.reg .pred add; setp.ne.b32 add, %" o2 ", 0; wgmma.mma_async.sync.aligned.m64n" #n         \
                  "k16.f32." name "." name " {" NAMES_##n "}, %" o0 ", %" o1 ", add, 1, 1, 0, %" o3 ";}"       \
                  : SUMS_##n(FLOAT_SUM)                                                                         \
-                 : "l"(left), "l"(right), "r"(accumulate), "n"(RIGHT));                                        \
+                 : "l"(left), "l"(right), "r"(accumulate), "n"(SWAPPED));                                        \
   }                                                                                                            \
-  template <bool RIGHT>                                                                                        \
+  template <bool SWAPPED>                                                                                        \
   inline __device__ void multiply(float (&sums)[n / 8][4], const u32 (&left)[4], u64 right, int accumulate,    \
                                   type) {                                                                      \
     asm volatile("{.reg .pred add; setp.ne.b32 add, %" o5 ", 0; wgmma.mma_async.sync.aligned.m64n" #n         \
@@ -98,7 +94,7 @@ inline __device__ void pin(i32 (&sums)[N][4]) {
                  ", add, 1, 1, %" o6 ";}"                                                                      \
                  : SUMS_##n(FLOAT_SUM)                                                                         \
                  : "r"(left[0]), "r"(left[1]), "r"(left[2]), "r"(left[3]), "l"(right), "r"(accumulate),        \
-                   "n"(RIGHT));                                                                                \
+                   "n"(SWAPPED));                                                                                \
   }
 #define BYTES(n, sum_type, sum, left_type, right_type, name, scales, o0, o1, o2)                               \
   inline __device__ void multiply(sum_type(&sums)[n / 8][4], u64 left, u64 right, int accumulate, left_type,   \

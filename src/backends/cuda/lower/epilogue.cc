@@ -17,6 +17,7 @@ constexpr size_t kFirstExtra = 2;  // the operand that is program input 1
 
 std::optional<DType> product_type(DType a, DType b) {
   if (gives_i32(a) && gives_i32(b)) return DType::i32;
+  if (a == DType::f8e4m3 && b == DType::f8e4m3) return DType::f32;
   return a == b ? std::optional(a) : std::nullopt;
 }
 
@@ -60,8 +61,19 @@ std::string Epilogue::kernel_code() const {
   if (empty() || !fusable_) return program_code(identity_program(product_), {product_});
   std::vector<DType> types = {product_};
   for (size_t i = kFirstExtra; i < node_.inputs().size(); ++i) types.push_back(node_.input(i)->dtype());
-  return program_code(program_, types);
+  return program_code(program_, types, Rounding::when_stored);
 }
+
+std::vector<std::string> Epilogue::kernel_defines() const {
+  unsigned rows = 0, columns = 0;
+  for (size_t i = 0; i < extras_.size(); ++i) {
+    rows |= (extras_[i][1] ? 1u : 0u) << i;
+    columns |= (extras_[i][2] ? 1u : 0u) << i;
+  }
+  return {fmt::format("ROW_EXTRAS={}", rows), fmt::format("COLUMN_EXTRAS={}", columns)};
+}
+
+DType Epilogue::kernel_output() const { return empty() || !fusable_ ? product_ : program_.result_type(); }
 
 EpilogueArgs Epilogue::kernel_args(const StepIo& io) const {
   EpilogueArgs args{};

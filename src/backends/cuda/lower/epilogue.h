@@ -34,6 +34,9 @@ class Epilogue {
   bool fusable() const { return fusable_; }
   // The program for kernels/epilogue.cuh: the epilogue itself, or the identity where it is not fusable.
   std::string kernel_code() const;
+  // Which extras differ from row to row, and from column to column, for kernels that are specialised for that.
+  std::vector<std::string> kernel_defines() const;
+  DType kernel_output() const;                       // the type of that program's result
   EpilogueArgs kernel_args(const StepIo& io) const;  // strides, without addresses
   static void set_addresses(EpilogueArgs& args, const StepIo& io);
 

@@ -11,7 +11,6 @@ std::string_view host_reason(const Bind&) { return "the host must know these val
 std::string_view host_reason(const If&) { return "the host decides which branch runs"; }
 std::string_view host_reason(const Loop&) { return "the host decides how often the body runs"; }
 std::string_view host_reason(const Scan&) { return "the host runs the body step by step"; }
-std::string_view host_reason(const DynamicQuantize&) { return "it has no kernel yet"; }
 std::string_view host_reason(const Extern&) { return "its kernels are of the host"; }
 std::string_view host_reason(const Sequence&) { return "sequences and optionals are objects of the host"; }
 

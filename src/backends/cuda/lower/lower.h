@@ -28,6 +28,7 @@ Candidates lower(const lathe::Conv& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ConvTranspose& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Cumulative& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Dims& op, const Node& node, const Target& target);
+Candidates lower(const lathe::DynamicQuantize& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Gather& op, const Node& node, const Target& target);
 Candidates lower(const lathe::GatherElements& op, const Node& node, const Target& target);

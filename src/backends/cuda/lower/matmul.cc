@@ -1,12 +1,15 @@
 // Matrix products. A single row may go to a kernel that reads weights at the bandwidth of memory; everything else in
 // f32, f64, f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats
-// without cuBLASLt, to Lathe's kernels, those for tensor cores among them. Epilogues are computed while storing where
-// the kernel can, else by a map in place.
+// without cuBLASLt, to Lathe's kernels, those for tensor cores among them. On Hopper those are candidates for halves
+// and take bytes, whose weights are then kept transposed. Epilogues are computed while storing where the kernel can,
+// else by a map in place.
 #include <algorithm>
 
 #include "backends/cuda/lower/gemm_kernels.h"
 #include "backends/cuda/lower/gemm_lt.h"
+#include "backends/cuda/lower/gemm_sm90.h"
 #include "backends/cuda/program_code.h"
+#include "backends/cuda/weight_packing.h"
 
 namespace lathe::cuda {
 namespace {
@@ -21,9 +24,12 @@ struct Route {
   int64_t skinny_rows = 0;  // the most that go to the kernel for few rows
   bool lt = false, mma = false, tile = false;
   int lt_choice = 0;
+  const Sm90Variant* sm90 = nullptr;
+  bool sm90_only = false;           // nothing else could take over
+  bool transposed_weights = false;  // the second operand is packed that way
 };
 
-enum class Engine { none, skinny, lt, mma, tile };
+enum class Engine { none, skinny, lt, sm90, mma, tile };
 
 struct MatmulState : StepState {
   explicit MatmulState(MatmulSizes matmul_sizes) : sizes(std::move(matmul_sizes)) {}
@@ -44,25 +50,39 @@ std::optional<int64_t> known_rows(const Node& node) {
   return rows.is_constant() ? std::optional(rows.value()) : std::nullopt;
 }
 
+Epilogue epilogue_of(const MatMul& op, const Node& node) {
+  return Epilogue(op.epilogue, *product_type(node.input(0)->dtype(), node.input(1)->dtype()), node,
+                  {0, node.output()->shape().size() - 1});
+}
+
+GemmTypes types_of(const MatMul& op, const Node& node, const Epilogue& epilogue, bool transposed_weights) {
+  return {.a = node.input(0)->dtype(),
+          .b = node.input(1)->dtype(),
+          .product = epilogue.product(),
+          .output = epilogue.kernel_output(),
+          .trans_a = op.trans_a,
+          .trans_b = op.trans_b || transposed_weights,
+          .epilogue = epilogue.kernel_code(),
+          .extras = epilogue.kernel_defines()};
+}
+
 class MatmulStep : public Step {
  public:
   MatmulStep(const MatMul& op, const Node& node, const Target& target, Route route)
-      : op_(op),
-        target_(target),
+      : target_(target),
         route_(route),
-        epilogue_(op.epilogue, *product_type(node.input(0)->dtype(), node.input(1)->dtype()), node,
-                  {0, node.output()->shape().size() - 1}),
-        types_{node.input(0)->dtype(), node.input(1)->dtype(), epilogue_.product(), op.trans_a, op.trans_b,
-               epilogue_.kernel_code()} {
+        epilogue_(epilogue_of(op, node)),
+        types_(types_of(op, node, epilogue_, route.transposed_weights)) {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
     if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);
+    if (route_.sm90 != nullptr) sm90_.emplace(types_, *route_.sm90, target);
     if (route_.mma) mma_.emplace(types_, target);
     if (route_.tile) tile_.emplace(types_, target);
     if (!epilogue_.fusable() || (route_.lt && !lt_form_)) map_ = epilogue_.make_map(target);
   }
 
   size_t workspace_bytes(const StepIo& io) const override {
-    const MatmulSizes sizes(io, op_.trans_a, op_.trans_b);
+    const MatmulSizes sizes(io, types_.trans_a, types_.trans_b);
     const Engine engine = choose(io, sizes);
     const size_t product = needs_map(engine) ? aligned(epilogue_.product_bytes(io)) : 0;
     if (engine == Engine::lt) return product + kLtWorkspaceBytes;
@@ -71,7 +91,7 @@ class MatmulStep : public Step {
   }
 
   std::unique_ptr<StepState> prepare(const StepIo& io) const override {
-    auto state = std::make_unique<MatmulState>(MatmulSizes(io, op_.trans_a, op_.trans_b));
+    auto state = std::make_unique<MatmulState>(MatmulSizes(io, types_.trans_a, types_.trans_b));
     state->engine = choose(io, state->sizes);
     if (state->engine == Engine::none) return state;
     state->args = matmul_args(state->sizes, epilogue_.kernel_args(io));
@@ -114,6 +134,8 @@ class MatmulStep : public Step {
     if (io.outputs[0].elements() == 0) return Engine::none;
     if (skinny_ && sizes.k > 0 && skinny_->fits(sizes)) return Engine::skinny;
     if (route_.lt && sizes.k > 0) return Engine::lt;
+    if (sm90_ && sizes.k > 0 && sm90_->fits(sizes)) return Engine::sm90;
+    if (route_.sm90_only) fail(ErrorCode::unsupported, "a product of {} x {} is too large", sizes.m, sizes.n);
     return mma_ && sizes.k > 0 && mma_->fits(sizes) ? Engine::mma : Engine::tile;
   }
 
@@ -124,8 +146,8 @@ class MatmulStep : public Step {
   }
 
   LtProblem lt_problem(const MatmulSizes& sizes) const {
-    LtProblem problem{types_.a,    sizes.m,       sizes.n,       sizes.k,      op_.trans_a,
-                      op_.trans_b, sizes.batches, sizes.a_batch, sizes.b_batch};
+    LtProblem problem{types_.a,       sizes.m,       sizes.n,       sizes.k,      types_.trans_a,
+                      types_.trans_b, sizes.batches, sizes.a_batch, sizes.b_batch};
     problem.tf32 = target_.tf32;
     const auto element = static_cast<size_t>(bit_width(types_.a) / 8);
     const auto lower_to = [&](int64_t offset) {
@@ -168,6 +190,8 @@ class MatmulStep : public Step {
       args.first_row = static_cast<int64_t>(r) * sizes.rows_per_repeat();
       if (state.engine == Engine::skinny)
         skinny_->run(args, state.splits, workspace, stream);
+      else if (state.engine == Engine::sm90)
+        sm90_->run(args, stream);
       else if (state.engine == Engine::mma)
         mma_->run(args, state.splits, workspace, stream);
       else
@@ -175,13 +199,13 @@ class MatmulStep : public Step {
     }
   }
 
-  const MatMul& op_;
   const Target& target_;
   Route route_;
   Epilogue epilogue_;
   GemmTypes types_;
   std::optional<LtEpilogue> lt_form_;
   std::optional<SkinnyGemm> skinny_;
+  std::optional<Sm90Gemm> sm90_;
   std::optional<MmaGemm> mma_;
   std::optional<TileGemm> tile_;
   std::unique_ptr<ProgramMap> map_;
@@ -194,42 +218,95 @@ bool is_lt_type(DType type) {
 std::string why_not(const MatMul& op, const Node& node) {
   const DType a = node.input(0)->dtype(), b = node.input(1)->dtype();
   const auto product = product_type(a, b);
-  if (!product || cuda_type(a).empty() || *product == DType::boolean)
+  if (!product || (cuda_type(a).empty() && a != DType::f8e4m3) || *product == DType::boolean)
     return fmt::format("CUDA kernels do not multiply {} and {}", to_string(a), to_string(b));
-  return Epilogue(op.epilogue, *product, node, {0, node.output()->shape().size() - 1}).why_not();
+  return epilogue_of(op, node).why_not();
 }
 
 // How many rows may go to the kernel for few of them: `most`, or none where it is known that there are more.
-int64_t skinny_rows(const MatMul& op, const Node& node, int64_t most) {
-  if (!SkinnyGemm::knows({node.input(0)->dtype(), node.input(1)->dtype(), {}, op.trans_a, op.trans_b, {}})) return 0;
+int64_t skinny_rows(const GemmTypes& types, const Node& node, int64_t most) {
+  if (!SkinnyGemm::knows(types)) return 0;
   const auto rows = known_rows(node);
   return !rows || *rows <= most ? most : 0;
 }
+
+// Whether the kernels for Hopper take the second operand, its lines along the terms, whatever the rows.
+bool suits_sm90(const GemmTypes& types, const Node& node, bool transposed) {
+  const Shape& shape = node.input(1)->shape();
+  Dim k = shape[shape.size() - 2], n = shape[shape.size() - 1];
+  if (!transposed) std::swap(k, n);
+  return k.is_constant() && n.is_constant() && k.value() > 0 && Sm90Gemm::takes_weights(types, n.value(), k.value());
+}
+
+bool is_constant_matrix(const Value* value) {
+  return value->producer() != nullptr && value->producer()->is<Constant>() && value->shape().size() == 2;
+}
+
+class MatmulCandidates {
+ public:
+  MatmulCandidates(const MatMul& op, const Node& node, const Target& target)
+      : op_(op), node_(node), target_(target), types_(types_of(op, node, epilogue_of(op, node), false)) {}
+
+  Candidates all() {
+    const bool lt = is_lt_type(types_.a) && target_.libraries.cublaslt() != nullptr;
+    // Against cuBLASLt the kernel for few rows wins at one row of halves, weights lying along k.
+    const bool half = types_.a == DType::f16 || types_.a == DType::bf16;
+    const int64_t few = skinny_rows(types_, node_, kSkinnyRows),
+                  best = lt ? skinny_rows(types_, node_, half && types_.trans_b ? 1 : 0) : few;
+    const bool mma = MmaGemm::knows(types_);
+    if (!lt) add_sm90();
+    if (!cuda_type(types_.a).empty())
+      add("gemm", {.skinny_rows = best, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
+    if (!lt) return std::move(candidates_);
+    for (int choice = best > 0 ? 0 : 1; choice < kLtChoices; ++choice)
+      add(fmt::format("gemm_lt_{}", choice), {.lt = true, .lt_choice = choice});
+    // These compute any epilogue while they store.
+    add_sm90();
+    if (mma) add("gemm_mma", {.skinny_rows = few, .mma = true});
+    if (types_.a == DType::f32) add("gemm_tile", {.skinny_rows = few, .tile = true});
+    return std::move(candidates_);
+  }
+
+ private:
+  void add(std::string name, Route route) {
+    candidates_.push_back(accept(std::move(name), [&op = op_, &node = node_, &target = target_, route] {
+      Lowered lowered{std::make_unique<MatmulStep>(op, node, target, route), {}};
+      if (route.transposed_weights) lowered.operand_layouts = {{}, transposed_weights()};
+      return lowered;
+    }));
+  }
+
+  void add_sm90() {
+    GemmTypes types = types_;
+    Route route;
+    // Bytes need their lines along the terms. Constants can be kept that way, if no other kernel will have to read
+    // them.
+    route.transposed_weights = bit_width(types.a) == 8 && !types.trans_b && is_constant_matrix(node_.input(1)) &&
+                               suits_sm90(types, node_, true);
+    types.trans_b |= route.transposed_weights;
+    route.sm90_only = route.transposed_weights || types.a == DType::f8e4m3;
+    if (!Sm90Gemm::knows(types, target_.device)) return;
+    if (route.sm90_only && !route.transposed_weights && !suits_sm90(types, node_, false)) return;
+    for (const Sm90Variant* variant : sm90_variants(known_rows(node_))) {
+      route.sm90 = variant;
+      add(fmt::format("gemm_sm90_{}", variant->name), route);
+    }
+  }
+
+  const MatMul& op_;
+  const Node& node_;
+  const Target& target_;
+  GemmTypes types_;
+  Candidates candidates_;
+};
 
 }  // namespace
 
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("gemm", std::move(why))};
-  const bool lt = is_lt_type(node.input(0)->dtype()) && target.libraries.cublaslt() != nullptr;
-  // Against cuBLASLt the kernel for few rows wins at one row of halves, weights lying along k.
-  const bool half = node.input(0)->dtype() == DType::f16 || node.input(0)->dtype() == DType::bf16;
-  const int64_t few = skinny_rows(op, node, kSkinnyRows),
-                best = lt ? skinny_rows(op, node, half && op.trans_b ? 1 : 0) : few;
-  Candidates candidates;
-  const auto add = [&](std::string name, Route route) {
-    candidates.push_back(accept(std::move(name), [&op, &node, &target, route] {
-      return Lowered{std::make_unique<MatmulStep>(op, node, target, route), {}};
-    }));
-  };
-  const bool mma = MmaGemm::knows({node.input(0)->dtype(), node.input(1)->dtype(), {}, op.trans_a, op.trans_b, {}});
-  add("gemm", {.skinny_rows = best, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
-  if (!lt) return candidates;
-  for (int choice = best > 0 ? 0 : 1; choice < kLtChoices; ++choice)
-    add(fmt::format("gemm_lt_{}", choice), {.lt = true, .lt_choice = choice});
-  // These compute any epilogue while they store.
-  if (mma) add("gemm_mma", {.skinny_rows = few, .mma = true});
-  if (node.input(0)->dtype() == DType::f32) add("gemm_tile", {.skinny_rows = few, .tile = true});
-  return candidates;
+  Candidates all = MatmulCandidates(op, node, target).all();
+  if (all.empty()) return {decline("gemm", "floats of 8 bits are multiplied on Hopper, lines of 16 along the terms")};
+  return all;
 }
 
 }  // namespace lathe::cuda
