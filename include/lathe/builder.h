@@ -36,7 +36,7 @@ struct BuildOptions : EngineOptions {
   int threads = 0;  // that kernels are timed with; 0: one per physical core
 
   // Types that layers may have besides f32, as far as the bound holds (docs/precision.md). They need a calibrator.
-  bool fp16 = false, bf16 = false, int8 = false;
+  bool fp16 = false, bf16 = false, fp8 = false, int8 = false;
   double accuracy = 0.999;             // least cosine of every output to f32
   double max_error = 0;                // of any element of the outputs; 0: any
   Calibrator* calibrator = nullptr;    // not owned

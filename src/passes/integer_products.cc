@@ -1,4 +1,4 @@
-// Products and convolutions of dequantised operands become integer products: with x = (a - a_zero) * a_scale and
+// Products and convolutions of dequantised operands become products of bytes: with x = (a - a_zero) * a_scale and
 // w = (b - b_zero) * b_scale, the sum of x * w is that of (a - a_zero) * (b - b_zero), times both scales. The integer
 // sum is exact, so the result differs from the float one by its rounding alone.
 //
@@ -15,7 +15,7 @@
 namespace lathe::passes {
 namespace {
 
-bool is_byte(DType type) { return type == DType::u8 || type == DType::i8; }
+bool is_byte(DType type) { return type == DType::u8 || type == DType::i8 || type == DType::f8e4m3; }
 
 // The number that a parameter is everywhere. Importers give parameters the rank of the tensor by reshapes, which are
 // not folded yet.
@@ -51,7 +51,8 @@ std::optional<Quantized> quantized(Value* value) {
     const Expr real = e.arg(side);
     Quantized result;
     result.scale = e.arg(1 - side);
-    if (real.is_opaque() || real.op() != MapOp::cast || !is_integer(real.arg(0).dtype())) continue;
+    if (real.is_opaque() || real.op() != MapOp::cast) continue;
+    if (!is_integer(real.arg(0).dtype()) && !is_byte(real.arg(0).dtype())) continue;
     Expr q = without_integer_casts(real.arg(0));
     if (!q.is_opaque() && q.op() == MapOp::sub && q.dtype() == DType::i32) {
       result.zero = without_integer_casts(q.arg(1));
@@ -72,7 +73,8 @@ bool is_single(const Expr& e) { return number_of(e).has_value() || product(e.val
 // Builds the epilogue of an integer product.
 class EpilogueBuilder {
  public:
-  EpilogueBuilder() : writer_({DType::i32}), sum_(writer_.leading(0)) {}
+  // `sum`: i32, or f32 for floats of 8 bits, which have no zero points.
+  explicit EpilogueBuilder(DType sum = DType::i32) : writer_({sum}), sum_(writer_.leading(0)) {}
 
   // An i32 or f32 parameter; `value` stands for the one of the expression where that was moved.
   int read(const Expr& e, DType type, Value* value = nullptr) {
@@ -157,7 +159,9 @@ bool rewrite_matmul(Graph& graph, Node& node, const MatMul& op) {
   const auto b_scale = over_columns(graph, node, b->scale, op.trans_b);
   const auto b_zero = b->has_zero ? over_columns(graph, node, b->zero, op.trans_b) : std::optional<Value*>(nullptr);
   if (!b_scale || !b_zero) return false;
-  EpilogueBuilder epilogue;
+  const bool floats = is_float(a->q->dtype());
+  if (floats != is_float(b->q->dtype())) return false;
+  EpilogueBuilder epilogue(floats ? DType::f32 : DType::i32);
   const bool a_moved = a->zero_number() != 0.0, b_moved = b->zero_number() != 0.0;
   if (a_moved) {
     Value* columns = column_sums(graph, node, b->q, op.trans_b);
@@ -190,7 +194,9 @@ std::optional<Value*> over_channels(Graph& graph, Node& node, const Expr& e, siz
 
 bool rewrite_conv(Graph& graph, Node& node, const Conv& op) {
   const auto x = quantized(node.input(0)), w = quantized(node.input(1));
-  if (!x || !w || op.pad_value != 0 || op.channels_last || producer_as<Constant>(w->q) == nullptr) return false;
+  if (!x || !w || is_float(x->q->dtype()) || is_float(w->q->dtype()) || op.pad_value != 0 || op.channels_last ||
+      producer_as<Constant>(w->q) == nullptr)
+    return false;
   const auto x_zero = x->zero_number();
   if (!x_zero || w->zero_number() != 0.0 || !is_single(x->scale)) return false;
   const size_t rank = w->q->shape().size();

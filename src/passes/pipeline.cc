@@ -17,7 +17,7 @@ constexpr PassInfo kPasses[] = {
     {"recognise-masks", Stage::simplified, recognise_masks,
      "replace stored triangular masks by programs over positions"},
     {"integer-products", Stage::simplified, integer_products,
-     "multiply quantised operands as integers, scale the sums"},
+     "multiply quantised operands as bytes, scale the sums"},
     {"simplify-structure", Stage::simplified, simplify_structure,
      "resolve If with a known condition, no-op slices, concats and reductions", 1},
     {"simplify-captures", Stage::simplified, simplify_captures,
@@ -58,7 +58,7 @@ constexpr PassInfo kPasses[] = {
 };
 
 constexpr PassInfo kQuantisedPasses[] = {
-    {"integer-products", Stage::quantised, integer_products, "multiply quantised operands as integers, scale the sums"},
+    {"integer-products", Stage::quantised, integer_products, "multiply quantised operands as bytes, scale the sums"},
     {"fold-constants", Stage::quantised, fold_constants, "compute what depends on constants only", 1},
     {"common-subexpressions", Stage::quantised, common_subexpressions, "compute equal expressions once", 1},
     {"dead-code", Stage::quantised, dead_code, "drop nodes whose results nobody needs", 1},

@@ -278,22 +278,25 @@ class Applier {
     const QuantizedValue weights{passes::insert(graph_, &node, Constant{w.elements}, {}),
                                  passes::insert(graph_, &node, Constant{w.scales}, {}), nullptr};
     Value* x = node.input(0);
-    const QuantizedValue activations =
-        convolution || options_.static_activations ? quantized_value(node, x) : quantized_rows(node, x, type);
+    const QuantizedValue activations = convolution || (options_.static_activations && type == DType::i8)
+                                           ? quantized_value(node, x)
+                                           : quantized_rows(node, x, type);
     set_input(node, 0, dequantized(graph_, node, activations));
     set_input(node, 1, dequantized(graph_, node, weights));
   }
 
   // Each row by what it holds.
   QuantizedValue quantized_rows(Node& before, Value* x, DType type) {
-    QuantizedValue& known = rows_[x];
+    QuantizedValue& known = rows_[{x, type}];
     if (known.bytes != nullptr) return known;
     DynamicQuantize op;
     op.axis = x->type().rank() - 1;
-    op.symmetric = type != DType::i8 || !options_.support.asymmetric_bytes;
-    const size_t outputs = op.symmetric ? 2 : 3;
+    op.floating = type == DType::f8e4m3;
+    op.symmetric = !op.floating && !options_.support.asymmetric_bytes;
+    const bool zeros = !op.floating && !op.symmetric;
+    const size_t outputs = zeros ? 3 : 2;
     const Node* node = graph_.insert_before(&before, op, {x}, outputs, before.name());
-    known = {node->output(0), node->output(1), op.symmetric ? nullptr : node->output(2)};
+    known = {node->output(0), node->output(1), zeros ? node->output(2) : nullptr};
     return known;
   }
 
@@ -325,10 +328,11 @@ class Applier {
   Graph& graph_;
   const ApplyOptions& options_;
   ConvertedWeights& weights_;
-  std::unordered_set<const Value*> narrowed_;                    // values that were f32 and now are 16 bits wide
-  std::map<std::pair<Value*, DType>, Value*> converted_;         // by the nodes that needed another type
-  std::unordered_map<Value*, QuantizedValue> rows_, quantized_;  // bytes of values: row by row, by one range
-  bool changed_ = false;                                         // the node being visited
+  std::unordered_set<const Value*> narrowed_;                // values that were f32 and now are 16 bits wide
+  std::map<std::pair<Value*, DType>, Value*> converted_;     // by the nodes that needed another type
+  std::map<std::pair<Value*, DType>, QuantizedValue> rows_;  // bytes of values, row by row
+  std::unordered_map<Value*, QuantizedValue> quantized_;     // by one range for all
+  bool changed_ = false;                                     // the node being visited
 };
 
 }  // namespace

@@ -42,6 +42,7 @@ precision::Report assign_types(Graph& graph, const CompileOptions& compile, cons
     fail(ErrorCode::invalid_argument, "narrower types need a calibrator, to measure what they cost");
   precision::PrecisionOptions types;
   if (options.int8) types.types.push_back(DType::i8);
+  if (options.fp8) types.types.push_back(DType::f8e4m3);
   if (options.fp16) types.types.push_back(DType::f16);
   if (options.bf16) types.types.push_back(DType::bf16);
   types.min_cosine = options.accuracy;
@@ -68,7 +69,7 @@ std::vector<Profile> profiles_of(const BuildOptions& options) {
 BuildResult build_plan(const std::string& model, const std::string& plan, const BuildOptions& options) {
   CompileOptions compile_options = to_compile_options(options);
   BuildResult result;
-  if (options.fp16 || options.bf16 || options.int8)
+  if (options.fp16 || options.bf16 || options.fp8 || options.int8)
     compile_options.after_passes = [&](Graph& graph) {
       const precision::Report report = assign_types(graph, compile_options, options);
       result.met = report.met;

@@ -77,7 +77,7 @@ class LadderMaker {
 
   bool can_be_half(const Node& node) const {
     if (!support_.narrow_activations) {
-      if (node.is<MatMul>()) return is_big_constant(node.input(1));
+      if (node.is<MatMul>() || node.is<Conv>()) return is_big_constant(node.input(1));
       return node.is<Embedding>() && is_big_constant(node.input(1));
     }
     if (const Map* map = node.as<Map>(); map != nullptr && is_mask(node)) return false;

@@ -29,7 +29,7 @@ struct LayerRule {
 };
 
 struct PrecisionOptions {
-  std::vector<DType> types = {};  // that layers may have besides f32: f16, bf16, i8
+  std::vector<DType> types = {};  // that layers may have besides f32: f16, bf16, f8e4m3, i8
   bool fastest = false;           // of the subsets of `types` that meet the bound, the fastest; else all of them
   double min_cosine = 0.999;
   double max_error = std::numeric_limits<double>::infinity();  // of any output element

@@ -129,10 +129,11 @@ class Job {
   // As trtexec does, a build goes on when the accuracy is missed.
   void lower_precision(Graph& graph) {
     const PrecisionFlags& flags = options_.precision;
-    if (flags.fp8 || flags.int4) log_.warning("Layers cannot compute in fp8 or int4; the other types are used");
+    if (flags.int4) log_.warning("Layers cannot compute in int4; the other types are used");
     PrecisionArgs args;
     args.fp16 = flags.fp16;
     args.bf16 = flags.bf16;
+    args.fp8 = flags.fp8;
     args.int8 = flags.int8;
     args.best = flags.best;
     if (!args.any()) return;

@@ -24,7 +24,7 @@ struct TypeName {
   DType type;
 };
 constexpr TypeName kTypeNames[] = {
-    {"fp32", DType::f32}, {"fp16", DType::f16}, {"bf16", DType::bf16}, {"int8", DType::i8}};
+    {"fp32", DType::f32}, {"fp16", DType::f16}, {"bf16", DType::bf16}, {"fp8", DType::f8e4m3}, {"int8", DType::i8}};
 
 std::string_view name_of(DType type) {
   for (const TypeName& known : kTypeNames)
@@ -34,7 +34,7 @@ std::string_view name_of(DType type) {
 
 std::string name_of(const precision::LayerType& type) {
   std::string name(name_of(type.compute));
-  if (type.compute == DType::i8 && type.result != DType::f32) name += fmt::format(" -> {}", name_of(type.result));
+  if (bit_width(type.compute) == 8 && type.result != DType::f32) name += fmt::format(" -> {}", name_of(type.result));
   return name;
 }
 
@@ -45,7 +45,7 @@ precision::LayerRule parse_rule(const std::string& text) {
   for (const TypeName& known : kTypeNames)
     if (known.name == type) return {text.substr(0, colon), known.type};
   throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is not of the form PATTERN:TYPE", text))
-      .remedy("Types: fp32, fp16, bf16, int8");
+      .remedy("Types: fp32, fp16, bf16, fp8, int8");
 }
 
 precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileOptions& compile) {
@@ -56,6 +56,7 @@ precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileO
     if (flag || (args.best && supported)) options.types.push_back(type);
   };
   wants(DType::i8, args.int8);
+  wants(DType::f8e4m3, args.fp8);
   wants(DType::f16, args.fp16);
   wants(DType::bf16, args.bf16);
   options.fastest = args.best;
@@ -127,6 +128,7 @@ void add_precision_options(CLI::App& app, PrecisionArgs& args) {
   app.add_flag("--fp16", args.fp16, "Let layers compute in 16-bit floats")->group(kGroup);
   app.add_flag("--bf16", args.bf16, "Let layers compute in bfloat16")->group(kGroup);
   app.add_flag("--int8", args.int8, "Let products and convolutions compute in bytes")->group(kGroup);
+  app.add_flag("--fp8", args.fp8, "Let products compute in 8-bit floats, on GPUs from sm_89 on")->group(kGroup);
   app.add_flag("--best", args.best, "The fastest of all types that meet the accuracy")->group(kGroup);
   app.add_option("--accuracy", args.accuracy, "Least cosine of every output to fp32 (default 0.999)")
       ->type_name("COSINE")

@@ -26,7 +26,7 @@ void add_calibration_options(CLI::App& app, CalibrationOptions& options);
 precision::Calibrator calibrator_of(const std::string& name);
 
 struct PrecisionArgs {
-  bool fp16 = false, bf16 = false, int8 = false, best = false;
+  bool fp16 = false, bf16 = false, fp8 = false, int8 = false, best = false;
   double accuracy = 0.999;
   double max_error = 0;  // 0: any
   std::string activations = "per-row", cache;
@@ -34,7 +34,7 @@ struct PrecisionArgs {
   std::vector<std::string> keep_fp32, layer_types;
   CalibrationOptions calibration;
 
-  bool any() const { return fp16 || bf16 || int8 || best; }
+  bool any() const { return fp16 || bf16 || fp8 || int8 || best; }
 };
 
 void add_precision_options(CLI::App& app, PrecisionArgs& args);

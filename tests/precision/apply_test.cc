@@ -86,6 +86,14 @@ TEST(Apply, BytesByRows) {
   EXPECT_EQ(product->output()->dtype(), DType::f16);
 }
 
+TEST(Apply, FloatsOfEightBits) {
+  const Applied after = applied(kDense, {{"y", {DType::f8e4m3, DType::f16}}, {"z", kHalf}}, kGpu, 5e-2);
+  const Node* product = producer(after, "matmul");
+  EXPECT_EQ(product->input(0)->dtype(), DType::f8e4m3) << after.text;
+  EXPECT_EQ(product->input(1)->dtype(), DType::f8e4m3);
+  EXPECT_EQ(product->output()->dtype(), DType::f16);
+}
+
 TEST(Apply, BytesByACalibratedRange) {
   const Applied after = applied(kDense, {{"y", kBytes}}, kCpu, 2e-2, {{"x", {-1, 1}}}, true);
   EXPECT_EQ(producer(after, "matmul")->input(0)->dtype(), DType::u8) << after.text;

@@ -42,7 +42,10 @@ class CudaBackend : public Backend {
     return std::make_unique<CudaContext>(device_, options);
   }
   PrecisionSupport precision_support() const override {
-    return {.types = {DType::f16, DType::bf16, DType::i8}, .narrow_activations = true};
+    PrecisionSupport support{.types = {DType::f16, DType::bf16, DType::i8}, .narrow_activations = true};
+    constexpr int kFirstWithFloat8 = 89;
+    if (device_->info().major * 10 + device_->info().minor >= kFirstWithFloat8) support.types.push_back(DType::f8e4m3);
+    return support;
   }
   void legalize(Graph& graph) const override { use_channels_last(graph, kLayouts); }
   size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {

@@ -88,7 +88,7 @@ class ReferenceBackend : public Backend {
     return {{"reference", {}, [&node] { return Lowered{std::make_unique<ReferenceStep>(node), {}}; }}};
   }
   PrecisionSupport precision_support() const override {
-    return {.types = {DType::f16, DType::bf16, DType::i8},
+    return {.types = {DType::f16, DType::bf16, DType::f8e4m3, DType::i8},
             .narrow_activations = true,
             .asymmetric_bytes = true,
             .quantized_convolutions = true};

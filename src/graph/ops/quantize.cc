@@ -7,7 +7,7 @@ Types infer_op(const DynamicQuantize& op, InferContext& c) {
   c.expect_inputs(1, 1);
   c.expect_outputs(3);
   const Type& x = c.float_tensor(0);
-  const DType bytes = op.symmetric ? DType::i8 : DType::u8;
+  const DType bytes = op.floating ? DType::f8e4m3 : op.symmetric ? DType::i8 : DType::u8;
   if (!x.ranked) return {Type::unranked(bytes), Type::unranked(DType::f32), Type::unranked(bytes)};
   if (x.rank() > 0 || op.axis != 0) c.axis(op.axis, x.rank());
   Shape parameters = x.shape;

@@ -10,16 +10,19 @@ namespace lathe {
 //   asymmetric  u8: low and high are the least and greatest of x and 0; scale = (high - low) / 255,
 //               zero = round(-low / scale), as ONNX DynamicQuantizeLinear defines
 //   symmetric   i8: scale = max |x| / 127, zero = 0
+//   floating    f8e4m3: scale = max |x| / 448, zero = 0; q = x / scale, rounded to the nearest, halves to even
 // q = saturate(round(x / scale) + zero), halves to even; the scale of zeros alone is 1. Later outputs may be left out.
 // The product of q with integer weights is a MatMul whose epilogue applies scale and zero (ops/matmul.h).
 struct DynamicQuantize {
   static constexpr std::string_view kName = "dynamic_quantize";
   int64_t axis = 0;
   bool symmetric = false;
+  bool floating = false;  // then `symmetric` says nothing
   template <class Self, class V>
   static void fields(Self& s, V&& visit) {
     visit("axis", s.axis);
     visit("symmetric", s.symmetric);
+    visit("floating", s.floating);
   }
 };
 

@@ -45,6 +45,7 @@ class DynamicQuantizeStep : public Step {
 
 Candidates lower(const lathe::DynamicQuantize& op, const Node& node, const Target& target) {
   if (node.input(0)->dtype() != DType::f32) return {decline("dynamic_quantize", "it quantises f32")};
+  if (op.floating) return {decline("dynamic_quantize", "it quantises to integers")};
   return {accept("dynamic_quantize",
                  [&op, &kernels = target.kernels.quantize] { return plain_step<DynamicQuantizeStep>(op, kernels); })};
 }
