@@ -88,12 +88,10 @@ void add_rows(std::vector<Representative>& all) {
        "ID2=i64"},
       warp);
   for (const char* q : {"i8", "u8"})
-    add(std::string("quantize_rows_") + q, "quantize_rows.cu", {"X=f16", std::string("Q=") + q}, warp);
+    add(std::string("quantize_rows_") + q, "quantize_rows.cu", {"X=float", std::string("Q=") + q}, warp);
   for (const char* store : {"0", "1"})
     add(std::string("quantize_tensor_") + store, "quantize_tensor.cu",
         {"X=float", "Q=u8", "VECTOR=4", std::string("STORE=") + store}, {});
-  add("quantize_rows_e4m3", "quantize_rows.cu", {"X=bf16", "Q=e4m3"}, loop);
-  all.back().archs = {"sm_89", "sm_90a"};
   add("group_norm", "group_norm.cu", {"ELEMENT=f16", "WIDE=float", "LAYER=1", "SCALE=f16", "BIAS=f16"},
       {"GROUP=1024", "CHUNKS=2", "VECTOR=8"});
 }
@@ -164,19 +162,22 @@ void add_products(std::vector<Representative>& all) {
     defines.push_back("SUM=float");
     all.push_back({std::move(name), {entry + ".cu", entry, std::move(defines), epilogue(type)}, 168, {"sm_90a"}});
   };
-  const std::vector<std::string> extras = {"ROW_EXTRAS=2", "COLUMN_EXTRAS=3"};
+  const std::string bias = program("(x0, x1) => gelu_erf(add(x0, x1))", {DType::f16, DType::f16});
   for (const std::vector<std::string>& tile :
        std::vector<std::vector<std::string>>{{"BM=128", "BN=256", "ROWS=64", "STAGES=4", "RIGHT=1"},
                                              {"BM=256", "BN=128", "ROWS=128", "STAGES=4", "RIGHT=0"}}) {
     std::vector<std::string> defines = tile;
-    defines.insert(defines.end(), extras.begin(), extras.end());
+    defines.insert(defines.end(), {"ROW_EXTRAS=0", "COLUMN_EXTRAS=1"});
     hopper("matmul_sm90_" + tile[0].substr(3), "matmul_sm90", std::move(defines), DType::f16);
+    all.back().spec.program = bias;
   }
+  hopper("matmul_sm90_residual", "matmul_sm90",
+         {"BM=128", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=1", "ROW_EXTRAS=2", "COLUMN_EXTRAS=3"}, DType::f16);
   const auto hopper_bytes = [&](const std::string& a, const std::string& b, const std::string& sum, DType product) {
     all.push_back({"matmul_sm90_" + a + "_" + b,
                    {"matmul_sm90.cu",
                     "matmul_sm90",
-                    {"A=" + a, "B=" + b, "SUM=" + sum, "BM=128", "BN=256", "ROWS=64", "STAGES=4", "RIGHT=0",
+                    {"A=" + a, "B=" + b, "SUM=" + sum, "BM=128", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=0",
                      "ROW_EXTRAS=1", "COLUMN_EXTRAS=2"},
                     program("(x0, x1, x2) => cast_sat<i8>(round(mul(mul(cast<f32>(x0), x1), x2)))",
                             {product, DType::f32, DType::f32})},

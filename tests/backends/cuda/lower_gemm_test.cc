@@ -177,7 +177,8 @@ TEST_P(LowerGemm, FloatsOfEightBits) {
                          std::to_string(m) +
                          ", 1]) { %y = matmul(%a, %b, %r) {trans_b = true, epilogue = (x0, x1) => "
                          "cast<f16>(mul(x0, x1))} return %y }",
-                     {small("f8e4m3", {m, k}, 1), small("f8e4m3", {n, k}, 2), floats({m, 1}, 3)}, 5e-3);
+                     {small("f8e4m3", {m, k}, 1), small("f8e4m3", {n, k}, 2), floats({m, 1}, 3)},
+                     2e-2);  // the chip keeps sums of these with about 14 bits
   }
 }
 

@@ -119,7 +119,8 @@ class Consumer {
     for (int block = 0; block < kBlocks; ++block)
 #pragma unroll
       for (int column = 0; column < BN; column += kBoxColumns) {
-        const Place at = {place.row + block * 64 + thread_ / kWarp * kBoxRows, place.column + column, place.batch};
+        Place at = {place.row + block * 64 + thread_ / kWarp * kBoxRows, place.column + column, place.batch};
+        asm volatile("" : "+r"(at.column), "+r"(at.row)::"memory");  // or addresses of all boxes are kept in registers
         const u32 box = boxes_ + box_ % kBoxes * kBoxBytes;
         if (lane_ == 0) wait_for_stores<kBoxes - 1>();
         __syncwarp();

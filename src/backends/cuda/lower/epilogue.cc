@@ -64,13 +64,13 @@ std::string Epilogue::kernel_code() const {
   return program_code(program_, types, Rounding::when_stored);
 }
 
-std::vector<std::string> Epilogue::kernel_defines() const {
-  unsigned rows = 0, columns = 0;
+ExtraMasks Epilogue::extra_masks() const {
+  ExtraMasks masks;
   for (size_t i = 0; i < extras_.size(); ++i) {
-    rows |= (extras_[i][1] ? 1u : 0u) << i;
-    columns |= (extras_[i][2] ? 1u : 0u) << i;
+    masks.rows |= (extras_[i][1] ? 1u : 0u) << i;
+    masks.columns |= (extras_[i][2] ? 1u : 0u) << i;
   }
-  return {fmt::format("ROW_EXTRAS={}", rows), fmt::format("COLUMN_EXTRAS={}", columns)};
+  return masks;
 }
 
 DType Epilogue::kernel_output() const { return empty() || !fusable_ ? product_ : program_.result_type(); }

@@ -14,6 +14,12 @@ namespace lathe::cuda {
 // The type of a product of two types, as the graph defines it; nullopt when there is none.
 std::optional<DType> product_type(DType a, DType b);
 
+// Which extras differ from row to row, and from column to column: a bit for each, for kernels that are specialised for
+// that.
+struct ExtraMasks {
+  unsigned rows = 0, columns = 0;
+};
+
 class Epilogue {
  public:
   // Axes of the output up to outer_end are its outer ones, from there up to row_end its rows, the rest its columns.
@@ -34,8 +40,7 @@ class Epilogue {
   bool fusable() const { return fusable_; }
   // The program for kernels/epilogue.cuh: the epilogue itself, or the identity where it is not fusable.
   std::string kernel_code() const;
-  // Which extras differ from row to row, and from column to column, for kernels that are specialised for that.
-  std::vector<std::string> kernel_defines() const;
+  ExtraMasks extra_masks() const;
   DType kernel_output() const;                       // the type of that program's result
   EpilogueArgs kernel_args(const StepIo& io) const;  // strides, without addresses
   static void set_addresses(EpilogueArgs& args, const StepIo& io);

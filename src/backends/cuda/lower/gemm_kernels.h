@@ -12,8 +12,8 @@ struct GemmTypes {
   DType a = DType::f32, b = DType::f32, product = DType::f32;
   DType output = DType::f32;  // what the epilogue gives
   bool trans_a = false, trans_b = false;
-  std::string epilogue;             // program text
-  std::vector<std::string> extras;  // definitions that say how the epilogue's operands lie
+  std::string epilogue;  // program text
+  ExtraMasks extras;     // how its operands lie
 };
 
 // The arguments of one repeat, without addresses.

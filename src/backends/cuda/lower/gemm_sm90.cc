@@ -24,9 +24,9 @@ constexpr std::array kVariants = {
     Sm90Variant{"64x64_split_2", 64, 64, 6, 2}, Sm90Variant{"128x64_split", 128, 64, 8, 1},
 };
 constexpr int64_t kFewRows = 512;  // up to which splitting may pay
+constexpr int kLargeTile = 128 * 128;
 
 int64_t bytes_of(DType type) { return bit_width(type) / 8; }
-bool is_half(DType type) { return type == DType::f16 || type == DType::bf16; }
 bool is_byte(DType type) { return type == DType::i8 || type == DType::u8; }
 
 std::string operand_name(DType type) { return type == DType::f8e4m3 ? "e4m3" : std::string(cuda_type(type)); }
@@ -43,11 +43,14 @@ CUtensorMap map_of(const DriverApi& driver, const void* address, int64_t element
 
 }  // namespace
 
-std::vector<const Sm90Variant*> sm90_variants(std::optional<int64_t> rows) {
+std::vector<const Sm90Variant*> sm90_variants(const GemmTypes& types, std::optional<int64_t> rows) {
+  // Largest tiles leave few registers for the epilogue: operands that differ by row, and scales, would be spilled.
+  const bool simple = is_half(types.a) && types.extras.rows == 0;
   std::vector<const Sm90Variant*> variants;
   for (const Sm90Variant& variant : kVariants) {
     const bool few = !rows || *rows <= kFewRows, many = !rows || *rows > kGroupRows;
-    if (variant.waves > 0 ? few : many) variants.push_back(&variant);
+    const bool large = variant.rows * variant.columns > kLargeTile;
+    if ((variant.waves > 0 ? few : many) && (simple || !large)) variants.push_back(&variant);
   }
   return variants;
 }
@@ -70,7 +73,10 @@ Sm90Gemm::Sm90Gemm(const GemmTypes& types, const Sm90Variant& variant, const Tar
                                       fmt::format("ROWS={}", split ? kGroupRows : variant.rows / kConsumers),
                                       fmt::format("STAGES={}", variant.stages),
                                       fmt::format("RIGHT={}", types.trans_b ? 0 : 1)};
-  if (!split) defines.insert(defines.end(), types.extras.begin(), types.extras.end());
+  if (!split) {
+    defines.push_back(fmt::format("ROW_EXTRAS={}", types.extras.rows));
+    defines.push_back(fmt::format("COLUMN_EXTRAS={}", types.extras.columns));
+  }
   const std::string entry = split ? "matmul_sm90_split" : "matmul_sm90";
   kernel_ = &target.kernels.request({entry + ".cu", entry, std::move(defines), types.epilogue});
 }

@@ -63,7 +63,7 @@ GemmTypes types_of(const MatMul& op, const Node& node, const Epilogue& epilogue,
           .trans_a = op.trans_a,
           .trans_b = op.trans_b || transposed_weights,
           .epilogue = epilogue.kernel_code(),
-          .extras = epilogue.kernel_defines()};
+          .extras = epilogue.extra_masks()};
 }
 
 class MatmulStep : public Step {
@@ -287,7 +287,7 @@ class MatmulCandidates {
     route.sm90_only = route.transposed_weights || types.a == DType::f8e4m3;
     if (!Sm90Gemm::knows(types, target_.device)) return;
     if (route.sm90_only && !route.transposed_weights && !suits_sm90(types, node_, false)) return;
-    for (const Sm90Variant* variant : sm90_variants(known_rows(node_))) {
+    for (const Sm90Variant* variant : sm90_variants(types, known_rows(node_))) {
       route.sm90 = variant;
       add(fmt::format("gemm_sm90_{}", variant->name), route);
     }
