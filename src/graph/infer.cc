@@ -125,7 +125,7 @@ DType product_dtype(const InferContext& c, size_t a, size_t b) {
   };
   if (accumulates_in_i32(x) && accumulates_in_i32(y)) return DType::i32;
   if (x == DType::f32 && is_half(y)) return x;
-  if (x == DType::f8e4m3 && y == DType::f8e4m3) return DType::f32;
+  if (x == DType::f8e4m3 && y == DType::f8e4m3) return DType::f32;  // what these accumulate in
   if (x != y || !(is_float(x) || is_integer(x)))
     c.fail("cannot multiply elements of types {} and {}", to_string(x), to_string(y));
   return x;
