@@ -1,5 +1,5 @@
 // Quantisation with parameters from the data, as graph/ops/quantize.h defines it: X is the type of what is quantised
-// (computed as float, divisions exact), Q of the result (i8 symmetric, u8 not).
+// (computed as float, divisions exact), Q of the result (i8 and e4m3 symmetric, u8 not).
 #pragma once
 
 #include "prelude.cuh"
@@ -12,6 +12,13 @@ struct QuantizeRange {
     high = x > high ? x : high;
   }
 };
+
+// Round to nearest even; what is too large becomes the largest finite number.
+inline __device__ e4m3 to_e4m3(float x) {
+  u16 pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+  return {static_cast<u8>(pair)};
+}
 
 template <class T>
 struct Quantizer;
@@ -27,15 +34,25 @@ struct Quantizer<u8> {
   __device__ u8 zero_point() const { return u8(zero); }
 };
 
+inline __device__ float symmetric_scale(const QuantizeRange& range, float largest) {
+  const float most = fmaxf(-range.low, range.high);
+  return most == 0 ? 1 : most / largest;
+}
+
 template <>
 struct Quantizer<i8> {
   float scale;
-  explicit __device__ Quantizer(const QuantizeRange& range) {
-    const float most = fmaxf(-range.low, range.high);
-    scale = most == 0 ? 1 : most / 127.0f;
-  }
+  explicit __device__ Quantizer(const QuantizeRange& range) : scale(symmetric_scale(range, 127.0f)) {}
   __device__ i8 operator()(float x) const { return i8(fminf(fmaxf(rint(x / scale), -128.0f), 127.0f)); }
   __device__ i8 zero_point() const { return 0; }
+};
+
+template <>
+struct Quantizer<e4m3> {
+  float scale;
+  explicit __device__ Quantizer(const QuantizeRange& range) : scale(symmetric_scale(range, 448.0f)) {}
+  __device__ e4m3 operator()(float x) const { return to_e4m3(x / scale); }
+  __device__ e4m3 zero_point() const { return {0}; }
 };
 
 // By one thread of those that quantise a row.

@@ -17,12 +17,14 @@ struct QuantizeState : StepState {
   unsigned blocks = 0, threads = 0;
 };
 
+std::string result_name(DType type) { return type == DType::f8e4m3 ? "e4m3" : std::string(cuda_type(type)); }
+
 class QuantizeStep : public Step {
  public:
   QuantizeStep(const lathe::DynamicQuantize& op, const Node& node, const Target& target)
       : axis_(static_cast<size_t>(op.axis)), target_(target), vector_(pack_of(node.input(0)->dtype())) {
     const std::vector<std::string> defines = {fmt::format("X={}", cuda_type(node.input(0)->dtype())),
-                                              fmt::format("Q={}", cuda_type(node.output(0)->dtype()))};
+                                              "Q=" + result_name(node.output(0)->dtype())};
     if (axis_ == 0) {
       for (const int vector : {1, vector_}) {
         ranges_.push_back(&request(defines, 0, vector));
@@ -94,6 +96,10 @@ class QuantizeStep : public Step {
 }  // namespace
 
 Candidates lower(const lathe::DynamicQuantize& op, const Node& node, const Target& target) {
+  const DType type = node.input(0)->dtype();
+  if (!computes_as_float(type) || type == DType::f64) return {decline("dynamic_quantize", "element type")};
+  if (node.output(0)->dtype() == DType::f8e4m3 && target.device.major * 10 + target.device.minor < 89)
+    return {decline("dynamic_quantize", "floats of 8 bits need sm_89")};
   return {accept("dynamic_quantize", [&] { return Lowered{std::make_unique<QuantizeStep>(op, node, target), {}}; })};
 }
 
