@@ -302,7 +302,7 @@ TEST(PackTest, WeightsMayLieAnywhere) {
     pack(layout, source, bytes);
     return bytes;
   };
-  EXPECT_EQ(packed(gemm_panels(16, false), view), packed(gemm_panels(16, false), weight));
+  EXPECT_EQ(packed(gemm_panels(DType::f32, 16, false), view), packed(gemm_panels(DType::f32, 16, false), weight));
   EXPECT_EQ(packed(gate_panels(16, 4), gates_view), packed(gate_panels(16, 4), gates));
 }
 
