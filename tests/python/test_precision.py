@@ -51,7 +51,7 @@ def test_answers_stay(folder, exact, flags):
     assert report["weight_bytes_after"] < report["weight_bytes_before"]
     found = probabilities(folder)
     assert sum((p > 0.5) == (e > 0.5) for p, e in zip(found, exact, strict=True)) >= len(LINES) - 1
-    assert found != exact
+    assert (found == exact) == (flags == ["--fp16"])  # the weights are fp16 to begin with
 
 
 def test_masked_characters_stay(tmp_path):

@@ -8,7 +8,7 @@ namespace lathe {
 
 // (a, b, extras..) -> y. Batched product over the last two axes with numpy broadcasting of the leading ones; rank-1
 // operands are not allowed (importers reshape). trans_a / trans_b say that the last two axes of that operand are
-// swapped. f16 and bf16 accumulate in f32; integers accumulate and give i32 (i8, u8, i16, i32) or their own type.
+// swapped. f16 and bf16 accumulate in f32; integers give i32 (i8, u8, i16, i32) or their own type, f8e4m3 gives f32.
 // An f32 a may meet a b of f16 or bf16, weights that are stored in 16 bits: b is widened and the product is f32. With a
 // b of bf16 a kernel may round a to bf16 as well, because that is what the matrix units of processors multiply; with a
 // b of f16 it may not.

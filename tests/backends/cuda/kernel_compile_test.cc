@@ -137,25 +137,12 @@ void add_sliding(std::vector<Representative>& all) {
                      64});
 }
 
-void add_products(std::vector<Representative>& all) {
-  const auto epilogue = [](DType type) {
-    return program("(x0, x1, x2) => add(gelu_erf(add(x0, x1)), x2)", {type, type, type});
-  };
-  for (const int rows : {1, 8})
-    for (const int trans : {0, 1})
-      all.push_back({fmt::format("matmul_skinny_{}_{}", rows, trans),
-                     {"matmul_skinny.cu",
-                      "matmul_skinny",
-                      {"TYPE=f16", fmt::format("ROWS={}", rows), fmt::format("TRANS_B={}", trans)},
-                      epilogue(DType::f16)},
-                     128});
-  for (const int trans : {0, 1})
-    all.push_back({fmt::format("matmul_mma_{}", trans),
-                   {"matmul_mma.cu",
-                    "matmul_mma",
-                    {"TYPE=bf16", "STAGES=4", fmt::format("TRANS_B={}", trans)},
-                    epilogue(DType::bf16)},
-                   192});
+// Bias, activation and residual.
+std::string epilogue(DType type) {
+  return program("(x0, x1, x2) => add(gelu_erf(add(x0, x1)), x2)", {type, type, type});
+}
+
+void add_hopper_products(std::vector<Representative>& all) {
   const auto hopper = [&](std::string name, std::string entry, std::vector<std::string> defines, DType type) {
     defines.push_back(fmt::format("A={}", cuda_type(type)));
     defines.push_back(fmt::format("B={}", cuda_type(type)));
@@ -187,6 +174,24 @@ void add_products(std::vector<Representative>& all) {
   hopper_bytes("u8", "i8", "i32", DType::i32);
   hopper_bytes("e4m3", "e4m3", "float", DType::f32);
   hopper("matmul_sm90_split", "matmul_sm90_split", {"BM=64", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=1"}, DType::bf16);
+}
+
+void add_products(std::vector<Representative>& all) {
+  for (const int rows : {1, 8})
+    for (const int trans : {0, 1})
+      all.push_back({fmt::format("matmul_skinny_{}_{}", rows, trans),
+                     {"matmul_skinny.cu",
+                      "matmul_skinny",
+                      {"TYPE=f16", fmt::format("ROWS={}", rows), fmt::format("TRANS_B={}", trans)},
+                      epilogue(DType::f16)},
+                     128});
+  for (const int trans : {0, 1})
+    all.push_back({fmt::format("matmul_mma_{}", trans),
+                   {"matmul_mma.cu",
+                    "matmul_mma",
+                    {"TYPE=bf16", "STAGES=4", fmt::format("TRANS_B={}", trans)},
+                    epilogue(DType::bf16)},
+                   192});
   all.push_back({"matmul_finish", {"matmul_finish.cu", "matmul_finish", {}, epilogue(DType::bf16)}, 64});
   const auto tile = [&](std::string name, std::vector<std::string> defines, int block, std::string program) {
     for (const char* side : {"M", "N"}) {
@@ -355,6 +360,7 @@ std::vector<Representative> representatives() {
   add_reductions(all);
   add_rows(all);
   add_products(all);
+  add_hopper_products(all);
   add_sliding(all);
   for (Representative& kernel : all)
     if (const auto found = kKnownSpills.find(kernel.name); found != kKnownSpills.end())
