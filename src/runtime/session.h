@@ -15,7 +15,8 @@ namespace lathe {
 // Takes the times of a session's runs, each run over those of the last.
 struct RunTimer {
   // What the device has done by each mark; inputs and outputs of memory that the device uses in place take no time.
-  enum Mark : size_t { start, uploaded, computed, downloaded, kMarks };
+  enum Mark : size_t { start, uploaded, computed, downloaded };
+  static constexpr size_t kMarks = downloaded + 1;
 
   std::unique_ptr<DeviceClock> clock;                     // with kMarks marks
   std::chrono::steady_clock::time_point begun, enqueued;  // when the host began, and when it had queued the steps
