@@ -214,7 +214,8 @@ class Writer {
 
   // Once for a value, however many layers read it.
   std::string write_activation(const QdqOperands& layer, const std::string& value, protozero::pbf_writer& out) {
-    const std::string result = value + "_dequantized", scale = value + "_scale", zero = value + "_zero_point";
+    const std::string scale = value + "_scale", zero = value + "_zero_point";
+    std::string result = value + "_dequantized";
     if (!activations_.insert(value).second) return result;
     write_tensor(out, scale, {}, kFloat, std::as_bytes(std::span(&layer.scale, 1)));
     write_tensor(out, zero, {}, kUint8, std::as_bytes(std::span(&layer.zero_point, 1)));
@@ -226,8 +227,8 @@ class Writer {
   std::string write_weights(const QdqOperands& layer, const NodeProto& node, protozero::pbf_writer& out) {
     const size_t axis = channel_axis(node);
     const std::string weights = std::string(node.inputs[1]) + (axis == 0 ? "_by_row" : "");
-    const std::string result = weights + "_dequantized", bytes = weights + "_quantized", scale = weights + "_scale",
-                      zero = weights + "_zero_point";
+    const std::string bytes = weights + "_quantized", scale = weights + "_scale", zero = weights + "_zero_point";
+    std::string result = weights + "_dequantized";
     if (!weights_.insert(weights).second) return result;
     const auto channels = static_cast<int64_t>(layer.w_scales.size());
     const std::vector<int8_t> zeros(layer.w_scales.size());
