@@ -155,7 +155,7 @@ bool Session::Impl::written_in_place(size_t output) const {
   return binding.memory != nullptr && (io == nullptr || binding.where == Memory::device);
 }
 
-void Session::Impl::mark(RunTimer::Mark mark) {
+void Session::Impl::mark(RunTimer::Mark mark) const {
   if (timer != nullptr) timer->clock->mark(mark);
 }
 

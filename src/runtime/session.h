@@ -52,7 +52,7 @@ struct Session::Impl {
   void upload_inputs();
   // True when the steps themselves write where the caller wants the output.
   bool written_in_place(size_t output) const;
-  void mark(RunTimer::Mark mark);
+  void mark(RunTimer::Mark mark) const;
   void deliver(size_t output);
   void check_bindings();
   void* bind_memory(size_t output, std::span<const int64_t> dims) const;
