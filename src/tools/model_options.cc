@@ -104,7 +104,7 @@ std::shared_ptr<const Engine> open_model(const std::filesystem::path& path, cons
     progress.show(fmt::format("{}: {} nodes after {}", path.filename().string(), report.nodes_after, report.name));
   };
   progress.show("opening " + path.string());
-  const auto engine = open_engine(path, compile);
+  auto engine = open_engine(path, compile);
   progress.clear();
   if (const auto& plan = engine->impl().plan;
       plan != nullptr && plan->info().target != engine->impl().model.backend->target())
