@@ -14,8 +14,6 @@ namespace {
 
 using passes::MapWriter;
 
-bool is_byte_type(DType type) { return type == DType::i8 || type == DType::f8e4m3; }
-
 // A value as bytes, and what gives it back: (bytes - zero) * scale. Absent: a zero point of 0.
 struct QuantizedValue {
   Value *bytes = nullptr, *scale = nullptr, *zero = nullptr;
@@ -135,10 +133,7 @@ class Applier {
     const std::vector<size_t> operands = moved_operands(node);
     const auto narrow =
         std::find_if(operands.begin(), operands.end(), [&](size_t i) { return narrowed(node.input(i)); });
-    for (size_t i = 0; i < node.inputs().size(); ++i) {
-      const bool moved = std::find(operands.begin(), operands.end(), i) != operands.end();
-      if (!moved && narrowed(node.input(i))) set_input(node, i, as_type(node, node.input(i), DType::f32));
-    }
+    restore_others(node, operands);
     if (narrow == operands.end()) return;
     const DType type = node.input(*narrow)->dtype();
     for (const size_t i : operands) set_input(node, i, as_type(node, node.input(i), type));
@@ -197,7 +192,7 @@ class Applier {
       set_input(node, i, as_type(node, node.input(i), result));
   }
 
-  // Parameters keep their f32.
+  // All operands but these as the model has them.
   void restore_others(Node& node, const std::vector<size_t>& operands) {
     for (size_t i = 0; i < node.inputs().size(); ++i)
       if (std::find(operands.begin(), operands.end(), i) == operands.end() && narrowed(node.input(i)))

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "passes/passes.h"
+#include "precision/range_file.h"
 #include "precision/run.h"
 #include "precision/smooth.h"
 
@@ -164,10 +165,25 @@ void check_types(const PrecisionSupport& support, const PrecisionOptions& option
       throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", to_string(type), device));
 }
 
+// Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it.
+Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, const CompileOptions& compile,
+                         const Batches& batches, const PrecisionOptions& options, bool asymmetric) {
+  Ranges ranges;
+  if (!options.range_cache.empty() && std::filesystem::exists(options.range_cache))
+    ranges = load_ranges(options.range_cache);
+  std::vector<std::string> missing = quantized_values(graph, layers, options.static_activations);
+  std::erase_if(missing, [&](const std::string& name) { return ranges.count(name) > 0; });
+  if (missing.empty()) return ranges;
+  if (options.progress) options.progress(fmt::format("calibrating {} ranges", missing.size()));
+  for (const auto& [name, seen] : collect(graph, compile, batches, missing))
+    ranges[name] = calibrated_range(seen.histogram, options.calibrator, asymmetric);
+  if (!options.range_cache.empty()) save_ranges(options.range_cache, ranges, options.calibrator);
+  return ranges;
+}
+
 }  // namespace
 
-Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options,
-              Ranges ranges) {
+Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options) {
   LATHE_CHECK(!batches.empty());
   const PrecisionSupport support = make_backend(compile)->precision_support();
   check_types(support, options, compile.device);
@@ -175,14 +191,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
   inner.passes.trace = {};
   if (options.smoothing > 0) smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);
   const std::vector<Layer> layers = find_layers(graph, support, options);
-  const auto missing = [&](const std::string& name) { return ranges.count(name) == 0; };
-  std::vector<std::string> wanted = quantized_values(graph, layers, options.static_activations);
-  wanted.erase(std::remove_if(wanted.begin(), wanted.end(), [&](const auto& n) { return !missing(n); }), wanted.end());
-  if (!wanted.empty()) {
-    if (options.progress) options.progress(fmt::format("calibrating {} ranges", wanted.size()));
-    for (const auto& [name, seen] : collect(graph, inner, batches, wanted))
-      ranges[name] = calibrated_range(seen.histogram, options.calibrator, support.asymmetric_bytes);
-  }
+  const Ranges ranges = calibrated_ranges(graph, layers, inner, batches, options, support.asymmetric_bytes);
 
   Measurer measurer(graph, inner, batches);
   const ApplyOptions apply_options{support, ranges, options.static_activations};
@@ -205,8 +214,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
     report.layers = search.layer_reports();
     report.outputs = search.outputs();
   }
-  report.ranges = std::move(ranges);
-  apply_and_rewrite(graph, *best, {support, report.ranges, options.static_activations}, measurer.weights());
+  apply_and_rewrite(graph, *best, apply_options, measurer.weights());
   return report;
 }
 

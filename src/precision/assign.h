@@ -27,12 +27,10 @@ struct Report {
   std::vector<OutputAgreement> outputs;
   Speed before, after;
   size_t trials = 0;
-  Ranges ranges;  // that were calibrated, or given
 };
 
 // Rewrites the optimised f32 graph. Without an assignment that meets the bound the graph gets the one that comes
-// closest, and the report says so. Ranges that are given are not calibrated again.
-Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options,
-              Ranges ranges = {});
+// closest, and the report says so.
+Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options);
 
 }  // namespace lathe::precision

@@ -8,7 +8,6 @@
 #include "build/tuner.h"
 #include "onnx/importer.h"
 #include "precision/assign.h"
-#include "precision/range_file.h"
 #include "runtime/engine.h"
 #include "runtime/session.h"
 
@@ -47,14 +46,8 @@ precision::Report assign_types(Graph& graph, const CompileOptions& compile, cons
   if (options.bf16) types.types.push_back(DType::bf16);
   types.min_cosine = options.accuracy;
   if (options.max_error > 0) types.max_error = options.max_error;
-  precision::Ranges ranges;
-  const std::string& cache = options.calibration_cache;
-  if (!cache.empty() && std::filesystem::exists(cache)) ranges = precision::load_ranges(cache);
-  const size_t known = ranges.size();
-  precision::Report report =
-      precision::assign(graph, compile, batches_of(graph, *options.calibrator), types, std::move(ranges));
-  if (!cache.empty() && report.ranges.size() > known) precision::save_ranges(cache, report.ranges, types.calibrator);
-  return report;
+  types.range_cache = options.calibration_cache;
+  return precision::assign(graph, compile, batches_of(graph, *options.calibrator), types);
 }
 
 std::vector<Profile> profiles_of(const BuildOptions& options) {

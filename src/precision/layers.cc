@@ -25,8 +25,6 @@ bool is_big_constant(const Value* value) {
   return tensor->elements() >= kLeastTable;
 }
 
-bool is_byte_type(DType type) { return type == DType::i8 || type == DType::f8e4m3; }
-
 // A number that hides positions must stay as large as it is: what is computed from integers and constants alone.
 bool is_mask(const Node& map) {
   return std::none_of(map.inputs().begin(), map.inputs().end(), [](const Value* input) {
@@ -103,6 +101,8 @@ void apply_rules(const Node& node, const PrecisionOptions& options, Layer& layer
 }
 
 }  // namespace
+
+bool is_byte_type(DType type) { return type == DType::i8 || type == DType::f8e4m3; }
 
 bool matches(std::string_view pattern, std::string_view name) {
   const size_t star = pattern.find('*');

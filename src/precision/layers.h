@@ -18,6 +18,9 @@ struct LayerType {
   friend bool operator==(const LayerType&, const LayerType&) = default;
 };
 
+// A type that operands are quantised to.
+bool is_byte_type(DType type);
+
 struct Layer {
   size_t node = 0;                // its place in the graph's list of nodes
   std::vector<LayerType> ladder;  // narrowest first; the last is f32, unless a rule forbids it

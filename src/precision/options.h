@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <string>
@@ -35,6 +36,7 @@ struct PrecisionOptions {
   double max_error = std::numeric_limits<double>::infinity();  // of any output element
   std::vector<LayerRule> rules = {};
   Calibrator calibrator = Calibrator::entropy;
+  std::filesystem::path range_cache = {};  // file of calibrated ranges that are used, and added to; empty: none
   // Matrix products quantise their activations by calibrated ranges of whole tensors instead of per row as they come.
   bool static_activations = false;
   // Between a norm and the products that read it, outliers move from activations into weights: the exponent of the

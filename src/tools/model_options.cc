@@ -44,16 +44,12 @@ std::vector<DimArg> parse_dims(const InputOptions& options) {
 }  // namespace
 
 CompileOptions ModelOptions::compile_options() const {
-  CompileOptions compile;
-  compile.device = device;
-  compile.kernel_cache = kernel_cache_folder();
-  compile.tf32 = tf32;
-  if (!isa.empty()) {
-    compile.isa = isa_from_string(isa);
-    if (!compile.isa)
-      throw Error(ErrorCode::invalid_argument, fmt::format("unknown instruction set '{}'", isa))
-          .remedy("Known: generic, avx2, avx512");
-  }
+  EngineOptions engine;
+  engine.device = device;
+  engine.isa = isa;
+  engine.kernel_cache = kernel_cache_folder().string();
+  engine.tf32 = tf32;
+  CompileOptions compile = to_compile_options(engine);
   compile.optimise = device != "reference";
   compile.passes.disabled = disabled_passes;
   return compile;

@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "precision/range_file.h"
 #include "tools/table.h"
 #include "tools/units.h"
 
@@ -63,6 +62,7 @@ precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileO
   options.min_cosine = args.accuracy;
   if (args.max_error > 0) options.max_error = args.max_error;
   options.calibrator = calibrator_of(args.calibration.calibrator);
+  options.range_cache = args.cache;
   options.static_activations = args.activations == "per-tensor";
   options.smoothing = args.smooth;
   for (const std::string& pattern : args.keep_fp32) options.rules.push_back({pattern, DType::f32});
@@ -167,13 +167,7 @@ precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, cons
   precision::PrecisionOptions options = options_of(args, compile);
   options.progress = std::move(progress);
   const precision::Batches batches = calibration_batches(graph, args.calibration.inputs, sizes, model);
-  precision::Ranges known;
-  if (!args.cache.empty() && std::filesystem::exists(args.cache)) known = precision::load_ranges(args.cache);
-  const size_t count = known.size();
-  precision::Report report = precision::assign(graph, compile, batches, options, std::move(known));
-  if (!args.cache.empty() && report.ranges.size() > count)
-    precision::save_ranges(args.cache, report.ranges, options.calibrator);
-  return report;
+  return precision::assign(graph, compile, batches, options);
 }
 
 json report_precision(const precision::Report& report, const PrecisionArgs& args, Console& console, bool verbose) {
