@@ -7,6 +7,7 @@
 #include "build/constant_id.h"
 #include "build/host_step.h"
 #include "build/program.h"
+#include "build/sized_step.h"
 
 namespace lathe {
 namespace {
@@ -137,24 +138,57 @@ class Lowering {
   Lowered choose(const Node& node, ProgramStep& step) {
     if (!context_.fallbacks.empty() && needs_fallback(node))
       return fall_back(node, step, "it handles values other than tensors of known rank");
-    std::vector<Candidate> candidates = context_.backend.candidates(node);
-    const auto chosen = context_.choices.find(context_.numbers.at(&node));
-    if (chosen != context_.choices.end()) {
-      // A recorded choice that this backend no longer has, or that declines, gives way to the default order.
-      std::stable_partition(candidates.begin(), candidates.end(),
-                            [&](const Candidate& c) { return c.kernel == chosen->second; });
-    }
+    const std::vector<Candidate> candidates = context_.backend.candidates(node);
     std::string declined;
     for (const Candidate& candidate : candidates) {
       if (candidate.declined.empty()) {
-        step.kernel = candidate.kernel;
         step.reason = declined;
-        return candidate.make();
+        return serve(candidates, usable(node, candidates, candidate), step);
       }
       declined += (declined.empty() ? "" : "; ") + candidate.kernel + ": " + candidate.declined;
     }
     if (declined.empty()) declined = fmt::format("{} has no kernel for this op", context_.backend.name());
     return fall_back(node, step, declined);
+  }
+
+  // The recorded kernels that the backend still has and that accept, else the first that accepts.
+  KernelChoice usable(const Node& node, std::span<const Candidate> candidates, const Candidate& first) const {
+    const auto recorded = context_.choices.find(context_.numbers.at(&node));
+    if (recorded == context_.choices.end()) return first.kernel;
+    KernelChoice choice;
+    for (const KernelRange& range : recorded->second.ranges)
+      if (accepting(candidates, range.kernel) != nullptr) choice.ranges.push_back(range);
+    if (choice.ranges.empty()) return first.kernel;
+    choice.ranges.back().most = kAnySize;
+    return choice;
+  }
+
+  static const Candidate* accepting(std::span<const Candidate> candidates, const std::string& kernel) {
+    for (const Candidate& candidate : candidates)
+      if (candidate.kernel == kernel && candidate.declined.empty()) return &candidate;
+    return nullptr;
+  }
+
+  // Kernels that want weights in another layout than the one for the largest sizes, or that make no step, cannot take
+  // turns with it.
+  static Lowered serve(std::span<const Candidate> candidates, const KernelChoice& choice, ProgramStep& step) {
+    const KernelRange& last = choice.ranges.back();
+    Lowered result = accepting(candidates, last.kernel)->make();
+    std::vector<SizedStep::Variant> variants;
+    for (const KernelRange& range : std::span(choice.ranges).first(choice.ranges.size() - 1)) {
+      Lowered smaller = accepting(candidates, range.kernel)->make();
+      if (smaller.step == nullptr || result.step == nullptr || smaller.operand_layouts != result.operand_layouts)
+        continue;
+      variants.push_back({std::move(smaller.step), range.most});
+      step.choice.ranges.push_back(range);
+    }
+    step.choice.ranges.push_back(last);
+    step.kernel = to_string(step.choice);
+    if (!variants.empty()) {
+      variants.push_back({std::move(result.step), kAnySize});
+      result.step = std::make_unique<SizedStep>(std::move(variants));
+    }
+    return result;
   }
 
   Lowered fall_back(const Node& node, ProgramStep& step, const std::string& declined) {

@@ -53,11 +53,27 @@ PlanWeight weight_from(const Json& object) {
           integer_from<uint64_t>(object.at("checksum"))};
 }
 
+// The kernel's name, or [[name, most elements], ..] of a choice by sizes.
+Json to_json(const KernelChoice& choice) {
+  if (choice.ranges.size() == 1) return choice.ranges[0].kernel;
+  Json ranges = Json::array();
+  for (const KernelRange& range : choice.ranges) ranges.push_back({range.kernel, range.most});
+  return ranges;
+}
+
+KernelChoice choice_from(const Json& json) {
+  if (json.is_string()) return json.get<std::string>();
+  KernelChoice choice;
+  for (const Json& range : json)
+    choice.ranges.push_back({range.at(0).get<std::string>(), integer_from<int64_t>(range.at(1))});
+  return choice;
+}
+
 }  // namespace
 
 std::string to_json(const PlanInfo& info) {
   Json choices = Json::object();
-  for (const auto& [node, kernel] : info.choices) choices[std::to_string(node)] = kernel;
+  for (const auto& [node, choice] : info.choices) choices[std::to_string(node)] = to_json(choice);
   Json root = {{"lathe_version", info.lathe_version},
                {"model", info.model},
                {"device", info.device},
@@ -81,8 +97,8 @@ PlanInfo plan_info_from_json(std::string_view text) {
     info.device = root.at("device").get<std::string>();
     info.target = root.at("target").get<std::string>();
     info.threads = integer_from<int>(root.at("threads"));
-    for (const auto& [node, kernel] : root.at("choices").items())
-      info.choices[integer_from<size_t>(Json::parse(node))] = kernel.get<std::string>();
+    for (const auto& [node, choice] : root.at("choices").items())
+      info.choices[integer_from<size_t>(Json::parse(node))] = choice_from(choice);
     for (const Json& profile : root.at("profiles")) info.profiles.push_back(profile_from(profile));
     for (const Json& weight : root.at("weights")) info.weights.push_back(weight_from(weight));
     return info;

@@ -136,7 +136,7 @@ class PlanWriter {
     info.profiles = options_.profiles;
     const auto numbers = number_nodes(*model_.graph);
     visit_steps(model_.program, [&](const ProgramStep& step) {
-      if (!step.fallback && step.step != nullptr) info.choices[numbers.at(step.node)] = step.kernel;
+      if (step.step != nullptr && !step.choice.ranges.empty()) info.choices[numbers.at(step.node)] = step.choice;
     });
     info.weights = weights_;
     return info;

@@ -5,12 +5,12 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "backends/backend.h"
+#include "build/kernel_choice.h"
 #include "graph/graph.h"
 
 namespace lathe {
@@ -35,6 +35,7 @@ struct ProgramStep {
   std::unique_ptr<Step> step;        // null for what the executor does itself: Bind and control flow
   std::vector<Program> regions;      // of control flow, in the order of regions_of(); else empty
   std::vector<int> inputs, outputs;  // value indices, -1 for absent operands
+  KernelChoice choice;               // of the device's kernels; empty where it serves nothing
   std::string kernel;                // "gemm"; of a fallback, the other backend's; of control flow, the op's name
   bool fallback = false;             // runs on another backend because the device has no kernel for it
   std::string reason;                // why it fell back, or why better candidates declined
@@ -58,9 +59,6 @@ void visit_steps(const Program& program, const Visit& visit) {
 
 // Numbers the nodes of a graph and its regions: in order, those of regions after the node that holds them.
 std::unordered_map<const Node*, size_t> number_nodes(const Graph& graph);
-
-// Kernel choices by number of the node, where they differ from the first accepted candidate.
-using KernelChoices = std::map<size_t, std::string>;
 
 // `fallbacks` serve, in their order, the nodes for which no candidate of `backend` accepts; throws Error(unsupported)
 // when all decline. They are backends of the host; where the device has memory of its own, what they run is a HostStep.

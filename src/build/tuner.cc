@@ -1,154 +1,71 @@
 #include "build/tuner.h"
 
 #include <algorithm>
-#include <chrono>
-#include <cstring>
+#include <cmath>
 #include <optional>
-#include <random>
 
 #include "base/error.h"
-#include "graph/hash.h"
+#include "build/tuner_bench.h"
 
 namespace lathe {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr int kMinRuns = 5;
-constexpr int kQueuedRuns = 20;  // of a device that works while the host goes on, so that launching them is hidden
-constexpr auto kTimePerKernel = std::chrono::milliseconds(10);
-
-// Floats in [-1, 1], else zeros. They repeat, since making up millions of them would take longer than the kernels do.
-Tensor made_up(DType dtype, std::span<const int64_t> dims) {
-  constexpr int64_t kPeriod = 4096;
-  Tensor tensor(dtype, {dims.begin(), dims.end()});
-  if (!is_float(dtype)) return tensor;
-  std::minstd_rand random;
-  const int64_t fresh = std::min(kPeriod, tensor.elements());
-  for (int64_t at = 0; at < fresh; ++at) tensor.write_double(at, static_cast<double>(random() % 2001) / 1000 - 1);
-  const std::span<std::byte> bytes = tensor.mutable_bytes();
-  const std::span<std::byte> period = bytes.first(storage_bytes(dtype, fresh));
-  for (size_t at = period.size(); at < bytes.size(); at += period.size())
-    std::memcpy(&bytes[at], period.data(), std::min(period.size(), bytes.size() - at));
-  return tensor;
-}
-
-// The operands and results of one node with memory behind them, the same for all its kernels: weights as they are, the
-// rest made up.
-class Bench {
- public:
-  Bench(const Node& node, const CompiledModel& model, const SymbolBindings& symbols, DeviceContext& device)
-      : node_(node), backend_(*model.backend), weights_(model.weights), symbols_(symbols), device_(device) {}
-  ~Bench() {
-    for (void* memory : memory_) device_.release(memory);
-  }
-  Bench(const Bench&) = delete;
-  Bench& operator=(const Bench&) = delete;
-
-  // False when a size is not known.
-  bool evaluate_sizes() { return evaluate(node_.inputs(), inputs_) && evaluate(node_.outputs(), outputs_); }
-
-  std::string key() const {
-    std::string key = fmt::format("{}#{:016x}", op_name(node_.op()), hash(node_.op()));
-    for (const TensorRef& ref : inputs_)
-      key += ref.present ? fmt::format(" {}{}", to_string(ref.dtype), to_string(ref.dims)) : " _";
-    return fmt::format("{} on {}/{} with {} threads", key, backend_.name(), backend_.target(), device_.threads());
-  }
-
-  double microseconds(const Candidate& candidate) {
-    const Lowered lowered = candidate.make();
-    backend_.finish_lowering();
-    if (lowered.step == nullptr) return 0;
-    device_.begin_run();
-    for (size_t i = 0; i < inputs_.size(); ++i)
-      if (inputs_[i].present)
-        inputs_[i].data = operand(i, i < lowered.operand_layouts.size() ? lowered.operand_layouts[i] : WeightLayout{});
-    for (TensorRef& output : outputs_)
-      if (output.data == nullptr) output.data = allocate(storage_bytes(output.dtype, output.elements()));
-    const StepIo io{inputs_, outputs_, &symbols_, device_.threads(), nullptr};
-    const auto state = lowered.step->prepare(io);
-    void* workspace = allocate(lowered.step->workspace_bytes(io));
-    const int repeats = device_.host_memory() ? 1 : kQueuedRuns;
-    const auto run = [&] {
-      const auto start = Clock::now();
-      for (int i = 0; i < repeats; ++i) lowered.step->run(io, state.get(), workspace, device_);
-      device_.synchronize();
-      return (Clock::now() - start) / repeats;
-    };
-    run();  // the first run pays for cold caches and sleeping threads
-    std::vector<Clock::duration> times;
-    for (const auto end = Clock::now() + kTimePerKernel; times.size() < kMinRuns || Clock::now() < end;)
-      times.push_back(run());
-    std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-    return std::chrono::duration<double, std::micro>(times[times.size() / 2]).count();
-  }
-
- private:
-  struct Operand {
-    size_t input;
-    WeightLayout layout;
-    void* memory;
-  };
-
-  bool evaluate(std::span<Value* const> values, std::vector<TensorRef>& refs) {
-    dims_.reserve(node_.inputs().size() + node_.outputs().size());  // refs point into it
-    for (const Value* value : values) {
-      TensorRef& ref = refs.emplace_back();
-      if (value == nullptr) continue;
-      if (!value->type().is_tensor() || !value->type().ranked) return false;
-      std::vector<int64_t>& sizes = dims_.emplace_back();
-      for (const Dim& dim : value->shape()) {
-        const auto size = symbols_.try_evaluate(dim);
-        if (!size || *size < 0) return false;
-        sizes.push_back(*size);
-      }
-      ref = {nullptr, value->dtype(), sizes, true, nullptr};
-    }
-    return true;
-  }
-
-  void* allocate(size_t bytes) {
-    memory_.push_back(device_.allocate(std::max<size_t>(bytes, 1)));
-    return memory_.back();
-  }
-
-  void* operand(size_t i, const WeightLayout& layout) {
-    for (const Operand& known : operands_)
-      if (known.input == i && known.layout == layout) return known.memory;
-    operands_.push_back({i, layout, make_operand(i, layout)});
-    return operands_.back().memory;
-  }
-
-  void* make_operand(size_t i, const WeightLayout& layout) {
-    const Node* producer = node_.input(i)->producer();
-    if (producer == nullptr || !producer->is<Constant>())
-      return upload(made_up(inputs_[i].dtype, inputs_[i].dims).bytes());
-    const Tensor value = weights_.plain(producer->as<Constant>()->value);
-    if (layout.plain()) return upload(value.bytes());
-    std::vector<std::byte> packed(backend_.packed_bytes(layout, value.dtype(), value.dims()));
-    backend_.pack(layout, value, packed);
-    return upload(packed);
-  }
-
-  void* upload(std::span<const std::byte> bytes) {
-    void* memory = allocate(bytes.size());
-    device_.upload(memory, bytes);
-    return memory;
-  }
-
-  const Node& node_;
-  const Backend& backend_;
-  const WeightSource& weights_;
-  const SymbolBindings& symbols_;
-  DeviceContext& device_;
-  std::vector<std::vector<int64_t>> dims_;
-  std::vector<TensorRef> inputs_, outputs_;
-  std::vector<Operand> operands_;
-  std::vector<void*> memory_;
+// A set of sizes to time at: the usual ones of a profile, or some between its smallest and its largest.
+struct Point {
+  SymbolBindings symbols;
+  bool usual = false;
 };
 
+// How much larger each point is than the one before, about.
+constexpr double kStride = 4;
+// Kernels that take longer keep their order when sizes grow further.
+constexpr double kLongMicroseconds = 5000;
+
+// From `a` to `b` in geometric steps, both left out.
+void add_between(const Graph& graph, const SymbolBindings& a, const SymbolBindings& b, std::vector<Point>& points) {
+  struct Symbol {
+    std::string name;
+    double low, high;
+  };
+  std::vector<Symbol> symbols;
+  double growth = 1;
+  SymbolBindings seen;
+  for (const Value* input : graph.inputs())
+    for (const Dim& dim : input->shape()) {
+      if (!dim.is_symbol() || seen.find(dim.to_string())) continue;
+      const auto low = a.find(dim.to_string()), high = b.find(dim.to_string());
+      if (!low || !high) continue;
+      seen.bind(dim.to_string(), 0);
+      symbols.push_back({dim.to_string(), static_cast<double>(std::max<int64_t>(1, *low)),
+                         static_cast<double>(std::max<int64_t>(1, *high))});
+      growth *= symbols.back().high / symbols.back().low;
+    }
+  const int steps = static_cast<int>(std::ceil(std::log(std::max(1.0, growth)) / std::log(kStride)));
+  for (int i = 1; i < steps; ++i) {
+    Point& point = points.emplace_back();
+    for (const Symbol& symbol : symbols)
+      point.symbols.bind(symbol.name,
+                         std::llround(symbol.low * std::pow(symbol.high / symbol.low, static_cast<double>(i) / steps)));
+  }
+}
+
+std::vector<Point> points_of(const Graph& graph, std::span<const Profile> profiles) {
+  std::vector<Point> points;
+  for (const Profile& profile : profiles) {
+    const SymbolBindings min = bind_profile(graph, profile, &SizeRange::min),
+                         opt = bind_profile(graph, profile, &SizeRange::opt),
+                         max = bind_profile(graph, profile, &SizeRange::max);
+    points.push_back({min, false});
+    add_between(graph, min, opt, points);
+    points.push_back({opt, true});
+    add_between(graph, opt, max, points);
+    points.push_back({max, false});
+  }
+  return points;
+}
+
 // A kernel that fails when it is tried (a library that refuses these sizes, too little memory) is not chosen.
-double time_of(Bench& bench, const Candidate& candidate) {
+double time_of(TunerBench& bench, const Candidate& candidate) {
   constexpr double kNever = 1e9;  // microseconds
   try {
     return bench.microseconds(candidate);
@@ -160,41 +77,123 @@ double time_of(Bench& bench, const Candidate& candidate) {
 
 using Times = std::vector<double>;  // by candidate, relative to the fastest
 
-// Adds what the candidates take for the sizes that `symbols` give; false when those leave the node's sizes open.
-bool add_times(const Node& node, std::span<const Candidate> candidates, const CompiledModel& model,
-               const SymbolBindings& symbols, DeviceContext& device, TimingCache& cache, Times& sums) {
-  Bench bench(node, model, symbols, device);
-  if (!bench.evaluate_sizes()) return false;
-  const std::string key = bench.key();
+struct Measured {
+  int64_t elements = 0;  // of the node's first output
+  bool usual = false;
   Times times;
-  for (const Candidate& candidate : candidates) {
-    const TimingCache::Times* known = cache.find(key);
-    if (known == nullptr || !known->contains(candidate.kernel))
-      cache.insert(key, candidate.kernel, time_of(bench, candidate));
-    times.push_back(cache.find(key)->at(candidate.kernel));
-  }
-  // A kernel that makes no step takes no time; the least that a clock can tell keeps the ratios finite.
-  constexpr double kLeast = 1e-3;
-  const double fastest = std::max(kLeast, *std::min_element(times.begin(), times.end()));
-  for (size_t i = 0; i < times.size(); ++i) sums[i] += std::max(kLeast, times[i]) / fastest;
-  return true;
+};
+
+// A later candidate must be better by the margin.
+size_t fastest(const Times& times) {
+  size_t best = 0;
+  for (size_t i = 1; i < times.size(); ++i)
+    if (times[i] * (1 + kTuneMargin) < times[best]) best = i;
+  return best;
 }
 
-// The kernel to take, or nullopt to leave it to the backend's order.
-std::optional<std::string> choose(const Node& node, const CompiledModel& model, std::span<const SymbolBindings> sizes,
-                                  DeviceContext& device, TimingCache& cache) {
-  std::vector<Candidate> candidates = model.backend->candidates(node);
-  std::erase_if(candidates, [](const Candidate& c) { return !c.declined.empty(); });
-  if (candidates.size() < 2) return std::nullopt;
-  Times sums(candidates.size(), 0);
-  bool timed = false;
-  for (const SymbolBindings& symbols : sizes) timed |= add_times(node, candidates, model, symbols, device, cache, sums);
-  if (!timed) return std::nullopt;
-  size_t best = 0;
-  for (size_t i = 1; i < sums.size(); ++i)
-    if (sums[i] * (1 + kTuneMargin) < sums[best]) best = i;  // a later candidate must be better by the margin
-  return candidates[best].kernel;
-}
+// Chooses for one node.
+class Choice {
+ public:
+  Choice(const Node& node, const CompiledModel& model, DeviceContext& device, TimingCache& cache)
+      : node_(node), model_(model), device_(device), cache_(cache), candidates_(model.backend->candidates(node)) {
+    std::erase_if(candidates_, [](const Candidate& c) { return !c.declined.empty(); });
+  }
+
+  bool open() const { return candidates_.size() > 1; }
+
+  // Asks the backend for the kernels of whatever will have to be timed.
+  void request_kernels(std::span<const Point> points) const {
+    for (const Point& point : points) {
+      if (!point.usual) continue;
+      TunerBench bench(node_, model_, point.symbols, device_);
+      if (!bench.evaluate_sizes()) continue;
+      for (const Candidate& candidate : candidates_)
+        if (!known(bench.key(), candidate)) candidate.make();
+    }
+  }
+
+  // nullopt leaves the node to the backend's order.
+  std::optional<KernelChoice> make(std::span<const Point> points) {
+    for (const Point& point : points) measure(point);
+    if (std::none_of(measured_.begin(), measured_.end(), [](const Measured& m) { return m.usual; }))
+      return std::nullopt;
+    const KernelChoice choice = by_size();
+    return can_take_turns(choice) ? choice : KernelChoice(candidates_[for_all_sizes()].kernel);
+  }
+
+ private:
+  bool known(const std::string& key, const Candidate& candidate) const {
+    const TimingCache::Times* times = cache_.find(key);
+    return times != nullptr && times->contains(candidate.kernel);
+  }
+
+  void measure(const Point& point) {
+    TunerBench bench(node_, model_, point.symbols, device_);
+    if (!bench.evaluate_sizes() || (!point.usual && bench.elements() >= long_elements_)) return;
+    const std::string key = bench.key();
+    Measured& measured = measured_.emplace_back(Measured{bench.elements(), point.usual, {}});
+    for (const Candidate& candidate : candidates_) {
+      if (!known(key, candidate)) cache_.insert(key, candidate.kernel, time_of(bench, candidate));
+      measured.times.push_back(cache_.find(key)->at(candidate.kernel));
+    }
+    // A kernel that makes no step takes no time; the least that a clock can tell keeps the ratios finite.
+    constexpr double kLeast = 1e-3;
+    const double least = std::max(kLeast, *std::min_element(measured.times.begin(), measured.times.end()));
+    if (least > kLongMicroseconds) long_elements_ = std::min(long_elements_, measured.elements);
+    for (double& time : measured.times) time = std::max(kLeast, time) / least;
+  }
+
+  size_t for_all_sizes() const {
+    Times sums(candidates_.size(), 0);
+    for (const Measured& measured : measured_)
+      for (size_t i = 0; i < sums.size() && measured.usual; ++i) sums[i] += measured.times[i];
+    return fastest(sums);
+  }
+
+  // The fastest at each number of elements; the one for smaller sizes goes on while it is within the margin.
+  KernelChoice by_size() const {
+    std::map<int64_t, Times> by_elements;
+    for (const Measured& measured : measured_) {
+      Times& sums = by_elements.try_emplace(measured.elements, candidates_.size(), 0).first->second;
+      for (size_t i = 0; i < sums.size(); ++i) sums[i] += measured.times[i];
+    }
+    KernelChoice choice;
+    std::optional<size_t> before;
+    double last_elements = 0;
+    for (const auto& [elements, times] : by_elements) {
+      const size_t best = fastest(times);
+      if (!before || times[*before] > times[best] * (1 + kTuneMargin)) {
+        if (before) choice.ranges.back().most = std::llround(std::sqrt(last_elements * static_cast<double>(elements)));
+        choice.ranges.push_back({candidates_[best].kernel, kAnySize});
+        before = best;
+      }
+      last_elements = static_cast<double>(elements);
+    }
+    return choice;
+  }
+
+  // Whether all of them read the weights in one layout.
+  bool can_take_turns(const KernelChoice& choice) const {
+    if (choice.ranges.size() == 1) return true;
+    std::optional<std::vector<WeightLayout>> layouts;
+    for (const Candidate& candidate : candidates_) {
+      const auto serves = [&](const KernelRange& range) { return range.kernel == candidate.kernel; };
+      if (std::none_of(choice.ranges.begin(), choice.ranges.end(), serves)) continue;
+      const Lowered lowered = candidate.make();
+      if (lowered.step == nullptr || (layouts && *layouts != lowered.operand_layouts)) return false;
+      layouts = lowered.operand_layouts;
+    }
+    return true;
+  }
+
+  const Node& node_;
+  const CompiledModel& model_;
+  DeviceContext& device_;
+  TimingCache& cache_;
+  std::vector<Candidate> candidates_;
+  std::vector<Measured> measured_;
+  int64_t long_elements_ = kAnySize;  // sizes from which on a run takes long
+};
 
 // What the symbols of a region's inputs are when the node around it has these sizes; for loops, in the first iteration.
 SymbolBindings enter_region(const Node& node, const Graph& region, SymbolBindings symbols) {
@@ -219,38 +218,48 @@ class Tuner {
         device_(model.backend->make_context({.threads = options.threads})),
         numbers_(number_nodes(*model.graph)) {}
 
-  void visit(const Graph& graph, const std::vector<SymbolBindings>& sizes) {
+  KernelChoices run() && {
+    const std::vector<Point> points = points_of(*model_.graph, options_.profiles);
+    size_t total = 0, done = 0;
+    visit(*model_.graph, points, [&](Choice& choice, std::span<const Point> at, const Node&) {
+      choice.request_kernels(at);
+      ++total;
+    });
+    model_.backend->finish_lowering();  // compiles them together
+    visit(*model_.graph, points, [&](Choice& choice, std::span<const Point> at, const Node& node) {
+      if (const auto chosen = choice.make(at)) choices_[numbers_.at(&node)] = *chosen;
+      if (options_.progress) options_.progress(++done, total);
+    });
+    return std::move(choices_);
+  }
+
+ private:
+  template <class Visit>
+  void visit(const Graph& graph, std::span<const Point> points, const Visit& each) {
     for (const auto& node : graph.nodes()) {
-      if (const auto kernel = choose(*node, model_, sizes, *device_, cache_))
-        choices_[numbers_.at(node.get())] = *kernel;
-      if (options_.progress) options_.progress(++done_, numbers_.size());
+      Choice choice(*node, model_, *device_, cache_);
+      if (choice.open()) each(choice, points, *node);
       for (const Region* region : regions_of(node->op())) {
-        std::vector<SymbolBindings> inner;
-        for (const SymbolBindings& symbols : sizes) inner.push_back(enter_region(*node, region->graph(), symbols));
-        visit(region->graph(), inner);
+        std::vector<Point> inner;
+        for (const Point& point : points)
+          inner.push_back({enter_region(*node, region->graph(), point.symbols), point.usual});
+        visit(region->graph(), inner, each);
       }
     }
   }
-  KernelChoices take() { return std::move(choices_); }
 
- private:
   const CompiledModel& model_;
   const TuneOptions& options_;
   TimingCache& cache_;
   std::unique_ptr<DeviceContext> device_;
   const std::unordered_map<const Node*, size_t> numbers_;
-  size_t done_ = 0;
   KernelChoices choices_;
 };
 
 }  // namespace
 
 KernelChoices tune(const CompiledModel& model, const TuneOptions& options, TimingCache& cache) {
-  std::vector<SymbolBindings> sizes;
-  for (const Profile& profile : options.profiles) sizes.push_back(bind_profile(*model.graph, profile, &SizeRange::opt));
-  Tuner tuner(model, options, cache);
-  tuner.visit(*model.graph, sizes);
-  return tuner.take();
+  return Tuner(model, options, cache).run();
 }
 
 CompiledModel tuned(CompiledModel model, const CompileOptions& compile_options, const TuneOptions& options,

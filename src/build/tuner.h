@@ -1,7 +1,8 @@
-// Chooses among the kernels that a backend offers for a node by timing them on the usual sizes of each profile. With
-// several profiles each counts the same: a kernel's time is taken relative to the fastest one's for that profile, and
-// the lowest sum wins. Nodes with one kernel, or with sizes that all profiles leave open, keep the backend's own order;
-// so does a node whose first kernel is within kTuneMargin of the best, so that noise does not change plans.
+// Chooses among the kernels that a backend offers for a node by timing them: at the usual sizes of each profile, and at
+// some between its smallest and largest. The fastest serves at each size, where all of them read the node's weights in
+// one layout; else one kernel serves all sizes, the one with the lowest sum of times, relative to the fastest, over the
+// usual sizes of the profiles. Nodes with one kernel, or with sizes that all profiles leave open, keep the backend's
+// own order; so does a node whose first kernel is within kTuneMargin of the best, so that noise does not change plans.
 #pragma once
 
 #include <functional>

@@ -56,8 +56,9 @@ class BuildCommand : public Command {
         "Optimise and tune a model for this machine and write a plan",
         "A plan runs any sizes, profiles or not: a profile says which sizes to tune for, and up to which largest sizes "
         "a "
-        "session sets memory aside when it starts. Kernels are timed on the usual sizes of every profile, and the one "
-        "with the lowest sum of relative times is taken. Several profiles are numbered from 0; NAME may hold one '*'. "
+        "session sets memory aside when it starts. Kernels are timed on the sizes of "
+        "every profile, and the fastest serves each size as far as they share a layout of weights. Several profiles "
+        "are numbered from 0; NAME may hold one '*'. "
         "From a plan, another plan is made: for other profiles, threads or instructions. Without any of them the "
         "kernels stay as they were chosen.",
         {{"build model.onnx -o model.plan", "any sizes"},

@@ -4,52 +4,10 @@
 #include "base/error.h"
 #include "build/program.h"
 #include "graph/text.h"
+#include "tests/build/scripted_backend.h"
 
 namespace lathe {
 namespace {
-
-class NoStep : public Step {
-  void run(const StepIo&, const StepState*, void*, DeviceContext&) const override {}
-};
-
-// Answers each op with the candidates written down for it: "name", "name!why it declines", "alias", "name@layout"
-// (which wants its second operand in that layout).
-class ScriptedBackend : public Backend {
- public:
-  ScriptedBackend(std::string name, std::map<std::string, std::vector<std::string>, std::less<>> script)
-      : name_(std::move(name)), script_(std::move(script)) {}
-  std::string_view name() const override { return name_; }
-  std::string target() const override { return name_; }
-  std::vector<Candidate> candidates(const Node& node) const override {
-    std::vector<Candidate> result;
-    const auto found = script_.find(op_name(node.op()));
-    if (found == script_.end()) return result;
-    for (const std::string& line : found->second) {
-      const size_t mark = line.find_first_of("!@");
-      Candidate candidate{line.substr(0, mark), {}, {}};
-      if (mark != std::string::npos && line[mark] == '!') candidate.declined = line.substr(mark + 1);
-      const std::string layout = mark != std::string::npos && line[mark] == '@' ? line.substr(mark + 1) : "";
-      candidate.make = [alias = line == "alias", layout] {
-        Lowered lowered;
-        if (!alias) lowered.step = std::make_unique<NoStep>();
-        if (!layout.empty()) lowered.operand_layouts = {{}, {layout, {}}};
-        return lowered;
-      };
-      result.push_back(std::move(candidate));
-    }
-    return result;
-  }
-  std::unique_ptr<DeviceContext> make_context(const ContextOptions&) const override { return nullptr; }
-  size_t packed_bytes(const WeightLayout&, DType, std::span<const int64_t>) const override { return 0; }
-  void pack(const WeightLayout&, const Tensor&, std::span<std::byte>) const override {}
-  Tensor unpack(const WeightLayout&, DType, std::span<const int64_t>, std::span<const std::byte>) const override {
-    return {};
-  }
-
- private:
-  std::string name_;
-  std::map<std::string, std::vector<std::string>, std::less<>> script_;
-};
 
 const ScriptedBackend kFallback("slow", {{"map", {"slow_map"}}, {"matmul", {"slow_product"}}, {"reshape", {"slow"}}});
 
@@ -82,6 +40,30 @@ TEST(Lower, AChoiceComesFirstIfItStillAccepts) {
   EXPECT_EQ(lower(*graph, backend, kFallback, {{0, "odd"}}).steps[0].kernel, "best");
   EXPECT_EQ(lower(*graph, backend, kFallback, {{0, "gone"}}).steps[0].kernel, "best");
   EXPECT_EQ(lower(*graph, backend, kFallback, {{7, "good"}}).steps[0].kernel, "best");
+}
+
+KernelChoice by_size(std::vector<KernelRange> ranges) {
+  KernelChoice choice;
+  choice.ranges = std::move(ranges);
+  return choice;
+}
+
+TEST(Lower, KernelsTakeTurnsBySize) {
+  const auto graph = parse_graph(R"(graph g(%x: f32[n, 2]) {
+    %w = constant {value = f32[2, 2] [1, 2, 3, 4]}
+    %y = matmul(%x, %w)
+    return %y as "y"
+  })");
+  const ScriptedBackend backend("fast", {{"matmul", {"plain", "few", "packed@panels", "odd!broken", "alias"}}});
+  const auto choice_of = [&](std::vector<KernelRange> ranges) {
+    return lower(*graph, backend, kFallback, {{1, by_size(std::move(ranges))}}).steps.at(0).choice;
+  };
+  EXPECT_EQ(choice_of({{"few", 8}, {"plain", kAnySize}}), by_size({{"few", 8}, {"plain", kAnySize}}));
+  EXPECT_EQ(choice_of({{"few", 8}, {"packed", kAnySize}}), "packed") << "the layouts differ";
+  EXPECT_EQ(choice_of({{"alias", 8}, {"plain", kAnySize}}), "plain") << "an alias is no step";
+  EXPECT_EQ(choice_of({{"gone", 8}, {"plain", kAnySize}}), "plain");
+  EXPECT_EQ(choice_of({{"few", 8}, {"odd", kAnySize}}), "few") << "serves all when the others are gone";
+  EXPECT_EQ(choice_of({}), "plain");
 }
 
 TEST(Lower, TheFallbackServesAndTheReasonSaysWhy) {

@@ -17,6 +17,7 @@ PlanInfo example() {
   info.threads = 4;
   info.profiles = {{{"ids", {{1, 1}, {1, 128}, {8, 512}}}}, {}};
   info.choices = {{0, "gemm"}, {17, "conv_direct"}};
+  info.choices[18].ranges = {{"gemm_mma", 4096}, {"gemm", kAnySize}};
   info.weights = {{0, {}, 0, 64, UINT64_MAX}, {5, {"gemm_panels", {16, -1}}, 128, UINT64_MAX, 3}};
   return info;
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "graph/text.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/build/scripted_backend.h"
 
 namespace lathe {
 namespace {
@@ -16,7 +17,8 @@ namespace {
 constexpr std::string_view kModel =
     "graph g(%x: f32[batch, 8]) { %w = constant {value = f32[8, 4] random(1)} %y = matmul(%x, %w) return %y as \"y\" }";
 
-Profile rows(int64_t usual) { return {{"x", {{1, 8}, {usual, 8}, {99, 8}}}}; }
+Profile rows(int64_t min, int64_t usual, int64_t max) { return {{"x", {{min, 8}, {usual, 8}, {max, 8}}}}; }
+Profile rows(int64_t all) { return rows(all, all, all); }
 
 struct Tuned {
   CompiledModel model;
@@ -72,7 +74,8 @@ TEST(Tuner, TakesTheFasterKernelOfTheCache) {
   EXPECT_EQ(tuned.run(close).begin()->second, "gemm");
 }
 
-// Relative to the faster one: 1 + 3 for gemm, 2 + 1 for the other, though gemm needs less time in all.
+// Kernels that want the weight in different layouts cannot take turns. Relative to the faster one: 1 + 3 for gemm, 2 +
+// 1 for the other, though gemm needs less time in all.
 TEST(Tuner, ProfilesCountTheSame) {
   const TemporaryFolder folder;
   Tuned tuned;
@@ -86,6 +89,32 @@ TEST(Tuner, ProfilesCountTheSame) {
   EXPECT_EQ(tuned.run(both).begin()->second, "gemm");
   tuned.options.profiles = {rows(4)};
   EXPECT_EQ(tuned.run(both).begin()->second, "gemm_batched");
+}
+
+// Both read the weight as it is, so they may take turns.
+TEST(Tuner, TakesTheFasterKernelOfEachSize) {
+  const TemporaryFolder folder;
+  Tuned tuned;
+  tuned.model.backend.reset(new ScriptedBackend("scripted", {{"matmul", {"many", "few"}}}));
+  tuned.options.profiles = {rows(1, 16, 256)};
+  TimingCache cache;
+  tuned.run(cache);
+  EXPECT_EQ(cache.size(), 5u) << "1, 4, 16, 64 and 256 rows";
+  cache.save(folder.path() / "cache.json");
+  std::ifstream in(folder.path() / "cache.json");
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  for (size_t at = text.find("matmul#"); at != std::string::npos; at = text.find("matmul#", at + 1)) {
+    const std::string key = text.substr(at, text.find('"', at) - at);
+    const bool small = key.find("[1, ") != std::string::npos || key.find("[4, ") != std::string::npos;
+    cache.insert(key, "many", small ? 20 : 10);
+    cache.insert(key, "few", small ? 10 : 20);
+  }
+  KernelChoice expected;
+  expected.ranges = {{"few", 32}, {"many", kAnySize}};  // between the elements of 4 rows of 4, and those of 16
+  const KernelChoices choices = tuned.run(cache);
+  ASSERT_EQ(choices.size(), 1u);
+  EXPECT_EQ(choices.begin()->second, expected) << to_string(choices.begin()->second);
+  EXPECT_EQ(cache.size(), 5u);
 }
 
 TEST(Tuner, TimesKernelsInRegions) {

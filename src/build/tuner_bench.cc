@@ -1,0 +1,122 @@
+#include "build/tuner_bench.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <random>
+
+#include "base/error.h"
+#include "graph/hash.h"
+
+namespace lathe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kMinRuns = 3;
+constexpr int kQueuedRuns = 20;  // of a device that works while the host goes on, so that launching them is hidden
+constexpr auto kTimePerKernel = std::chrono::milliseconds(10);
+
+// Floats in [-1, 1], else zeros. They repeat, since making up millions of them would take longer than the kernels do.
+Tensor made_up(DType dtype, std::span<const int64_t> dims) {
+  constexpr int64_t kPeriod = 4096;
+  Tensor tensor(dtype, {dims.begin(), dims.end()});
+  if (!is_float(dtype)) return tensor;
+  std::minstd_rand random;
+  const int64_t fresh = std::min(kPeriod, tensor.elements());
+  for (int64_t at = 0; at < fresh; ++at) tensor.write_double(at, static_cast<double>(random() % 2001) / 1000 - 1);
+  const std::span<std::byte> bytes = tensor.mutable_bytes();
+  const std::span<std::byte> period = bytes.first(storage_bytes(dtype, fresh));
+  for (size_t at = period.size(); at < bytes.size(); at += period.size())
+    std::memcpy(&bytes[at], period.data(), std::min(period.size(), bytes.size() - at));
+  return tensor;
+}
+
+}  // namespace
+
+TunerBench::~TunerBench() {
+  for (void* memory : memory_) device_.release(memory);
+}
+
+std::string TunerBench::key() const {
+  std::string key = fmt::format("{}#{:016x}", op_name(node_.op()), hash(node_.op()));
+  for (const TensorRef& ref : inputs_)
+    key += ref.present ? fmt::format(" {}{}", to_string(ref.dtype), to_string(ref.dims)) : " _";
+  return fmt::format("{} on {}/{} with {} threads", key, backend_.name(), backend_.target(), device_.threads());
+}
+
+double TunerBench::microseconds(const Candidate& candidate) {
+  const Lowered lowered = candidate.make();
+  backend_.finish_lowering();
+  if (lowered.step == nullptr) return 0;
+  device_.begin_run();
+  for (size_t i = 0; i < inputs_.size(); ++i)
+    if (inputs_[i].present)
+      inputs_[i].data = operand(i, i < lowered.operand_layouts.size() ? lowered.operand_layouts[i] : WeightLayout{});
+  for (TensorRef& output : outputs_)
+    if (output.data == nullptr) output.data = allocate(storage_bytes(output.dtype, output.elements()));
+  const StepIo io{inputs_, outputs_, &symbols_, device_.threads(), nullptr};
+  const auto state = lowered.step->prepare(io);
+  void* workspace = allocate(lowered.step->workspace_bytes(io));
+  const int repeats = device_.host_memory() ? 1 : kQueuedRuns;
+  const auto run = [&] {
+    const auto start = Clock::now();
+    for (int i = 0; i < repeats; ++i) lowered.step->run(io, state.get(), workspace, device_);
+    device_.synchronize();
+    return (Clock::now() - start) / repeats;
+  };
+  run();  // the first run pays for cold caches and sleeping threads
+  std::vector<Clock::duration> times;
+  for (const auto end = Clock::now() + kTimePerKernel; times.size() < kMinRuns || Clock::now() < end;)
+    times.push_back(run());
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  return std::chrono::duration<double, std::micro>(times[times.size() / 2]).count();
+}
+
+bool TunerBench::evaluate(std::span<Value* const> values, std::vector<TensorRef>& refs) {
+  dims_.reserve(node_.inputs().size() + node_.outputs().size());  // refs point into it
+  for (const Value* value : values) {
+    TensorRef& ref = refs.emplace_back();
+    if (value == nullptr) continue;
+    if (!value->type().is_tensor() || !value->type().ranked) return false;
+    std::vector<int64_t>& sizes = dims_.emplace_back();
+    for (const Dim& dim : value->shape()) {
+      const auto size = symbols_.try_evaluate(dim);
+      if (!size || *size < 0) return false;
+      sizes.push_back(*size);
+    }
+    ref = {nullptr, value->dtype(), sizes, true, nullptr};
+  }
+  return true;
+}
+
+void* TunerBench::allocate(size_t bytes) {
+  memory_.push_back(device_.allocate(std::max<size_t>(bytes, 1)));
+  return memory_.back();
+}
+
+void* TunerBench::operand(size_t i, const WeightLayout& layout) {
+  for (const Operand& known : operands_)
+    if (known.input == i && known.layout == layout) return known.memory;
+  operands_.push_back({i, layout, make_operand(i, layout)});
+  return operands_.back().memory;
+}
+
+void* TunerBench::make_operand(size_t i, const WeightLayout& layout) {
+  const Node* producer = node_.input(i)->producer();
+  if (producer == nullptr || !producer->is<Constant>())
+    return upload(made_up(inputs_[i].dtype, inputs_[i].dims).bytes());
+  const Tensor value = weights_.plain(producer->as<Constant>()->value);
+  if (layout.plain()) return upload(value.bytes());
+  std::vector<std::byte> packed(backend_.packed_bytes(layout, value.dtype(), value.dims()));
+  backend_.pack(layout, value, packed);
+  return upload(packed);
+}
+
+void* TunerBench::upload(std::span<const std::byte> bytes) {
+  void* memory = allocate(bytes.size());
+  device_.upload(memory, bytes);
+  return memory;
+}
+
+}  // namespace lathe

@@ -1,0 +1,53 @@
+// One node at one set of sizes, with memory behind its operands and results, for timing its kernels.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "build/compiler.h"
+
+namespace lathe {
+
+class TunerBench {
+ public:
+  // All arguments outlive the bench.
+  TunerBench(const Node& node, const CompiledModel& model, const SymbolBindings& symbols, DeviceContext& device)
+      : node_(node), backend_(*model.backend), weights_(model.weights), symbols_(symbols), device_(device) {}
+  ~TunerBench();
+  TunerBench(const TunerBench&) = delete;
+  TunerBench& operator=(const TunerBench&) = delete;
+
+  // Comes first. False when a size is not known.
+  bool evaluate_sizes() { return evaluate(node_.inputs(), inputs_) && evaluate(node_.outputs(), outputs_); }
+
+  std::string key() const;                                       // of the timing cache
+  int64_t elements() const { return outputs_[0].elements(); }    // of the first output
+  // Of a run, the median of several. Throws what preparing and running throws.
+  double microseconds(const Candidate& candidate);
+
+ private:
+  struct Operand {
+    size_t input;
+    WeightLayout layout;
+    void* memory;
+  };
+
+  bool evaluate(std::span<Value* const> values, std::vector<TensorRef>& refs);
+  void* allocate(size_t bytes);
+  void* operand(size_t i, const WeightLayout& layout);
+  void* make_operand(size_t i, const WeightLayout& layout);
+  void* upload(std::span<const std::byte> bytes);
+
+  const Node& node_;
+  const Backend& backend_;
+  const WeightSource& weights_;
+  const SymbolBindings& symbols_;
+  DeviceContext& device_;
+  std::vector<std::vector<int64_t>> dims_;
+  std::vector<TensorRef> inputs_, outputs_;
+  std::vector<Operand> operands_;  // the same for all kernels: weights as they are, the rest made up
+  std::vector<void*> memory_;
+};
+
+}  // namespace lathe
