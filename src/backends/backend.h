@@ -149,6 +149,7 @@ struct PrecisionSupport {
   bool narrow_activations = false;  // 16-bit layers leave 16-bit values; else only their weights are narrower
   bool asymmetric_bytes = false;    // activations are u8 with a zero point; else i8 around 0
   bool quantized_convolutions = false;
+  int64_t float8_multiple = 1;  // rows and columns of weights in f8e4m3 come in multiples of this
 };
 
 class Backend : public WeightPacker {

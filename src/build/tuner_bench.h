@@ -21,8 +21,8 @@ class TunerBench {
   // Comes first. False when a size is not known.
   bool evaluate_sizes() { return evaluate(node_.inputs(), inputs_) && evaluate(node_.outputs(), outputs_); }
 
-  std::string key() const;                                       // of the timing cache
-  int64_t elements() const { return outputs_[0].elements(); }    // of the first output
+  std::string key() const;                                     // of the timing cache
+  int64_t elements() const { return outputs_[0].elements(); }  // of the first output
   // Of a run, the median of several. Throws what preparing and running throws.
   double microseconds(const Candidate& candidate);
 

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/glob.h"
 #include "passes/rewrite.h"
 
 namespace lathe::precision {
@@ -70,7 +71,12 @@ class LadderMaker {
   bool can_be_bytes(const Node& node, DType type) const {
     if (!has_constant_weights(node)) return false;
     if (node.is<Conv>()) return type == DType::i8 && support_.quantized_convolutions && node.as<Conv>()->pad_value == 0;
-    return node.input(0)->shape().size() >= 2;
+    return node.input(0)->shape().size() >= 2 && (type != DType::f8e4m3 || is_float8_size(node.input(1)->shape()));
+  }
+
+  bool is_float8_size(const Shape& weights) const {
+    return std::all_of(weights.begin(), weights.end(),
+                       [&](const Dim& dim) { return dim.value() % support_.float8_multiple == 0; });
   }
 
   bool can_be_half(const Node& node) const {
@@ -92,7 +98,7 @@ void apply_rules(const Node& node, const PrecisionOptions& options, Layer& layer
   const std::vector<LayerType> ladder = layer.ladder;
   for (size_t r = 0; r < options.rules.size(); ++r) {
     const LayerRule& rule = options.rules[r];
-    if (!matches(rule.pattern, node.name()) && !matches(rule.pattern, node.output()->name())) continue;
+    if (!glob_matches(rule.pattern, node.name()) && !glob_matches(rule.pattern, node.output()->name())) continue;
     used[r] = true;
     const auto rung =
         std::find_if(ladder.begin(), ladder.end(), [&](const LayerType& type) { return type.compute == rule.type; });
@@ -103,16 +109,6 @@ void apply_rules(const Node& node, const PrecisionOptions& options, Layer& layer
 }  // namespace
 
 bool is_byte_type(DType type) { return type == DType::i8 || type == DType::f8e4m3; }
-
-bool matches(std::string_view pattern, std::string_view name) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return pattern == name;
-  if (!name.starts_with(pattern.substr(0, star))) return false;
-  const std::string_view rest = pattern.substr(star + 1);
-  for (size_t at = star; at <= name.size(); ++at)
-    if (matches(rest, name.substr(at))) return true;
-  return false;
-}
 
 bool has_constant_weights(const Node& node) {
   const Tensor* weights = nullptr;

@@ -41,6 +41,4 @@ std::vector<size_t> computed_operands(const Node& node);
 // Operands that a node only moves around; empty for nodes that compute.
 std::vector<size_t> moved_operands(const Node& node);
 
-bool matches(std::string_view pattern, std::string_view name);
-
 }  // namespace lathe::precision

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/glob.h"
 #include "onnx/importer.h"
 #include "onnx/qdq_writer.h"
 #include "runtime/engine.h"
@@ -28,7 +29,7 @@ std::vector<onnx::QdqLayer> chosen_layers(const std::filesystem::path& model, co
                                           const QdqOptions& options) {
   std::vector<onnx::QdqLayer> layers = onnx::qdq_layers(model);
   for (const std::string& pattern : options.keep) {
-    const auto kept = [&](const onnx::QdqLayer& layer) { return matches(pattern, layer.name); };
+    const auto kept = [&](const onnx::QdqLayer& layer) { return glob_matches(pattern, layer.name); };
     if (std::erase_if(layers, kept) == 0)
       throw Error(ErrorCode::invalid_argument, fmt::format("no product or convolution matches '{}'", pattern))
           .remedy("'*' stands for anything");

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/glob.h"
 #include "graph/tensor.h"
 #include "tools/input_roles.h"
 #include "tools/pinned_dims.h"
@@ -63,7 +64,7 @@ class SizeChooser {
   void give(const ShapeArg& shape) {
     check_pattern(shape.pattern, names_);
     for (const std::string& name : names_)
-      if (matches(shape.pattern, name)) give(name, shape.dims);
+      if (glob_matches(shape.pattern, name)) give(name, shape.dims);
   }
 
   void give(const DimArg& dim) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/glob.h"
 
 namespace lathe::tools {
 namespace {
@@ -133,16 +134,9 @@ double parse_milliseconds(std::string_view text) {
   bad("time", text, kTimeForm);
 }
 
-bool matches(std::string_view pattern, std::string_view name) {
-  const size_t star = pattern.find('*');
-  if (star == std::string_view::npos) return pattern == name;
-  const std::string_view head = pattern.substr(0, star), tail = pattern.substr(star + 1);
-  return name.size() >= head.size() + tail.size() && name.substr(0, head.size()) == head &&
-         name.substr(name.size() - tail.size()) == tail;
-}
-
 void check_pattern(std::string_view pattern, std::span<const std::string> names) {
-  if (std::any_of(names.begin(), names.end(), [&](const std::string& name) { return matches(pattern, name); })) return;
+  if (std::any_of(names.begin(), names.end(), [&](const std::string& name) { return glob_matches(pattern, name); }))
+    return;
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
   throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", pattern))
@@ -163,7 +157,7 @@ std::vector<Profile> make_profiles(std::span<const ProfileArg> args, std::span<c
   for (const bool exact : {false, true})
     for (const ProfileArg& arg : args)
       for (const std::string& name : names)
-        if ((arg.pattern.find('*') == std::string::npos) == exact && matches(arg.pattern, name))
+        if ((arg.pattern.find('*') == std::string::npos) == exact && glob_matches(arg.pattern, name))
           profiles[arg.index][name] = arg.range;
   return profiles;
 }

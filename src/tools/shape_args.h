@@ -48,8 +48,6 @@ SweepArg parse_sweep_arg(std::string_view text);
 // "2ms", "1.5 s", "800us"; a bare number is in milliseconds.
 double parse_milliseconds(std::string_view text);
 
-bool matches(std::string_view pattern, std::string_view name);
-
 // Throws Error(invalid_argument) that lists the names when the pattern fits none of them.
 void check_pattern(std::string_view pattern, std::span<const std::string> names);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/glob.h"
 #include "base/mapped_file.h"
 
 namespace lathe::tools {
@@ -20,7 +21,7 @@ const Value* find_input(const Graph& graph, std::string_view name) {
 Tensor read_raw(const InputFile& file, const Value& input, std::span<const ShapeArg> shapes) {
   std::vector<int64_t> dims;
   const auto shape = std::find_if(shapes.rbegin(), shapes.rend(),
-                                  [&](const ShapeArg& arg) { return matches(arg.pattern, input.name()); });
+                                  [&](const ShapeArg& arg) { return glob_matches(arg.pattern, input.name()); });
   if (shape != shapes.rend()) {
     dims = shape->dims;
   } else {

@@ -50,20 +50,18 @@ TEST(Layers, WhereOnlyWeightsAreNarrow) {
   EXPECT_EQ(found.size(), 1u);
 }
 
+TEST(Layers, FloatsOfEightBitsWantMultiples) {
+  PrecisionSupport support{.types = {DType::f8e4m3}, .float8_multiple = 16};
+  EXPECT_EQ(ladders(support, {.types = {DType::f8e4m3}}).at("a"), (Ladder{{DType::f8e4m3, DType::f32}, kF32}));
+  support.float8_multiple = 48;  // which 64 is not
+  EXPECT_EQ(ladders(support, {.types = {DType::f8e4m3}}).count("a"), 0u);
+}
+
 TEST(Layers, RulesFixTypesByName) {
   const auto found = ladders(kGpu, {.types = {DType::i8, DType::f16}, .rules = {{"*", DType::f16}, {"d", DType::f32}}});
   EXPECT_EQ(found.at("a"), Ladder{kHalf});
   EXPECT_EQ(found.at("d"), Ladder{kF32});
   EXPECT_THROW(ladders(kGpu, {.types = {DType::f16}, .rules = {{"nobody*", DType::f32}}}), Error);
-}
-
-TEST(Layers, Patterns) {
-  EXPECT_TRUE(matches("*", ""));
-  EXPECT_TRUE(matches("a*c*e", "abcde"));
-  EXPECT_TRUE(matches("layer.*", "layer.0/out"));
-  EXPECT_TRUE(matches("*aab", "aaab"));
-  EXPECT_FALSE(matches("a*c", "abcd"));
-  EXPECT_FALSE(matches("abc", "abcd"));
 }
 
 }  // namespace

@@ -51,14 +51,6 @@ TEST(ShapeArgs, MalformedProfiles) {
     EXPECT_THROW(parse_profile_arg(text), Error) << text;
 }
 
-TEST(ShapeArgs, Patterns) {
-  EXPECT_TRUE(matches("ids", "ids"));
-  EXPECT_FALSE(matches("ids", "ids2"));
-  EXPECT_TRUE(matches("past.*.key", "past.0.key"));
-  EXPECT_TRUE(matches("*", ""));
-  EXPECT_FALSE(matches("ab*ba", "aba"));  // head and tail may not share characters
-}
-
 TEST(ShapeArgs, AnExactNameWinsOverAPattern) {
   const std::vector<std::string> names = {"past.0", "past.1", "ids"};
   const std::vector<ProfileArg> args = {parse_profile_arg("past.1:9:9:9"), parse_profile_arg("past.*:1:2:3"),

@@ -42,7 +42,8 @@ class CudaBackend : public Backend {
     return std::make_unique<CudaContext>(device_, options);
   }
   PrecisionSupport precision_support() const override {
-    PrecisionSupport support{.types = {DType::f16, DType::bf16, DType::i8}, .narrow_activations = true};
+    PrecisionSupport support{
+        .types = {DType::f16, DType::bf16, DType::i8}, .narrow_activations = true, .float8_multiple = 16};
     constexpr int kFirstWithFloat8 = 89;
     if (device_->info().major * 10 + device_->info().minor >= kFirstWithFloat8) support.types.push_back(DType::f8e4m3);
     return support;
