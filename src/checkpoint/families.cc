@@ -87,6 +87,7 @@ constexpr FieldNames kChatGlm2Fields{.layers = "num_layers",
 constexpr Traits kLlama{};
 constexpr Traits kGpt{.norm = NormKind::layer,
                       .norm_bias = true,
+                      .epsilon = 1e-5,
                       .positions = Positions::learned,
                       .mlp = MlpKind::plain,
                       .activation = MapOp::gelu_tanh,

@@ -31,7 +31,9 @@ void read_window(const Fields& fields, ModelConfig& config) {
   set_windows(fields, config, window, [](int64_t) { return true; });
 }
 
-void set_attention_bias(ModelConfig& config, bool bias) { config.traits.biases.qkv = config.traits.biases.attention_out = bias; }
+void set_attention_bias(ModelConfig& config, bool bias) {
+  config.traits.biases.qkv = config.traits.biases.attention_out = bias;
+}
 
 }  // namespace
 

@@ -12,8 +12,7 @@ using nlohmann::json;
 std::string first_of(std::string_view keys) { return std::string(keys.substr(0, keys.find('|'))); }
 
 bool is_integer(const json& value) {
-  return value.is_number_integer() &&
-         (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX});
+  return value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX});
 }
 
 }  // namespace

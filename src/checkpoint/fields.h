@@ -1,6 +1,6 @@
 // Reads a JSON object whose every field must be accounted for: a field of config.json that nobody asked for may change
-// what the model computes, so it is an error unless it is known not to matter or says nothing (null). Only for sources of this room:
-// headers of other rooms do not see JSON.
+// what the model computes, so it is an error unless it is known not to matter or says nothing (null). Only for sources
+// of this room: headers of other rooms do not see JSON.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -22,9 +22,9 @@ const std::set<std::string, std::less<>>& neutral_fields() {
       // training
       "activation_dropout", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout",
       "dropout", "embd_pdrop", "embed_dropout", "ffn_dropout", "gradient_checkpointing", "hidden_dropout",
-      "hidden_dropout_prob", "init_std", "initializer_factor", "initializer_range", "layerdrop",
-      "output_router_logits", "pretraining_tp", "resid_dropout", "resid_pdrop", "residual_dropout",
-      "router_aux_loss_coef", "router_jitter_noise", "bias_dropout_fusion", "embedding_dropout",
+      "hidden_dropout_prob", "init_std", "initializer_factor", "initializer_range", "layerdrop", "output_router_logits",
+      "pretraining_tp", "resid_dropout", "resid_pdrop", "residual_dropout", "router_aux_loss_coef",
+      "router_jitter_noise", "bias_dropout_fusion", "embedding_dropout",
       // tokens and sampling
       "begin_suppress_tokens", "bos_token_id", "do_sample", "eos_token_id", "forced_bos_token_id",
       "forced_eos_token_id", "max_length", "max_new_tokens", "min_length", "num_beams", "pad_token_id", "prefix",
@@ -33,10 +33,10 @@ const std::set<std::string, std::less<>>& neutral_fields() {
       // implementation
       "apply_query_key_layer_scaling", "attention_softmax_in_fp32", "attn_implementation", "cache_implementation",
       "chunk_size_feed_forward", "flash_attention", "fp32_residual_connection", "inference_runner",
-      "masked_softmax_fusion", "max_batch_size", "n_ctx", "offset_alibi", "output_attentions",
-      "output_hidden_states", "pre_allocate_kv_cache", "reorder_and_upcast_attn", "return_dict",
-      "scale_attention_softmax_in_fp32", "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript",
-      "use_bfloat16", "use_cache", "use_flash_attn", "validate_runner_input",
+      "masked_softmax_fusion", "max_batch_size", "n_ctx", "offset_alibi", "output_attentions", "output_hidden_states",
+      "pre_allocate_kv_cache", "reorder_and_upcast_attn", "return_dict", "scale_attention_softmax_in_fp32",
+      "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript", "use_bfloat16", "use_cache",
+      "use_flash_attn", "validate_runner_input",
       // heads that a language model does not have
       "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj"};
   return kNeutral;
@@ -80,7 +80,7 @@ void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& conf
   config.intermediate = fields.size(names.intermediate, 4 * config.hidden);
   config.embedding_width = config.hidden;
   config.max_positions = fields.size(names.positions, 2048);
-  config.epsilon = fields.number(names.epsilon, 1e-5);
+  config.epsilon = fields.number(names.epsilon, config.traits.epsilon);
   config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
   config.windows.assign(static_cast<size_t>(config.layers), 0);
   if (fields.has(names.activation)) config.traits.activation = read_activation(fields, names.activation);
@@ -102,8 +102,8 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
   Rope& rope = config.rope;
   const std::string type = scaling.optional_text("rope_type|type").value_or("default");
   constexpr std::pair<std::string_view, RopeScaling> kTypes[] = {
-      {"default", RopeScaling::none},     {"linear", RopeScaling::linear}, {"dynamic", RopeScaling::dynamic},
-      {"llama3", RopeScaling::llama3},    {"yarn", RopeScaling::yarn},     {"longrope", RopeScaling::longrope},
+      {"default", RopeScaling::none},  {"linear", RopeScaling::linear}, {"dynamic", RopeScaling::dynamic},
+      {"llama3", RopeScaling::llama3}, {"yarn", RopeScaling::yarn},     {"longrope", RopeScaling::longrope},
       {"su", RopeScaling::longrope}};
   bool known = false;
   for (const auto& [name, value] : kTypes) {
@@ -114,8 +114,8 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
   if (!known) scaling.refuse("rope_type|type");
   rope.base = scaling.number("rope_theta", rope.base);
   const auto original = scaling.optional_integer("original_max_position_embeddings");
-  rope.original_positions = original ? *original
-                                     : fields.size("original_max_position_embeddings", config.max_positions);
+  rope.original_positions =
+      original ? *original : fields.size("original_max_position_embeddings", config.max_positions);
   if (rope.original_positions < 1) scaling.refuse("original_max_position_embeddings");
   const bool stretched = rope.scaling != RopeScaling::none && rope.scaling != RopeScaling::longrope;
   const double ratio = static_cast<double>(config.max_positions) / static_cast<double>(rope.original_positions);
@@ -169,7 +169,8 @@ void finish_rope(ModelConfig& config) {
       (rope.scaling == RopeScaling::dynamic && rope.dim == 2))
     fail(ErrorCode::invalid_model, "config.json: {} of {} features of a head cannot turn with the base {}", rope.dim,
          config.head_dim, rope.base);
-  if (rope.scaling == RopeScaling::longrope && (rope.short_factors.size() != pairs || rope.long_factors.size() != pairs))
+  if (rope.scaling == RopeScaling::longrope &&
+      (rope.short_factors.size() != pairs || rope.long_factors.size() != pairs))
     fail(ErrorCode::invalid_model, "config.json: short_factor and long_factor need {} entries each", pairs);
 }
 

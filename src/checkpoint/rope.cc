@@ -25,8 +25,8 @@ double llama3_frequency(const Rope& rope, double frequency) {
   const double wavelength = kTurn / frequency;
   if (wavelength < original / rope.high_frequency_factor) return frequency;
   if (wavelength > original / rope.low_frequency_factor) return frequency / rope.factor;
-  const double smooth = (original / wavelength - rope.low_frequency_factor) /
-                        (rope.high_frequency_factor - rope.low_frequency_factor);
+  const double smooth =
+      (original / wavelength - rope.low_frequency_factor) / (rope.high_frequency_factor - rope.low_frequency_factor);
   return (1 - smooth) * frequency / rope.factor + smooth * frequency;
 }
 
@@ -51,8 +51,8 @@ class YarnRamp {
  private:
   // The (fractional) pair that turns this often within the original context.
   static double pair_with_turns(const Rope& rope, double turns) {
-    return static_cast<double>(rope.dim) *
-           std::log(static_cast<double>(rope.original_positions) / (turns * kTurn)) / (2 * std::log(rope.base));
+    return static_cast<double>(rope.dim) * std::log(static_cast<double>(rope.original_positions) / (turns * kTurn)) /
+           (2 * std::log(rope.base));
   }
   double low_ = 0, high_ = 0;
 };

@@ -21,12 +21,12 @@ struct Rope {
   double base = 10000;
   RopeScaling scaling = RopeScaling::none;
   double factor = 1;
-  int64_t original_positions = 0;  // the context of the training before it was stretched
-  double low_frequency_factor = 1, high_frequency_factor = 4;                            // llama3
-  double beta_fast = 32, beta_slow = 1;                                                  // yarn
-  bool truncate = true;                                                                  // yarn
-  double magnitude = 1;                                                                  // of cosines and sines
-  std::vector<double> short_factors, long_factors;                                       // longrope
+  int64_t original_positions = 0;                              // the context of the training before it was stretched
+  double low_frequency_factor = 1, high_frequency_factor = 4;  // llama3
+  double beta_fast = 32, beta_slow = 1;                        // yarn
+  bool truncate = true;                                        // yarn
+  double magnitude = 1;                                        // of cosines and sines
+  std::vector<double> short_factors, long_factors;             // longrope
 };
 
 // dim / 2 angles per position. `positions` is the context that the tables are for: dynamic scaling depends on it.

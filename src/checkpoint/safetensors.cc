@@ -17,11 +17,24 @@ using nlohmann::json;
 constexpr size_t kLengthBytes = 8;
 
 constexpr std::array<std::pair<std::string_view, DType>, 18> kTypes{{
-    {"F64", DType::f64},         {"F32", DType::f32},         {"F16", DType::f16},   {"BF16", DType::bf16},
-    {"F8_E4M3", DType::f8e4m3},  {"F8_E5M2", DType::f8e5m2},  {"F8_E8M0", DType::f8e8m0}, {"F4", DType::f4e2m1},
-    {"I64", DType::i64},         {"I32", DType::i32},         {"I16", DType::i16},   {"I8", DType::i8},
-    {"U64", DType::u64},         {"U32", DType::u32},         {"U16", DType::u16},   {"U8", DType::u8},
-    {"BOOL", DType::boolean},    {"C64", DType::c64},
+    {"F64", DType::f64},
+    {"F32", DType::f32},
+    {"F16", DType::f16},
+    {"BF16", DType::bf16},
+    {"F8_E4M3", DType::f8e4m3},
+    {"F8_E5M2", DType::f8e5m2},
+    {"F8_E8M0", DType::f8e8m0},
+    {"F4", DType::f4e2m1},
+    {"I64", DType::i64},
+    {"I32", DType::i32},
+    {"I16", DType::i16},
+    {"I8", DType::i8},
+    {"U64", DType::u64},
+    {"U32", DType::u32},
+    {"U16", DType::u16},
+    {"U8", DType::u8},
+    {"BOOL", DType::boolean},
+    {"C64", DType::c64},
 }};
 
 DType parse_dtype(const std::string& name, const json& entry) {
@@ -59,8 +72,8 @@ StoredTensor parse_entry(const std::string& name, const json& entry, std::span<c
     fail(ErrorCode::invalid_model, "tensor '{}': its 'data_offsets' are not a begin and an end", name);
   const auto begin = static_cast<size_t>(place[0]), end = static_cast<size_t>(place[1]);
   if (end > data.size())
-    throw Error(ErrorCode::invalid_model, fmt::format("tensor '{}' ends at byte {} of the data, which has only {}", name,
-                                                      end, data.size()))
+    throw Error(ErrorCode::invalid_model,
+                fmt::format("tensor '{}' ends at byte {} of the data, which has only {}", name, end, data.size()))
         .remedy("The file was cut off: download or copy it again");
   const size_t needed = storage_bytes(tensor.dtype, element_count(tensor.dims));
   if (end - begin != needed)

@@ -156,13 +156,15 @@ class TorchFile {
       const int64_t size = tensor.dims[axis], stride = tensor.strides[axis];
       row_major = row_major && (size == 1 || stride == expected);
       expected *= size;
-      if (size > 1 && stride > (capacity - last) / (size - 1)) last = capacity;  // out of the storage
-      else if (size > 1) last += stride * (size - 1);
+      if (size > 1 && stride > (capacity - last) / (size - 1))
+        last = capacity;  // out of the storage
+      else if (size > 1)
+        last += stride * (size - 1);
     }
     if (offset > capacity || (count > 0 && last >= capacity - offset))
-      throw Error(ErrorCode::invalid_model, fmt::format("tensor '{}', a {}{}, reaches beyond its storage of {} bytes",
-                                                        tensor.name, to_string(tensor.dtype), to_string(tensor.dims),
-                                                        storage.size()))
+      throw Error(ErrorCode::invalid_model,
+                  fmt::format("tensor '{}', a {}{}, reaches beyond its storage of {} bytes", tensor.name,
+                              to_string(tensor.dtype), to_string(tensor.dims), storage.size()))
           .remedy("The file is damaged: download or copy it again");
     if (count == 0 || row_major) tensor.strides.clear();
     const auto reached = static_cast<size_t>(count == 0 ? 0 : last + 1);
