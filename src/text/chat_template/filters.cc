@@ -93,7 +93,7 @@ Value indent(Meter& meter, const Value& input, Arguments& arguments) {
   }
   const bool first = truth_or(arguments.next("first"), false), blank = truth_or(arguments.next("blank"), false);
   arguments.done("indent");
-  MarkedText text = to_text(input, meter);
+  MarkedText text = required_text(&input, "indent", "s");
   text.append("\n");
   const std::vector<MarkedText> lines = split_lines(text);
   meter.spend_bytes(lines.size() * margin.size());

@@ -215,33 +215,73 @@ Spec read_brace_spec(std::string_view text) {
   return spec;
 }
 
-// Where field `name` of a brace format gets its value; `automatic` counts the fields without a name.
-const Value& brace_argument(std::string_view name, const Arguments& arguments, size_t& automatic) {
-  size_t at = 0;
-  const size_t index = name.empty() ? automatic++ : read_number(name, at, kMaxWidth);
-  if (at == name.size()) {
-    if (index >= arguments.positional.size()) malformed(name);
-    return arguments.positional[index];
-  }
-  for (const auto& [key, value] : arguments.named)
-    if (key == name) return value;
-  malformed(name);
-}
+class BraceFormat {
+ public:
+  BraceFormat(const MarkedText& format, const Arguments& arguments, Meter& meter)
+      : format_(format), bytes_(format.bytes()), arguments_(arguments), meter_(meter) {}
 
-MarkedText brace_field(std::string_view field, const Arguments& arguments, size_t& automatic, Meter& meter) {
-  const size_t colon = std::min(field.find(':'), field.size());
-  std::string_view name = field.substr(0, colon);
-  Spec spec = colon < field.size() ? read_brace_spec(field.substr(colon + 1)) : Spec();
-  const bool repr = name.size() >= 2 && name.substr(name.size() - 2) == "!r";
-  if (repr || (name.size() >= 2 && name.substr(name.size() - 2) == "!s")) name.remove_suffix(2);
-  const Value& value = brace_argument(name, arguments, automatic);
-  if (repr) return convert(Value(to_repr(value, meter)), spec, '<', meter);
-  const bool real = std::holds_alternative<double>(value.held);
-  if (spec.type == 0 && real && spec.precision) spec.type = 'g';
-  if (spec.type == 0 && value.integer() && !std::holds_alternative<bool>(value.held)) spec.type = 'd';
-  if (spec.type == 's') spec.type = 0;
-  return convert(value, spec, value.number() ? '>' : '<', meter);
-}
+  MarkedText run() {
+    while (at_ < bytes_.size()) {
+      const size_t brace = std::min(bytes_.find_first_of("{}", at_), bytes_.size());
+      out_.append(format_, at_, brace);
+      at_ = brace;
+      if (at_ == bytes_.size()) break;
+      if (at_ + 1 < bytes_.size() && bytes_[at_ + 1] == bytes_[at_]) {  // doubled: the brace itself
+        out_.append(format_, at_, at_ + 1);
+        at_ += 2;
+        continue;
+      }
+      const size_t close = bytes_.find('}', at_);
+      if (bytes_[at_] == '}' || close == std::string::npos) malformed(bytes_);
+      out_.append(field(std::string_view(bytes_).substr(at_ + 1, close - at_ - 1)));
+      at_ = close + 1;
+    }
+    return std::move(out_);
+  }
+
+ private:
+  MarkedText field(std::string_view text) {
+    const size_t colon = std::min(text.find(':'), text.size());
+    std::string_view name = text.substr(0, colon);
+    const std::string_view spec_text = text.substr(std::min(colon + 1, text.size()));
+    Spec spec = read_brace_spec(spec_text);
+    const bool repr = name.ends_with("!r");
+    const bool as_text = repr || name.ends_with("!s");
+    if (as_text) name.remove_suffix(2);
+    Value value = argument(name);
+    if (repr)
+      value = to_repr(value, meter_);
+    else if (as_text || spec_text.empty())
+      value = to_text(value, meter_);
+    if (value.text() == nullptr && !value.number()) type_error("a string or number is expected, not", value);
+    if (spec.type == 0 && std::holds_alternative<double>(value.held) && spec.precision) spec.type = 'g';
+    if (spec.type == 0 && value.integer()) spec.type = 'd';
+    if (spec.type == 's') spec.type = 0;
+    return convert(value, spec, value.number() ? '>' : '<', meter_);
+  }
+
+  const Value& argument(std::string_view name) {
+    size_t at = 0;
+    const size_t number = read_number(name, at, kMaxWidth);
+    if (at == name.size()) {
+      (name.empty() ? numbers_itself_ : names_numbers_) = true;
+      const size_t index = name.empty() ? taken_++ : number;
+      if ((numbers_itself_ && names_numbers_) || index >= arguments_.positional.size()) malformed(bytes_);
+      return arguments_.positional[index];
+    }
+    for (const auto& [key, value] : arguments_.named)
+      if (key == name) return value;
+    malformed(bytes_);
+  }
+
+  const MarkedText& format_;
+  const std::string& bytes_;
+  const Arguments& arguments_;
+  Meter& meter_;
+  MarkedText out_;
+  size_t at_ = 0, taken_ = 0;
+  bool numbers_itself_ = false, names_numbers_ = false;
+};
 
 }  // namespace
 
@@ -251,27 +291,8 @@ MarkedText format_percent(const MarkedText& format, const Value& arguments, Mete
 }
 
 MarkedText format_braces(const MarkedText& format, const Arguments& arguments, Meter& meter) {
-  const std::string& bytes = format.bytes();
-  meter.spend_bytes(bytes.size());
-  MarkedText out;
-  size_t automatic = 0;
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t brace = std::min(bytes.find_first_of("{}", at), bytes.size());
-    out.append(format, at, brace);
-    at = brace;
-    if (at == bytes.size()) break;
-    if (at + 1 < bytes.size() && bytes[at + 1] == bytes[at]) {  // doubled: the brace itself
-      out.append(format, at, at + 1);
-      at += 2;
-      continue;
-    }
-    const size_t close = bytes.find('}', at);
-    if (bytes[at] == '}' || close == std::string::npos) malformed(bytes);
-    const auto field = std::string_view(bytes).substr(at + 1, close - at - 1);
-    out.append(brace_field(field, arguments, automatic, meter));
-    at = close + 1;
-  }
-  return out;
+  meter.spend_bytes(format.size());
+  return BraceFormat(format, arguments, meter).run();
 }
 
 std::string format_time(std::string_view format, const std::tm& time) {

@@ -171,18 +171,39 @@ Value is_of_case(Meter&, const Value& self, Arguments& arguments) {
   return any;
 }
 
-// ljust, center, rjust by their signs in a brace format; zfill by '='.
-template <char align>
+// How many of `missing` fill characters go before the text.
+using FillBefore = size_t (*)(size_t missing, size_t width);
+constexpr size_t fill_none(size_t, size_t) { return 0; }
+constexpr size_t fill_all(size_t missing, size_t) { return missing; }
+constexpr size_t fill_half(size_t missing, size_t width) { return missing / 2 + (missing & width & 1); }
+
+MarkedText padded(const MarkedText& text, size_t sign, const Value& width, std::string_view fill, FillBefore before,
+                  Meter& meter) {
+  const auto wanted = static_cast<size_t>(std::max<int64_t>(integer_or(&width, 0), 0));
+  const size_t length = count_code_points(text.bytes()), missing = wanted - std::min(length, wanted);
+  meter.spend_bytes(missing);
+  MarkedText out = text.slice(0, sign);
+  const size_t head = before(missing, wanted);
+  for (size_t i = 0; i < head; ++i) out.append(fill);
+  out.append(text, sign, text.size());
+  for (size_t i = head; i < missing; ++i) out.append(fill);
+  return out;
+}
+
+template <FillBefore before>
 Value pad_text(Meter& meter, const Value& self, Arguments& arguments) {
-  const int64_t width = integer_or(&required(arguments.next("width"), "a padding method", "width"), 0);
-  const Value* given = align == '=' ? nullptr : arguments.next("fillchar");
-  const std::string fill =
-      given != nullptr ? required_text(given, "a padding method", "fillchar").bytes() : (align == '=' ? "0" : " ");
+  const Value width = required(arguments.next("width"), "a padding method", "width");
+  const auto fill = std::string(optional_bytes(arguments.next("fillchar")).value_or(" "));
   arguments.done("a padding method");
   if (count_code_points(fill) != 1) fail(ErrorCode::invalid_model, "the fill character must be one character");
-  Arguments value;
-  value.positional.push_back(self);
-  return format_braces(MarkedText(fmt::format("{{:{}{}{}}}", fill, align, std::max<int64_t>(width, 0))), value, meter);
+  return padded(*self.text(), 0, width, fill, before, meter);
+}
+
+Value zfill(Meter& meter, const Value& self, Arguments& arguments) {
+  const Value width = required(arguments.next("width"), "zfill", "width");
+  arguments.done("zfill");
+  const bool sign = self.text()->bytes().starts_with('-') || self.text()->bytes().starts_with('+');
+  return padded(*self.text(), sign, width, "0", fill_all, meter);
 }
 
 Value format_text(Meter& meter, const Value& self, Arguments& arguments) {
@@ -192,7 +213,7 @@ Value format_text(Meter& meter, const Value& self, Arguments& arguments) {
 constexpr std::array<Builtin<Method>, 36> kTextMethods = {{
     {"capitalize", map_text<capitalize>},
     {"casefold", map_text<lower>},
-    {"center", pad_text<'^'>},
+    {"center", pad_text<fill_half>},
     {"count", count_text},
     {"endswith", has_affix<true>},
     {"find", find_text<false, false>},
@@ -207,7 +228,7 @@ constexpr std::array<Builtin<Method>, 36> kTextMethods = {{
     {"isspace", all_characters<is_python_space>},
     {"isupper", is_of_case<to_upper>},
     {"join", join_text},
-    {"ljust", pad_text<'<'>},
+    {"ljust", pad_text<fill_none>},
     {"lower", map_text<lower>},
     {"lstrip", strip_text<Side::left>},
     {"partition", partition<false>},
@@ -215,7 +236,7 @@ constexpr std::array<Builtin<Method>, 36> kTextMethods = {{
     {"removesuffix", remove_affix<true>},
     {"replace", replace_text},
     {"rfind", find_text<true, false>},
-    {"rjust", pad_text<'>'>},
+    {"rjust", pad_text<fill_all>},
     {"rpartition", partition<true>},
     {"rsplit", split_text<true>},
     {"rstrip", strip_text<Side::right>},
@@ -225,7 +246,7 @@ constexpr std::array<Builtin<Method>, 36> kTextMethods = {{
     {"strip", strip_text<Side::both>},
     {"title", map_text<title>},
     {"upper", map_text<upper>},
-    {"zfill", pad_text<'='>},
+    {"zfill", zfill},
 }};
 static_assert(is_sorted(kTextMethods));
 

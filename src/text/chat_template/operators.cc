@@ -51,7 +51,8 @@ int64_t floor_modulo(int64_t left, int64_t right) {
 double floor_modulo(double left, double right) {
   check_divisor(right == 0);
   const double rest = std::fmod(left, right);
-  return rest != 0 && ((rest < 0) != (right < 0)) ? rest + right : rest;
+  if (rest == 0) return std::copysign(0.0, right);
+  return (rest < 0) != (right < 0) ? rest + right : rest;
 }
 
 int64_t power(int64_t base, int64_t exponent) {
@@ -216,6 +217,7 @@ bool contains(const Value& container, const Value& item, Meter& meter) {
     return text->bytes().find(item.text()->bytes()) != std::string::npos;
   }
   if (const Dict* dict = container.dict()) {
+    check_hashable(item);
     meter.spend(dict->entries.size() / 8);
     return dict->find(item) != nullptr;
   }

@@ -13,13 +13,14 @@ namespace {
 
 Value generator(Values values) { return make_list(std::move(values), ListKind::generator); }
 
-// "function.name" or "0" or a number: the attribute of an attribute.
-Value find_attribute(Value value, const Value& path, Meter& meter) {
+// "function.name" or "0" or a number: the attribute of an attribute. Where one is missing, `otherwise` takes its place.
+Value find_attribute(Value value, const Value& path, Meter& meter, const Value* otherwise = nullptr) {
   if (path.text() == nullptr) return subscript(value, path, meter);
   for (const MarkedText& part : split(*path.text(), ".", -1, false)) {
     const bool number = !part.empty() && part.bytes().find_first_not_of("0123456789") == std::string::npos;
-    value =
-        subscript(value, number && part.size() < 10 ? Value(int64_t{std::stoll(part.bytes())}) : Value(part), meter);
+    const Value step = number && part.size() < 10 ? Value(int64_t{std::stoll(part.bytes())}) : Value(part);
+    value = subscript(value, step, meter);
+    if (value.is_undefined() && otherwise != nullptr) value = *otherwise;
   }
   return value;
 }
@@ -78,6 +79,7 @@ Value unique(Meter& meter, const Value& input, Arguments& arguments) {
   Values out, seen;
   for (const Value& value : elements(input, meter)) {
     Value now = key(value, meter);
+    check_hashable(now);
     if (std::any_of(seen.begin(), seen.end(), [&](const Value& before) { return equal(before, now, meter); })) continue;
     seen.push_back(std::move(now));
     out.push_back(value);
@@ -94,9 +96,9 @@ Value extreme(Meter& meter, const Value& input, Arguments& arguments) {
   const Values values = elements(input, meter);
   if (values.empty()) return Value::undefined("no element, the sequence was empty");
   const Value* best = &values[0];
-  for (const Value& value : values) {
-    const int order = compare(key(value, meter), key(*best, meter), meter);
-    if (largest ? order > 0 : order < 0) best = &value;
+  for (size_t i = 1; i < values.size(); ++i) {
+    const int order = compare(key(values[i], meter), key(*best, meter), meter);
+    if (largest ? order > 0 : order < 0) best = &values[i];
   }
   return *best;
 }
@@ -131,15 +133,13 @@ Value sum(Meter& meter, const Value& input, Arguments& arguments) {
 
 // map(attribute="x", default=...) or map("filter", arguments of it ...).
 Value map(Meter& meter, const Value& input, Arguments& arguments) {
+  if (!truth(input)) return generator({});
   Values out = elements(input, meter);
   if (arguments.positional.empty()) {
     const Value path = required(arguments.next("attribute"), "map", "attribute");
     const Value* otherwise = arguments.next("default");
     arguments.done("map");
-    for (Value& value : out) {
-      value = find_attribute(value, path, meter);
-      if (value.is_undefined() && otherwise != nullptr) value = *otherwise;
-    }
+    for (Value& value : out) value = find_attribute(value, path, meter, otherwise);
   } else {
     const FilterFunction filter = require_filter(required_text(arguments.next("name"), "map", "name").bytes());
     for (Value& value : out) {
@@ -152,6 +152,7 @@ Value map(Meter& meter, const Value& input, Arguments& arguments) {
 
 template <bool keeps, bool by_attribute>
 Value choose(Meter& meter, const Value& input, Arguments& arguments) {
+  if (!truth(input)) return generator({});
   Value path;
   if (by_attribute) path = required(arguments.next("attribute"), "selectattr, rejectattr", "attribute");
   const Value* name = arguments.next("test");

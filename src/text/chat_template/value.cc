@@ -22,7 +22,7 @@ void check_depth(size_t depth) {
     fail(ErrorCode::invalid_model, "lists and objects are nested deeper than {} levels", kMaxValueDepth);
 }
 
-// Keys are strings, numbers and none; nothing else is hashable here.
+// Tuples as keys are found by what they hold, which two conversations never need; they equal none here.
 bool same_key(const Value& left, const Value& right) {
   if (const MarkedText* text = left.text()) return right.text() != nullptr && text->bytes() == right.text()->bytes();
   if (const auto number = left.number()) return right.number() == number;
@@ -150,11 +150,18 @@ Value make_dict(std::vector<std::pair<Value, Value>> entries) {
   size_t depth = 0;
   for (const auto& entry : entries) {
     depth = std::max(depth, depth_of(entry.second));
-    if (entry.first.list() != nullptr || entry.first.dict() != nullptr)
-      type_error("only strings, numbers and none can be keys, not", entry.first);
+    check_hashable(entry.first);
   }
   check_depth(depth + 1);
   return DictPointer(std::make_shared<const Dict>(Dict{std::move(entries), depth + 1}));
+}
+
+void check_hashable(const Value& value) {
+  const List* list = value.list();
+  if (value.dict() != nullptr || (list != nullptr && list->kind == ListKind::list))
+    type_error("only strings, numbers and none can be keys, not", value);
+  if (list != nullptr && list->kind == ListKind::tuple)
+    for (const Value& element : list->values) check_hashable(element);
 }
 
 Value from_json(const nlohmann::ordered_json& json, bool by_user) {

@@ -119,6 +119,9 @@ Value make_dict(std::vector<std::pair<Value, Value>> entries);
 // `by_user` marks the strings in it.
 Value from_json(const nlohmann::ordered_json& json, bool by_user);
 
+// Fails for what cannot be a key: lists, dicts, and tuples with those in them.
+void check_hashable(const Value& value);
+
 std::string_view kind_name(ListKind kind);  // as Python names the type
 // Python's name of the type, "dict", for messages.
 std::string_view type_name(const Value& value);

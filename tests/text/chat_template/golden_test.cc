@@ -47,8 +47,9 @@ void check(const ChatTemplate& chat_template, const ordered_json& variables, con
   }
 }
 
-void check_templates(const std::string& file) {
-  for (const ordered_json& entry : read(file).at("templates")) {
+TEST(ChatTemplateGoldens, ModelsTemplates) {
+  const ordered_json goldens = read("goldens.json");
+  for (const ordered_json& entry : goldens.at("templates")) {
     SCOPED_TRACE(entry.at("name").get<std::string>());
     const ChatTemplate chat_template = ChatTemplate::parse(entry.at("template").get<std::string>());
     for (const ordered_json& conversation : entry.at("conversations")) {
@@ -62,7 +63,31 @@ void check_templates(const std::string& file) {
   }
 }
 
-TEST(ChatTemplateGoldens, ModelsTemplates) { check_templates("goldens.json"); }
+TEST(ChatTemplateGoldens, Families) {
+  const ordered_json goldens = read("families.json");
+  for (const ordered_json& entry : goldens.at("templates")) {
+    SCOPED_TRACE(entry.at("name").get<std::string>());
+    const ChatTemplate chat_template = ChatTemplate::parse(entry.at("template").get<std::string>());
+    for (size_t i = 0; i < goldens.at("conversations").size(); ++i) {
+      ordered_json variables = goldens.at("tokens");
+      variables.update(goldens.at("conversations").at(i));
+      check(chat_template, variables, entry.at("results").at(i));
+    }
+  }
+}
+
+TEST(ChatTemplateGoldens, Expressions) {
+  const ordered_json goldens = read("expressions.json");
+  for (const ordered_json& entry : goldens.at("templates")) {
+    const auto source = entry.at("template").get<std::string>();
+    SCOPED_TRACE(source);
+    try {
+      check(ChatTemplate::parse(source), goldens.at("variables"), entry);
+    } catch (const Error& error) {
+      EXPECT_TRUE(entry.contains("error")) << error.what();
+    }
+  }
+}
 
 }  // namespace
 }  // namespace lathe::text
