@@ -7,14 +7,16 @@
 //   lathe::llm::Generation generation = engine->submit(std::move(request));
 //   while (auto token = generation.next()) std::cout << token->text;
 //
-// One engine serves any number of requests at once, from any threads: each step of the model takes some tokens of each of
-// them (a piece of a long prompt, one token of an answer), up to a budget. A request's tokens do not depend on what else
-// is being served. Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When the
-// pool runs out, the youngest request gives its blocks back and is computed again later, which nobody sees but the clock.
+// One engine serves any number of requests at once, from any threads: each step of the model takes some tokens of each
+// of them (a piece of a long prompt, one token of an answer), up to a budget. A request's tokens do not depend on what
+// else is being served. Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When
+// the pool runs out, the youngest request gives its blocks back and is computed again later, which nobody sees but the
+// clock.
 //
 // Every failure is a lathe::Error.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,18 +33,18 @@
 namespace lathe::llm {
 
 struct EngineOptions {
-  std::string device = "cpu";             // "cpu", "cuda", "cuda:1"
-  std::string isa;                        // of CPU kernels; empty: the best there is
-  std::string kernel_cache;               // as in lathe::EngineOptions
-  int threads = 0;                        // 0: one per physical core
-  std::optional<DType> dtype;             // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
-  std::optional<DType> kv_dtype;          // of cached keys and values; none: f32 on CPUs, as dtype on GPUs
-  int64_t context = 0;                    // tokens of the longest sequence; 0: what the model was made for
-  int64_t block_size = 16;                // tokens of a block
-  int64_t blocks = 0;                     // of the pool; 0: as many as memory and max_sequences make sensible
-  int64_t step_tokens = 512;              // budget of a step; longer prompts take several
-  int64_t max_sequences = 64;             // in a step
-  bool prefix_cache = true;               // keep blocks of ended requests for prompts that begin like them
+  std::string device = "cpu";     // "cpu", "cuda", "cuda:1"
+  std::string isa;                // of CPU kernels; empty: the best there is
+  std::string kernel_cache;       // as in lathe::EngineOptions
+  int threads = 0;                // 0: one per physical core
+  std::optional<DType> dtype;     // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
+  std::optional<DType> kv_dtype;  // of cached keys and values; none: f32 on CPUs, as dtype on GPUs
+  int64_t context = 0;            // tokens of the longest sequence; 0: what the model was made for
+  int64_t block_size = 16;        // tokens of a block
+  int64_t blocks = 0;             // of the pool; 0: as many as memory and max_sequences make sensible
+  int64_t step_tokens = 512;      // budget of a step; longer prompts take several
+  int64_t max_sequences = 64;     // in a step
+  bool prefix_cache = true;       // keep blocks of ended requests for prompts that begin like them
 };
 
 struct SamplingOptions {
@@ -97,9 +99,9 @@ struct Choice {
 };
 
 struct Timing {
-  double queued_ms = 0;   // from submit to the first step
-  double prefill_ms = 0;  // from there to the first token
-  double decode_ms = 0;   // from there to the last
+  double queued_ms = 0;       // from submit to the first step
+  double prefill_ms = 0;      // from there to the first token
+  double decode_ms = 0;       // from there to the last
   int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache
 };
 
@@ -135,6 +137,8 @@ class Generation {
   // Waits for the next token of any choice; nullopt once all have ended. Throws what ended the request early, if it was
   // an error. Beam search gives its tokens at the end.
   std::optional<Token> next();
+  // Waits at most so long; true when next() would not wait.
+  bool ready(std::chrono::milliseconds timeout) const;
   // As soon as the step under way is done, no more tokens come and its blocks are free.
   void cancel();
   bool done() const;
@@ -172,8 +176,13 @@ class Engine {
   Generation submit(Request request);
 
   const ModelFacts& facts() const;
-  // Throws Error(not_found) when the folder has no tokenizer.
+  // Whether the folder has a tokenizer. Without one, tokens have no text and what follows throws Error(not_found).
+  bool has_text() const;
+  // With the special tokens that the model expects around a prompt.
   std::vector<int32_t> encode(std::string_view text) const;
+  // The prompt for the next answer in a conversation, by the model's chat template or, where it has none, the one that
+  // its family documents. What messages say is never read as special tokens.
+  std::vector<int32_t> encode_chat(std::span<const ChatMessage> messages) const;
   std::string decode(std::span<const int32_t> ids) const;
 
   struct Impl;

@@ -16,7 +16,8 @@ void BeamSearch::offer(size_t beam, std::span<const float> scores, std::span<con
   if (running.offered) return;  // a preempted beam is computed again
   running.offered = true;
   const size_t kept = std::max<size_t>(2, 1 + stop_tokens_.size()) * static_cast<size_t>(options_.beams);
-  const std::vector<TokenLogprob> tops = top > 0 ? likeliest(logprobs, static_cast<size_t>(top)) : std::vector<TokenLogprob>();
+  const std::vector<TokenLogprob> tops =
+      top > 0 ? likeliest(logprobs, static_cast<size_t>(top)) : std::vector<TokenLogprob>();
   for (const TokenLogprob& next : likeliest(scores, kept)) {
     const bool stops = std::find(stop_tokens_.begin(), stop_tokens_.end(), next.id) != stop_tokens_.end();
     Token token;
@@ -38,8 +39,7 @@ std::vector<BeamSearch::Next> BeamSearch::advance() {
     return a.sum != b.sum ? a.sum > b.sum : a.parent < b.parent;
   });
   const auto beams = static_cast<size_t>(options_.beams);
-  candidates_.resize(
-      std::min(candidates_.size(), std::max<size_t>(2, 1 + stop_tokens_.size()) * beams));
+  candidates_.resize(std::min(candidates_.size(), std::max<size_t>(2, 1 + stop_tokens_.size()) * beams));
   const bool last = length_ >= max_tokens_;
   std::vector<const Candidate*> survivors;
   for (size_t i = 0; i < candidates_.size(); ++i) {

@@ -2,7 +2,8 @@
 // continuations (more where there are more stop tokens); those that stop count as finished if they are among the first
 // `beams`, the best of the others run on. A score is the sum of the logprobs divided by length^length_penalty.
 //
-// This is arithmetic alone: the engine brings the logprobs of the running beams, in any order, and forks sequences as told.
+// This is arithmetic alone: the engine brings the logprobs of the running beams, in any order, and forks sequences as
+// told.
 #pragma once
 
 #include <cstdint>

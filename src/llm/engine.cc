@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/error.h"
+
 namespace lathe::llm {
 
 Engine::Impl::Impl(EngineParts engine_parts)
@@ -47,6 +49,16 @@ Engine::~Engine() = default;
 Generation Engine::submit(Request request) { return Generation(impl_->submit(std::move(request))); }
 const ModelFacts& Engine::facts() const { return impl_->parts.model->facts(); }
 
+const ModelText& Engine::Impl::text() const {
+  if (parts.text == nullptr)
+    throw Error(ErrorCode::not_found, "the folder has no tokenizer").remedy("Give prompts as token ids");
+  return *parts.text;
+}
+
+bool Engine::has_text() const { return impl_->parts.text != nullptr; }
+std::vector<int32_t> Engine::encode(std::string_view text) const { return impl_->text().encode(text); }
+std::string Engine::decode(std::span<const int32_t> ids) const { return impl_->text().decode(ids); }
+
 // Cancels when the last copy of its Generation goes.
 struct Generation::Handle {
   explicit Handle(std::shared_ptr<Scheduled> scheduled) : request(std::move(scheduled)) {}
@@ -59,6 +71,7 @@ struct Generation::Handle {
 
 Generation::Generation(std::shared_ptr<Scheduled> request) : handle_(std::make_shared<Handle>(std::move(request))) {}
 std::optional<Token> Generation::next() { return handle_->request->next(); }
+bool Generation::ready(std::chrono::milliseconds timeout) const { return handle_->request->ready(timeout); }
 void Generation::cancel() { handle_->request->cancel(); }
 bool Generation::done() const { return handle_->request->done(); }
 const Result& Generation::wait() { return handle_->request->wait(); }

@@ -1,5 +1,5 @@
-// What an Engine is inside: a model and the thread that steps it. Requests come in through a list; the thread sleeps when
-// nothing is left to compute.
+// What an Engine is inside: a model and the thread that steps it. Requests come in through a list; the thread sleeps
+// when nothing is left to compute.
 #pragma once
 
 #include <condition_variable>
@@ -10,13 +10,15 @@
 
 #include "lathe/llm.h"
 #include "llm/engine_core.h"
+#include "llm/model_text.h"
 
 namespace lathe::llm {
 
 struct EngineParts {
   std::unique_ptr<StepModel> model;
   SchedulerOptions scheduler;
-  TextDecoderFactory decoders;  // may be empty: answers then have no text
+  TextDecoderFactory decoders;      // may be empty: answers then have no text
+  std::unique_ptr<ModelText> text;  // null where the model has no tokenizer
 };
 
 struct Engine::Impl {
@@ -24,6 +26,7 @@ struct Engine::Impl {
   ~Impl();  // ends what is under way as cancelled
 
   std::shared_ptr<Scheduled> submit(Request request);
+  const ModelText& text() const;  // throws Error(not_found) where there is none
 
   EngineParts parts;
 

@@ -12,9 +12,7 @@ Scheduled& request_of(const Decision::Piece& piece) { return *static_cast<Schedu
 const Sequence& sequence_of(const Decision::Piece& piece) { return piece.task->sequences[piece.sequence]; }
 
 // Whether the piece brings its sequence to where the next token is chosen.
-bool reaches_end(const Decision::Piece& piece) {
-  return piece.first + piece.count == sequence_of(piece).length();
-}
+bool reaches_end(const Decision::Piece& piece) { return piece.first + piece.count == sequence_of(piece).length(); }
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // Which blocks hold the keys and values of which text. A full block is known by its own tokens and by the entry of the
-// block before it, so that a chain of entries stands for a whole prefix; the first block's key also holds the salt of the
-// request, which keeps apart what may not be shared. Keys are compared in full: a collision of hashes shares nothing.
+// block before it, so that a chain of entries stands for a whole prefix; the first block's key also holds the salt of
+// the request, which keeps apart what may not be shared. Keys are compared in full: a collision of hashes shares
+// nothing.
 //
 // Entries are numbered and a number is never used again. So when a block is taken for something else, the entries that
 // followed it can no longer be reached; their blocks were given back before it and go first.

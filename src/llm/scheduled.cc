@@ -29,11 +29,12 @@ void check(const Request& request, const ModelFacts& facts) {
   if (!request.stop.empty()) fail(ErrorCode::invalid_argument, "stop strings and beams do not go together");
 }
 
-// Where the tokens of a prefix see each other, their keys depend on all of it.
-std::string salt_of(const Request& request, int64_t prefix) {
-  std::string salt = request.cache_salt;
+// Keys depend on where positions begin and, where the tokens of a prefix see each other, on all of it.
+std::string salt_of(const Request& request, const Layout& layout) {
+  std::string salt = fmt::format("{} {}", layout.position(0), request.cache_salt);
   salt.push_back('\0');
-  salt.append(reinterpret_cast<const char*>(request.prompt.data()), static_cast<size_t>(prefix) * sizeof(int32_t));
+  salt.append(reinterpret_cast<const char*>(request.prompt.data()),
+              static_cast<size_t>(layout.prefix_length()) * sizeof(int32_t));
   return salt;
 }
 
@@ -66,7 +67,7 @@ Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderF
   prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   prefix_tokens = layout_->prefix_length();
   max_length = std::min(facts.context, prompt_tokens + request_.max_tokens);
-  salt = salt_of(request_, prefix_tokens);
+  salt = salt_of(request_, *layout_);
   reuse = !request_.on_prompt_logits;
   const auto n = static_cast<size_t>(request_.n);
   Sequence prompt;
@@ -90,6 +91,11 @@ std::optional<Token> Scheduled::next() {
   }
   if (error_ != nullptr) std::rethrow_exception(error_);
   return std::nullopt;
+}
+
+bool Scheduled::ready(std::chrono::milliseconds timeout) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, timeout, [&] { return done_ || !tokens_.empty(); });
 }
 
 const Result& Scheduled::wait() {

@@ -28,6 +28,7 @@ class Scheduled : public Task {
 
   // The caller's half; from any thread.
   std::optional<Token> next();
+  bool ready(std::chrono::milliseconds timeout) const;
   const Result& wait();
   bool done() const;
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
@@ -69,7 +70,7 @@ class Scheduled : public Task {
   bool has_begun_ = false, has_token_ = false;
 
   mutable std::mutex mutex_;
-  std::condition_variable changed_;
+  mutable std::condition_variable changed_;
   std::deque<Token> tokens_;  // that nobody has fetched
   Result result_;
   std::exception_ptr error_;

@@ -77,8 +77,8 @@ void Scheduler::plan_task(size_t index, Decision& decision) {
   }
 }
 
-// Tokens that the sequence gets in this step. A prefix is not cut: where it is longer than a whole budget, it has a step
-// that begins with it.
+// Tokens that the sequence gets in this step. A prefix is not cut: where it is longer than a whole budget, it has a
+// step that begins with it.
 int64_t Scheduler::piece_size(const Task& task, const Sequence& sequence, const Decision& decision) const {
   const int64_t remaining = sequence.remaining();
   const int64_t free = remaining == 1 ? budget_ : budget_ - single_tokens_;
@@ -211,8 +211,8 @@ void Scheduler::start_followers(Task& task) {
     sequence.follows = false;
     sequence.computed = task.prompt_tokens;
     sequence.blocks.assign(leader.blocks.begin(), leader.blocks.begin() + blocks);
-    sequence.entries.assign(leader.entries.begin(),
-                            leader.entries.begin() + static_cast<std::ptrdiff_t>(std::min(full, leader.entries.size())));
+    sequence.entries.assign(leader.entries.begin(), leader.entries.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                                                 full, leader.entries.size())));
     for (const BlockId block : sequence.blocks) pool_.retain(block);
   }
 }

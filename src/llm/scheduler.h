@@ -1,15 +1,17 @@
 // Decides what the next step computes: how many tokens of which sequences, within one budget. There are no modes: a
-// piece of a prompt, the one token that an answer grows by and what a preempted task computes again are all "tokens that
-// are not computed yet".
+// piece of a prompt, the one token that an answer grows by and what a preempted task computes again are all "tokens
+// that are not computed yet".
 //
 // - Running tasks come first, in the order of their arrival, and each sequence that needs a single token is sure of it
-//   before prompts get what is left. Then waiting tasks are admitted, also in order, if their tokens fit the free blocks.
+//   before prompts get what is left. Then waiting tasks are admitted, also in order, if their tokens fit the free
+//   blocks.
 // - When blocks run out, the youngest running task gives back all of its own and waits in front; it will be computed
 //   again. The oldest is never preempted, and a task that does not fit the pool alone is refused at once: so there is
 //   always progress.
 // - Keys and values are only ever appended. A sequence about to write into a block that others hold copies it first.
 //
-// Not thread-safe. Memory and arithmetic are the model's: a decision names the blocks to copy and the tokens to compute.
+// Not thread-safe. Memory and arithmetic are the model's: a decision names the blocks to copy and the tokens to
+// compute.
 #pragma once
 
 #include <deque>

@@ -1,5 +1,5 @@
-// What the engine asks of a model: compute some tokens of some sequences, and copy a block of the cache. One call may mix
-// pieces of prompts and single tokens of answers; the model sees no difference.
+// What the engine asks of a model: compute some tokens of some sequences, and copy a block of the cache. One call may
+// mix pieces of prompts and single tokens of answers; the model sees no difference.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace lathe::llm {
 
-// Where the tokens of one request's sequences stand. The tokens of a prompt's prefix see each other, later ones see what
-// is before them.
+// Where the tokens of one request's sequences stand. The tokens of a prompt's prefix see each other, later ones see
+// what is before them.
 class Layout {
  public:
   virtual ~Layout() = default;

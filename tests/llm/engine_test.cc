@@ -18,7 +18,8 @@ class Numbers : public TextDecoder {
 };
 
 std::unique_ptr<Engine> make_engine(const ToyOptions& toy = {}) {
-  EngineParts parts{std::make_unique<ToyModel>(toy), scheduler_options(toy), [] { return std::make_unique<Numbers>(); }};
+  EngineParts parts{std::make_unique<ToyModel>(toy), scheduler_options(toy), [] { return std::make_unique<Numbers>(); },
+                    nullptr};
   return std::make_unique<Engine>(std::make_unique<Engine::Impl>(std::move(parts)));
 }
 

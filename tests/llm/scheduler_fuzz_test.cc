@@ -15,7 +15,8 @@ namespace {
 
 class World {
  public:
-  explicit World(uint64_t seed) : random_(seed), toy_(make_toy()), model_(toy_), options_(make_options()), core_(model_, options_) {}
+  explicit World(uint64_t seed)
+      : random_(seed), toy_(make_toy()), model_(toy_), options_(make_options()), core_(model_, options_) {}
 
   void run(int requests) {
     while (made_ < requests || !open_.empty()) {
@@ -68,6 +69,7 @@ class World {
     for (int64_t i = 0; i < length; ++i)
       request.prompt.push_back(static_cast<int32_t>(i < 12 ? 2 + (stem * 7 + i * 5) % 11 : number(2, 12)));
     if (number(0, 1) == 0) request.prompt[static_cast<size_t>(number(0, length - 1))] = 0;
+    if (number(0, 2) == 0) go_on(request);
     request.max_tokens = number(1, 20);
     request.ignore_eos = number(0, 1) == 0;
     request.sampling.temperature = number(0, 1) == 0 ? 0 : 1.5;
@@ -76,6 +78,20 @@ class World {
     if (number(0, 4) == 0) request.beam.beams = static_cast<int>(number(request.n, 4));
     if (number(0, 4) == 0) request.cache_salt = "other";
     return request;
+  }
+
+  // As conversations do: the prompt is an earlier one with its answer.
+  void go_on(Request& request) {
+    std::vector<const Done*> ended;
+    for (const Done& done : all_)
+      if (done.scheduled->done()) ended.push_back(&done);
+    if (ended.empty()) return;
+    const Done& before = *ended[static_cast<size_t>(number(0, static_cast<int64_t>(ended.size()) - 1))];
+    const std::vector<Choice>& choices = before.scheduled->wait().choices;
+    const std::vector<int32_t> answer =
+        choices[static_cast<size_t>(number(0, static_cast<int64_t>(choices.size()) - 1))].ids();
+    request.prompt = before.request.prompt;
+    request.prompt.insert(request.prompt.end(), answer.begin(), answer.end());
   }
 
   void arrive() {

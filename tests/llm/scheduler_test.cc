@@ -15,7 +15,8 @@ using testing::HasSubstr;
 // A core on a toy, with what tests look at.
 struct Bench {
   explicit Bench(const ToyOptions& options = {}) : Bench(options, scheduler_options(options)) {}
-  Bench(const ToyOptions& options, const SchedulerOptions& scheduler) : toy(options), model(toy), core(model, scheduler) {}
+  Bench(const ToyOptions& options, const SchedulerOptions& scheduler)
+      : toy(options), model(toy), core(model, scheduler) {}
 
   std::shared_ptr<Scheduled> add(Request request) {
     auto scheduled = std::make_shared<Scheduled>(std::move(request), model, nullptr);

@@ -61,16 +61,15 @@ void ToyModel::write(const StepBatch& batch, int64_t sequence) {
   const int64_t start = batch.sequence_starts[s];
   const int64_t first = batch.context_lengths[s] - (batch.sequence_starts[s + 1] - start);
   const auto row = [&](int64_t index) { return static_cast<size_t>(start + index - first); };
-  for (int64_t i = first; i < batch.context_lengths[s]; ++i)
-    slot(batch, sequence, i).token = batch.token_ids[row(i)];
+  for (int64_t i = first; i < batch.context_lengths[s]; ++i) slot(batch, sequence, i).token = batch.token_ids[row(i)];
   const int64_t prefix = batch.prefix_lengths[s];
   uint64_t all = 0;
   for (int64_t i = 0; i < prefix; ++i) all = mix(all, static_cast<uint64_t>(slot(batch, sequence, i).token));
   for (int64_t i = first; i < batch.context_lengths[s]; ++i) {
     const uint64_t before = i == 0 ? 0 : slot(batch, sequence, i - 1).value;
-    slot(batch, sequence, i).value =
-        i < prefix ? prefix_value(all, i)
-                   : next_value(before, batch.token_ids[row(i)], batch.positions[row(i)], batch.block_positions[row(i)]);
+    slot(batch, sequence, i).value = i < prefix ? prefix_value(all, i)
+                                                : next_value(before, batch.token_ids[row(i)], batch.positions[row(i)],
+                                                             batch.block_positions[row(i)]);
   }
 }
 
@@ -134,13 +133,13 @@ std::vector<std::vector<int32_t>> answers_alone(const ToyModel& model, const Req
   };
   std::vector<std::vector<int32_t>> answers;
   const size_t prompt = request.prompt.size();
-  const auto most = std::min(prompt + static_cast<size_t>(request.max_tokens), static_cast<size_t>(model.facts().context));
+  const auto most =
+      std::min(prompt + static_cast<size_t>(request.max_tokens), static_cast<size_t>(model.facts().context));
   for (int choice = 0; choice < request.n; ++choice) {
     std::vector<int32_t> ids = request.prompt;
     do {
       const std::span<const int32_t> all = ids;
-      ids.push_back(
-          sampler.sample(model.logits_of(all, *layout), {all.first(prompt), all.subspan(prompt)}, choice).id);
+      ids.push_back(sampler.sample(model.logits_of(all, *layout), {all.first(prompt), all.subspan(prompt)}, choice).id);
     } while (ids.size() < most && !stops(ids.back()));
     answers.emplace_back(ids.begin() + static_cast<std::ptrdiff_t>(prompt), ids.end());
   }

@@ -35,9 +35,9 @@ class ToyModel : public StepModel {
   std::vector<float> logits_of(std::span<const int32_t> tokens, const Layout& layout) const;
 
   int64_t steps = 0;
-  int64_t tokens = 0;           // of all steps
-  int64_t largest_step = 0;     // in tokens
-  int64_t fail_at_step = -1;    // throws there
+  int64_t tokens = 0;         // of all steps
+  int64_t largest_step = 0;   // in tokens
+  int64_t fail_at_step = -1;  // throws there
 
  private:
   struct Slot {
