@@ -58,7 +58,7 @@ struct SamplingOptions {
   double frequency_penalty = 0;   // and for each time
   std::vector<std::pair<int32_t, float>> logit_bias;
   uint64_t seed = 0;
-  int logprobs = 0;  // so many of the likeliest tokens are reported with each token
+  int logprobs = -1;  // 0: tokens come with their logprob, which costs some time; N: the N likeliest as well
 };
 
 // Beam search as Hugging Face's `generate` defines it.
@@ -81,7 +81,7 @@ struct TokenLogprob {
 struct Token {
   int choice = 0;
   int32_t id = 0;
-  float logprob = 0;              // of the model's own distribution, before penalties and cuts
+  float logprob = 0;              // of the model's own distribution, before penalties and cuts; where it is wanted
   std::vector<TokenLogprob> top;  // SamplingOptions::logprobs of them, likeliest first
   std::string text;               // that became certain with this token: never half a character, nor half a stop string
 };
@@ -93,7 +93,7 @@ struct Choice {
   std::vector<Token> tokens;  // those that end the text included
   std::string text;           // without special tokens, and without the stop string that ended it
   FinishReason finish = FinishReason::length;
-  double score = 0;  // sum of the logprobs; of a beam, divided by length^length_penalty
+  double score = 0;  // sum of the logprobs, where they are wanted; of a beam, divided by length^length_penalty
 
   std::vector<int32_t> ids() const;
 };
@@ -176,6 +176,8 @@ class Engine {
   Generation submit(Request request);
 
   const ModelFacts& facts() const;
+  // What the folder's generation_config.json recommends, where it samples at all.
+  const SamplingOptions& recommended() const;
   // Whether the folder has a tokenizer. Without one, tokens have no text and what follows throws Error(not_found).
   bool has_text() const;
   // With the special tokens that the model expects around a prompt.

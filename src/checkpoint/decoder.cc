@@ -79,8 +79,7 @@ class DecoderBuilder {
   Value* add_cache(std::string_view kind, int64_t layer) {
     return graph_->add_input(
         fmt::format("{}{}", kind, layer),
-        Type::tensor(options_.cache,
-                     {Dim::symbol("blocks"), config_.kv_heads, options_.block_size, config_.head_dim}));
+        Type::tensor(options_.cache, {Dim::symbol("blocks"), config_.kv_heads, options_.block_size, config_.head_dim}));
   }
 
   // Token embeddings, with everything that depends on positions alone.
@@ -107,7 +106,8 @@ class DecoderBuilder {
       case Positions::alibi: {
         std::vector<float> slopes = alibi_slopes(config_.heads);
         for (float& slope : slopes) slope *= static_cast<float>(config_.alibi_scale);
-        attention_inputs_.slopes = constant(*graph_, Tensor::of<float>({config_.heads}, std::span<const float>(slopes)));
+        attention_inputs_.slopes =
+            constant(*graph_, Tensor::of<float>({config_.heads}, std::span<const float>(slopes)));
         break;
       }
     }
@@ -121,7 +121,8 @@ class DecoderBuilder {
   Value* learned_positions() {
     const int64_t offset = config_.traits.position_offset;
     Value* rows = positions_;
-    if (offset != 0) rows = map2(*graph_, MapOp::add, rows, constant(*graph_, Tensor::scalar(static_cast<int32_t>(offset))));
+    if (offset != 0)
+      rows = map2(*graph_, MapOp::add, rows, constant(*graph_, Tensor::scalar(static_cast<int32_t>(offset))));
     return look_up(std::string(config_.names.positions), config_.max_positions + offset, config_.hidden, rows);
   }
 

@@ -2,9 +2,9 @@
 // runs T tokens of S sequences, whose keys and values live in a pool of N blocks.
 //
 // Inputs, in this order, i32 but for the caches: token_ids [T]; positions [T]; block_positions [T] (only where
-// info.block_positions); sequence_starts [S + 1]; context_lengths [S]; prefix_lengths [S] (only where info.prefix_mask);
-// block_table [S, B]; logit_rows [R], tokens of the step; then key_cache.i and value_cache.i of each layer, written in
-// place (graph/ops/paged_attention.h says what these operands mean). Output: logits, f32 [R, vocab].
+// info.block_positions); sequence_starts [S + 1]; context_lengths [S]; prefix_lengths [S] (only where
+// info.prefix_mask); block_table [S, B]; logit_rows [R], tokens of the step; then key_cache.i and value_cache.i of each
+// layer, written in place (graph/ops/paged_attention.h says what these operands mean). Output: logits, f32 [R, vocab].
 #pragma once
 
 #include <cstdint>
@@ -34,11 +34,11 @@ struct DecoderInfo {
   DType cache = DType::f32;
   std::vector<int64_t> windows;  // by layer; 0: none
   bool prefix_mask = false, block_positions = false;
-  std::vector<int32_t> eos_ids;                              // any of them ends a text; may be empty
-  int32_t bos_id = -1, pad_id = -1;                          // -1: none
-  int32_t mask_id = -1, gmask_id = -1;                       // where block_positions: what they are counted from
+  std::vector<int32_t> eos_ids;         // any of them ends a text; may be empty
+  int32_t bos_id = -1, pad_id = -1;     // -1: none
+  int32_t mask_id = -1, gmask_id = -1;  // where block_positions: what they are counted from
   int64_t long_context = 0;  // sequences that start longer than this use the second half of positions; 0: none do
-  std::vector<std::string> unused_tensors;                   // in the folder, but not of this model
+  std::vector<std::string> unused_tensors;  // in the folder, but not of this model
 };
 
 struct Decoder {

@@ -22,8 +22,7 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
                                Value* value_cache) const {
   const auto index = static_cast<size_t>(layer);
   const bool local = config_.windows[index] > 0 && inputs_.local_rotation.cos != nullptr;
-  const Projected heads =
-      turned(project(x, prefix), prefix, local ? inputs_.local_rotation : inputs_.rotation);
+  const Projected heads = turned(project(x, prefix), prefix, local ? inputs_.local_rotation : inputs_.rotation);
   PagedAttention op;
   op.heads = config_.heads;
   op.kv_heads = config_.kv_heads;
@@ -39,9 +38,8 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
   op.v_offset = heads.v.offset;
   op.v_stride = heads.v.stride;
   Value* y = graph().emit(op,
-                          {heads.q.value, heads.k.value, heads.v.value, key_cache, value_cache,
-                           inputs_.sequence_starts, inputs_.context_lengths, inputs_.block_table,
-                           inputs_.prefix_lengths, inputs_.slopes},
+                          {heads.q.value, heads.k.value, heads.v.value, key_cache, value_cache, inputs_.sequence_starts,
+                           inputs_.context_lengths, inputs_.block_table, inputs_.prefix_lengths, inputs_.slopes},
                           prefix + "attention");
   return layers_.linear(y, prefix + std::string(config_.names.attention_out), config_.heads * config_.head_dim,
                         config_.hidden, config_.traits.biases.attention_out);
@@ -54,7 +52,8 @@ DecoderAttention::Projected DecoderAttention::project(Value* x, const std::strin
     return layers_.linear(x, prefix + std::string(name), config_.hidden, columns, config_.traits.biases.qkv);
   };
   switch (config_.traits.packing) {
-    case QkvPacking::separate: return {{linear(names.q, q), 0, d}, {linear(names.k, kv), 0, d}, {linear(names.v, kv), 0, d}};
+    case QkvPacking::separate:
+      return {{linear(names.q, q), 0, d}, {linear(names.k, kv), 0, d}, {linear(names.v, kv), 0, d}};
     case QkvPacking::stacked: {
       Value* all = linear(names.qkv, q + 2 * kv);
       return {{all, 0, d}, {all, q, d}, {all, q + kv, d}};
@@ -128,8 +127,7 @@ Value* DecoderAttention::normed(Value* heads, const std::string& name, int64_t c
 Value* DecoderAttention::rotated(Value* heads, const Rotation& rotation) const {
   if (rotation.cos == nullptr) return heads;
   const Rotary op{config_.rope.dim, config_.traits.interleaved};
-  if (config_.traits.positions != Positions::rotary_2d)
-    return graph().emit(op, {heads, rotation.cos, rotation.sin});
+  if (config_.traits.positions != Positions::rotary_2d) return graph().emit(op, {heads, rotation.cos, rotation.sin});
   const Shape shape = heads->shape();
   Value* halves = reshape(graph(), heads, {shape[0], shape[1], 2, config_.head_dim / 2});
   return reshape(graph(), graph().emit(op, {halves, rotation.cos, rotation.sin}), shape);

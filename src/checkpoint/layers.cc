@@ -63,8 +63,7 @@ Value* Layers::routing(Value* x, const std::string& layer) const {
   Value* shares = graph().emit(Softmax{1, false, false}, {cast(graph(), scores, DType::f32)});
   Node* top = graph().append(TopK{Dim(moe.top_k), 1, true, true}, {shares}, 2, layer + "top_k");
   Value* chosen = top->output(0);
-  if (moe.renormalise)
-    chosen = map2(graph(), MapOp::div, chosen, reduce(graph(), ReduceKind::sum, chosen, {1}, true));
+  if (moe.renormalise) chosen = map2(graph(), MapOp::div, chosen, reduce(graph(), ReduceKind::sum, chosen, {1}, true));
   Value* none = broadcast_to(graph(), scalar(graph(), 0, DType::f32), shares->shape());
   Value* spread = graph().emit(ScatterElements{1, ScatterReduction::none}, {none, top->output(1), chosen});
   return cast(graph(), spread, x->dtype());

@@ -54,8 +54,8 @@ Tensor Weights::load(const std::string& name, std::vector<int64_t> dims) {
   else if (stored->dims != dims)
     faults_.push_back(fmt::format("'{}' is {}, but must be {}", name, to_string(stored->dims), to_string(dims)));
   else if (!is_weight_type(stored->dtype))
-    faults_.push_back(fmt::format("'{}' has elements of type {}, not floats of 16 or 32 bits", name,
-                                  to_string(stored->dtype)));
+    faults_.push_back(
+        fmt::format("'{}' has elements of type {}, not floats of 16 or 32 bits", name, to_string(stored->dtype)));
   else
     return checkpoint_.tensor(name);
   return Tensor::deferred(compute_, std::move(dims), 0);  // only a type, so that all faults can be found
@@ -79,8 +79,8 @@ void Weights::expect_complete() const {
   std::string list;
   for (size_t i = 0; i < std::min(faults_.size(), kListed); ++i) list += (i == 0 ? "" : "; ") + faults_[i];
   if (faults_.size() > kListed) list += fmt::format("; and {} more", faults_.size() - kListed);
-  throw Error(ErrorCode::invalid_model, fmt::format("{} of the weights that config.json asks for do not fit: {}",
-                                                    faults_.size(), list))
+  throw Error(ErrorCode::invalid_model,
+              fmt::format("{} of the weights that config.json asks for do not fit: {}", faults_.size(), list))
       .in_file(checkpoint_.folder().string())
       .remedy("Check that config.json and all weight files belong to the same model");
 }

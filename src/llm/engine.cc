@@ -49,6 +49,8 @@ Engine::~Engine() = default;
 Generation Engine::submit(Request request) { return Generation(impl_->submit(std::move(request))); }
 const ModelFacts& Engine::facts() const { return impl_->parts.model->facts(); }
 
+const SamplingOptions& Engine::recommended() const { return impl_->parts.recommended; }
+
 const ModelText& Engine::Impl::text() const {
   if (parts.text == nullptr)
     throw Error(ErrorCode::not_found, "the folder has no tokenizer").remedy("Give prompts as token ids");
@@ -57,6 +59,9 @@ const ModelText& Engine::Impl::text() const {
 
 bool Engine::has_text() const { return impl_->parts.text != nullptr; }
 std::vector<int32_t> Engine::encode(std::string_view text) const { return impl_->text().encode(text); }
+std::vector<int32_t> Engine::encode_chat(std::span<const ChatMessage> messages) const {
+  return impl_->text().encode_chat(messages);
+}
 std::string Engine::decode(std::span<const int32_t> ids) const { return impl_->text().decode(ids); }
 
 // Cancels when the last copy of its Generation goes.

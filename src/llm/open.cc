@@ -1,5 +1,6 @@
 // From a checkpoint folder to an engine.
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
@@ -39,12 +40,29 @@ GraphModelOptions model_options(const EngineOptions& options) {
   return model;
 }
 
+SamplingOptions recommended_sampling(std::string_view generation_config) {
+  SamplingOptions options;
+  const auto config = nlohmann::json::parse(generation_config, nullptr, false);
+  if (!config.is_object() || !config.contains("do_sample") || config["do_sample"] != true) return options;
+  const auto read = [&](const char* name, auto& value) {
+    if (config.contains(name) && config[name].is_number()) value = config[name];
+  };
+  read("temperature", options.temperature);
+  read("top_k", options.top_k);
+  read("top_p", options.top_p);
+  read("min_p", options.min_p);
+  read("typical_p", options.typical_p);
+  read("repetition_penalty", options.repetition_penalty);
+  return options;
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> Engine::open(const std::string& folder, const EngineOptions& options) {
   const auto checkpoint = checkpoint::Checkpoint::open(folder);
   checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint, decoder_options(options));
   EngineParts parts;
+  parts.recommended = recommended_sampling(checkpoint.generation_config());
   parts.text = ModelText::load(folder, decoder.info);
   if (parts.text != nullptr) parts.decoders = [text = parts.text.get()] { return text->decoder(); };
   auto model = std::make_unique<GraphModel>(std::move(decoder), model_options(options));

@@ -62,7 +62,7 @@ Sampler::Sampler(const SamplingOptions& options, int64_t vocabulary) : options_(
   check_range("repetition penalty", options.repetition_penalty, 1e-3, 1e3);
   check_range("presence penalty", options.presence_penalty, -100, 100);
   check_range("frequency penalty", options.frequency_penalty, -100, 100);
-  check_range("logprobs", options.logprobs, 0, static_cast<double>(vocabulary));
+  check_range("logprobs", options.logprobs, -1, static_cast<double>(vocabulary));
   for (const auto& [id, bias] : options.logit_bias)
     if (id < 0 || id >= vocabulary)
       fail(ErrorCode::invalid_argument, "the bias of token {} is no good: ids are below {}", id, vocabulary);
@@ -88,32 +88,44 @@ void Sampler::penalise(std::span<float> scores, const History& history) const {
 }
 
 Drawn Sampler::sample(std::span<const float> logits, const History& history, int choice) const {
-  const std::vector<float> model = log_softmax(logits);
   Drawn drawn;
-  if (options_.logprobs > 0) drawn.top = likeliest(model, static_cast<size_t>(options_.logprobs));
-  std::vector<float> scores(logits.begin(), logits.end());
-  penalise(scores, history);
-  const bool greedy = options_.temperature == 0 || options_.top_k == 1;
-  const size_t kept = greedy ? 1 : options_.top_k > 0 ? static_cast<size_t>(options_.top_k) : scores.size();
-  std::vector<TokenLogprob> candidates = likeliest(scores, kept);
-  if (!greedy) {
-    const float top = candidates.front().logprob;
-    double sum = 0;
-    for (TokenLogprob& c : candidates)
-      sum += c.logprob = static_cast<float>(std::exp((c.logprob - top) / options_.temperature));
-    // The likeliest tokens until their share reaches top_p, the one that reaches it included.
-    double mass = 0;
-    size_t last = 0;
-    while (last < candidates.size() && (last == 0 || mass < options_.top_p * sum)) mass += candidates[last++].logprob;
-    double left = uniform(options_.seed, static_cast<uint64_t>(choice), history.answer.size()) * mass;
-    size_t pick = 0;
-    while (pick + 1 < last && (left -= candidates[pick].logprob) >= 0) ++pick;
-    drawn.id = candidates[pick].id;
+  if (changes_logits()) {
+    std::vector<float> scores(logits.begin(), logits.end());
+    penalise(scores, history);
+    drawn.id = choose(scores, history, choice);
   } else {
-    drawn.id = candidates.front().id;
+    drawn.id = choose(logits, history, choice);
   }
-  drawn.logprob = model[static_cast<size_t>(drawn.id)];
+  if (options_.logprobs >= 0) {
+    const std::vector<float> model = log_softmax(logits);
+    drawn.logprob = model[static_cast<size_t>(drawn.id)];
+    drawn.top = likeliest(model, static_cast<size_t>(options_.logprobs));
+  }
   return drawn;
+}
+
+bool Sampler::changes_logits() const {
+  return options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0 ||
+         !options_.logit_bias.empty();
+}
+
+int32_t Sampler::choose(std::span<const float> scores, const History& history, int choice) const {
+  if (options_.temperature == 0 || options_.top_k == 1)
+    return static_cast<int32_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+  std::vector<TokenLogprob> candidates =
+      likeliest(scores, options_.top_k > 0 ? static_cast<size_t>(options_.top_k) : scores.size());
+  const float top = candidates.front().logprob;
+  double sum = 0;
+  for (TokenLogprob& c : candidates)
+    sum += c.logprob = static_cast<float>(std::exp((c.logprob - top) / options_.temperature));
+  // The likeliest tokens until their share reaches top_p, the one that reaches it included.
+  double mass = 0;
+  size_t last = 0;
+  while (last < candidates.size() && (last == 0 || mass < options_.top_p * sum)) mass += candidates[last++].logprob;
+  double left = uniform(options_.seed, static_cast<uint64_t>(choice), history.answer.size()) * mass;
+  size_t pick = 0;
+  while (pick + 1 < last && (left -= candidates[pick].logprob) >= 0) ++pick;
+  return candidates[pick].id;
 }
 
 }  // namespace lathe::llm

@@ -36,6 +36,9 @@ class Sampler {
   void penalise(std::span<float> scores, const History& history) const;
 
  private:
+  bool changes_logits() const;
+  int32_t choose(std::span<const float> scores, const History& history, int choice) const;
+
   SamplingOptions options_;
 };
 

@@ -93,14 +93,15 @@ class GenerateCommand : public Command {
   }
 
   int run(Console& console) override {
-    const llm::Request request = generation_.make_request();
     std::vector<std::vector<int32_t>> prompts;
     for (const std::string& ids : prompt_ids_) prompts.push_back(parse_ids(ids));
     std::vector<std::string> texts = prompts_;
     if (texts.empty() && prompts.empty()) texts.push_back(standard_input());
-    llm_.engine.max_sequences =
-        static_cast<int64_t>(texts.size() + prompts.size()) * std::max(request.n, request.beam.beams);
+    llm_.engine.max_sequences = static_cast<int64_t>(texts.size() + prompts.size()) *
+                                std::max(generation_.request.n, generation_.request.beam.beams);
     const auto engine = open_llm(llm_, console);
+    llm::Request request = generation_.make_request(engine->recommended());
+    if (console.json()) request.sampling.logprobs = std::max(0, request.sampling.logprobs);
     for (const std::string& text : texts) prompts.push_back(engine->encode(text));
     generate(*engine, request, prompts, console);
     return kExitOk;

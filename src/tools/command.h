@@ -54,6 +54,7 @@ std::unique_ptr<Command> make_quantize_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_compare_command();
 std::unique_ptr<Command> make_bench_command();
+std::unique_ptr<Command> make_ppl_command();
 std::unique_ptr<Command> make_trtexec_command();
 std::unique_ptr<Command> make_inspect_command();
 std::unique_ptr<Command> make_classify_command();

@@ -9,6 +9,7 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_run_command());
   commands.push_back(make_compare_command());
   commands.push_back(make_bench_command());
+  commands.push_back(make_ppl_command());
   commands.push_back(make_trtexec_command());
   commands.push_back(make_inspect_command());
   commands.push_back(make_generate_command());

@@ -46,8 +46,9 @@ llm::BeamOptions::Stop parse_stop(const std::string& text) {
       .remedy("Known: heuristic, first, never");
 }
 
-template <class T>
-CLI::Option* add_number(CLI::App& app, const std::string& name, T& value, T low, T high, const std::string& text) {
+// `Value` is T or an optional one.
+template <class Value, class T>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, T low, T high, const std::string& text) {
   return app.add_option(name, value, text)->type_name("N")->check(CLI::Range(low, high).description(""));
 }
 
@@ -90,13 +91,16 @@ void add_sampling_options(CLI::App& app, GenerationOptions& options) {
   llm::SamplingOptions& sampling = options.request.sampling;
   add_number(app, "--max-tokens", options.request.max_tokens, int64_t{1}, kMany, "Tokens of an answer (default 256)");
   app.add_flag("--greedy", options.greedy, "Always the likeliest token");
-  add_number(app, "--temperature", sampling.temperature, 0.0, 100.0, "Flattens what is likely (default 1; 0: greedy)");
-  add_number(app, "--top-k", sampling.top_k, int64_t{0}, kMany, "Only the N likeliest tokens (default 0: all)");
-  add_number(app, "--top-p", sampling.top_p, 0.0, 1.0, "Only the likeliest that together reach N (default 1)");
-  add_number(app, "--min-p", sampling.min_p, 0.0, 1.0,
+  add_number(app, "--temperature", options.temperature, 0.0, 100.0,
+             "Flattens what is likely; 0: greedy (default: the model's own, else 1)");
+  add_number(app, "--top-k", options.top_k, int64_t{0}, kMany,
+             "Only the N likeliest tokens; 0: all (default: the model's own, else 0)");
+  add_number(app, "--top-p", options.top_p, 0.0, 1.0,
+             "Only the likeliest that together reach N (default: the model's own, else 1)");
+  add_number(app, "--min-p", options.min_p, 0.0, 1.0,
              "Only those with N times the likeliest's probability (default 0)");
-  add_number(app, "--typical", sampling.typical_p, 0.0, 1.0, "Only the most typical that together reach N (default 1)");
-  add_number(app, "--repetition-penalty", sampling.repetition_penalty, 0.001, 1000.0,
+  add_number(app, "--typical", options.typical_p, 0.0, 1.0, "Only the most typical that together reach N (default 1)");
+  add_number(app, "--repetition-penalty", options.repetition_penalty, 0.001, 1000.0,
              "Divides the scores of tokens that were there before (default 1)");
   add_number(app, "--presence-penalty", sampling.presence_penalty, -100.0, 100.0,
              "Taken from the scores of tokens in the answer (default 0)");
@@ -123,8 +127,14 @@ void add_search_options(CLI::App& app, GenerationOptions& options) {
   add_number(app, "--logprobs", options.request.sampling.logprobs, 0, 1000, "Report the N likeliest of each place");
 }
 
-llm::Request GenerationOptions::make_request() const {
+llm::Request GenerationOptions::make_request(const llm::SamplingOptions& recommended) const {
   llm::Request made = request;
+  made.sampling.temperature = temperature.value_or(recommended.temperature);
+  made.sampling.top_k = top_k.value_or(recommended.top_k);
+  made.sampling.top_p = top_p.value_or(recommended.top_p);
+  made.sampling.min_p = min_p.value_or(recommended.min_p);
+  made.sampling.typical_p = typical_p.value_or(recommended.typical_p);
+  made.sampling.repetition_penalty = repetition_penalty.value_or(recommended.repetition_penalty);
   if (greedy) made.sampling.temperature = 0;
   for (const std::string& bias : logit_bias) made.sampling.logit_bias.push_back(parse_bias(bias));
   made.beam.stop = parse_stop(early_stopping);

@@ -30,12 +30,15 @@ std::unique_ptr<llm::Engine> open_llm(const LlmOptions& options, Console& consol
 
 struct GenerationOptions {
   bool greedy = false;
+  // Without a value, the model's own recommendation holds.
+  std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty;
+  std::optional<int64_t> top_k;
   std::vector<std::string> logit_bias;  // "ID=BIAS"
   std::string early_stopping = "heuristic";
   llm::Request request;  // what has no text of its own above
 
   // The request without its prompt. Throws Error(invalid_argument) for texts that do not parse.
-  llm::Request make_request() const;
+  llm::Request make_request(const llm::SamplingOptions& recommended) const;
 };
 
 // --max-tokens and how tokens are chosen: --greedy, --temperature, --top-k .. --stop, --ignore-eos, --seed.

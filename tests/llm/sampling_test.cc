@@ -87,7 +87,7 @@ TEST(Sampling, OptionsOutOfRangeAreNamed) {
   for (const auto& change : std::vector<std::function<void(SamplingOptions&)>>{
            [](auto& o) { o.temperature = -1; }, [](auto& o) { o.temperature = NAN; }, [](auto& o) { o.top_p = 1.1; },
            [](auto& o) { o.top_k = -1; }, [](auto& o) { o.min_p = -0.1; }, [](auto& o) { o.repetition_penalty = 0; },
-           [](auto& o) { o.logprobs = -1; },
+           [](auto& o) { o.logprobs = -2; },
            [](auto& o) {
              o.logit_bias = {{4, 1.0f}};
            }}) {

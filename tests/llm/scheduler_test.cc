@@ -174,6 +174,39 @@ TEST(Scheduler, ChoicesShareThePromptAndCopyTheBlockInWhichTheyPart) {
   EXPECT_EQ(bench.free_blocks(), 64);
 }
 
+// Two choices are computed again after a preemption. The first fills the block in which they part, so that the cache
+// knows it, and ends; the second writes its own tokens into it.
+TEST(Scheduler, ABlockThatIsWrittenAgainIsForgotten) {
+  struct PlainTask : Task {
+    explicit PlainTask(std::vector<int32_t> prompt, size_t choices) {
+      prompt_tokens = static_cast<int64_t>(prompt.size());
+      max_length = 20;
+      width = choices;
+      sequences.resize(choices);
+      for (Sequence& sequence : sequences) sequence.tokens = prompt;
+    }
+  };
+  Scheduler scheduler(scheduler_options({}));
+  PlainTask choices(counting(0, 6), 2);
+  for (size_t i = 0; i < 2; ++i)
+    for (int32_t token = 0; token < 3; ++token)
+      choices.sequences[i].tokens.push_back(static_cast<int32_t>(10 * (i + 1)) + token);
+  const std::vector<int32_t> first = choices.sequences[0].tokens;
+  scheduler.add(choices);
+  scheduler.complete(scheduler.next());
+  choices.sequences[0].finished = true;
+  scheduler.release(choices.sequences[0]);
+  scheduler.complete(scheduler.next());
+  EXPECT_EQ(choices.sequences[1].computed, 9);
+
+  PlainTask other(first, 1);
+  scheduler.add(other);
+  const Decision decision = scheduler.next();
+  EXPECT_EQ(other.cached_tokens, 4);
+  ASSERT_EQ(decision.pieces.size(), 1u);
+  EXPECT_EQ(decision.pieces[0].first, 4);
+}
+
 TEST(Scheduler, LogitsOfEveryTokenOfThePromptComeOnceAndInOrder) {
   ToyOptions toy;
   toy.blocks = 8;
