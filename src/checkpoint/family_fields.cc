@@ -212,6 +212,7 @@ void refine_gpt2(const Fields& fields, ModelConfig& config) {
 
 void refine_gpt_bigcode(const Fields& fields, ModelConfig& config) {
   if (!fields.flag("scale_attn_weights", true)) config.attention_scale = 1;
+  fields.any("num_key_value_heads");  // follows from multi_query
   if (fields.flag("multi_query", true))
     config.kv_heads = 1;
   else
