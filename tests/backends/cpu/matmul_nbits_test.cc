@@ -68,7 +68,7 @@ class Weights {
              : t == DType::bf16 ? NBitsParameter::bf16
                                 : NBitsParameter::u8;
     };
-    const float half = static_cast<float>(1 << (bit_width(case_.q) - 1));
+    const int32_t half = 1 << (bit_width(case_.q) - 1);
     MatMulNBitsArgs args{case_.m, case_.n, a, {}, bit_width(case_.q) < 8, round_rows, {}};
     args.b.shape = nbits_shape(case_.k, case_.block);
     args.b.weights = reinterpret_cast<const uint8_t*>(packed_q_.data());
@@ -77,7 +77,7 @@ class Weights {
     args.b.zeros = case_.zeros == Case::none ? nullptr : packed_zeros_.data();
     args.b.zero_type = type(zeros_.dtype());
     args.b.middle = half;
-    args.b.zero_offset = case_.zeros == Case::floats && is_signed_int(case_.q) ? half : 0;
+    args.b.zero_offset = case_.zeros == Case::floats && is_signed_int(case_.q) ? static_cast<float>(half) : 0;
     args.epilogue.c = c;
     args.epilogue.ldc = case_.n;
     return args;

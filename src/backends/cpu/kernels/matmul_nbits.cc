@@ -55,27 +55,30 @@ struct RoundedRows {
 };
 
 // One step of one row, whose place among `count` rows of its tile is `row`.
-void round_step(const MatMulNBitsKernels& kernels, const float* x, int64_t terms, int64_t row, int64_t count,
-                int8_t* bytes, float* scale, int32_t* sum) {
+int32_t round_step(const MatMulNBitsKernels& kernels, const float* x, int64_t terms, int64_t row, int64_t count,
+                int8_t* bytes, float* scale) {
   alignas(64) int8_t rounded[kNBitsLongBlock];
   const float most = kernels.greatest(x, terms);
   const bool finite = most <= std::numeric_limits<float>::max();
   *scale = finite ? most / 127 : std::numeric_limits<float>::quiet_NaN();
   const float inverse = most > 0 ? 127 / most : 0;
-  *sum = kernels.round(x, terms, std::isfinite(inverse) ? inverse : 0, rounded);
+  const int32_t sum = kernels.round(x, terms, std::isfinite(inverse) ? inverse : 0, rounded);
   for (int64_t i = 0, quads = ceil_div(terms, kOctet) * 2; i < quads; ++i)
     std::copy_n(rounded + i * 4, 4, bytes + (i * count + row) * 4);
+  return sum;
 }
 
-void round_row(const MatMulNBitsKernels& kernels, const NBitsShape& s, const float* x, int64_t row, int64_t count,
+void round_row(const MatMulNBitsKernels& kernels, const NBitsPanel& b, const float* x, int64_t row, int64_t count,
                const NBitsTile& tile) {
+  const NBitsShape& s = b.shape;
+  const int32_t factor = b.zeros == nullptr ? -b.middle : 1;
   auto* bytes = const_cast<int8_t*>(tile.a);
   auto* scale = const_cast<float*>(tile.scales) + row;
   auto* sum = const_cast<int32_t*>(tile.sums) + row;
   for (int64_t begin = 0; begin < s.k; begin += s.block) {
     for (int64_t term = begin, end = std::min(begin + s.block, s.k); term < end; term += s.step) {
       const int64_t terms = std::min(s.step, end - term);
-      round_step(kernels, x + term, terms, row, count, bytes, scale, sum);
+      *sum = factor * round_step(kernels, x + term, terms, row, count, bytes, scale);
       bytes += ceil_div(terms, kOctet) * kOctet * count;
       scale += count;
       sum += count;
@@ -171,7 +174,7 @@ void round_rows(ThreadTeam& team, const MatMulNBitsKernels& kernels, const MatMu
     for (int64_t t = begin; t < end; ++t) {
       const Range part = rows.rows(t);
       for (int64_t row = part.begin; row < part.end; ++row)
-        round_row(kernels, args.b.shape, args.a + row * args.b.shape.k, row - part.begin, part.size(),
+        round_row(kernels, args.b, args.a + row * args.b.shape.k, row - part.begin, part.size(),
                   rows.tile(part));
     }
   });

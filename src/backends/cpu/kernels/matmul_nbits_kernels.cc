@@ -81,7 +81,7 @@ struct Parameters {
     for (int v = 0; v < kVecs; ++v) {
       const int64_t i = block * kPanel + v * kVecWidth;
       scales[v] = load_parameter(p.scales, p.scale_type, i);
-      zeros[v] = p.zeros == nullptr ? splat(p.middle) : load_parameter(p.zeros, p.zero_type, i) + splat(p.zero_offset);
+      zeros[v] = p.zeros == nullptr ? splat(static_cast<float>(p.middle)) : load_parameter(p.zeros, p.zero_type, i) + splat(p.zero_offset);
     }
   }
 };
@@ -98,10 +98,35 @@ inline void for_each_step(const NBitsShape& s, Body body) {
   }
 }
 
+// The octets of one step, added to `sums`.
+template <bool nibbles, int rows, int sets>
+inline void add_octets(IVec (&sums)[sets][rows][kVecs], const uint8_t* w, const int8_t* a, int64_t terms) {
+  for (int64_t i = 0; i < terms; i += kOctet, a += kOctet * rows, w += kOctetBytes<nibbles>) {
+    LATHE_UNROLL
+    for (int64_t line = 0; line < kOctetBytes<nibbles>; line += kLine) __builtin_prefetch(w + kAhead + line);
+    const Octet<nibbles> octet(w);
+    LATHE_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      LATHE_UNROLL
+      for (int r = 0; r < rows; ++r) {
+        const SignedQuad quad = spread_signed(a + (half * rows + r) * kQuad);
+        LATHE_UNROLL
+        for (int v = 0; v < kVecs; ++v) add_signed(sums[half % sets][r][v], octet.halves[half][v], quad);
+      }
+    }
+  }
+}
+
+template <bool nibbles>
+inline int64_t step_bytes(int64_t terms) {
+  return (terms + kOctet - 1) / kOctet * kOctetBytes<nibbles>;
+}
+
 template <bool nibbles, int rows>
 void rounded(const NBitsPanel& p, const NBitsTile& t) noexcept {
   // Few rows mean few independent sums; a second set keeps the multipliers busy.
   constexpr int kSets = rows <= 4 ? 2 : 1;
+  const bool with_zeros = p.zeros != nullptr;
   const uint8_t* w = p.weights;
   const int8_t* a = t.a;
   const float* row_scales = t.scales;
@@ -114,24 +139,14 @@ void rounded(const NBitsPanel& p, const NBitsTile& t) noexcept {
     for (int set = 0; set < kSets; ++set) {
       LATHE_UNROLL
       for (int r = 0; r < rows; ++r) {
+        const IVec start = splat_int(set > 0 || with_zeros ? 0 : row_sums[r]);
         LATHE_UNROLL
-        for (int v = 0; v < kVecs; ++v) sums[set][r][v] = splat_int(0);
+        for (int v = 0; v < kVecs; ++v) sums[set][r][v] = start;
       }
     }
-    for (int64_t i = 0; i < terms; i += kOctet, a += kOctet * rows, w += kOctetBytes<nibbles>) {
-      LATHE_UNROLL
-      for (int64_t line = 0; line < kOctetBytes<nibbles>; line += kLine) __builtin_prefetch(w + kAhead + line);
-      const Octet<nibbles> octet(w);
-      LATHE_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        LATHE_UNROLL
-        for (int r = 0; r < rows; ++r) {
-          const SignedQuad quad = spread_signed(a + (half * rows + r) * kQuad);
-          LATHE_UNROLL
-          for (int v = 0; v < kVecs; ++v) add_signed(sums[half % kSets][r][v], octet.halves[half][v], quad);
-        }
-      }
-    }
+    add_octets<nibbles>(sums, w, a, terms);
+    w += step_bytes<nibbles>(terms);
+    a += (terms + kOctet - 1) / kOctet * kOctet * rows;
     const Parameters parameters(p, block);
     LATHE_UNROLL
     for (int r = 0; r < rows; ++r) {
@@ -141,8 +156,9 @@ void rounded(const NBitsPanel& p, const NBitsTile& t) noexcept {
         IVec total = sums[0][r][v];
         if constexpr (kSets == 2) total += sums[1][r][v];
         float* to = out + r * kPanel + v * kVecWidth;
-        const Vec moved = fnma(parameters.zeros[v], sum, to_float(total));
-        store(to, fma(moved, scale * parameters.scales[v], load(to)));
+        Vec product = to_float(total);
+        if (with_zeros) product = fnma(parameters.zeros[v], sum, product);
+        store(to, fma(product, scale * parameters.scales[v], load(to)));
       }
     }
     row_scales += rows;
@@ -158,8 +174,7 @@ inline void for_each_term(const uint8_t* w, int64_t terms, const Parameters& par
     const Octet<nibbles> octet(w);
     const auto half = [&](const IVec(&quads)[kVecs], int64_t first) {
       IVec left[kVecs] = {quads[0], quads[1]};
-      const int64_t end = least(first + kQuad, terms);
-      for (int64_t term = first; term < end; ++term) {
+      const auto next = [&](int64_t term) {
         Vec value[kVecs];
         LATHE_UNROLL
         for (int v = 0; v < kVecs; ++v) {
@@ -167,16 +182,17 @@ inline void for_each_term(const uint8_t* w, int64_t terms, const Parameters& par
           left[v] = shift_right<8>(left[v]);
         }
         body(term, value);
+      };
+      if (first + kQuad <= terms) {
+        LATHE_UNROLL
+        for (int term = 0; term < kQuad; ++term) next(first + term);
+      } else {
+        for (int64_t term = first; term < terms; ++term) next(term);
       }
     };
     half(octet.halves[0], i);
     half(octet.halves[1], i + kQuad);
   }
-}
-
-template <bool nibbles>
-inline int64_t step_bytes(int64_t terms) {
-  return (terms + kOctet - 1) / kOctet * kOctetBytes<nibbles>;
 }
 
 template <bool nibbles, int rows>

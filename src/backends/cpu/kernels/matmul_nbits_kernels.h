@@ -28,12 +28,13 @@ struct NBitsPanel {
   NBitsParameter scale_type;
   const void* zeros;  // null: `middle` is the zero of all
   NBitsParameter zero_type;
-  float middle;       // of the unsigned weights
+  int32_t middle;     // of the unsigned weights
   float zero_offset;  // what zeros, as stored, lack to those of unsigned weights
 };
 
 // out[r][j] = sum over k of a[r][k] * w[j][k], for rows that were rounded to bytes: a holds octets of the steps as
-// [half][rows][4] signed bytes; `scales` and `sums`, of the bytes, are [step][rows]. All nr columns are computed.
+// [half][rows][4] signed bytes; `scales` and `sums` are [step][rows]. `sums` are those of the bytes, and times -middle
+// where the weights have no zeros. All nr columns are computed.
 struct NBitsTile {
   const int8_t* a;
   const float* scales;

@@ -44,7 +44,7 @@ class MatMulNBitsStep : public Step {
     const TensorRef &a = io.inputs[0], &q = io.inputs[1], &scales = io.inputs[2];
     const TensorRef zeros = io.inputs.size() > 3 ? io.inputs[3] : TensorRef();
     const int64_t n = q.dims[0], k = q.dims[1];
-    const float half = static_cast<float>(1 << (bit_width(q.dtype) - 1));
+    const int32_t half = 1 << (bit_width(q.dtype) - 1);
     const bool shifted = zeros.present && is_float(zeros.dtype) && is_signed_int(q.dtype);
     MatMulNBitsArgs args;
     args.m = io.outputs[0].elements() / std::max<int64_t>(n, 1);
@@ -57,7 +57,7 @@ class MatMulNBitsStep : public Step {
               zeros.present ? zeros.data : nullptr,
               parameter_type(zeros.dtype),
               half,
-              shifted ? half : 0};
+              shifted ? static_cast<float>(half) : 0};
     args.nibbles = packed_bits(q.dtype) == 4;
     args.round_rows = round_rows_;
     args.epilogue = epilogue_.kernel_form(io, n);
