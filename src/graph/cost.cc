@@ -47,6 +47,9 @@ struct Flops {
   double operator()(const MatMul& op) const {
     return elements(out[0]) * (2 * dim(in[0], op.trans_a ? 2 : 1) + instructions(op.epilogue));
   }
+  double operator()(const MatMulNBits& op) const {
+    return elements(out[0]) * (2 * dim(in[0], 1) + instructions(op.epilogue));
+  }
   // w holds, per output channel, the taps of all input channels that it sees.
   double operator()(const Conv& op) const {
     return elements(out[0]) * (2 * outer_elements(in[1], 1) + instructions(op.epilogue));

@@ -160,6 +160,9 @@ std::vector<DType> product_program_inputs(const InferContext& c) {
   return with_dtypes(c, {product_dtype(c, 0, 1)}, 2, c.count());
 }
 std::vector<DType> program_inputs_of(const MatMul&, const InferContext& c) { return product_program_inputs(c); }
+std::vector<DType> program_inputs_of(const MatMulNBits&, const InferContext& c) {
+  return with_dtypes(c, {c.tensor(0).dtype}, kNBitsOperands, c.count());
+}
 std::vector<DType> program_inputs_of(const Conv&, const InferContext& c) { return product_program_inputs(c); }
 std::vector<DType> program_inputs_of(const ConvTranspose&, const InferContext& c) { return product_program_inputs(c); }
 template <class T>

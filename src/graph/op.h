@@ -15,6 +15,7 @@
 #include "graph/ops/gather.h"
 #include "graph/ops/map.h"
 #include "graph/ops/matmul.h"
+#include "graph/ops/matmul_nbits.h"
 #include "graph/ops/movement.h"
 #include "graph/ops/norm.h"
 #include "graph/ops/paged_attention.h"
@@ -33,8 +34,8 @@ using Op = std::variant<
     // sources
     Constant, Dims, Bind,
     // arithmetic
-    Map, Reduce, ArgReduce, Cumulative, MatMul, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax, Attention,
-    PagedAttention, Rotary, Embedding, Resize, Rnn, DynamicQuantize,
+    Map, Reduce, ArgReduce, Cumulative, MatMul, MatMulNBits, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax,
+    Attention, PagedAttention, Rotary, Embedding, Resize, Rnn, DynamicQuantize,
     // data movement
     Reshape, Transpose, Slice, Concat, Pad, ReverseSequence, Gather, GatherElements, GatherNd, ScatterElements,
     ScatterNd,

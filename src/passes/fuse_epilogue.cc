@@ -11,13 +11,22 @@ constexpr size_t kMaxExtras = 6;
 
 MapProgram* epilogue_of(Op& op) {
   if (auto* m = std::get_if<MatMul>(&op)) return &m->epilogue;
+  if (auto* m = std::get_if<MatMulNBits>(&op)) return &m->epilogue;
   if (auto* c = std::get_if<Conv>(&op)) return &c->epilogue;
   if (auto* c = std::get_if<ConvTranspose>(&op)) return &c->epilogue;
   return nullptr;
 }
 
 bool takes_epilogue(const Node* node) {
-  return node != nullptr && (node->is<MatMul>() || node->is<Conv>() || node->is<ConvTranspose>());
+  return node != nullptr &&
+         (node->is<MatMul>() || node->is<MatMulNBits>() || node->is<Conv>() || node->is<ConvTranspose>());
+}
+
+// The operands of a product before those of its epilogue; absent ones that may be there are null.
+std::vector<Value*> factors(const Node& product) {
+  std::vector<Value*> values(product.inputs().begin(), product.inputs().end());
+  values.resize(product.is<MatMulNBits>() ? kNBitsOperands : 2);
+  return values;
 }
 
 // The product among the map's operands whose epilogue it can be: the latest, since the others must be there before.
@@ -50,18 +59,18 @@ bool fuse(Graph& graph, Node& node) {
   Op op = product->op();
   MapProgram& epilogue = *epilogue_of(op);
   MapWriter writer({product_type(*product, epilogue)});
-  const auto extras = product->inputs().subspan(2);
+  std::vector<Value*> inputs = factors(*product);
+  const auto extras = product->inputs().subspan(std::min(inputs.size(), product->inputs().size()));
   const int result = writer.inlined(map->program, node.inputs(), [&](Value* v) {
     if (v != product->output()) return writer.operand(v);
     if (epilogue.empty()) return writer.leading(0);
-    std::vector<int> inputs = {writer.leading(0)};
-    for (Value* extra : extras) inputs.push_back(writer.operand(extra));
-    return writer.program().inline_program(epilogue, inputs);
+    std::vector<int> arguments = {writer.leading(0)};
+    for (Value* extra : extras) arguments.push_back(writer.operand(extra));
+    return writer.program().inline_program(epilogue, arguments);
   });
   MapWriter::Result fused = writer.finish(result);
   if (fused.operands.size() > kMaxExtras) return false;
   epilogue = std::move(fused.program);
-  std::vector<Value*> inputs = {product->input(0), product->input(1)};
   inputs.insert(inputs.end(), fused.operands.begin(), fused.operands.end());
   Node* done = graph.insert_before(&node, std::move(op), std::move(inputs), 1, product->name());
   graph.replace_uses(node.output(), done->output());

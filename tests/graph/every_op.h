@@ -36,6 +36,11 @@ graph every-op(%x: f32[batch, 4], %image: f32[n, 8, h, w], %ids: i64[batch, seq]
   %best = arg_reduce(%x) {largest = false, axis = 1, keep_dims = false, select_last = true}
   %running = cumulative(%x) {kind = prod, axis = 1, exclusive = true, reverse = true}
   %product = matmul(%x, %weight, %bias) {epilogue = (x0, x1) => relu(add(x0, x1))} : f32[batch, 2] @ "layer 1"
+  %levels4 = constant {value = u4[3, 4] [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15]}
+  %steps4 = constant {value = f16[3, 2] splat(0.5)}
+  %bias4 = constant {value = f32[3] [1, 2, 3]}
+  %middles4 = constant {value = u4[3, 2] [8, 7, 8, 9, 0, 15]}
+  %few_bits = matmul_nbits(%x, %levels4, %steps4, %middles4, %bias4) {block = 3, round_rows = true, epilogue = (x0, x1) => relu(add(x0, x1))}
   %kernel = constant {value = f32[16, 4, 3, 3] random(7)}
   %conv = conv(%image, %kernel) {strides = [2, 1], dilations = [1, 2], pads = [1, 2, 1, 2], groups = 2}
   %kernel_t = constant {value = f32[16, 2, 3, 3] random(8)}

@@ -1,11 +1,13 @@
 #include "backends/cpu/packing.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "backends/cpu/kernels/conv.h"
 #include "backends/cpu/kernels/conv_int8.h"
 #include "backends/cpu/kernels/gemm.h"
 #include "backends/cpu/kernels/gemm_int8.h"
+#include "backends/cpu/kernels/matmul_nbits.h"
 #include "backends/cpu/kernels/rnn.h"
 #include "base/error.h"
 
@@ -15,7 +17,8 @@ namespace {
 constexpr std::string_view kGemmPanels = "gemm_panels", kGemmF16Panels = "gemm_f16_panels",
                            kGemmBf16Panels = "gemm_bf16_panels", kConvPanels = "conv_panels",
                            kGemmInt8Panels = "gemm_int8_panels", kConvInt8Panels = "conv_int8_panels",
-                           kGatePanels = "gate_panels";
+                           kGatePanels = "gate_panels", kNBitsPanels = "nbits_panels",
+                           kNBitsParameters = "nbits_parameters";
 constexpr int64_t kMaxPanel = 1024;
 
 struct GemmPanels {
@@ -38,6 +41,43 @@ std::optional<PanelType> gemm_type(const WeightLayout& layout) {
   if (layout.scheme == kGemmF16Panels) return PanelType::f16;
   if (layout.scheme == kGemmBf16Panels) return PanelType::bf16;
   return std::nullopt;
+}
+
+struct NBitsPanels {
+  int nr, bits;
+  NBitsShape shape;
+};
+
+NBitsPanels read_nbits(const WeightLayout& layout, std::span<const int64_t> dims) {
+  const auto& p = layout.params;
+  if (p.size() != 3 || p[0] < 1 || p[0] > kMaxPanel || (p[1] != 4 && p[1] != 8) || p[2] < 1 || dims.size() != 2)
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme,
+         to_string(dims));
+  return {static_cast<int>(p[0]), static_cast<int>(p[1]), nbits_shape(dims[1], p[2])};
+}
+
+struct NBitsParameters {
+  int nr, bytes;
+};
+
+NBitsParameters read_nbits_parameters(const WeightLayout& layout, std::span<const int64_t> dims) {
+  const auto& p = layout.params;
+  if (p.size() != 2 || p[0] < 1 || p[0] > kMaxPanel || (p[1] != 1 && p[1] != 2 && p[1] != 4) || dims.size() != 2)
+    fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme,
+         to_string(dims));
+  return {static_cast<int>(p[0]), static_cast<int>(p[1])};
+}
+
+int stored_bytes(DType type) { return std::max(bit_width(type) / 8, 1); }
+
+// Whether elements of `type` can be in that layout at all.
+void check_nbits(const WeightLayout& layout, DType type) {
+  const int64_t bits = bit_width(type);
+  const bool fits = layout.scheme == kNBitsParameters
+                        ? stored_bytes(type) == layout.params[1]
+                        : is_integer(type) && (bits == 8) == (layout.params[1] == 8) && bits <= layout.params[1];
+  if (!fits)
+    fail(ErrorCode::invalid_model, "layout {} does not hold elements of type {}", layout.scheme, to_string(type));
 }
 
 struct ConvPanels {
@@ -125,6 +165,27 @@ Tensor unpack_gemm(PanelType type, const WeightLayout& layout, std::span<const i
   return plain;
 }
 
+void pack_nbits(const WeightLayout& layout, const Tensor& source, std::span<std::byte> packed) {
+  check_nbits(layout, source.dtype());
+  if (layout.scheme == kNBitsParameters)
+    return nbits_pack_parameters(read_nbits_parameters(layout, source.dims()).nr, source, packed.data());
+  const NBitsPanels p = read_nbits(layout, source.dims());
+  nbits_pack(p.nr, p.bits, source, p.shape, reinterpret_cast<uint8_t*>(packed.data()));
+}
+
+Tensor unpack_nbits(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims,
+                    std::span<const std::byte> packed) {
+  check_nbits(layout, dtype);
+  Tensor plain(dtype, {dims.begin(), dims.end()});
+  if (layout.scheme == kNBitsParameters) {
+    nbits_unpack_parameters(read_nbits_parameters(layout, dims).nr, packed.data(), plain);
+  } else {
+    const NBitsPanels p = read_nbits(layout, dims);
+    nbits_unpack(p.nr, p.bits, reinterpret_cast<const uint8_t*>(packed.data()), p.shape, plain);
+  }
+  return plain;
+}
+
 float* floats(std::span<std::byte> bytes) { return reinterpret_cast<float*>(bytes.data()); }
 const float* floats(std::span<const std::byte> bytes) { return reinterpret_cast<const float*>(bytes.data()); }
 
@@ -140,6 +201,10 @@ WeightLayout gemm_panels(DType type, int nr, bool transposed) {
 WeightLayout gemm_int8_panels(int nr, bool transposed) {
   return {std::string(kGemmInt8Panels), {nr, transposed ? 1 : 0}};
 }
+
+WeightLayout nbits_panels(int nr, int bits, int64_t block) { return {std::string(kNBitsPanels), {nr, bits, block}}; }
+
+WeightLayout nbits_parameters(int nr, DType type) { return {std::string(kNBitsParameters), {nr, stored_bytes(type)}}; }
 
 WeightLayout conv_int8_panels(int nr, int64_t groups) { return {std::string(kConvInt8Panels), {nr, groups}}; }
 
@@ -157,6 +222,14 @@ size_t packed_bytes(const WeightLayout& layout, std::span<const int64_t> dims) {
   if (layout.scheme == kGemmInt8Panels) {
     const GemmPanels p = read_gemm(layout, dims);
     return static_cast<size_t>(int8_packed_bytes(p.nr, p.k, p.n));
+  }
+  if (layout.scheme == kNBitsPanels) {
+    const NBitsPanels p = read_nbits(layout, dims);
+    return static_cast<size_t>(nbits_packed_bytes(p.nr, p.bits, dims[0], p.shape));
+  }
+  if (layout.scheme == kNBitsParameters) {
+    const NBitsParameters p = read_nbits_parameters(layout, dims);
+    return static_cast<size_t>(nbits_parameter_bytes(p.nr, p.bytes, dims[0], dims[1]));
   }
   if (layout.scheme == kConvInt8Panels)
     return static_cast<size_t>(
@@ -179,6 +252,7 @@ void pack(const WeightLayout& layout, const Tensor& weight, std::span<std::byte>
     const GemmPanels p = read_gemm(layout, source.dims());
     return int8_pack(p.nr, source_of(p, source.dtype(), source.bytes().data()), p.k, p.n, bytes);
   }
+  if (layout.scheme == kNBitsPanels || layout.scheme == kNBitsParameters) return pack_nbits(layout, source, packed);
   if (layout.scheme == kConvInt8Panels) {
     return conv_int8_pack(read_conv_int8(layout, source.dims()), static_cast<int>(layout.params[0]),
                           reinterpret_cast<const int8_t*>(source.bytes().data()), bytes);
@@ -198,6 +272,8 @@ Tensor unpack(const WeightLayout& layout, DType dtype, std::span<const int64_t> 
     fail(ErrorCode::invalid_model, "a weight of shape {} in layout {} has {} bytes", to_string(dims), layout.scheme,
          packed.size());
   if (const auto type = gemm_type(layout)) return unpack_gemm(*type, layout, dims, packed);
+  if (layout.scheme == kNBitsPanels || layout.scheme == kNBitsParameters)
+    return unpack_nbits(layout, dtype, dims, packed);
   const bool is_bytes = layout.scheme == kGemmInt8Panels || layout.scheme == kConvInt8Panels;
   Tensor plain(is_bytes ? dtype : DType::f32, {dims.begin(), dims.end()});
   if (is_bytes) {

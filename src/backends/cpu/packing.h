@@ -3,6 +3,8 @@
 //   gemm_panels {nr, transposed}                 [K, N] ([N, K] when transposed) as f32 panels of nr columns
 //   gemm_f16_panels, gemm_bf16_panels {nr, transposed}    the same for weights that stay in 16 bits, see PanelType
 //   gemm_int8_panels {nr, transposed}            [K, N] bytes as in kernels/gemm_int8_kernels.h
+//   nbits_panels {nr, bits, block}, nbits_parameters {nr, bytes}    weights of a few bits, and their scales and zeros,
+//                                                [N, K] as in kernels/matmul_nbits_kernels.h
 //   conv_int8_panels {nr, groups}                [out, in / groups, kernel..] bytes, see kernels/conv_int8.h
 //   conv_panels {vec_width, groups, transposed}  convolution weights, f32; see kernels/conv.h and kernels/gemm.h
 //   gate_panels {nr, gates}                      [directions, gates * hidden, K] as f32 panels of nr units;
@@ -17,6 +19,8 @@ namespace lathe::cpu {
 // For products whose weights are of `type`: f32, f16 or bf16.
 WeightLayout gemm_panels(DType type, int nr, bool transposed);
 WeightLayout gemm_int8_panels(int nr, bool transposed);
+WeightLayout nbits_panels(int nr, int bits, int64_t block);
+WeightLayout nbits_parameters(int nr, DType type);
 WeightLayout conv_int8_panels(int nr, int64_t groups);
 WeightLayout conv_panels(int vec_width, int64_t groups, bool transposed);
 WeightLayout gate_panels(int nr, int64_t gates);

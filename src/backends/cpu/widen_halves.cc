@@ -47,6 +47,7 @@ bool widens(const Node& user, size_t index) {
   if (user.is<Conv>() || user.is<ConvTranspose>()) return index == 1;
   if (const auto* matmul = user.as<MatMul>())
     return index == 1 && !matmul->trans_a && user.input(1)->type().rank() == 2;
+  if (user.is<MatMulNBits>()) return index == 2 || index == 3;
   if (const auto* embedding = user.as<Embedding>())
     return index % 2 == 1 && index < 2 * static_cast<size_t>(embedding->num_tables);
   return user.is<Gather>() && index == 0;
@@ -121,6 +122,7 @@ class Widening {
     }
     if (auto* map = node.as<Map>()) map->program = widened(map->program);
     if (auto* matmul = node.as<MatMul>()) matmul->epilogue = widened(matmul->epilogue);
+    if (auto* matmul = node.as<MatMulNBits>()) matmul->epilogue = widened(matmul->epilogue);
     if (auto* conv = node.as<Conv>()) conv->epilogue = widened(conv->epilogue);
     if (auto* conv = node.as<ConvTranspose>()) conv->epilogue = widened(conv->epilogue);
     if (auto* norm = node.as<Norm>()) norm->prologue = widened(norm->prologue);

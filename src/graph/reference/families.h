@@ -37,6 +37,7 @@ std::vector<RefValue> evaluate(const Reduce& op, const Call& call);
 std::vector<RefValue> evaluate(const ArgReduce& op, const Call& call);
 std::vector<RefValue> evaluate(const Cumulative& op, const Call& call);
 std::vector<RefValue> evaluate(const MatMul& op, const Call& call);
+std::vector<RefValue> evaluate(const MatMulNBits& op, const Call& call);
 std::vector<RefValue> evaluate(const Conv& op, const Call& call);
 std::vector<RefValue> evaluate(const ConvTranspose& op, const Call& call);
 std::vector<RefValue> evaluate(const Pool& op, const Call& call);

@@ -66,9 +66,9 @@ DType product_type(const Tensor& a, const Tensor& b) {
   return a.dtype();
 }
 
-Tensor apply_epilogue(const MapProgram& epilogue, Tensor product, const Call& call) {
+Tensor apply_epilogue(const MapProgram& epilogue, Tensor product, const Call& call, size_t first_extra) {
   if (epilogue.empty()) return product;
-  std::vector<const Tensor*> inputs = call.tensors_from(2);
+  std::vector<const Tensor*> inputs = call.tensors_from(first_extra);
   inputs.insert(inputs.begin(), &product);
   return run_program(epilogue, inputs, product.dims(), call.symbols);
 }

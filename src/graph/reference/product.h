@@ -10,7 +10,7 @@ namespace lathe::reference {
 // operands that do not mix.
 DType product_type(const Tensor& a, const Tensor& b);
 
-// Applies `epilogue` (empty: none) to a product and the operands of the call from the third on.
-Tensor apply_epilogue(const MapProgram& epilogue, Tensor product, const Call& call);
+// Applies `epilogue` (empty: none) to a product and the operands of the call from `first_extra` on.
+Tensor apply_epilogue(const MapProgram& epilogue, Tensor product, const Call& call, size_t first_extra = 2);
 
 }  // namespace lathe::reference

@@ -1,6 +1,5 @@
-// Ops on quantised tensors: integer and QLinear products, convolutions and elementwise ops, and MatMulNBits.
+// Ops on quantised tensors: integer and QLinear products, convolutions and elementwise ops.
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "onnx/importers/context.h"
@@ -204,61 +203,6 @@ void import_qlinear_concat(Context& ctx) {
   ctx.set_output(0, quantize(ctx, y, quantization_at(ctx, 0), output_dtype(ctx, 1)));
 }
 
-// --- weights of a few bits
-
-// The bytes of a constant u8 tensor as packed elements of `bits`; nothing is copied.
-Value* as_packed(Context& ctx, size_t i, int64_t bits, std::vector<int64_t> dims) {
-  const auto bytes = ctx.constant(i);
-  if (!bytes || bytes->dtype() != DType::u8) ctx.unsupported("packed weights must be constants of bytes");
-  const DType dtype = bits == 8 ? DType::u8 : bits == 4 ? DType::u4 : DType::u2;
-  const auto owner = std::make_shared<const Tensor>(*bytes);
-  return ctx.constant(Tensor::view(dtype, std::move(dims), owner->bytes(), owner));
-}
-
-// A [.., K] times the transpose of B [N, K], whose rows are blocks of `block_size` numbers with a scale and a zero
-// point each: (q - zero) * scale. g_idx, where given, tells the block of each column.
-void import_matmul_nbits(Context& ctx) {
-  const int64_t k = ctx.required_int("K"), n = ctx.required_int("N"), bits = ctx.attr_int("bits", 4),
-                block = ctx.required_int("block_size");
-  if (bits != 2 && bits != 4 && bits != 8) ctx.unsupported(fmt::format("weights of {} bits are not supported", bits));
-  if (k <= 0 || n <= 0 || block <= 0) ctx.invalid("K, N and block_size must be positive");
-  const int64_t blocks = (k + block - 1) / block;
-  const DType dtype = ctx.dtype(0);
-  const bool indexed = ctx.has_input(4);
-  const auto per_block = [&](Value* v) {
-    v = ctx.reshape(v, {Dim(n), Dim(blocks)});
-    return indexed ? ctx.gather(v, ctx.input(4), 1) : ctx.unsqueeze(v, {2});
-  };
-  Value* q = as_packed(ctx, 1, bits, {n, blocks, block});
-  if (indexed) q = ctx.slice(ctx.reshape(q, {Dim(n), Dim(blocks * block)}), 1, 0, k);
-  std::vector<Value*> operands = {q, per_block(ctx.input(2))};
-  if (ctx.has_input(3) && ctx.dtype(3) == DType::u8) {
-    const int64_t padded = (blocks * bits + 7) / 8 * 8 / bits;  // rows of zero points begin on a byte
-    Value* zeros = as_packed(ctx, 3, bits, {n, padded});
-    operands.push_back(per_block(padded == blocks ? zeros : ctx.slice(zeros, 1, 0, blocks)));
-  } else if (ctx.has_input(3)) {
-    operands.push_back(per_block(ctx.input(3)));
-  }
-  Value* w = ctx.map(operands, [&](MapProgram& p, const std::vector<int>& in) {
-    const int zero =
-        in.size() == 3 ? p.cast(in[2], dtype) : p.constant(std::ldexp(1.0, static_cast<int>(bits) - 1), dtype);
-    return p.binary(MapOp::mul, p.binary(MapOp::sub, p.cast(in[0], dtype), zero), p.cast(in[1], dtype));
-  });
-  if (!indexed) w = ctx.reshape(w, {Dim(n), Dim(blocks * block)});
-  if (!indexed && blocks * block != k) w = ctx.slice(w, 1, 0, k);
-  MatMul op;
-  op.trans_b = true;
-  std::vector<Value*> product = {ctx.input(0), w};
-  if (ctx.has_input(5)) {
-    product.push_back(ctx.input(5));
-    op.epilogue = bias_epilogue(dtype);
-  }
-  const bool vector = ctx.rank(0) == 1;
-  if (vector) product[0] = ctx.unsqueeze(product[0], {0});
-  Value* y = ctx.emit(std::move(op), std::move(product));
-  ctx.set_output(0, vector ? ctx.squeeze(y, {0}) : y);
-}
-
 constexpr OpRow kRows[] = {
     {"", "ConvInteger", 10, import_conv_integer},
     {"", "MatMulInteger", 10, import_matmul_integer},
@@ -266,7 +210,6 @@ constexpr OpRow kRows[] = {
     {"", "QLinearMatMul", 10, import_qlinear_matmul},
     {kMicrosoft, "DynamicQuantizeMatMul", 1, import_dynamic_quantize_matmul},
     {kMicrosoft, "MatMulIntegerToFloat", 1, import_matmul_integer_to_float},
-    {kMicrosoft, "MatMulNBits", 1, import_matmul_nbits},
     {kMicrosoft, "QGemm", 1, import_qgemm},
     {kMicrosoft, "QLinearAdd", 1, import_qlinear_binary<MapOp::add>},
     {kMicrosoft, "QLinearConcat", 1, import_qlinear_concat},

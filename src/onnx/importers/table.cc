@@ -20,6 +20,7 @@ constexpr Family kFamilies[] = {
     linear_attention_ops,
     loss_ops,
     math_ops,
+    matmul_nbits_ops,
     matmul_ops,
     movement_ops,
     norm_ops,

@@ -36,6 +36,7 @@ std::span<const OpRow> group_query_attention_ops();
 std::span<const OpRow> linear_attention_ops();
 std::span<const OpRow> loss_ops();
 std::span<const OpRow> math_ops();
+std::span<const OpRow> matmul_nbits_ops();
 std::span<const OpRow> matmul_ops();
 std::span<const OpRow> movement_ops();
 std::span<const OpRow> norm_ops();

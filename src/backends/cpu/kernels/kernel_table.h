@@ -15,6 +15,7 @@
   X(GemmStreamKernels, gemm_stream)         \
   X(GemmBf16Kernels, gemm_bf16)             \
   X(Int8Kernels, int8)                      \
+  X(MatMulNBitsKernels, matmul_nbits)       \
   X(QuantizeKernels, quantize)              \
   X(ConvKernels, conv)                      \
   X(DepthwiseKernels, depthwise)            \

@@ -21,6 +21,7 @@ using Candidates = std::vector<Candidate>;
 
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target);
+Candidates lower(const lathe::MatMulNBits& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Conv& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ConvTranspose& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pool& op, const Node& node, const Target& target);

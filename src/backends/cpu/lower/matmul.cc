@@ -6,70 +6,17 @@
 #include "backends/cpu/kernels/gemm_bf16.h"
 #include "backends/cpu/kernels/gemm_narrow.h"
 
-#include "backends/cpu/lower/epilogue.h"
 #include "backends/cpu/lower/lower.h"
-#include "backends/cpu/lower/map_step.h"
 #include "backends/cpu/lower/matmul_int8.h"
+#include "backends/cpu/lower/product_epilogue.h"
 #include "backends/cpu/packing.h"
 #include "base/error.h"
 
 namespace lathe::cpu {
 namespace {
 
-// The epilogue of a product, either as the kernel's own form or as a map over the stored result.
-struct Epilogue {
-  EpilogueForm form;
-  std::unique_ptr<MapCode> program;  // set when the form cannot say it
-
-  Epilogue(const MatMul& op, const Node& node, const MapKernels& kernels) {
-    const Type& out = node.output()->type();
-    const auto kind_of = [&](int i) {
-      const Type& extra = node.input(static_cast<size_t>(i) + 1)->type();
-      if (extra.shape == out.shape) return ExtraKind::residual;
-      const bool row =
-          !extra.shape.empty() && extra.shape.back() == out.shape.back() && product(extra.shape) == extra.shape.back();
-      return row ? ExtraKind::bias : ExtraKind::other;
-    };
-    if (const auto match = match_epilogue(op.epilogue, kind_of))
-      form = *match;
-    else
-      program = std::make_unique<MapCode>(op.epilogue, kernels);
-  }
-
-  GemmEpilogue kernel_form(const StepIo& io, int64_t n) const {
-    GemmEpilogue e;
-    e.alpha = form.alpha;
-    e.activation = form.activation;
-    if (form.bias >= 0) e.bias = io.inputs[static_cast<size_t>(form.bias) + 1].as<float>();
-    if (form.residual >= 0) e.residual = io.inputs[static_cast<size_t>(form.residual) + 1].as<float>();
-    e.ld_residual = n;
-    e.residual_after_activation = form.residual_after_activation;
-    e.c = io.outputs[0].as<float>();
-    e.ldc = n;
-    return e;
-  }
-
-  size_t workspace_bytes(const StepIo& io) const {
-    return program == nullptr ? 0 : static_cast<size_t>(io.threads) * program->scratch_bytes();
-  }
-
-  // Program input 0 is the stored product, the rest are the node's operands from the third on.
-  std::unique_ptr<StepState> prepare(const StepIo& io) const {
-    if (program == nullptr) return nullptr;
-    std::vector<std::span<const int64_t>> dims = {io.outputs[0].dims};
-    for (size_t i = 2; i < io.inputs.size(); ++i) dims.push_back(io.inputs[i].dims);
-    return std::make_unique<MapState>(*program, dims, io.outputs[0].dims, *io.symbols);
-  }
-  void apply(const StepIo& io, const StepState* state, void* workspace, ThreadTeam& team) const {
-    if (program == nullptr) return;
-    const void* inputs[kMaxMapInputs] = {io.outputs[0].data};
-    for (size_t i = 2; i < io.inputs.size(); ++i) inputs[i - 1] = io.inputs[i].data;
-    static_cast<const MapState*>(state)->plan.run(team, {inputs, io.inputs.size() - 1}, io.outputs[0].data, workspace);
-  }
-};
-
 // The leading axes of the left-hand side as rows.
-Gemm product_of(const StepIo& io, const Epilogue& epilogue) {
+Gemm product_of(const StepIo& io, const ProductEpilogue& epilogue) {
   const TensorRef &a = io.inputs[0], &b = io.inputs[1];
   const int64_t k = a.dims.back(), n = io.outputs[0].dims.back();
   const PanelType panels = b.dtype == DType::f16    ? PanelType::f16
@@ -88,7 +35,7 @@ Gemm product_of(const StepIo& io, const Epilogue& epilogue) {
 class GemmStep : public Step {
  public:
   GemmStep(const MatMul& op, const Node& node, const KernelTable& kernels, bool narrow)
-      : kernels_(kernels), narrow_(narrow), epilogue_(op, node, kernels.map) {}
+      : kernels_(kernels), narrow_(narrow), epilogue_(op.epilogue, node, 2, kernels.map) {}
 
   // The product is done with its part when the epilogue's program runs.
   size_t workspace_bytes(const StepIo& io) const override {
@@ -108,14 +55,14 @@ class GemmStep : public Step {
  private:
   const KernelTable& kernels_;
   bool narrow_;
-  Epilogue epilogue_;
+  ProductEpilogue epilogue_;
 };
 
 // As GemmStep, the activations rounded to bf16.
 class GemmBf16Step : public Step {
  public:
   GemmBf16Step(const MatMul& op, const Node& node, const KernelTable& kernels, const GemmBf16Kernels& unit)
-      : kernels_(kernels), unit_(unit), epilogue_(op, node, kernels.map) {}
+      : kernels_(kernels), unit_(unit), epilogue_(op.epilogue, node, 2, kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     const Gemm product = product_of(io, epilogue_);
@@ -132,7 +79,7 @@ class GemmBf16Step : public Step {
  private:
   const KernelTable& kernels_;
   const GemmBf16Kernels& unit_;
-  Epilogue epilogue_;
+  ProductEpilogue epilogue_;
 };
 
 // Sizes and strides of a batched product, batch axes folded into at most two levels.
@@ -149,7 +96,7 @@ struct BatchedState : StepState {
 class BatchedGemmStep : public Step {
  public:
   BatchedGemmStep(const MatMul& op, const Node& node, const KernelTable& kernels)
-      : op_(op), kernels_(kernels.gemm), epilogue_(op, node, kernels.map) {}
+      : op_(op), kernels_(kernels.gemm), epilogue_(op.epilogue, node, 2, kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     const BatchedState state = plan(io);
@@ -276,7 +223,7 @@ class BatchedGemmStep : public Step {
 
   MatMul op_;
   const GemmKernels& kernels_;
-  Epilogue epilogue_;
+  ProductEpilogue epilogue_;
 };
 
 // Extras of the epilogue may be of any type that its program takes.
