@@ -67,9 +67,10 @@ class Bench {
         fmt::format("trans_b = {}{}", c.trans_b,
                     c.epilogue.empty() ? "" : fmt::format(", epilogue = ({}) => {}", names, c.epilogue));
     graph_ = parse_graph(
-        fmt::format("graph g(%x: {0}[{1}, {2}], %w: {0}{3}{4}) {{ %y = matmul(%x, %w{5}) {{{6}}} return %y as \"y\" }}",
+        fmt::format("graph g(%x: {0}[{1}, {2}]{4}) {{ %w = constant {{value = {0}{3} splat(0)}} %y = matmul(%x, "
+                    "%w{5}) {{{6}}} return %y as \"y\" }}",
                     c.type, c.m, c.k, weight, parameters, operands, fields));
-    node_ = graph_->nodes().front().get();
+    node_ = graph_->nodes().back().get();
     const DType type = *dtype_from_string(c.type);
     output_ = *dtype_from_string(c.output());
     const size_t round = storage_bytes(type, c.m * c.k + c.k * c.n) + storage_bytes(output_, c.m * c.n);

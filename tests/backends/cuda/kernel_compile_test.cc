@@ -4,6 +4,7 @@
 
 #include <iterator>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "backends/cuda/compiler/kernel_compiler.h"
@@ -379,7 +380,17 @@ TEST_P(KernelCompile, StaysWithinBounds) {
     EXPECT_GT(compiled.registers, 0);
     EXPECT_LE(compiled.registers, kernel.max_registers);
     EXPECT_LE(compiled.spill_bytes, kernel.max_spill_bytes);
+    // Or it could not be launched while kernels before it are still at work.
+    EXPECT_EQ(compiled.waits, arch == "sm_90a");
   }
+}
+
+// Each kernel has a representative above, so none goes without that test.
+TEST(KernelSources, EveryOneHasARepresentative) {
+  std::set<std::string, std::less<>> represented;
+  for (const Representative& kernel : representatives()) represented.insert(kernel.spec.file);
+  for (const KernelSource& source : kernel_sources())
+    EXPECT_TRUE(!source.name.ends_with(".cu") || represented.contains(source.name)) << source.name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Family, KernelCompile, testing::ValuesIn(representatives()),

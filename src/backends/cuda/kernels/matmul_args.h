@@ -15,5 +15,6 @@ struct MatmulArgs {
   long long first_row;  // of the output seen as rows x n, for extra operands
   long long k_per_split;
   int splits;
+  int constant_b;  // 1: no kernel writes b
   EpilogueArgs epilogue;
 };

@@ -3,7 +3,7 @@
 #include "epilogue.cuh"
 #include "matmul_args.h"
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ MatmulArgs args) {
+KERNEL(256, MatmulArgs) {
   const i64 size = args.m * args.n, i = i64(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= size) return;
   float sums[1] = {0};

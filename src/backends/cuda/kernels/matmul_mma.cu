@@ -28,7 +28,7 @@ inline __device__ void fetch(TYPE* tile, const TYPE* from, i64 leading, i64 line
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ MatmulArgs args) {
+KERNEL(kThreads, MatmulArgs) {
   extern __shared__ __align__(16) u8 memory[];
   TYPE* tiles = reinterpret_cast<TYPE*>(memory);
   const i64 row0 = i64(blockIdx.x) * BM, column0 = i64(blockIdx.y) * BN;

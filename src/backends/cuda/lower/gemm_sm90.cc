@@ -17,11 +17,13 @@ constexpr int64_t kConsumers = 2, kBoxBytes = 2 * 8 * kBoxRows * kLine;  // of a
 constexpr int64_t kBarrierBytes = 16, kSwizzleBytes = 1024;              // per stage; what tiles are aligned to
 constexpr int64_t kMostSplits = 8;                                       // blocks of a cluster
 
-// The largest tiles read least. With few rows small ones, and shared terms, bring more of the chip to work.
+// The largest tiles read least. With few rows small ones, and shared terms, bring more of the chip to work; half a ring
+// leaves room for the blocks of the next product, which then fetch their weights before this one is done.
 constexpr std::array kVariants = {
     Sm90Variant{"128x256", 128, 256, 4},        Sm90Variant{"256x128", 256, 128, 4},
     Sm90Variant{"128x128", 128, 128, 6},        Sm90Variant{"64x64_split", 64, 64, 12, 1},
-    Sm90Variant{"64x64_split_2", 64, 64, 6, 2}, Sm90Variant{"128x64_split", 128, 64, 8, 1},
+    Sm90Variant{"64x64_split_2", 64, 64, 6, 2}, Sm90Variant{"64x64_split_half", 64, 64, 6, 1},
+    Sm90Variant{"64x128_split", 64, 128, 8, 1},
 };
 constexpr int64_t kFewRows = 512;  // up to which splitting may pay
 constexpr int kLargeTile = 128 * 128;

@@ -66,13 +66,16 @@ GemmTypes types_of(const MatMul& op, const Node& node, const Epilogue& epilogue,
           .extras = epilogue.extra_masks()};
 }
 
+bool is_constant(const Value* value) { return value->producer() != nullptr && value->producer()->is<Constant>(); }
+
 class MatmulStep : public Step {
  public:
   MatmulStep(const MatMul& op, const Node& node, const Target& target, Route route)
       : target_(target),
         route_(route),
         epilogue_(epilogue_of(op, node)),
-        types_(types_of(op, node, epilogue_, route.transposed_weights)) {
+        types_(types_of(op, node, epilogue_, route.transposed_weights)),
+        constant_b_(is_constant(node.input(1))) {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
     if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);
     if (route_.sm90 != nullptr) sm90_.emplace(types_, *route_.sm90, target);
@@ -95,6 +98,7 @@ class MatmulStep : public Step {
     state->engine = choose(io, state->sizes);
     if (state->engine == Engine::none) return state;
     state->args = matmul_args(state->sizes, epilogue_.kernel_args(io));
+    state->args.constant_b = constant_b_ ? 1 : 0;
     if (state->engine == Engine::lt) {
       state->lt = LtPlan::make(*target_.libraries.cublaslt(), lt_problem(state->sizes), lt_form_.value_or(LtEpilogue{}),
                                route_.lt_choice);
@@ -203,6 +207,7 @@ class MatmulStep : public Step {
   Route route_;
   Epilogue epilogue_;
   GemmTypes types_;
+  bool constant_b_;
   std::optional<LtEpilogue> lt_form_;
   std::optional<SkinnyGemm> skinny_;
   std::optional<Sm90Gemm> sm90_;
@@ -238,9 +243,7 @@ bool suits_sm90(const GemmTypes& types, const Node& node, bool transposed) {
   return k.is_constant() && n.is_constant() && k.value() > 0 && Sm90Gemm::takes_weights(types, n.value(), k.value());
 }
 
-bool is_constant_matrix(const Value* value) {
-  return value->producer() != nullptr && value->producer()->is<Constant>() && value->shape().size() == 2;
-}
+bool is_constant_matrix(const Value* value) { return is_constant(value) && value->shape().size() == 2; }
 
 class MatmulCandidates {
  public:
