@@ -187,7 +187,7 @@ double plain_time(const Backend& backend, Case c) {
   Bench bench(backend, c);
   double best = 1;
   for (const Candidate& candidate : backend.candidates(bench.node()))
-    if (candidate.declined.empty() && candidate.kernel.rfind("gemm_lt", 0) == 0) {
+    if (candidate.declined.empty() && (candidate.kernel == "gemm" || candidate.kernel.rfind("gemm_lt", 0) == 0)) {
       const Lowered lowered = candidate.make();
       backend.finish_lowering();
       best = std::min(best, bench.time(*lowered.step));
@@ -203,8 +203,7 @@ void run(const Backend& backend, const Case& c) {
              bench.flops() / plain * 1e-12);
   std::vector<std::pair<std::string, Lowered>> kernels;
   for (const Candidate& candidate : backend.candidates(bench.node()))
-    if (candidate.declined.empty() && candidate.kernel != "gemm")
-      kernels.emplace_back(candidate.kernel, candidate.make());
+    if (candidate.declined.empty()) kernels.emplace_back(candidate.kernel, candidate.make());
   backend.finish_lowering();
   std::vector<double> expected;
   for (const auto& [name, lowered] : kernels) try {
