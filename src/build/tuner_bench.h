@@ -30,13 +30,19 @@ class TunerBench {
   struct Operand {
     size_t input;
     WeightLayout layout;
-    void* memory;
+    std::vector<void*> copies;  // of a constant
   };
+
+  template <class Run>
+  double median_time(const Run& run);
 
   bool evaluate(std::span<Value* const> values, std::vector<TensorRef>& refs);
   void* allocate(size_t bytes);
-  void* operand(size_t i, const WeightLayout& layout);
-  void* make_operand(size_t i, const WeightLayout& layout);
+  // The memory of each input becomes that of the given run.
+  void take_copies(int run);
+  std::vector<void*> operand(size_t i, const WeightLayout& layout);
+  std::vector<void*> make_operand(size_t i, const WeightLayout& layout);
+  std::vector<void*> upload_copies(std::span<const std::byte> bytes);
   void* upload(std::span<const std::byte> bytes);
 
   const Node& node_;
@@ -46,7 +52,8 @@ class TunerBench {
   DeviceContext& device_;
   std::vector<std::vector<int64_t>> dims_;
   std::vector<TensorRef> inputs_, outputs_;
-  std::vector<Operand> operands_;  // the same for all kernels: weights as they are, the rest made up
+  std::vector<Operand> operands_;           // the same for all kernels: weights as they are, the rest made up
+  std::vector<std::vector<void*>> copies_;  // of each input, for the kernel that is being timed
   std::vector<void*> memory_;
 };
 

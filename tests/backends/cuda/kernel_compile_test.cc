@@ -4,6 +4,7 @@
 
 #include <iterator>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "backends/cuda/compiler/kernel_compiler.h"
@@ -185,14 +186,22 @@ void add_products(std::vector<Representative>& all) {
                       {"TYPE=f16", fmt::format("ROWS={}", rows), fmt::format("TRANS_B={}", trans)},
                       epilogue(DType::f16)},
                      128});
+  const auto mma = [&](const std::string& name, std::vector<std::string> defines, std::string program) {
+    defines.push_back("STAGES=4");
+    all.push_back({"matmul_mma_" + name, {"matmul_mma.cu", "matmul_mma", std::move(defines), std::move(program)}, 192});
+  };
   for (const int trans : {0, 1})
-    all.push_back({fmt::format("matmul_mma_{}", trans),
-                   {"matmul_mma.cu",
-                    "matmul_mma",
-                    {"TYPE=bf16", "STAGES=4", fmt::format("TRANS_B={}", trans)},
-                    epilogue(DType::bf16)},
-                   192});
-  all.push_back({"matmul_finish", {"matmul_finish.cu", "matmul_finish", {}, epilogue(DType::bf16)}, 64});
+    mma(fmt::format("bf16_{}", trans), {"A=bf16", "B=bf16", "SUM=float", fmt::format("TRANS_B={}", trans)},
+        epilogue(DType::bf16));
+  const auto scaled = [](DType product) {
+    return program("(x0, x1, x2) => cast<f16>(mul(mul(cast<f32>(x0), x1), x2))", {product, DType::f32, DType::f32});
+  };
+  for (const char* b : {"i8", "u8"})
+    mma(std::string("u8_") + b, {"A=u8", std::string("B=") + b, "SUM=i32", "TRANS_B=1"}, scaled(DType::i32));
+  mma("e4m3", {"A=e4m3", "B=e4m3", "SUM=float", "TRANS_B=1"}, scaled(DType::f32));
+  all.back().archs = {"sm_89", "sm_90a"};
+  all.push_back({"matmul_finish", {"matmul_finish.cu", "matmul_finish", {"SUM=float"}, epilogue(DType::bf16)}, 64});
+  all.push_back({"matmul_finish_i32", {"matmul_finish.cu", "matmul_finish", {"SUM=i32"}, scaled(DType::i32)}, 64});
   const auto tile = [&](std::string name, std::vector<std::string> defines, int block, std::string program) {
     for (const char* side : {"M", "N"}) {
       defines.push_back(fmt::format("B{}={}", side, block));
@@ -379,7 +388,17 @@ TEST_P(KernelCompile, StaysWithinBounds) {
     EXPECT_GT(compiled.registers, 0);
     EXPECT_LE(compiled.registers, kernel.max_registers);
     EXPECT_LE(compiled.spill_bytes, kernel.max_spill_bytes);
+    // Or it could not be launched while kernels before it are still at work.
+    EXPECT_EQ(compiled.waits, arch == "sm_90a");
   }
+}
+
+// Each kernel has a representative above, so none goes without that test.
+TEST(KernelSources, EveryOneHasARepresentative) {
+  std::set<std::string, std::less<>> represented;
+  for (const Representative& kernel : representatives()) represented.insert(kernel.spec.file);
+  for (const KernelSource& source : kernel_sources())
+    EXPECT_TRUE(!source.name.ends_with(".cu") || represented.contains(source.name)) << source.name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Family, KernelCompile, testing::ValuesIn(representatives()),

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "backends/cuda/gpu_peak.h"
 #include "backends/cuda/survey.h"
 #include "base/error.h"
@@ -62,6 +65,37 @@ TEST_F(CudaSession, TensorsOnTheGpuAreUsedInPlace) {
   }
   device.release(x);
   device.release(y);
+}
+
+// Kernels start while those before them are at work, and products fetch weights ahead: a chain in which each reads what
+// the last one wrote, in memory that is used again, gives what it should, and the same in every run.
+TEST_F(CudaSession, KernelsThatOverlapKeepTheirOrder) {
+  std::string text = "graph (%x0: f16[n, 256]) {\n";
+  constexpr int kLayers = 24;
+  for (int i = 0; i < kLayers; ++i) {
+    text +=
+        fmt::format("%w{0} = constant {{value = f16[256, 256] random({1})}} %p{0} = matmul(%x{0}, %w{0})\n", i, i + 5);
+    text += i % 3 == 0 ? fmt::format("%x{1} = norm(%p{0}, _, _) {{axis = 1}}\n", i, i + 1)
+                       : fmt::format("%x{1} = map(%p{0}) {{program = (x0) => tanh(x0)}}\n", i, i + 1);
+  }
+  text += fmt::format("return %x{} as \"y\" }}", kLayers);
+  CompiledModel model = compile(parse_graph(text), on_gpu());
+  const std::vector<std::string> kernels = {"gemm_sm90_64x64_split", "gemm_sm90_64x64_split_half", "gemm_sm90_128x128",
+                                            "gemm"};
+  KernelChoices choices;
+  for (const auto& [node, number] : number_nodes(*model.graph))
+    if (node->is<MatMul>()) choices[number] = kernels[number % kernels.size()];
+  Session session(make_engine(relower(std::move(model.graph), on_gpu(), choices)));
+  std::vector<std::vector<Tensor>> inputs, first;
+  for (const uint32_t seed : {1U, 2U}) {
+    Tensor x(DType::f16, {70, 256});
+    for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, std::sin(static_cast<double>(i * seed)));
+    inputs.push_back({x});
+    first.push_back(test::run(session, inputs.back()));
+    test::expect_close(first.back(), test::reference(text, inputs.back()), 5e-2);
+  }
+  for (size_t i = 0; i < 100; ++i)
+    EXPECT_TRUE(std::ranges::equal(test::run(session, inputs[i % 2])[0].bytes(), first[i % 2][0].bytes())) << i;
 }
 
 TEST_F(CudaSession, EvictedAndRestored) {

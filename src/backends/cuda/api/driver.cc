@@ -46,6 +46,7 @@ std::shared_ptr<const DriverApi> DriverApi::open() {
   lib.bind(api->module_load_data, "cuModuleLoadData");
   lib.bind(api->module_unload, "cuModuleUnload");
   lib.bind(api->module_get_function, "cuModuleGetFunction");
+  lib.bind(api->func_get_attribute, "cuFuncGetAttribute");
   lib.bind(api->func_set_attribute, "cuFuncSetAttribute");
   lib.bind(api->launch_kernel, "cuLaunchKernelEx");
   lib.bind(api->occupancy, "cuOccupancyMaxActiveBlocksPerMultiprocessor");

@@ -30,6 +30,7 @@ struct CUlaunchAttribute {
     struct {
       unsigned x, y, z;
     } cluster;
+    int programmatic;
     char padding[64];
   } value;
 };
@@ -51,10 +52,12 @@ inline constexpr int kComputeCapabilityMinor = 76;
 inline constexpr int kL2CacheSize = 38;
 
 // CUfunction_attribute
+inline constexpr int kFunctionSharedBytes = 1;  // that it has without being asked for more
 inline constexpr int kFunctionMaxDynamicShared = 8;
 
 // CUlaunchAttributeID
 inline constexpr int kLaunchClusterDimension = 4;
+inline constexpr int kLaunchProgrammaticSerialization = 6;
 
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr int kCaptureThreadLocal = 1;
@@ -102,6 +105,7 @@ struct DriverApi {
   CUresult (*module_load_data)(CUmodule* module, const void* image);
   CUresult (*module_unload)(CUmodule module);
   CUresult (*module_get_function)(CUfunction* function, CUmodule module, const char* name);
+  CUresult (*func_get_attribute)(int* value, int attribute, CUfunction function);
   CUresult (*func_set_attribute)(CUfunction function, int attribute, int value);
   CUresult (*launch_kernel)(const CUlaunchConfig* config, CUfunction function, void** arguments, void** extra);
   CUresult (*occupancy)(int* blocks, CUfunction function, int threads, size_t shared_bytes);

@@ -17,6 +17,8 @@ std::shared_ptr<const NvrtcApi> NvrtcApi::open() {
   lib.bind(api->compile_program, "nvrtcCompileProgram");
   lib.bind(api->get_log_size, "nvrtcGetProgramLogSize");
   lib.bind(api->get_log, "nvrtcGetProgramLog");
+  lib.bind(api->get_ptx_size, "nvrtcGetPTXSize");
+  lib.bind(api->get_ptx, "nvrtcGetPTX");
   lib.bind(api->get_cubin_size, "nvrtcGetCUBINSize");
   lib.bind(api->get_cubin, "nvrtcGetCUBIN");
   return api;

@@ -21,6 +21,8 @@ struct NvrtcApi {
   int (*compile_program)(nvrtcProgram program, int options, const char* const* option_texts);
   int (*get_log_size)(nvrtcProgram program, size_t* bytes);
   int (*get_log)(nvrtcProgram program, char* log);
+  int (*get_ptx_size)(nvrtcProgram program, size_t* bytes);
+  int (*get_ptx)(nvrtcProgram program, char* ptx);
   int (*get_cubin_size)(nvrtcProgram program, size_t* bytes);
   int (*get_cubin)(nvrtcProgram program, char* cubin);
 

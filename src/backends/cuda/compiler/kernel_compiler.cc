@@ -54,6 +54,13 @@ class Program {
     check(api_.get_log(program_, log.data()));
     return log;
   }
+  std::string ptx() {
+    size_t bytes = 0;
+    check(api_.get_ptx_size(program_, &bytes));
+    std::string ptx(bytes, '\0');
+    check(api_.get_ptx(program_, ptx.data()));
+    return ptx;
+  }
   std::vector<char> cubin() {
     size_t bytes = 0;
     check(api_.get_cubin_size(program_, &bytes));
@@ -97,6 +104,7 @@ CompiledKernel KernelCompiler::compile(const KernelSpec& spec) const {
   if (!compiled) fail(ErrorCode::internal, "kernel {} does not compile for {}:\n{}", spec.key(), arch_, log);
   CompiledKernel kernel;
   kernel.cubin = program.cubin();
+  kernel.waits = program.ptx().find("griddepcontrol.wait") != std::string::npos;
   kernel.registers = number_before(log, "registers");
   kernel.shared_bytes = number_before(log, "bytes smem");
   kernel.spill_bytes = number_before(log, "bytes spill stores");

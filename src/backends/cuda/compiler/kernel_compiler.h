@@ -14,6 +14,7 @@ namespace lathe::cuda {
 
 struct CompiledKernel {
   std::vector<char> cubin;
+  bool waits = false;  // for kernels before it, as kernels/prelude.cuh says; known when it was just compiled
   // As the assembler reports them; -1 when they are not known (a kernel that was loaded, not compiled).
   int registers = -1;
   int shared_bytes = -1;

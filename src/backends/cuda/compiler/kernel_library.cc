@@ -38,12 +38,17 @@ uint64_t fingerprint(const KernelSpec& spec, const std::string& arch) {
 void Kernel::launch_with(CUstream stream, Grid grid, unsigned threads, size_t shared_bytes, void** args) const {
   LATHE_CHECK(function_ != nullptr);
   const DriverApi& driver = device_->driver();
-  CUlaunchAttribute cluster{};
-  cluster.id = kLaunchClusterDimension;
-  cluster.value.cluster = {grid.cluster, 1, 1};
-  CUlaunchConfig config{grid.x, grid.y,   grid.z, threads, 1, 1, static_cast<unsigned>(shared_bytes),
-                        stream, &cluster, 1};
-  if (grid.cluster == 1) config.attribute_count = 0;
+  CUlaunchAttribute attributes[2] = {};
+  CUlaunchConfig config{grid.x, grid.y,     grid.z, threads, 1, 1, static_cast<unsigned>(shared_bytes),
+                        stream, attributes, 0};
+  if (device_->info().major >= 9) {
+    attributes[config.attribute_count].id = kLaunchProgrammaticSerialization;  // kernels/prelude.cuh
+    attributes[config.attribute_count++].value.programmatic = 1;
+  }
+  if (grid.cluster > 1) {
+    attributes[config.attribute_count].id = kLaunchClusterDimension;
+    attributes[config.attribute_count++].value.cluster = {grid.cluster, 1, 1};
+  }
   const CUresult result = driver.launch_kernel(&config, function_, args, nullptr);
   if (result != kCudaSuccess) device_->check(result, "launching " + spec_.file + ":" + spec_.entry);
 }
@@ -174,10 +179,12 @@ void KernelLibrary::load_module(Kernel& kernel) const {
   const std::string what = "loading kernel " + kernel.spec().file + ":" + kernel.spec().entry;
   device_->check(driver.module_load_data(&kernel.module_, kernel.compiled_.cubin.data()), what);
   device_->check(driver.module_get_function(&kernel.function_, kernel.module_, kernel.spec().entry.c_str()), what);
-  if (device_->info().shared_bytes > kDefaultShared)
-    driver.func_set_attribute(
-        kernel.function_, kFunctionMaxDynamicShared,
-        static_cast<int>(device_->info().shared_bytes) - std::max(kernel.compiled_.shared_bytes, 0));
+  if (device_->info().shared_bytes > kDefaultShared) {
+    int fixed = 0;
+    device_->check(driver.func_get_attribute(&fixed, kFunctionSharedBytes, kernel.function_), what);
+    const int most = static_cast<int>(device_->info().shared_bytes) - fixed;
+    device_->check(driver.func_set_attribute(kernel.function_, kFunctionMaxDynamicShared, most), what);
+  }
 }
 
 }  // namespace lathe::cuda

@@ -80,7 +80,7 @@ struct Warp : WarpRows {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constant__ AttentionArgs args) {
+KERNEL(THREADS, AttentionArgs) {
   extern __shared__ __align__(16) u8 memory[];
   T* queries = reinterpret_cast<T*>(memory);
   T* keys = queries + ROWS * kQueryPitch;

@@ -2,7 +2,7 @@
 // results over the bandwidth.
 #include "attention.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constant__ AttentionArgs args) {
+KERNEL(THREADS, AttentionArgs) {
   const i64 row = blockIdx.x;
   const int rows = args.queries * GROUP;
   const int pair = int(row / rows), index = int(row % rows);

@@ -156,7 +156,7 @@ struct Rows {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS) ENTRY(const __grid_constant__ AttentionArgs args) {
+KERNEL(THREADS, AttentionArgs) {
   extern __shared__ __align__(16) T shared[];
   T* queries = shared;
   T* keys = queries + ROWS * kHeadPitch;

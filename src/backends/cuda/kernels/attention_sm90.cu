@@ -418,7 +418,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
           const __grid_constant__ TensorMap values) {
   extern __shared__ __align__(1024) u8 memory[];
   const Shared shared(memory);
+  let_next_kernel_start();
+  if (threadIdx.x == CONSUMERS * kGroup) {
+    prefetch_map(keys);
+    prefetch_map(values);
+  }
   shared.make_barriers();
+  await_kernels_before();
   if (threadIdx.x >= CONSUMERS * kGroup) {
     give_registers<PRODUCER_REGISTERS>();
     Producer producer{args, keys, values, shared, {}, {}};

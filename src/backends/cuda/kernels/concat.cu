@@ -2,7 +2,7 @@
 // piece that its column lies in, so inputs of very different sizes share the work evenly.
 #include "movement.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ ConcatArgs args) {
+KERNEL(kMoveThreads, ConcatArgs) {
   dispatch_unit(args.unit, [&](auto zero) {
     using U = decltype(zero);
     U* y = static_cast<U*>(args.y);

@@ -16,7 +16,7 @@ struct Depth {
         tap(INPUT_LAST ? k / args.group_channels : k % args.taps) {}
 };
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ ConvArgs args) {
+KERNEL(kThreads, ConvArgs) {
   __shared__ ACC pixels[2][kDepth][kTile + kPad], filters[2][kDepth][kTile + kPad];
   const int group = blockIdx.z, filter0 = blockIdx.y * kTile;
   const i64 pixel0 = i64(blockIdx.x) * kTile;

@@ -4,7 +4,7 @@
 #define TRANSPOSED 0
 #include "conv.cuh"
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ ConvArgs args) {
+KERNEL(256, ConvArgs) {
   const u64 thread = u64(blockIdx.x) * blockDim.x + threadIdx.x;
   const int packs = args.filters / VECTOR;
   if (thread >= u64(args.pixels) * packs) return;

@@ -2,7 +2,7 @@
 // very short one.
 #include "movement.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ CopyArgs args) {
+KERNEL(kMoveThreads, CopyArgs) {
   dispatch_unit(args.unit, [&](auto zero) {
     using U = decltype(zero);
     const U* x = static_cast<const U*>(args.x);

@@ -56,7 +56,7 @@ struct EmbeddingRow {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ NormArgs args) {
+KERNEL(kRowThreads, NormArgs) {
   const i64 index = row_of_thread(args.rows);
   EmbeddingRow row{args, {}, static_cast<T*>(args.output) + index * args.width};
   row.look_up<ID0>(0, index);

@@ -1,7 +1,7 @@
 // Slices along one axis, picked by index. An index out of range reads nothing and gives zeros.
 #include "movement.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ GatherArgs args) {
+KERNEL(kMoveThreads, GatherArgs) {
   dispatch_unit(args.unit, [&](auto zero) {
     using U = decltype(zero);
     const U* x = static_cast<const U*>(args.x);

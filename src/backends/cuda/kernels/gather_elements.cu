@@ -1,7 +1,7 @@
 // Elements along one axis, an index for each. An index out of range reads nothing and gives 0.
 #include "movement.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ ElementsArgs args) {
+KERNEL(kMoveThreads, ElementsArgs) {
   dispatch_unit(args.unit, [&](auto zero) {
     using U = decltype(zero);
     const U* x = static_cast<const U*>(args.x);

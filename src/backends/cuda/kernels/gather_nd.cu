@@ -1,7 +1,7 @@
 // Slices picked by rows of indices. A row with an index out of range reads nothing and gives zeros.
 #include "movement.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ SlicesArgs args) {
+KERNEL(kMoveThreads, SlicesArgs) {
   dispatch_unit(args.unit, [&](auto zero) {
     using U = decltype(zero);
     const U* x = static_cast<const U*>(args.x);

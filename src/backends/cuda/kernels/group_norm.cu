@@ -28,7 +28,7 @@ struct GroupRow {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ GroupNormArgs args) {
+KERNEL(kRowThreads, GroupNormArgs) {
   const i64 index = row_of_thread(args.rows);
   const i64 channel = index % args.groups * args.group_channels;
   const GroupRow row{static_cast<const T*>(args.input) + index * args.width,

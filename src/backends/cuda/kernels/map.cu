@@ -31,7 +31,7 @@ struct Reader {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ MapArgs args) {
+KERNEL(256, MapArgs) {
   const u64 thread = u64(blockIdx.x) * blockDim.x + threadIdx.x;
   if (thread >= args.packs) return;
   Position position;

@@ -7,7 +7,7 @@ struct MatmulArgs {
   const void* a;
   const void* b;
   void* output;
-  float* partial;  // [splits, m, n], where k is split among blocks
+  void* partial;  // sums [splits, m, n], where k is split among blocks
   long long m, n, k;
   long long lda, ldb;  // elements between rows as they are stored
   long long batches;   // products, one after the other in the output
@@ -15,5 +15,6 @@ struct MatmulArgs {
   long long first_row;  // of the output seen as rows x n, for extra operands
   long long k_per_split;
   int splits;
+  int constant_b;  // 1: no kernel writes b
   EpilogueArgs epilogue;
 };

@@ -12,7 +12,7 @@ constexpr int kVector = 16 / sizeof(TYPE);
 
 inline __device__ void put(const MatmulArgs& args, int row, i64 column, float sum) {
   if (args.splits > 1) {
-    args.partial[(i64(blockIdx.y) * args.m + row) * args.n + column] = sum;
+    static_cast<float*>(args.partial)[(i64(blockIdx.y) * args.m + row) * args.n + column] = sum;
   } else {
     const float sums[1] = {sum};
     finish<1>(args.epilogue, args.output, 0, args.first_row + row, column, (args.first_row + row) * args.n + column,
@@ -24,7 +24,7 @@ inline __device__ void put(const MatmulArgs& args, int row, i64 column, float su
 
 constexpr int kColumns = 2, kUnroll = 2;
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ MatmulArgs args) {
+KERNEL(kThreads, MatmulArgs) {
   const int lane = threadIdx.x % kWarp;
   const i64 column = (i64(blockIdx.x) * (kThreads / kWarp) + threadIdx.x / kWarp) * kColumns;
   if (column >= args.n) return;
@@ -81,7 +81,7 @@ constexpr int kDepth = kThreads / kLanes;  // threads one above the other in k
 constexpr int kBlockColumns = kLanes * kVector;
 constexpr int kChunk = 512, kUnroll = 4;  // rows of weights between barriers, and in flight per thread
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ MatmulArgs args) {
+KERNEL(kThreads, MatmulArgs) {
   constexpr int kWarps = kThreads / kWarp;
   __shared__ float shared[ROWS * (kChunk > kWarps * kBlockColumns ? kChunk : kWarps * kBlockColumns)];
   const int lane = threadIdx.x % kLanes, depth = threadIdx.x / kLanes;

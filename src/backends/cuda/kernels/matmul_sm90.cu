@@ -67,22 +67,43 @@ class Tiles {
 
 // ---- the warpgroup that asks for terms: one thread of it ----
 
-inline __device__ void produce(const MatmulArgs& args, const TensorMap& map_a, const TensorMap& map_b,
-                               const Ring& ring) {
-  const int steps = int((args.k + kTerms - 1) / kTerms);
-  Position at;
-  for (Tiles tiles(args); tiles.more(); tiles.advance()) {
-    const Place place = tiles.place();
-    const int batch_a = args.a_batch == 0 ? 0 : place.batch, batch_b = args.b_batch == 0 ? 0 : place.batch;
-    for (int step = 0; step < steps; ++step, at.advance()) {
-      const u32 full = ring.full(at.stage);
-      wait(ring.empty(at.stage), at.parity ^ 1);
-      arrive_expecting(full, kStageBytes);
-      load_rows(ring.a(at.stage), map_a, full, step * kTerms, place.row, batch_a);
-      load_columns(ring.b(at.stage), map_b, full, step * kTerms, place.column, batch_b);
+struct Producer {
+  const MatmulArgs& args;
+  const TensorMap &map_a, &map_b;
+  const Ring& ring;
+  int steps;
+
+  __device__ Producer(const MatmulArgs& a, const TensorMap& of_a, const TensorMap& of_b, const Ring& r)
+      : args(a), map_a(of_a), map_b(of_b), ring(r), steps(int((a.k + kTerms - 1) / kTerms)) {}
+
+  // The first terms of b may come while kernels before are still at work.
+  __device__ int ahead() const { return args.constant_b ? min(steps, STAGES) : 0; }
+  __device__ void fill_ahead() const {
+    const Place place = Tiles(args).place();  // there is one for every block
+    for (int step = 0; step < ahead(); ++step) load_b(step, step, place);
+  }
+  __device__ void fill() const {
+    int done = ahead();
+    Position at;
+    for (Tiles tiles(args); tiles.more(); tiles.advance(), done = 0) {
+      const Place place = tiles.place();
+      const int batch = args.a_batch == 0 ? 0 : place.batch;
+      for (int step = 0; step < steps; ++step, at.advance()) {
+        if (step >= done) {
+          wait(ring.empty(at.stage), at.parity ^ 1);
+          load_b(step, at.stage, place);
+        }
+        load_rows(ring.a(at.stage), map_a, ring.full(at.stage), step * kTerms, place.row, batch);
+      }
     }
   }
-}
+  // Announces both factors.
+  __device__ void load_b(int step, int stage, const Place& place) const {
+    arrive_expecting(ring.full(stage), kStageBytes);
+    load_columns(ring.b(stage), map_b, ring.full(stage), step * kTerms, place.column,
+                 args.b_batch == 0 ? 0 : place.batch);
+  }
+};
 
 // ---- the warpgroups that multiply ----
 
@@ -172,15 +193,19 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1)
   const u32 start = (shared_address(memory) + 1023) / 1024 * 1024;
   constexpr u32 kBoxMemory = kConsumers * kGroupThreads / kWarp * kBoxes * kBoxBytes;
   const Ring ring(start + kBoxMemory);
-  if (threadIdx.x == 0) {
+  const Producer producer(args, map_a, map_b, ring);
+  let_next_kernel_start();
+  if (threadIdx.x == kConsumers * kGroupThreads) {
     prefetch_map(map_a);
     prefetch_map(map_b);
     ring.make(kConsumers);
+    producer.fill_ahead();
   }
   __syncthreads();
+  await_kernels_before();
   if (threadIdx.x >= kConsumers * kGroupThreads) {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 40;");
-    if (threadIdx.x == kConsumers * kGroupThreads) produce(args, map_a, map_b, ring);
+    if (threadIdx.x == kConsumers * kGroupThreads) producer.fill();
   } else {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 232;");
     Consumer(args, map_y, ring, start).work();

@@ -30,19 +30,35 @@ struct Share {
   }
 };
 
-inline __device__ void produce(const MatmulArgs& args, const TensorMap& map_a, const TensorMap& map_b,
-                               const Ring& ring, const Share& share) {
-  const int batch_a = args.a_batch == 0 ? 0 : share.batch, batch_b = args.b_batch == 0 ? 0 : share.batch;
-  Position at;
-  for (int step = 0; step < share.steps; ++step, at.advance()) {
-    const u32 full = ring.full(at.stage);
-    const int term = (share.first_step + step) * kTerms;
-    wait(ring.empty(at.stage), at.parity ^ 1);
-    arrive_expecting(full, kStageBytes);
-    load_rows(ring.a(at.stage), map_a, full, term, share.row, batch_a);
-    load_columns(ring.b(at.stage), map_b, full, term, share.column, batch_b);
+// One thread asks for the terms. Those of b that fill the ring may come while kernels before are still at work.
+struct Producer {
+  const MatmulArgs& args;
+  const TensorMap &map_a, &map_b;
+  const Ring& ring;
+  const Share& share;
+
+  __device__ int ahead() const { return args.constant_b ? min(share.steps, STAGES) : 0; }
+  __device__ void fill_ahead() const {
+    for (int step = 0; step < ahead(); ++step) load_b(step, step);
   }
-}
+  __device__ void fill() const {
+    const int batch = args.a_batch == 0 ? 0 : share.batch, done = ahead();
+    Position at;
+    for (int step = 0; step < share.steps; ++step, at.advance()) {
+      if (step >= done) {
+        wait(ring.empty(at.stage), at.parity ^ 1);
+        load_b(step, at.stage);
+      }
+      load_rows(ring.a(at.stage), map_a, ring.full(at.stage), (share.first_step + step) * kTerms, share.row, batch);
+    }
+  }
+  // Announces both factors.
+  __device__ void load_b(int step, int stage) const {
+    arrive_expecting(ring.full(stage), kStageBytes);
+    load_columns(ring.b(stage), map_b, ring.full(stage), (share.first_step + step) * kTerms, share.column,
+                 args.b_batch == 0 ? 0 : share.batch);
+  }
+};
 
 // Multiplies, and leaves the sums of this block in the ring's memory.
 inline __device__ void consume(const Ring& ring, const Share& share) {
@@ -88,18 +104,23 @@ extern "C" __global__ void __launch_bounds__(kThreads)
   extern __shared__ __align__(1024) u8 memory[];
   const Ring ring((shared_address(memory) + 1023) / 1024 * 1024);
   const Share share(args);
-  if (threadIdx.x == 0) {
+  const Producer producer{args, map_a, map_b, ring, share};
+  let_next_kernel_start();
+  if (threadIdx.x == kConsumerThreads) {
     prefetch_map(map_a);
     prefetch_map(map_b);
     ring.make(BM / 64);
+    producer.fill_ahead();
   }
   __syncthreads();
+  await_kernels_before();
   if (threadIdx.x >= kConsumerThreads) {
-    if (threadIdx.x == kConsumerThreads) produce(args, map_a, map_b, ring, share);
+    if (threadIdx.x == kConsumerThreads) producer.fill();
     __syncwarp();
   } else {
     consume(ring, share);
   }
+  __syncthreads();  // says nothing more than the next one, but compute-sanitizer understands it
   wait_for_cluster();
   add_and_store(args, ring, share);
   wait_for_cluster();  // others may still be reading this block's sums

@@ -40,7 +40,7 @@ struct Tiles {
   ACC b[2][BK][BN + kPad];
 };
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ MatmulArgs args) {
+KERNEL(kThreads, MatmulArgs) {
   __shared__ Tiles tiles;
   const i64 row0 = i64(blockIdx.x) * BM, column0 = i64(blockIdx.y) * BN;
   const int thread_row = threadIdx.x / kColumnThreads, thread_column = threadIdx.x % kColumnThreads;

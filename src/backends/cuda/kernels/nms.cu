@@ -119,7 +119,7 @@ inline __device__ void write(const NmsArgs& args) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kNmsThreads) ENTRY(const __grid_constant__ NmsArgs args) {
+KERNEL(kNmsThreads, NmsArgs) {
   if (args.result == nullptr)
     select(args);
   else

@@ -4,7 +4,7 @@
 #include "movement.cuh"
 #include "select_args.h"
 
-extern "C" __global__ void __launch_bounds__(kCountThreads) ENTRY(const __grid_constant__ NonZeroArgs args) {
+KERNEL(kCountThreads, NonZeroArgs) {
   __shared__ u32 warp_counts[2][kCountThreads / kWarp];  // of this round and the one before: one barrier a round
   const TYPE* x = static_cast<const TYPE*>(args.x);
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;

@@ -98,7 +98,7 @@ struct NormRow {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ NormArgs args) {
+KERNEL(kRowThreads, NormArgs) {
   const i64 index = row_of_thread(args.rows);
   NormRow row{args, {}, index * args.width};
   row.row.set_row(index, args.sizes);

@@ -44,7 +44,7 @@ struct SignedOf<u32> {
 };
 using Signed = SignedOf<INDEX>::type;
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ PadArgs args) {
+KERNEL(kMoveThreads, PadArgs) {
   dispatch_unit(args.unit, [&](auto zero) {
     using U = decltype(zero);
     const U* x = static_cast<const U*>(args.x);

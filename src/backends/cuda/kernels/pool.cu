@@ -80,7 +80,7 @@ inline __device__ i64 column_major(const PoolArgs& args, i64 position) {
   return position - rest + (x * args.in[1] + y) * args.in[0] + z;
 }
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ PoolArgs args) {
+KERNEL(256, PoolArgs) {
   const u64 thread = u64(blockIdx.x) * blockDim.x + threadIdx.x;
   if (thread >= args.packs) return;
   INDEX rest = INDEX(thread);

@@ -14,6 +14,40 @@ using u64 = unsigned long long;
 constexpr int kWarp = 32;
 #define FULL_MASK 0xffffffffu
 
+// ---- kernels: each starts while those before it are still at work ----
+//
+// From sm_90 on kernels are launched by "programmatic dependent launch": when the last blocks of a kernel have started,
+// those of the next take what places are free, so that their launch and what they can do ahead (barriers, weights) cost
+// no time. Until await_kernels_before() has returned they touch nothing but constants of the model, which no kernel
+// writes. This is safe because every thread of every kernel waits there, on every path:
+//   - the wait ends when the kernel before is complete and what it wrote is seen; as it has waited itself, the same
+//     holds for all before it. So there are no hazards of any kind between memory that kernels read and write.
+//   - kernels of libraries, copies and fills are launched in the ordinary way: they start when the kernel before is
+//     complete, and what is launched after them waits for them like for any other.
+//   - blocks that wait never keep out those that they wait for, as these have all started before.
+// Kernels are defined by KERNEL, which waits; kernel_compile_test finds those that do not.
+
+inline __device__ void let_next_kernel_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+inline __device__ void await_kernels_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// KERNEL(threads of a block, type of `args`) { body }
+#define KERNEL(THREADS_OF_BLOCK, ARGS)                                                                                 \
+  inline __device__ void body_of_kernel(const ARGS& args);                                                             \
+  extern "C" __global__ void __launch_bounds__(THREADS_OF_BLOCK) ENTRY(const __grid_constant__ ARGS args) {            \
+    let_next_kernel_start();                                                                                           \
+    await_kernels_before();                                                                                            \
+    body_of_kernel(args);                                                                                              \
+  }                                                                                                                    \
+  __forceinline__ __device__ void body_of_kernel(const ARGS& args)
+
 // ---- narrow floats: storage types; arithmetic is in float ----
 
 struct f16 {

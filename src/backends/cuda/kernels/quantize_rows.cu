@@ -13,7 +13,7 @@ struct QuantizeSource {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ QuantizeArgs args) {
+KERNEL(kRowThreads, QuantizeArgs) {
   __shared__ float scratch[2][kWarp];
   const i64 index = row_of_thread(args.rows);
   const QuantizeSource source{static_cast<const X*>(args.input) + index * args.width};

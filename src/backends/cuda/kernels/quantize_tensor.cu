@@ -17,7 +17,7 @@ inline __device__ void each_pack(const QuantizeArgs& args, const Use& use) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ QuantizeArgs args) {
+KERNEL(kThreads, QuantizeArgs) {
   __shared__ float scratch[2][kWarp];
   QuantizeRange range;
 #if STORE

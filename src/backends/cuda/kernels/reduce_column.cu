@@ -5,7 +5,7 @@
 
 constexpr int kWarps = 8;
 
-extern "C" __global__ void __launch_bounds__(kWarps* kWarp) ENTRY(const __grid_constant__ ReduceArgs args) {
+KERNEL(kWarps * kWarp, ReduceArgs) {
   __shared__ State scratch[kWarps][kWarp][VECTOR];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   constexpr int kColumns = kWarp * VECTOR;

@@ -2,7 +2,7 @@
 #include "reduce_args.h"
 #include "reduction.cuh"
 
-extern "C" __global__ void __launch_bounds__(128) ENTRY(const __grid_constant__ ReduceArgs args) {
+KERNEL(128, ReduceArgs) {
   const i64 result = i64(blockIdx.x) * blockDim.x + threadIdx.x;
   if (result >= args.results) return;
   State state = State::identity();

@@ -14,7 +14,7 @@ inline __device__ i64 offset_of(const ReduceArgs& args, u64 flat, int first, int
   return offset;
 }
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ ReduceArgs args) {
+KERNEL(kThreads, ReduceArgs) {
   const i64 result = i64(blockIdx.x) * (kThreads / kWarp) + threadIdx.x / kWarp;
   if (result >= args.results) return;
   const T* from = static_cast<const T*>(args.input) + offset_of(args, result, 0, args.kept_rank);

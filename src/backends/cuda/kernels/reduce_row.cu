@@ -5,7 +5,7 @@
 
 constexpr int kThreads = 256;
 
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ ReduceArgs args) {
+KERNEL(kThreads, ReduceArgs) {
   __shared__ State scratch[kWarp];
   const i64 result = i64(blockIdx.x) * (kThreads / GROUP) + threadIdx.x / GROUP;
   const int member = threadIdx.x % GROUP;

@@ -104,7 +104,7 @@ struct FromWide<bf16> {
   static __device__ bf16 convert(WIDE x) { return from_float<bf16>(float(x)); }
 };
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ ResizeArgs args) {
+KERNEL(256, ResizeArgs) {
   const u64 thread = u64(blockIdx.x) * blockDim.x + threadIdx.x;
   if (thread >= args.packs) return;
   INDEX rest = INDEX(thread);

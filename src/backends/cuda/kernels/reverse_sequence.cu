@@ -2,7 +2,7 @@
 // nearest that is possible.
 #include "movement.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ ReverseSequenceArgs args) {
+KERNEL(kMoveThreads, ReverseSequenceArgs) {
   dispatch_unit(args.unit, [&](auto zero) {
     using U = decltype(zero);
     const U* x = static_cast<const U*>(args.x);

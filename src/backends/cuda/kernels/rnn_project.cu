@@ -16,7 +16,7 @@ inline __device__ void load_tile(ACC (&tile)[kDepth][kRnnTile + 4], const TYPE* 
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kRnnProjectThreads) ENTRY(const __grid_constant__ RnnProjectArgs args) {
+KERNEL(kRnnProjectThreads, RnnProjectArgs) {
   __shared__ ACC a[kDepth][kRnnTile + 4], b[kDepth][kRnnTile + 4];
   const int d = blockIdx.z;
   const i64 row0 = i64(blockIdx.x) * kRnnTile, column0 = i64(blockIdx.y) * kRnnTile;

@@ -1,7 +1,7 @@
 // States on their way in (LOAD=1) and out (LOAD=0) of a recurrent layer.
 #include "rnn.cuh"
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ RnnStateArgs args) {
+KERNEL(256, RnnStateArgs) {
   const i64 i = i64(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i >= args.n) return;
 #if LOAD

@@ -106,7 +106,7 @@ inline __device__ void multiply(const RnnStepArgs& args, const ACC* states, i64 
   }
 }
 
-extern "C" __global__ void __launch_bounds__(kRnnWarps* kWarp) ENTRY(const __grid_constant__ RnnStepArgs args) {
+KERNEL(kRnnWarps * kWarp, RnnStepArgs) {
   const i64 unit = i64(blockIdx.x) * kRnnWarps + threadIdx.x / kWarp, batch0 = i64(blockIdx.y) * kRnnBatch;
   const i64 d = blockIdx.z;
   if (unit >= args.hidden) return;

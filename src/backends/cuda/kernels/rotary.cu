@@ -13,7 +13,7 @@ inline __device__ void load_angles(float (&angles)[VECTOR], const void* table, i
   for (int i = 0; i < VECTOR; ++i) angles[i] = to_register(pack[i]);
 }
 
-extern "C" __global__ void __launch_bounds__(256) ENTRY(const __grid_constant__ RotaryArgs args) {
+KERNEL(256, RotaryArgs) {
   const u64 per_row = (args.half + (args.width - 2 * args.half + 1) / 2) / VECTOR;  // threads
   const u64 thread = u64(blockIdx.x) * blockDim.x + threadIdx.x;
   u64 row = thread / per_row;

@@ -22,7 +22,7 @@ inline __device__ WIDE scan_warp(WIDE x) {
 }
 
 #if INNER
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ ScanArgs args) {
+KERNEL(kThreads, ScanArgs) {
   const i64 column = i64(blockIdx.x) * kThreads + threadIdx.x;
   if (column >= args.outer * args.inner) return;
   const i64 first = column / args.inner * args.size * args.inner + column % args.inner;
@@ -36,7 +36,7 @@ extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_consta
   }
 }
 #else
-extern "C" __global__ void __launch_bounds__(kThreads) ENTRY(const __grid_constant__ ScanArgs args) {
+KERNEL(kThreads, ScanArgs) {
   __shared__ WIDE totals[kWarps];
   const T* from = static_cast<const T*>(args.input) + blockIdx.x * args.size;
   T* to = static_cast<T*>(args.output) + blockIdx.x * args.size;

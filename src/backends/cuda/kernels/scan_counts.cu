@@ -2,7 +2,7 @@
 #include "prelude.cuh"
 #include "select_args.h"
 
-extern "C" __global__ void __launch_bounds__(kScanThreads) ENTRY(const __grid_constant__ ScanArgs args) {
+KERNEL(kScanThreads, ScanArgs) {
   __shared__ u64 warp_sums[kScanThreads / kWarp];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   u64 carried = 0;

@@ -2,7 +2,7 @@
 // changes nothing.
 #include "scatter.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ SlicesArgs args) {
+KERNEL(kMoveThreads, SlicesArgs) {
   dispatch_element(args.unit, [&](auto zero) {
     using U = decltype(zero);
     const U* updates = static_cast<const U*>(args.x);

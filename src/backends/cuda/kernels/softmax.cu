@@ -15,7 +15,7 @@ struct SoftmaxSource {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(kRowThreads) ENTRY(const __grid_constant__ SoftmaxArgs args) {
+KERNEL(kRowThreads, SoftmaxArgs) {
   __shared__ WIDE scratch[2][kWarp];
   const i64 index = row_of_thread(args.rows);
   const SoftmaxSource source{static_cast<const T*>(args.input) + index * args.width};

@@ -19,7 +19,7 @@ struct Running {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(kColumnWarps* kWarp) ENTRY(const __grid_constant__ SoftmaxArgs args) {
+KERNEL(kColumnWarps * kWarp, SoftmaxArgs) {
   __shared__ Running partial[kColumnWarps][kWarp];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const i64 blocks = (args.inner + kWarp - 1) / kWarp;

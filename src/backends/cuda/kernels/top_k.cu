@@ -100,7 +100,7 @@ inline __device__ Bound find_bound(const Row& row, u32 n, u32 kept, Histogram& h
   return bound;
 }
 
-extern "C" __global__ void __launch_bounds__(kTopKThreads) ENTRY(const __grid_constant__ TopKArgs args) {
+KERNEL(kTopKThreads, TopKArgs) {
   extern __shared__ u64 shared_keys[];
   __shared__ Histogram histogram;
   __shared__ u32 found;

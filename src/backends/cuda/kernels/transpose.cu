@@ -43,7 +43,7 @@ inline __device__ u32 transposed_word(const u32 (&words)[PACK], int at) {
 }
 #endif
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ TransposeArgs args) {
+KERNEL(kMoveThreads, TransposeArgs) {
   __shared__ Word tile[kTile][kWarp + 1];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   INDEX rest = blockIdx.x;

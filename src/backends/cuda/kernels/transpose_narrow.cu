@@ -4,7 +4,7 @@
 // TYPE: an integer of the element's size.
 #include "movement.cuh"
 
-extern "C" __global__ void __launch_bounds__(kMoveThreads) ENTRY(const __grid_constant__ TransposeArgs args) {
+KERNEL(kMoveThreads, TransposeArgs) {
   u32 rest = blockIdx.x * kMoveThreads + threadIdx.x;
   if (rest >= args.tiles) return;
   const i64 column = i64(split(rest, args.column_tiles)) * VECTOR;

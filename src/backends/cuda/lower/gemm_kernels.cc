@@ -2,29 +2,31 @@
 
 #include <algorithm>
 
-#include "backends/cuda/program_code.h"
-
 namespace lathe::cuda {
 namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr int64_t kMaxGridYz = 65535;
-constexpr int64_t kMmaTile = 128, kMmaDepth = 32, kMmaStages = 4;
-constexpr int64_t kMinDepth = 256;  // of a block of the skinny kernel, when k is split
+constexpr int64_t kMmaTile = 128, kMmaStages = 4;
+constexpr int64_t kMmaLine = 64, kMmaCopy = 16;  // bytes of terms in a tile, and copied at a time
+constexpr int64_t kMinDepth = 256;               // of a block of the skinny kernel, when k is split
 
 // Shares k among blocks; afterwards there are args.splits of them.
 void split(MatmulArgs& args, int splits, void* workspace) {
   args.k_per_split = ceil_div(ceil_div(args.k, splits), kMinDepth) * kMinDepth;
   args.splits = static_cast<int>(std::max<int64_t>(ceil_div(args.k, args.k_per_split), 1));
-  args.partial = static_cast<float*>(workspace);
+  args.partial = workspace;
 }
 
 size_t partial_bytes(const MatmulSizes& sizes, int splits) {
   return splits == 1 ? 0 : static_cast<size_t>(splits * sizes.m * sizes.n) * sizeof(float);
 }
 
+// Sums of bytes are exact.
+std::string sum_type(const GemmTypes& types) { return types.product == DType::i32 ? "SUM=i32" : "SUM=float"; }
+
 const Kernel* request_finish(const GemmTypes& types, const Target& target) {
-  return &target.kernels.request({"matmul_finish.cu", "matmul_finish", {}, types.epilogue});
+  return &target.kernels.request({"matmul_finish.cu", "matmul_finish", {sum_type(types)}, types.epilogue});
 }
 
 void run_finish(const Kernel& finish, const MatmulArgs& args, CUstream stream) {
@@ -98,23 +100,34 @@ void SkinnyGemm::run(MatmulArgs args, int splits, void* workspace, CUstream stre
 
 // ---- MmaGemm ----
 
-bool MmaGemm::knows(const GemmTypes& types) { return types.a == types.b && is_half(types.a) && !types.trans_a; }
+bool MmaGemm::knows(const GemmTypes& types, const DeviceInfo& device) {
+  if (types.trans_a) return false;
+  const bool floats = types.a == DType::f8e4m3 && types.b == DType::f8e4m3 && device.major * 10 + device.minor >= 89;
+  if (floats || (is_byte(types.a) && is_byte(types.b))) return types.trans_b;
+  return types.a == types.b && is_half(types.a);
+}
 
-MmaGemm::MmaGemm(const GemmTypes& types, const Target& target) : target_(target) {
-  // As in the kernel: tiles of 128 x 32 each, lines padded by 8.
-  const size_t left = kMmaTile * (kMmaDepth + 8), right = types.trans_b ? left : kMmaDepth * (kMmaTile + 8);
-  shared_bytes_ = (left + right) * 2 * kMmaStages;
-  kernel_ = &target.kernels.request({"matmul_mma.cu",
-                                     "matmul_mma",
-                                     {fmt::format("TYPE={}", cuda_type(types.a)), fmt::format("STAGES={}", kMmaStages),
-                                      fmt::format("TRANS_B={}", types.trans_b ? 1 : 0)},
-                                     types.epilogue});
+MmaGemm::MmaGemm(const GemmTypes& types, const Target& target) : types_(types), target_(target) {
+  // As in the kernel: lines are padded by one copy.
+  const int64_t element = bit_width(types.a) / 8, depth = kMmaLine / element;
+  const int64_t left = kMmaTile * (kMmaLine + kMmaCopy),
+                right = types.trans_b ? left : depth * (kMmaTile * element + kMmaCopy);
+  shared_bytes_ = static_cast<size_t>((left + right) * kMmaStages);
+  kernel_ =
+      &target.kernels.request({"matmul_mma.cu",
+                               "matmul_mma",
+                               {"A=" + operand_type(types.a), "B=" + operand_type(types.b), sum_type(types),
+                                fmt::format("STAGES={}", kMmaStages), fmt::format("TRANS_B={}", types.trans_b ? 1 : 0)},
+                               types.epilogue});
   finish_ = request_finish(types, target);
 }
 
+bool MmaGemm::takes_weights(const GemmTypes& types, int64_t n, int64_t k) {
+  return k * (bit_width(types.a) / 8) % kMmaCopy == 0 && n % 8 == 0 && ceil_div(n, kMmaTile) <= kMaxGridYz;
+}
+
 bool MmaGemm::fits(const MatmulSizes& sizes) const {
-  return sizes.k % 8 == 0 && sizes.n % 8 == 0 && sizes.batches <= kMaxGridYz &&
-         ceil_div(sizes.n, kMmaTile) <= kMaxGridYz;
+  return takes_weights(types_, sizes.n, sizes.k) && sizes.batches <= kMaxGridYz;
 }
 
 int MmaGemm::splits(const MatmulSizes& sizes) const {

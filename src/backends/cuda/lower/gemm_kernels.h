@@ -4,6 +4,7 @@
 #include "backends/cuda/kernels/matmul_args.h"
 #include "backends/cuda/lower/epilogue.h"
 #include "backends/cuda/lower/matmul_sizes.h"
+#include "backends/cuda/program_code.h"
 
 namespace lathe::cuda {
 
@@ -15,6 +16,10 @@ struct GemmTypes {
   std::string epilogue;  // program text
   ExtraMasks extras;     // how its operands lie
 };
+
+inline bool is_byte(DType type) { return type == DType::i8 || type == DType::u8; }
+// What kernels for tensor cores call the type of a factor.
+inline std::string operand_type(DType type) { return type == DType::f8e4m3 ? "e4m3" : std::string(cuda_type(type)); }
 
 // The arguments of one repeat, without addresses.
 MatmulArgs matmul_args(const MatmulSizes& sizes, const EpilogueArgs& epilogue);
@@ -48,15 +53,19 @@ class SkinnyGemm {
 
 class MmaGemm {
  public:
-  static bool knows(const GemmTypes& types);
+  // Factors of one byte only with trans_b, those that are floats from sm_89 on.
+  static bool knows(const GemmTypes& types, const DeviceInfo& device);
   MmaGemm(const GemmTypes& types, const Target& target);
 
+  // Whether weights of n x k fit with any number of rows.
+  static bool takes_weights(const GemmTypes& types, int64_t n, int64_t k);
   bool fits(const MatmulSizes& sizes) const;
   int splits(const MatmulSizes& sizes) const;
   size_t workspace_bytes(const MatmulSizes& sizes) const;
   void run(MatmulArgs args, int splits, void* workspace, CUstream stream) const;
 
  private:
+  GemmTypes types_;
   const Target& target_;
   size_t shared_bytes_ = 0;
   const Kernel *kernel_ = nullptr, *finish_ = nullptr;

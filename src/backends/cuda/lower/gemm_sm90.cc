@@ -17,19 +17,18 @@ constexpr int64_t kConsumers = 2, kBoxBytes = 2 * 8 * kBoxRows * kLine;  // of a
 constexpr int64_t kBarrierBytes = 16, kSwizzleBytes = 1024;              // per stage; what tiles are aligned to
 constexpr int64_t kMostSplits = 8;                                       // blocks of a cluster
 
-// The largest tiles read least. With few rows small ones, and shared terms, bring more of the chip to work.
+// The largest tiles read least. With few rows small ones, and shared terms, bring more of the chip to work; half a ring
+// leaves room for the blocks of the next product, which then fetch their weights before this one is done.
 constexpr std::array kVariants = {
     Sm90Variant{"128x256", 128, 256, 4},        Sm90Variant{"256x128", 256, 128, 4},
     Sm90Variant{"128x128", 128, 128, 6},        Sm90Variant{"64x64_split", 64, 64, 12, 1},
-    Sm90Variant{"64x64_split_2", 64, 64, 6, 2}, Sm90Variant{"128x64_split", 128, 64, 8, 1},
+    Sm90Variant{"64x64_split_2", 64, 64, 6, 2}, Sm90Variant{"64x64_split_half", 64, 64, 6, 1},
+    Sm90Variant{"64x128_split", 64, 128, 8, 1},
 };
 constexpr int64_t kFewRows = 512;  // up to which splitting may pay
 constexpr int kLargeTile = 128 * 128;
 
 int64_t bytes_of(DType type) { return bit_width(type) / 8; }
-bool is_byte(DType type) { return type == DType::i8 || type == DType::u8; }
-
-std::string operand_name(DType type) { return type == DType::f8e4m3 ? "e4m3" : std::string(cuda_type(type)); }
 
 // A matrix [batches, rows, columns], read or written in boxes of `box_rows` lines of 128 bytes.
 CUtensorMap map_of(const DriverApi& driver, const void* address, int64_t element, int64_t rows, int64_t columns,
@@ -65,8 +64,8 @@ bool Sm90Gemm::knows(const GemmTypes& types, const DeviceInfo& device) {
 Sm90Gemm::Sm90Gemm(const GemmTypes& types, const Sm90Variant& variant, const Target& target)
     : types_(types), variant_(variant), target_(target) {
   const bool split = variant.waves > 0;
-  std::vector<std::string> defines = {"A=" + operand_name(types.a),
-                                      "B=" + operand_name(types.b),
+  std::vector<std::string> defines = {"A=" + operand_type(types.a),
+                                      "B=" + operand_type(types.b),
                                       is_byte(types.a) ? "SUM=i32" : "SUM=float",
                                       fmt::format("BM={}", variant.rows),
                                       fmt::format("BN={}", variant.columns),

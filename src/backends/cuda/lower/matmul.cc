@@ -1,8 +1,8 @@
 // Matrix products. A single row may go to a kernel that reads weights at the bandwidth of memory; everything else in
 // f32, f64, f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats
-// without cuBLASLt, to Lathe's kernels, those for tensor cores among them. On Hopper those are candidates for halves
-// and take bytes, whose weights are then kept transposed. Epilogues are computed while storing where the kernel can,
-// else by a map in place.
+// without cuBLASLt, to Lathe's kernels, those for tensor cores among them. On Hopper those are candidates for halves.
+// Bytes go to tensor cores wherever their weights lie, or can be kept, along the terms. Epilogues are computed while
+// storing where the kernel can, else by a map in place.
 #include <algorithm>
 
 #include "backends/cuda/lower/gemm_kernels.h"
@@ -25,7 +25,6 @@ struct Route {
   bool lt = false, mma = false, tile = false;
   int lt_choice = 0;
   const Sm90Variant* sm90 = nullptr;
-  bool sm90_only = false;           // nothing else could take over
   bool transposed_weights = false;  // the second operand is packed that way
 };
 
@@ -66,13 +65,16 @@ GemmTypes types_of(const MatMul& op, const Node& node, const Epilogue& epilogue,
           .extras = epilogue.extra_masks()};
 }
 
+bool is_constant(const Value* value) { return value->producer() != nullptr && value->producer()->is<Constant>(); }
+
 class MatmulStep : public Step {
  public:
   MatmulStep(const MatMul& op, const Node& node, const Target& target, Route route)
       : target_(target),
         route_(route),
         epilogue_(epilogue_of(op, node)),
-        types_(types_of(op, node, epilogue_, route.transposed_weights)) {
+        types_(types_of(op, node, epilogue_, route.transposed_weights)),
+        constant_b_(is_constant(node.input(1))) {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
     if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);
     if (route_.sm90 != nullptr) sm90_.emplace(types_, *route_.sm90, target);
@@ -95,6 +97,7 @@ class MatmulStep : public Step {
     state->engine = choose(io, state->sizes);
     if (state->engine == Engine::none) return state;
     state->args = matmul_args(state->sizes, epilogue_.kernel_args(io));
+    state->args.constant_b = constant_b_ ? 1 : 0;
     if (state->engine == Engine::lt) {
       state->lt = LtPlan::make(*target_.libraries.cublaslt(), lt_problem(state->sizes), lt_form_.value_or(LtEpilogue{}),
                                route_.lt_choice);
@@ -135,8 +138,9 @@ class MatmulStep : public Step {
     if (skinny_ && sizes.k > 0 && skinny_->fits(sizes)) return Engine::skinny;
     if (route_.lt && sizes.k > 0) return Engine::lt;
     if (sm90_ && sizes.k > 0 && sm90_->fits(sizes)) return Engine::sm90;
-    if (route_.sm90_only) fail(ErrorCode::unsupported, "a product of {} x {} is too large", sizes.m, sizes.n);
-    return mma_ && sizes.k > 0 && mma_->fits(sizes) ? Engine::mma : Engine::tile;
+    if (mma_ && sizes.k > 0 && mma_->fits(sizes)) return Engine::mma;
+    if (types_.a == DType::f8e4m3) fail(ErrorCode::unsupported, "a product of {} x {} is too large", sizes.m, sizes.n);
+    return Engine::tile;
   }
 
   // Own kernels compute whatever is fusable; cuBLASLt what has its form.
@@ -203,6 +207,7 @@ class MatmulStep : public Step {
   Route route_;
   Epilogue epilogue_;
   GemmTypes types_;
+  bool constant_b_;
   std::optional<LtEpilogue> lt_form_;
   std::optional<SkinnyGemm> skinny_;
   std::optional<Sm90Gemm> sm90_;
@@ -230,17 +235,16 @@ int64_t skinny_rows(const GemmTypes& types, const Node& node, int64_t most) {
   return !rows || *rows <= most ? most : 0;
 }
 
-// Whether the kernels for Hopper take the second operand, its lines along the terms, whatever the rows.
-bool suits_sm90(const GemmTypes& types, const Node& node, bool transposed) {
+// Whether a kernel takes the second operand, its lines along the terms, whatever the rows.
+template <class Gemm>
+bool suits(const GemmTypes& types, const Node& node, bool transposed) {
   const Shape& shape = node.input(1)->shape();
   Dim k = shape[shape.size() - 2], n = shape[shape.size() - 1];
   if (!transposed) std::swap(k, n);
-  return k.is_constant() && n.is_constant() && k.value() > 0 && Sm90Gemm::takes_weights(types, n.value(), k.value());
+  return k.is_constant() && n.is_constant() && k.value() > 0 && Gemm::takes_weights(types, n.value(), k.value());
 }
 
-bool is_constant_matrix(const Value* value) {
-  return value->producer() != nullptr && value->producer()->is<Constant>() && value->shape().size() == 2;
-}
+bool is_constant_matrix(const Value* value) { return is_constant(value) && value->shape().size() == 2; }
 
 class MatmulCandidates {
  public:
@@ -253,8 +257,9 @@ class MatmulCandidates {
     const bool half = types_.a == DType::f16 || types_.a == DType::bf16;
     const int64_t few = skinny_rows(types_, node_, kSkinnyRows),
                   best = lt ? skinny_rows(types_, node_, half && types_.trans_b ? 1 : 0) : few;
-    const bool mma = MmaGemm::knows(types_);
+    const bool mma = half && MmaGemm::knows(types_, target_.device);
     if (!lt) add_sm90();
+    if (bit_width(types_.a) == 8) add_mma_of_bytes();
     if (!cuda_type(types_.a).empty())
       add("gemm", {.skinny_rows = best, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
     if (!lt) return std::move(candidates_);
@@ -277,20 +282,29 @@ class MatmulCandidates {
   }
 
   void add_sm90() {
-    GemmTypes types = types_;
     Route route;
-    // Bytes need their lines along the terms. Constants can be kept that way, if no other kernel will have to read
-    // them.
-    route.transposed_weights = bit_width(types.a) == 8 && !types.trans_b && is_constant_matrix(node_.input(1)) &&
-                               suits_sm90(types, node_, true);
-    types.trans_b |= route.transposed_weights;
-    route.sm90_only = route.transposed_weights || types.a == DType::f8e4m3;
-    if (!Sm90Gemm::knows(types, target_.device)) return;
-    if (route.sm90_only && !route.transposed_weights && !suits_sm90(types, node_, false)) return;
-    for (const Sm90Variant* variant : sm90_variants(types, known_rows(node_))) {
+    if (!admit<Sm90Gemm>(route)) return;
+    for (const Sm90Variant* variant : sm90_variants(types_, known_rows(node_))) {
       route.sm90 = variant;
       add(fmt::format("gemm_sm90_{}", variant->name), route);
     }
+  }
+  void add_mma_of_bytes() {
+    Route route{.mma = true};
+    if (admit<MmaGemm>(route)) add("gemm_mma", route);
+  }
+
+  // Whether a kernel for tensor cores multiplies these. It needs bytes with their lines along the terms; constants can
+  // be kept that way.
+  template <class Gemm>
+  bool admit(Route& route) const {
+    GemmTypes types = types_;
+    route.transposed_weights = bit_width(types.a) == 8 && !types.trans_b && is_constant_matrix(node_.input(1)) &&
+                               suits<Gemm>(types, node_, true);
+    types.trans_b |= route.transposed_weights;
+    if (!Gemm::knows(types, target_.device)) return false;
+    // Nothing else could take over where the sizes turn out not to suit.
+    return types.a != DType::f8e4m3 || route.transposed_weights || suits<Gemm>(types, node_, false);
   }
 
   const MatMul& op_;
@@ -305,7 +319,8 @@ class MatmulCandidates {
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("gemm", std::move(why))};
   Candidates all = MatmulCandidates(op, node, target).all();
-  if (all.empty()) return {decline("gemm", "floats of 8 bits are multiplied on Hopper, lines of 16 along the terms")};
+  if (all.empty())
+    return {decline("gemm", "floats of 8 bits are multiplied from sm_89 on, lines of 16 along the terms")};
   return all;
 }
 

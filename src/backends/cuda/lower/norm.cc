@@ -36,7 +36,7 @@ struct NormState : StepState {
 
   void plan(const RowKernels& kernels, bool packed) {
     if (args.rows * args.width == 0) return;
-    const auto [chosen, plan] = kernels.choose(args.width, packed);
+    const auto [chosen, plan] = kernels.choose(args.rows, args.width, packed);
     kernel = chosen;
     blocks = plan.blocks(args.rows);
     threads = plan.threads();
@@ -240,7 +240,7 @@ class GroupNormStep : public Step {
     args.rows = dims[0] * args.groups;
     args.width = args.group_channels * args.space;
     args.epsilon = op_.epsilon;
-    const auto [kernel, plan] = kernels_->choose(args.width, args.space % vector_ == 0);
+    const auto [kernel, plan] = kernels_->choose(args.rows, args.width, args.space % vector_ == 0);
     state->kernel = kernel;
     state->blocks = plan.blocks(args.rows);
     state->threads = plan.threads();

@@ -56,7 +56,7 @@ class QuantizeStep : public Step {
           std::clamp<int64_t>(ceil_div(args.width, kThreads * (packed ? vector_ : 1)), 1, most_blocks()));
       args.parts = static_cast<int>(state->blocks);
     } else if (args.rows > 0) {
-      const auto [kernel, plan] = rows_->choose(args.width, packed);
+      const auto [kernel, plan] = rows_->choose(args.rows, args.width, packed);
       state->kernel = kernel;
       state->blocks = plan.blocks(args.rows);
       state->threads = plan.threads();

@@ -14,6 +14,8 @@ struct RowPlan {
   int vector = 1;
 
   static RowPlan of(int64_t width, int vector);
+  // For rows that are too few to bring all of the chip to work otherwise: more threads for each.
+  static RowPlan of_few(int64_t width, int vector);
   // What rows of a width that is not known when lowering may need: kernels are then asked for ahead of time.
   static std::vector<RowPlan> any(int vector);
   // Rather few kernels for all widths than the best one for each.
@@ -34,8 +36,8 @@ class RowKernels {
     const Kernel* kernel;
     RowPlan plan;
   };
-  // For rows of `width`, which are multiples of packs if `packed`.
-  Choice choose(int64_t width, bool packed) const;
+  // For `rows` of `width`, which are multiples of packs if `packed`.
+  Choice choose(int64_t rows, int64_t width, bool packed) const;
 
  private:
   const Kernel& request(const RowPlan& plan) const;

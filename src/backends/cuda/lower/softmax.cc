@@ -41,7 +41,7 @@ class SoftmaxStep : public Step {
     for (size_t i = axis_ + 1; i < dims.size(); ++i) args.inner *= dims[i];
     if (args.rows * args.width * args.inner == 0) return state;
     if (rows_) {
-      const auto [kernel, plan] = rows_->choose(args.width, args.width % vector_ == 0);
+      const auto [kernel, plan] = rows_->choose(args.rows, args.width, args.width % vector_ == 0);
       state->kernel = kernel;
       state->blocks = plan.blocks(args.rows);
       state->threads = plan.threads();
