@@ -74,7 +74,6 @@ INSTANTIATE_TEST_SUITE_P(Models, WarmModels,
                                          Case{"models/reviews-bert/fill-mask/model.onnx", 1, 9},
                                          Case{"tests/data/zoo/resnet18-static/model.onnx", 1, 1},
                                          Case{"tests/data/zoo/keras-cnn/model.onnx", 3, 1},
-                                         Case{"tests/data/zoo/swin/model.onnx", 2, 64},
                                          Case{"tests/data/zoo/whisper-encoder/model.onnx", 1, 64}));
 
 // Late values keep their memory and their steps' states; how many runs it takes until every buffer has grown depends on
