@@ -9,10 +9,10 @@ namespace lathe {
 
 struct PagedStep {
   int64_t tokens = 0, blocks = 0, block_size = 0, table_width = 0;
-  std::span<const int32_t> starts;     // [sequences + 1]
-  std::span<const int32_t> contexts;   // [sequences]
-  std::span<const int32_t> table;      // [sequences, table_width]
-  std::span<const int32_t> prefixes;   // [sequences], or empty
+  std::span<const int32_t> starts;    // [sequences + 1]
+  std::span<const int32_t> contexts;  // [sequences]
+  std::span<const int32_t> table;     // [sequences, table_width]
+  std::span<const int32_t> prefixes;  // [sequences], or empty
 
   int64_t sequences() const { return static_cast<int64_t>(contexts.size()); }
   int64_t start(int64_t s) const { return starts[static_cast<size_t>(s)]; }

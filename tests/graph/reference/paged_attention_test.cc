@@ -30,9 +30,14 @@ Step mean_step(const std::vector<float>& values, std::vector<int32_t> starts, st
                Tensor table, Tensor cache) {
   const auto tokens = static_cast<int64_t>(values.size());
   const auto sequences = static_cast<int64_t>(contexts.size());
-  return {Tensor(DType::f32, {tokens, 1}), Tensor(DType::f32, {tokens, 1}), floats({tokens, 1}, values),
-          Tensor(DType::f32, cache.dims()), cache, ints32({sequences + 1}, std::move(starts)),
-          ints32({sequences}, std::move(contexts)), std::move(table)};
+  return {Tensor(DType::f32, {tokens, 1}),
+          Tensor(DType::f32, {tokens, 1}),
+          floats({tokens, 1}, values),
+          Tensor(DType::f32, cache.dims()),
+          cache,
+          ints32({sequences + 1}, std::move(starts)),
+          ints32({sequences}, std::move(contexts)),
+          std::move(table)};
 }
 
 TEST(ReferencePagedAttention, WritesRowsAndSeesTheirPast) {
@@ -66,7 +71,13 @@ TEST(ReferencePagedAttention, EqualsCausalAttentionOverARow) {
     const auto part = [&, first = from, count = to - from](const Tensor& x) {
       return run1(Slice{{0}, shape_of({first}), shape_of({count}), {1}}, {x});
     };
-    const Step step{part(q), part(k), part(v), keys, values, ints32({2}, {0, to - from}), ints32({1}, {to}),
+    const Step step{part(q),
+                    part(k),
+                    part(v),
+                    keys,
+                    values,
+                    ints32({2}, {0, to - from}),
+                    ints32({1}, {to}),
                     ints32({1, 3}, {1, 2, 0})};
     std::vector<RefValue> results = run(paged(heads, kv_heads, dim), step.operands());
     for (const double x : numbers(std::get<Tensor>(results[0]))) rows.push_back(x);
@@ -92,9 +103,14 @@ TEST(ReferencePagedAttention, WindowsAndPrefixesChooseTheKeys) {
 }
 
 TEST(ReferencePagedAttention, CapsScoresThenAddsSlopes) {
-  const Step step{floats({2, 1}, {8, 8}),        floats({2, 1}, {1, -1}), floats({2, 1}, {0, 1}),
-                  Tensor(DType::f32, {1, 1, 2, 1}), Tensor(DType::f32, {1, 1, 2, 1}), ints32({2}, {0, 2}),
-                  ints32({1}, {2}),                 ints32({1, 1}, {0})};
+  const Step step{floats({2, 1}, {8, 8}),
+                  floats({2, 1}, {1, -1}),
+                  floats({2, 1}, {0, 1}),
+                  Tensor(DType::f32, {1, 1, 2, 1}),
+                  Tensor(DType::f32, {1, 1, 2, 1}),
+                  ints32({2}, {0, 2}),
+                  ints32({1}, {2}),
+                  ints32({1, 1}, {0})};
   PagedAttention op = paged(1, 1, 1);
   op.softcap = 2;
   std::vector<RefValue> operands = step.operands();
@@ -110,8 +126,7 @@ TEST(ReferencePagedAttention, CapsScoresThenAddsSlopes) {
 }
 
 TEST(ReferencePagedAttention, TokensOfNoSequenceAreZeroAndNotStored) {
-  const Step step =
-      mean_step({7, 8, 9}, {0, 0, 1}, {77, 1}, ints32({2, 1}, {99, 1}), Tensor(DType::f32, {2, 1, 2, 1}));
+  const Step step = mean_step({7, 8, 9}, {0, 0, 1}, {77, 1}, ints32({2, 1}, {99, 1}), Tensor(DType::f32, {2, 1, 2, 1}));
   const std::vector<RefValue> results = run(paged(1, 1, 1), step.operands());
   expect_values(std::get<Tensor>(results[0]), {3, 1}, {7, 0, 0});
   expect_values(std::get<Tensor>(results[2]), {2, 1, 2, 1}, {0, 0, 7, 0});
@@ -130,8 +145,7 @@ TEST(ReferencePagedAttention, RefusesStepsThatMakeNoSense) {
     expect_error(ErrorCode::invalid_argument, text, [&] { run(paged(1, 1, 1), step.operands()); });
   };
   refuse("starts at token 1", mean_step({1, 2}, {1, 2}, {1}, table, cache));
-  refuse("starts at token 1 and ends at 0",
-         mean_step({1, 2}, {0, 1, 0}, {1, 1}, ints32({2, 1}, {0, 1}), cache));
+  refuse("starts at token 1 and ends at 0", mean_step({1, 2}, {0, 1, 0}, {1, 1}, ints32({2, 1}, {0, 1}), cache));
   refuse("ends at token 3 of 2", mean_step({1, 2}, {0, 3}, {3}, ints32({1, 2}, {0, 1}), cache));
   refuse("2 new tokens in a context of 1", mean_step({1, 2}, {0, 2}, {1}, table, cache));
   refuse("reaches to 2", mean_step({1}, {0, 1}, {3}, table, cache));
