@@ -85,7 +85,9 @@ struct Input {
   std::vector<int64_t> dims;
   const void* data = nullptr;
 
-  // Elements on the device are read in place; they must be complete when the run starts.
+  // Elements on the device are read in place; they must be complete when the run starts. What an input that is state
+  // (TensorInfo::state) points to is written by the run, so it must be memory that may be written, on the device that
+  // the session runs on; nothing of it is copied.
   Input(std::string_view input_name, DType type, std::vector<int64_t> sizes, const void* elements,
         Memory where = Memory::host)
       : name(input_name), dtype(type), dims(std::move(sizes)), data(elements), memory(where) {}
@@ -127,6 +129,7 @@ struct TensorInfo {
   std::string name;
   DType dtype = DType::f32;
   std::vector<std::string> dims;
+  bool state = false;  // an input that runs update in place, such as a cache of keys
 };
 
 struct EngineOptions {

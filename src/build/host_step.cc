@@ -41,6 +41,8 @@ class HostStep::Call : public StepState, public OutputAllocator {
     const StepIo host_io = io_for(io, host.threads());
     owner_.step_->run(host_io, state_.get(), workspace_.resize(workspace_bytes_), host);
     for (size_t o = 0; o < outputs_.size(); ++o) deliver(o, device);
+    for (const size_t i : owner_.written_)
+      device.upload(io.inputs[i].data, {inputs_[i].as<const std::byte>(), bytes_of(inputs_[i])});
   }
 
   void* allocate(size_t output, DType dtype, std::span<const int64_t> dims) override {
@@ -84,7 +86,7 @@ class HostStep::Call : public StepState, public OutputAllocator {
 };
 
 HostStep::HostStep(const Node& node, Lowered lowered, const Backend& host)
-    : step_(std::move(lowered.step)), constants_(node.inputs().size()) {
+    : step_(std::move(lowered.step)), constants_(node.inputs().size()), written_(written_operands(node.op())) {
   for (size_t i = 0; i < constants_.size(); ++i) {
     const Value* input = node.inputs()[i];
     if (input == nullptr || input->producer() == nullptr || !input->producer()->is<Constant>()) continue;

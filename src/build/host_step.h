@@ -1,5 +1,6 @@
 // A step that a device has no kernel for and leaves to the host: its operands are brought over, a step of a host
-// backend runs, and the results go back. Constant operands stay on the host, packed when the step is made.
+// backend runs, and the results go back, as do operands that it writes. Constant operands stay on the host, packed when
+// the step is made.
 #pragma once
 
 #include <algorithm>
@@ -37,6 +38,7 @@ class HostStep : public Step {
 
   std::unique_ptr<Step> step_;
   std::vector<std::unique_ptr<HostBuffer>> constants_;  // by operand, null for those that a run brings
+  std::span<const size_t> written_;                     // operands
 };
 
 }  // namespace lathe

@@ -9,7 +9,7 @@ namespace lathe {
 namespace {
 
 TensorInfo info_of(const Type& type, const std::string& name) {
-  TensorInfo info{name, type.dtype, {}};
+  TensorInfo info{name, type.dtype, {}, false};
   for (const Dim& dim : type.shape) info.dims.push_back(dim.to_string());
   return info;
 }
@@ -17,7 +17,10 @@ TensorInfo info_of(const Type& type, const std::string& name) {
 std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
   impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights);
   const Graph& graph = *impl->model.graph;
-  for (const Value* input : graph.inputs()) impl->inputs.push_back(info_of(input->type(), input->name()));
+  for (const Value* input : graph.inputs()) {
+    impl->inputs.push_back(info_of(input->type(), input->name()));
+    impl->inputs.back().state = is_state(*input);
+  }
   for (size_t i = 0; i < graph.outputs().size(); ++i)
     impl->outputs.push_back(info_of(graph.outputs()[i]->type(), graph.output_names()[i]));
   return std::make_shared<const Engine>(std::move(impl));

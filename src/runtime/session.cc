@@ -116,15 +116,18 @@ void Session::Impl::reserve_for_profiles() {
 void Session::Impl::match_inputs(std::span<const Input> inputs) {
   const auto& wanted = engine->inputs();
   for (TensorRef& ref : input_refs_) ref.present = false;
+  auto next = wanted.begin();  // callers mostly keep to the model's order
   for (const Input& input : inputs) {
-    const auto found =
-        std::find_if(wanted.begin(), wanted.end(), [&](const TensorInfo& info) { return info.name == input.name; });
+    const auto is_it = [&](const TensorInfo& info) { return info.name == input.name; };
+    auto found = std::find_if(next, wanted.end(), is_it);
+    if (found == wanted.end()) found = std::find_if(wanted.begin(), wanted.end(), is_it);
     if (found == wanted.end()) {
       std::string names;
       for (const TensorInfo& info : wanted) names += (names.empty() ? "" : ", ") + info.name;
       throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", input.name))
           .remedy("Its inputs are: " + names);
     }
+    next = found + 1;
     const auto index = static_cast<size_t>(found - wanted.begin());
     TensorRef& ref = input_refs_[index];
     if (ref.present) fail(ErrorCode::invalid_argument, "input '{}' is given twice", input.name);
@@ -136,7 +139,11 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
            to_string(input.dims), elements);
     if (input.data == nullptr && elements > 0)
       fail(ErrorCode::invalid_argument, "input '{}' of shape {} has no data", input.name, to_string(input.dims));
-    // Inputs are only read: steps write to their outputs.
+    if (found->state && io != nullptr && input.memory == Memory::host && elements > 0)
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("input '{}' is updated in place by the run, but lies in memory of the host", input.name))
+          .remedy("Give memory of the session's device, as Memory::device");
+    // Steps write to their outputs, and to inputs that are state.
     ref = {const_cast<void*>(input.data), input.dtype, input.dims, true, nullptr};
     input_memory_[index] = input.memory;
   }

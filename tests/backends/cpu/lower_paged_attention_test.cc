@@ -93,11 +93,25 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
     const int64_t first = starts[static_cast<size_t>(s)] * columns();
     for (int64_t i = 0; i < chunk.tokens * columns(); ++i) x.write_double(first + i, real(engine));
   }
-  std::vector<Tensor> inputs = {x, keys, values, integers({sequences + 1}, starts), integers({sequences}, contexts),
+  std::vector<Tensor> inputs = {x,
+                                keys,
+                                values,
+                                integers({sequences + 1}, starts),
+                                integers({sequences}, contexts),
                                 integers({sequences, width}, table)};
   if (prefix) inputs.push_back(integers({sequences}, prefixes));
   if (slopes) inputs.push_back(random_tensor(DType::f32, {heads}, 5, 0, 0.5));
   return inputs;
+}
+
+// The rows of chunk `index`, bit for bit.
+std::vector<std::byte> rows_of(const Tensor& y, const std::vector<Chunk>& chunks, size_t index) {
+  int64_t first = 0;
+  for (size_t i = 0; i < index; ++i) first += chunks[i].tokens;
+  const size_t row = storage_bytes(y.dtype(), y.dims()[1]);
+  const auto bytes =
+      y.bytes().subspan(static_cast<size_t>(first) * row, static_cast<size_t>(chunks[index].tokens) * row);
+  return {bytes.begin(), bytes.end()};
 }
 
 class LowerPagedAttention : public LowerTest {
@@ -106,8 +120,30 @@ class LowerPagedAttention : public LowerTest {
     const double tolerance = d.compute == DType::f32 ? 3e-5 : (d.compute == DType::f16 ? 4e-3 : 3e-2);
     LowerTest::check(d.text(), d.step(chunks, unused_tokens), {tolerance, true, {}});
   }
+  void expect_independent(const Decoder& decoder);
 };
 LATHE_FOR_EACH_DEVICE(LowerPagedAttention);
+
+void LowerPagedAttention::expect_independent(const Decoder& decoder) {
+  const std::vector<Chunk> alone = {{1, 1500, 1}}, chunk = {{60, 37, 2}};
+  const std::vector<Chunk> together = {{1, 12, 5}, {60, 37, 2}, {1, 900, 6}, {200, 0, 7}, {1, 1500, 1}, {1, 1501, 8}};
+  const auto graph = graph_of(decoder.text());
+  std::vector<std::byte> single, several;
+  for (const int threads : GetParam().thread_counts()) {
+    LoweredGraph lowered(*graph, GetParam(), threads, true);
+    const Tensor all = lowered.run(decoder.step(together))[0];
+    const auto of_alone = rows_of(lowered.run(decoder.step(alone))[0], alone, 0);
+    const auto of_chunk = rows_of(lowered.run(decoder.step(chunk))[0], chunk, 0);
+    EXPECT_EQ(of_alone, rows_of(all, together, 4));
+    EXPECT_EQ(of_chunk, rows_of(all, together, 1));
+    if (!single.empty()) {  // nor on the number of threads
+      EXPECT_EQ(of_alone, single);
+      EXPECT_EQ(of_chunk, several);
+    }
+    single = of_alone;
+    several = of_chunk;
+  }
+}
 
 const std::vector<Chunk> kMixed = {{1, 0, 1}, {40, 0, 2}, {1, 37, 3}, {23, 70, 4}, {1, 63, 5}, {3, 16, 6}};
 
@@ -165,35 +201,9 @@ TEST_P(LowerPagedAttention, NarrowActivations) {
   }
 }
 
-// The rows of chunk `index`, bit for bit.
-std::vector<std::byte> rows_of(const Tensor& y, const std::vector<Chunk>& chunks, size_t index) {
-  int64_t first = 0;
-  for (size_t i = 0; i < index; ++i) first += chunks[i].tokens;
-  const size_t row = static_cast<size_t>(y.dims()[1]) * sizeof(float);
-  const auto bytes = y.bytes().subspan(static_cast<size_t>(first) * row, static_cast<size_t>(chunks[index].tokens) * row);
-  return {bytes.begin(), bytes.end()};
-}
-
 TEST_P(LowerPagedAttention, SequencesDoNotDependOnEachOther) {
-  const Decoder decoder{.heads = 4, .kv_heads = 2, .cache = DType::f16};
-  const std::vector<Chunk> alone = {{1, 1500, 1}}, chunk = {{60, 37, 2}};
-  const std::vector<Chunk> together = {{1, 12, 5}, {60, 37, 2}, {1, 900, 6}, {200, 0, 7}, {1, 1500, 1}, {1, 1501, 8}};
-  const auto graph = graph_of(decoder.text());
-  std::vector<std::byte> single, several;
-  for (const int threads : GetParam().thread_counts()) {
-    LoweredGraph lowered(*graph, GetParam(), threads, true);
-    const Tensor all = lowered.run(decoder.step(together))[0];
-    const auto of_alone = rows_of(lowered.run(decoder.step(alone))[0], alone, 0);
-    const auto of_chunk = rows_of(lowered.run(decoder.step(chunk))[0], chunk, 0);
-    EXPECT_EQ(of_alone, rows_of(all, together, 4));
-    EXPECT_EQ(of_chunk, rows_of(all, together, 1));
-    if (!single.empty()) {  // nor on the number of threads
-      EXPECT_EQ(of_alone, single);
-      EXPECT_EQ(of_chunk, several);
-    }
-    single = of_alone;
-    several = of_chunk;
-  }
+  expect_independent({.heads = 4, .kv_heads = 2, .cache = DType::f16});
+  expect_independent({.heads = 4, .kv_heads = 2, .compute = DType::f16, .cache = DType::f16});
 }
 
 }  // namespace

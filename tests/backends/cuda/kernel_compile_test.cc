@@ -9,6 +9,7 @@
 
 #include "backends/cuda/compiler/kernel_compiler.h"
 #include "backends/cuda/lower/attention_tiling.h"
+#include "backends/cuda/lower/paged_attention_tiling.h"
 #include "backends/cuda/program_code.h"
 
 namespace lathe::cuda {
@@ -340,6 +341,36 @@ void add_hopper_attention(std::vector<Representative>& all) {
     }
 }
 
+void add_paged_attention(std::vector<Representative>& all) {
+  for (const int64_t head : {24, 64, 128, 256}) {
+    for (const bool general : {false, true}) {
+      PagedAttention op;
+      op.heads = 24;
+      op.kv_heads = general ? 8 : 24;
+      op.head_dim = head;
+      op.value_dim = general && head == 256 ? 128 : head;
+      op.block_size = 16;
+      if (general) op.window = 1000, op.softcap = 30;
+      const std::string name = fmt::format("paged_{}{}", head, general ? "_general" : "");
+      const auto add = [&](const std::string& file, const std::vector<std::string>& more, DType type, DType cache,
+                           int registers) {
+        std::vector<std::string> defines = paged_defines(op, {type, cache, general, general});
+        defines.insert(defines.end(), more.begin(), more.end());
+        defines.push_back(general ? "VECTOR=1" : type == DType::f32 ? "VECTOR=4" : "VECTOR=8");
+        const std::string kind = file + (more.front() == "DECODE=1" ? "_decode" : "");
+        all.push_back({name + "_" + kind, {file + ".cu", "paged", defines, {}}, registers});
+      };
+      const DType half = general ? DType::bf16 : DType::f16;
+      add("paged_attention", paged_decode_tiling(op).defines(), half, half, 255);
+      add("paged_attention", paged_chunk_tiling(op).defines(), half, half, 255);
+      add("paged_attention_f32", {"THREADS=128"}, DType::f32, general ? DType::bf16 : DType::f32, 128);
+      if (head != 64) continue;
+      add("paged_store", {"THREADS=256"}, DType::f32, general ? DType::f16 : DType::f32, 64);
+      add("paged_attention_combine", {"THREADS=128"}, half, half, 64);
+    }
+  }
+}
+
 // What launch bounds cost these kernels, which wait for memory more than for arithmetic.
 // With heads of 256 features attention spills where a block goes to its next tile.
 const std::map<std::string, int> kKnownSpills = {{"pad_large", 64},
@@ -366,6 +397,7 @@ std::vector<Representative> representatives() {
                  64});
   add_attention(all);
   add_hopper_attention(all);
+  add_paged_attention(all);
   add_reductions(all);
   add_rows(all);
   add_products(all);

@@ -40,6 +40,7 @@ Candidates lower(const lathe::Nms& op, const Node& node, const Target& target);
 Candidates lower(const lathe::NonZero& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pad& op, const Node& node, const Target& target);
+Candidates lower(const lathe::PagedAttention& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pool& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Reduce& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Reshape& op, const Node& node, const Target& target);

@@ -1,0 +1,170 @@
+// Attention over a paged cache on tensor cores, f16 or bf16 throughout, fp32 accumulation: keys and values pass through
+// shared memory, copied asynchronously from wherever their blocks lie. DECODE: the sequences with one new token, whose
+// keys are split among blocks; else all others, ROWS rows of a key head to a block. Each leaves the rest to the other
+// kernel. Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over the
+// tensor peak.
+#include "attention_warp.cuh"
+#include "paged_attention.cuh"
+
+static_assert(ROWS == THREADS / kWarp * TILES * 16);
+constexpr int kQueryPitch = HEAD + 8, kKeyPitch = HEAD + 8, kValuePitch = VALUE + 8;  // odd numbers of 16-byte units
+
+// What a block computes: blockIdx.x counts tiles, y key heads, z splits.
+struct Part {
+  Sequence sequence;
+  int kv_head, first_row, rows;  // of the tile; rows of the key head altogether
+  int split, splits;
+  int begin, end;  // keys
+
+  // Tiles of a sequence are numbered from place(s) on, which leaves room for them all.
+  static __device__ int place(const PagedAttentionArgs& args, int s) { return args.starts[s] * GROUP / ROWS + s; }
+  static __device__ int find(const PagedAttentionArgs& args) {
+    constexpr int kTiles = (GROUP + ROWS - 1) / ROWS;
+    if (DECODE) return blockIdx.x / kTiles;
+    return find_sequence(args, blockIdx.x, [&](int s) { return place(args, s); });
+  }
+
+  __device__ Part(const PagedAttentionArgs& args)
+      : sequence(args, find(args)), kv_head(blockIdx.y), rows(sequence.tokens * GROUP), split(blockIdx.z) {
+    constexpr int kTiles = (GROUP + ROWS - 1) / ROWS;
+    first_row = ROWS * (DECODE ? blockIdx.x % kTiles : blockIdx.x - place(args, sequence.number));
+    begin = end = 0;
+    splits = 1;
+    if (sequence.is_split() != bool(DECODE) || first_row >= rows) return;
+    begin = sequence.first_key(index(first_row));
+    end = sequence.end_key(args, index(min(first_row + ROWS, rows) - 1));
+    if (!DECODE) return;
+    const Splits all(begin, end);
+    splits = all.count;
+    begin = max(begin, (all.first + split) * SPLIT_KEYS);
+    end = min(end, (all.first + split + 1) * SPLIT_KEYS);
+  }
+  __device__ int token(int row) const { return row / GROUP; }
+  __device__ int index(int row) const { return sequence.index(token(row)); }
+  __device__ int head(int row) const { return kv_head * GROUP + row % GROUP; }
+};
+
+inline __device__ void load_rows(T* tile, const PagedAttentionArgs& args, const Part& part) {
+  load_tile<ROWS, HEAD, kQueryPitch>(
+      tile,
+      [&](int line) {
+        const int row = part.first_row + line;
+        return static_cast<const T*>(args.q) + (part.sequence.start + part.token(row)) * args.q_row +
+               part.head(row) * args.q_stride;
+      },
+      part.rows - part.first_row, HEAD_DIM);
+}
+
+// KEYS rows of a cache from key `first` on; those from part.end on, which may hold anything, become 0.
+template <int WIDTH, int PITCH, int FEATURES>
+inline __device__ void load_cached(T* tile, const PagedAttentionArgs& args, const Part& part, const void* cache,
+                                   int first) {
+  load_tile<KEYS, WIDTH, PITCH>(
+      tile,
+      [&](int line) {
+        return static_cast<const T*>(cache) +
+               cached_row(args, part.sequence.number, first + line, part.kv_head, FEATURES);
+      },
+      part.end - first, FEATURES);
+  end_of_copies();
+}
+
+struct Warp : WarpTile {
+  const PagedAttentionArgs& args;
+  const Part& part;
+
+  __device__ Warp(const PagedAttentionArgs& a, const Part& p) : args(a), part(p) { clear_results(); }
+
+  // True when products are scores and every row of the tile sees all keys of a tile.
+  __device__ bool needs_no_score(int first) const {
+    if (kScored) return false;
+    const int last = part.index(min(part.first_row + ROWS, part.rows) - 1);
+    return first >= part.sequence.first_key(last) &&
+           first + KEYS <= min(part.end, part.sequence.end_key(args, part.index(part.first_row)));
+  }
+
+  __device__ void score(int first) {
+#pragma unroll
+    for (int m = 0; m < TILES; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = min(part.first_row + row_in_tile(m, half), part.rows - 1), index = part.index(row);
+        const int from = part.sequence.first_key(index), to = min(part.end, part.sequence.end_key(args, index));
+        const float slope = SLOPES ? args.slopes[part.head(row)] : 0;
+#pragma unroll
+        for (int n = 0; n < kKeyTiles; ++n)
+#pragma unroll
+          for (int i = 0; i < 2; ++i) {
+            const int key = first + column_in_tile(n) + i;
+            float& s = scores[m][n][2 * half + i];
+            s = key < from || key >= to ? minus_infinity() : score_of(args, s, slope, key, index);
+          }
+      }
+  }
+
+  __device__ void store() const {
+#pragma unroll
+    for (int m = 0; m < TILES; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) store_row(m, half, state[m][half]);
+  }
+
+  __device__ void store_row(int m, int half, RowState state) const {
+    state.sum += __shfl_xor_sync(FULL_MASK, state.sum, 1);
+    state.sum += __shfl_xor_sync(FULL_MASK, state.sum, 2);
+    const int row = part.first_row + row_in_tile(m, half);
+    if (row >= part.rows) return;
+    const bool partial = part.splits > 1;
+    const PartialRow to(args, part.sequence.number, part.head(row), part.split);
+    T* y = result_row(args, part.sequence.start + part.token(row), part.head(row));
+    const float scale = partial ? 1 : state.scale_of_result();
+    if (partial && threadIdx.x % 4 == 0) {
+      to.state[0] = RowState::base(state.largest);
+      to.state[1] = state.sum;
+    }
+#pragma unroll
+    for (int n = 0; n < kValueTiles; ++n)
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const int column = column_in_tile(n) + i;
+        const float value = results[m][n][2 * half + i] * scale;
+        if (column >= VALUE_DIM) continue;
+        if (partial)
+          to.sums[column] = value;
+        else
+          y[column] = from_float<T>(value);
+      }
+  }
+};
+
+extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1) ENTRY(const __grid_constant__ PagedAttentionArgs args) {
+  let_next_kernel_start();
+  await_kernels_before();
+  extern __shared__ __align__(16) u8 memory[];
+  T* queries = reinterpret_cast<T*>(memory);
+  T* keys = queries + ROWS * kQueryPitch;
+  T* values = keys + KEYS * kKeyPitch;
+  const Part part(args);
+  if (part.begin >= part.end) return;
+  const auto load_keys = [&](int first) {
+    load_cached<HEAD, kKeyPitch, HEAD_DIM>(keys, args, part, args.key_cache, first);
+  };
+
+  Warp warp(args, part);
+  load_rows(queries, args, part);
+  load_keys(part.begin);
+  for (int first = part.begin; first < part.end; first += KEYS) {
+    wait_for_copies<0>();
+    __syncthreads();
+    load_cached<VALUE, kValuePitch, VALUE_DIM>(values, args, part, args.value_cache, first);
+    warp.multiply_keys<false>(queries, kQueryPitch, keys, kKeyPitch);
+    wait_for_copies<0>();
+    __syncthreads();
+    if (first + KEYS < part.end) load_keys(first + KEYS);
+    if (!warp.needs_no_score(first)) warp.score(first);
+    warp.soften(score_factor(args));
+    warp.rescale_results();
+    warp.add_values<false>(values, kValuePitch);
+  }
+  warp.store();
+}

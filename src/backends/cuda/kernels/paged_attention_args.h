@@ -1,0 +1,15 @@
+// The argument of the kernels for attention over a paged cache, shared between host and device.
+#pragma once
+
+struct PagedAttentionArgs {
+  const void *q, *k, *v;             // of the first head
+  long long q_row, k_row, v_row;     // from one token to the next, in elements
+  int q_stride, k_stride, v_stride;  // from one head to the next
+  void *key_cache, *value_cache, *y;
+  const int *starts, *contexts, *table, *prefixes;
+  const float* slopes;
+  float* partial;  // see PartialRow in paged_attention.cuh
+  float scale, softcap;
+  int tokens, sequences, table_width;
+  int splits;  // parts that the keys of the longest context are cut into
+};

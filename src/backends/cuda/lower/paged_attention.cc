@@ -1,0 +1,159 @@
+// Attention over a paged cache. Where activations and cache are of one 16-bit type, tensor cores: sequences with one new
+// token in one launch, whose keys are split, the others in a second. Everything else in fp32. What is launched follows
+// from sizes; lengths stay on the device.
+#include <algorithm>
+
+#include "backends/cuda/kernels/paged_attention_args.h"
+#include "backends/cuda/lower/lower.h"
+#include "backends/cuda/lower/paged_attention_tiling.h"
+#include "backends/cuda/program_code.h"
+
+namespace lathe::cuda {
+namespace {
+
+constexpr int64_t kMaxTensorHead = 256, kMaxHead = 1024;
+constexpr unsigned kStoreThreads = 256, kRowThreads = 128, kCombineThreads = 128;
+constexpr int64_t kRowsPerBlock = kRowThreads / 32;
+
+struct PagedAttentionState : StepState {
+  PagedAttentionArgs args{};
+  size_t workspace_bytes = 0;
+};
+
+// Why packs of 16 bytes cannot be read, as far as is known when lowering: then elements are.
+bool packs(const Node& node, const lathe::PagedAttention& op, int64_t vector) {
+  const auto fits = [&](size_t operand, int64_t features, int64_t offset, int64_t stride) {
+    const Dim& columns = node.input(operand)->shape()[1];
+    return columns.is_constant() && columns.value() % vector == 0 && features % vector == 0 && offset % vector == 0 &&
+           stride % vector == 0;
+  };
+  return fits(0, op.head_dim, op.q_offset, op.q_stride) && fits(1, op.head_dim, op.k_offset, op.k_stride) &&
+         fits(2, op.value_dim, op.v_offset, op.v_stride);
+}
+
+bool suits_tensor_cores(const lathe::PagedAttention& op, const Node& node) {
+  const DType type = node.output()->dtype();
+  return is_half(type) && node.input(3)->dtype() == type && std::max(op.head_dim, op.value_dim) <= kMaxTensorHead;
+}
+
+class PagedAttentionStep : public Step {
+ public:
+  PagedAttentionStep(const lathe::PagedAttention& op, const Node& node, const Target& target)
+      : op_(op), element_bytes_(bit_width(node.output()->dtype()) / 8) {
+    const DType type = node.output()->dtype(), cache = node.input(3)->dtype();
+    const int vector = 128 / std::max(bit_width(type), bit_width(cache));
+    std::vector<std::string> defines =
+        paged_defines(op, {type, cache, node.input(8) != nullptr, node.input(9) != nullptr});
+    defines.push_back(fmt::format("VECTOR={}", packs(node, op, vector) ? vector : 1));
+    const auto request = [&](const char* file, const char* entry, std::vector<std::string> more) {
+      more.insert(more.begin(), defines.begin(), defines.end());
+      return &target.kernels.request({file, entry, std::move(more), {}});
+    };
+    const auto threads = [](unsigned count) { return std::vector{fmt::format("THREADS={}", count)}; };
+    store_ = request("paged_store.cu", "paged_store", threads(kStoreThreads));
+    combine_ = request("paged_attention_combine.cu", "paged_attention_combine", threads(kCombineThreads));
+    if (suits_tensor_cores(op, node)) {
+      decode_ = request("paged_attention.cu", "paged_decode", decode_tiling_.defines());
+      chunk_ = request("paged_attention.cu", "paged_chunk", chunk_tiling_.defines());
+    } else {
+      rows_ = request("paged_attention_f32.cu", "paged_attention", threads(kRowThreads));
+    }
+  }
+
+  std::unique_ptr<StepState> prepare(const StepIo& io) const override {
+    auto state = std::make_unique<PagedAttentionState>();
+    PagedAttentionArgs& args = state->args;
+    args.q_row = io.inputs[0].dims[1];
+    args.k_row = io.inputs[1].dims[1];
+    args.v_row = io.inputs[2].dims[1];
+    args.q_stride = static_cast<int>(op_.q_stride);
+    args.k_stride = static_cast<int>(op_.k_stride);
+    args.v_stride = static_cast<int>(op_.v_stride);
+    args.scale = static_cast<float>(op_.scale);
+    args.softcap = static_cast<float>(op_.softcap);
+    args.tokens = static_cast<int>(io.inputs[0].dims[0]);
+    args.sequences = static_cast<int>(io.inputs[6].dims[0]);
+    args.table_width = static_cast<int>(io.inputs[7].dims[1]);
+    const int64_t longest = args.table_width * op_.block_size;
+    args.splits = static_cast<int>(std::max<int64_t>(ceil_div(longest, kPagedSplitKeys), 1));
+    if (args.splits > 1)
+      state->workspace_bytes =
+          static_cast<size_t>(args.sequences * op_.heads * args.splits * (op_.value_dim + 2)) * sizeof(float);
+    return state;
+  }
+
+  size_t workspace_bytes(const StepIo& io) const override {
+    return static_cast<const PagedAttentionState&>(*prepare(io)).workspace_bytes;
+  }
+
+  void run(const StepIo& io, const StepState* prepared, void* workspace, DeviceContext& device) const override {
+    PagedAttentionArgs args = static_cast<const PagedAttentionState*>(prepared)->args;
+    if (args.tokens == 0) return;
+    place(io, workspace, args);
+    const CUstream stream = stream_of(device);
+    const auto tokens = static_cast<unsigned>(args.tokens), sequences = static_cast<unsigned>(args.sequences);
+    store_->launch(stream, {tokens}, kStoreThreads, 0, args);
+    if (sequences == 0) return;
+    if (rows_ != nullptr) {
+      const auto blocks = static_cast<unsigned>(ceil_div(args.tokens * op_.heads, kRowsPerBlock));
+      rows_->launch(stream, {blocks, static_cast<unsigned>(args.splits)}, kRowThreads, 0, args);
+    } else {
+      launch_tiles(stream, args);
+    }
+    if (args.splits > 1)
+      combine_->launch(stream, {sequences, static_cast<unsigned>(op_.heads)}, kCombineThreads, 0, args);
+  }
+
+ private:
+  void place(const StepIo& io, void* workspace, PagedAttentionArgs& args) const {
+    const auto& in = io.inputs;
+    const auto columns = [&](size_t i, int64_t offset) { return in[i].as<const std::byte>() + offset * element_bytes_; };
+    const auto optional = [&](size_t i) { return i < in.size() && in[i].present ? in[i].data : nullptr; };
+    args.q = columns(0, op_.q_offset);
+    args.k = columns(1, op_.k_offset);
+    args.v = columns(2, op_.v_offset);
+    args.key_cache = in[3].data;
+    args.value_cache = in[4].data;
+    args.starts = in[5].as<const int>();
+    args.contexts = in[6].as<const int>();
+    args.table = in[7].as<const int>();
+    args.prefixes = static_cast<const int*>(optional(8));
+    args.slopes = static_cast<const float*>(optional(9));
+    args.y = io.outputs[0].data;
+    args.partial = static_cast<float*>(workspace);
+  }
+
+  void launch_tiles(CUstream stream, const PagedAttentionArgs& args) const {
+    const int64_t group = op_.heads / op_.kv_heads;
+    const auto kv_heads = static_cast<unsigned>(op_.kv_heads);
+    const auto tiles = [&](const PagedTiling& tiling) { return static_cast<unsigned>(ceil_div(group, tiling.rows)); };
+    decode_->launch(stream,
+                    {static_cast<unsigned>(args.sequences) * tiles(decode_tiling_), kv_heads,
+                     static_cast<unsigned>(args.splits)},
+                    static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
+    if (args.tokens == 1) return;
+    const auto blocks = static_cast<unsigned>(args.tokens * group / chunk_tiling_.rows + args.sequences);
+    chunk_->launch(stream, {blocks, kv_heads}, static_cast<unsigned>(chunk_tiling_.threads), chunk_tiling_.shared_bytes,
+                   args);
+  }
+
+  const lathe::PagedAttention& op_;
+  const int64_t element_bytes_;
+  const PagedTiling decode_tiling_ = paged_decode_tiling(op_), chunk_tiling_ = paged_chunk_tiling(op_);
+  const Kernel *store_, *combine_;
+  const Kernel *decode_ = nullptr, *chunk_ = nullptr;  // on tensor cores
+  const Kernel* rows_ = nullptr;                       // else
+};
+
+}  // namespace
+
+Candidates lower(const lathe::PagedAttention& op, const Node& node, const Target& target) {
+  const DType type = node.output()->dtype();
+  if (type != DType::f32 && !is_half(type)) return {decline("paged_attention", "element type")};
+  if (std::max(op.head_dim, op.value_dim) > kMaxHead)
+    return {decline("paged_attention", "heads of more than 1024 features")};
+  return {accept("paged_attention",
+                 [&] { return Lowered{std::make_unique<PagedAttentionStep>(op, node, target), {}}; })};
+}
+
+}  // namespace lathe::cuda
