@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "checkpoint/families.h"
+#include "checkpoint/common_fields.h"
 
 namespace lathe::checkpoint {
 namespace {
