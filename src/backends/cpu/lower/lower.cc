@@ -10,7 +10,7 @@ template <class T, class... List>
 inline constexpr bool kOneOf = (std::is_same_v<T, List> || ...);
 
 template <class T>
-concept WithoutKernel = kOneOf<T, Constant, Bind, If, Loop, Scan, Sequence, Extern, PagedAttention>;
+concept WithoutKernel = kOneOf<T, Constant, Bind, If, Loop, Scan, Sequence, Extern>;
 
 template <WithoutKernel T>
 Candidates lower(const T&, const Node&, const Target&) {
