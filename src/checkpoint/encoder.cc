@@ -150,7 +150,8 @@ class EncoderBuilder {
     }
     MapProgram is_token;
     const int ids = is_token.input(0, DType::i64);
-    is_token.finish(is_token.cast(is_token.binary(MapOp::ne, ids, is_token.constant_int(pad_id_, DType::i64)), DType::i64));
+    is_token.finish(
+        is_token.cast(is_token.binary(MapOp::ne, ids, is_token.constant_int(pad_id_, DType::i64)), DType::i64));
     Value* tokens = graph_->emit(Map{is_token, {}}, {ids_});
     Value* counted = map2(*graph_, MapOp::mul, graph_->emit(Cumulative{.axis = 1}, {tokens}), tokens);
     return map2(*graph_, MapOp::add, counted, constant(*graph_, Tensor::scalar(pad_id_)));
@@ -166,12 +167,15 @@ class EncoderBuilder {
     const DType type = weights_.compute();
     const int product = op.score.input(0, type), mask = op.score.input(1, DType::i64);
     const int visible = op.score.binary(MapOp::ne, mask, op.score.constant_int(0, DType::i64));
-    op.score.finish(op.score.select(visible, product, op.score.constant(-std::numeric_limits<double>::infinity(), type)));
+    op.score.finish(
+        op.score.select(visible, product, op.score.constant(-std::numeric_limits<double>::infinity(), type)));
     Value* y = graph_->emit(op, {project(names.q), project(names.k), project(names.v), mask_}, prefix + "attention");
     return linear(y, prefix + std::string(names.attention_out), config_.hidden);
   }
 
-  void add_output(Value* value, std::string name) { graph_->add_output(cast(*graph_, value, DType::f32), std::move(name)); }
+  void add_output(Value* value, std::string name) {
+    graph_->add_output(cast(*graph_, value, DType::f32), std::move(name));
+  }
 
   void add_outputs(Value* x) {
     switch (info_.task) {
@@ -205,8 +209,9 @@ class EncoderBuilder {
     weights_.ignore(std::string(head.decoder) + ".bias");  // the bias again
     MatMul product;
     product.trans_b = true;
-    Value* matrix = weights_.matrix(config_.traits.tied ? weights_.under_root(family_.names.embedding) + ".weight" : own,
-                                    config_.vocab, config_.hidden);
+    Value* matrix =
+        weights_.matrix(config_.traits.tied ? weights_.under_root(family_.names.embedding) + ".weight" : own,
+                        config_.vocab, config_.hidden);
     Value* logits = graph_->emit(product, {inner, matrix}, "logits");
     return map2(*graph_, MapOp::add, logits, weights_.vector(std::string(head.bias), config_.vocab));
   }

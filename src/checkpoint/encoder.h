@@ -37,8 +37,8 @@ struct Encoder {
 bool is_encoder(const Checkpoint& checkpoint);
 
 // `compute` is f32, f16 or bf16; outputs are f32. Weights become constants that view the mapped files. Throws
-// Error(unsupported) that names the model_type, task or fields that Lathe does not know, Error(invalid_model) that lists
-// the weights that do not fit.
+// Error(unsupported) that names the model_type, task or fields that Lathe does not know, Error(invalid_model) that
+// lists the weights that do not fit.
 Encoder build_encoder(const Checkpoint& checkpoint, DType compute = DType::f32);
 
 }  // namespace lathe::checkpoint

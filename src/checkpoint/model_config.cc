@@ -1,5 +1,6 @@
 #include "checkpoint/model_config.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -109,9 +110,10 @@ void finish_rope(ModelConfig& config) {
       (rope.scaling == RopeScaling::dynamic && rope.dim == 2))
     fail(ErrorCode::invalid_model, "config.json: {} of {} features of a head cannot turn with the base {}", rope.dim,
          config.head_dim, rope.base);
-  if (rope.scaling == RopeScaling::longrope &&
-      (rope.short_factors.size() != pairs || rope.long_factors.size() != pairs))
-    fail(ErrorCode::invalid_model, "config.json: short_factor and long_factor need {} entries each", pairs);
+  if (rope.scaling != RopeScaling::longrope) return;
+  for (const std::vector<double>& factors : {rope.short_factors, rope.long_factors})
+    if (factors.size() != pairs || *std::min_element(factors.begin(), factors.end()) <= 0)
+      fail(ErrorCode::invalid_model, "config.json: short_factor and long_factor need {} positive entries each", pairs);
 }
 
 void check(const ModelConfig& config) {

@@ -20,7 +20,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 json llama() {
-  return {{"model_type", "llama"}, {"hidden_size", 32},        {"num_attention_heads", 4},
+  return {{"model_type", "llama"},  {"hidden_size", 32},       {"num_attention_heads", 4},
           {"num_hidden_layers", 2}, {"intermediate_size", 64}, {"vocab_size", 10}};
 }
 
@@ -62,7 +62,8 @@ TEST(Config, WhatIsNotKnownIsNamed) {
   EXPECT_THAT(message_of(with(with(llama(), "attention_sinks", 4), "no_rope_layers", {1})),
               AllOf(HasSubstr("'attention_sinks' = 4"), HasSubstr("'no_rope_layers' = [1]")));
   EXPECT_THAT(message_of(with(llama(), "hidden_act", "laplace")), HasSubstr("'hidden_act' = \"laplace\""));
-  EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "mrope"}})), HasSubstr("'rope_type' = \"mrope\""));
+  EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "mrope"}})),
+              HasSubstr("'rope_type' = \"mrope\""));
   EXPECT_THAT(message_of(with(llama(), "quantization_config", {{"quant_method", "gptq"}})), HasSubstr("quantised"));
   EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "linear"}, {"factor", 2}, {"bend", 1}})),
               HasSubstr("'bend' = 1"));
@@ -77,6 +78,10 @@ TEST(Config, ValuesMustMakeSense) {
   EXPECT_THAT(message_of(with(llama(), "hidden_size", -32)), HasSubstr("'hidden_size' is -32"));
   EXPECT_THAT(message_of(with(llama(), "hidden_size", 30)), HasSubstr("30 features cannot be divided among 4 heads"));
   EXPECT_THAT(message_of(with(llama(), "num_key_value_heads", 3)), HasSubstr("4 heads cannot share 3"));
+  EXPECT_THAT(message_of(with(llama(), "num_hidden_layers", 1000000000)), HasSubstr("from 1 to 4096"));
+  EXPECT_THAT(message_of(with(llama(), "rms_norm_eps", 0)), HasSubstr("a number above 0"));
+  EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"type", "longrope"}, {"short_factor", {1, 1}}})),
+              HasSubstr("4 positive entries"));
   json missing = llama();
   missing.erase("vocab_size");
   EXPECT_THAT(message_of(missing), HasSubstr("no 'vocab_size'"));
@@ -89,15 +94,16 @@ TEST(Config, RotationStandsInOneObjectSinceVersion5) {
 }
 
 TEST(Config, FamiliesThatShareAModelTypeAreToldApart) {
-  const json first = {{"model_type", "chatglm"}, {"hidden_size", 32},           {"num_attention_heads", 4},
-                      {"num_layers", 2},         {"position_encoding_2d", true}, {"vocab_size", 150528}};
+  const json first = {{"model_type", "chatglm"},      {"hidden_size", 32},
+                      {"num_attention_heads", 4},     {"num_layers", 2},
+                      {"position_encoding_2d", true}, {"vocab_size", 150528}};
   const ModelConfig glm = read(first);
   EXPECT_EQ(glm.traits.positions, Positions::rotary_2d);
   EXPECT_EQ(glm.gmask_id, 150001);
   EXPECT_DOUBLE_EQ(glm.residual_scale, 2);
-  const json second = {{"model_type", "chatglm"}, {"hidden_size", 32},        {"num_attention_heads", 4},
-                       {"num_layers", 2},         {"kv_channels", 8},         {"padded_vocab_size", 64},
-                       {"rope_ratio", 500},       {"ffn_hidden_size", 48},    {"multi_query_attention", true},
+  const json second = {{"model_type", "chatglm"},   {"hidden_size", 32},     {"num_attention_heads", 4},
+                       {"num_layers", 2},           {"kv_channels", 8},      {"padded_vocab_size", 64},
+                       {"rope_ratio", 500},         {"ffn_hidden_size", 48}, {"multi_query_attention", true},
                        {"multi_query_group_num", 2}};
   const ModelConfig glm2 = read(second);
   EXPECT_EQ(glm2.kv_heads, 2);
@@ -108,9 +114,8 @@ TEST(Config, FamiliesThatShareAModelTypeAreToldApart) {
 
 TEST(Weights, AllThatDoesNotFitIsToldAtOnce) {
   const TemporaryFolder folder;
-  const std::string header =
-      R"({"model.norm.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},)"
-      R"( "lm_head.weight": {"dtype": "I8", "shape": [10, 32], "data_offsets": [8, 328]}})";
+  const std::string header = R"({"model.norm.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},)"
+                             R"( "lm_head.weight": {"dtype": "I8", "shape": [10, 32], "data_offsets": [8, 328]}})";
   std::string file(8, '\0');
   file[0] = static_cast<char>(header.size());
   folder.write("model.safetensors", file + header + std::string(328, 'x'));
@@ -119,8 +124,9 @@ TEST(Weights, AllThatDoesNotFitIsToldAtOnce) {
     build_decoder(Checkpoint::open(folder.path()));
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
-    EXPECT_THAT(error.what(), AllOf(HasSubstr("21 of the weights"), HasSubstr("'model.embed_tokens.weight' [10, 32] is missing"),
-                                    HasSubstr("and 1 more")));
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr("21 of the weights"), HasSubstr("'model.embed_tokens.weight' [10, 32] is missing"),
+                      HasSubstr("and 1 more")));
   }
 }
 

@@ -62,9 +62,7 @@ TEST(Safetensors, EmptyTensorsAndFilesWithoutAny) {
 }
 
 TEST(Safetensors, DamageIsNamed) {
-  const auto message = [](const std::string& file) {
-    return message_of([&] { parse_safetensors(bytes_of(file)); });
-  };
+  const auto message = [](const std::string& file) { return message_of([&] { parse_safetensors(bytes_of(file)); }); };
   const auto one = [&](const std::string& entry) { return message(safetensors("{\"w\":" + entry + "}", "01234567")); };
   EXPECT_THAT(message("1234"), HasSubstr("only 4 bytes"));
   EXPECT_THAT(message(safetensors(kTwoTensors, "").substr(0, 30)), HasSubstr("cut off"));
@@ -82,7 +80,9 @@ TEST(Safetensors, DamageIsNamed) {
 // A pickle of {"w": a 2 x 3 tensor of floats with these strides, in a storage of its own}.
 std::string tensor_pickle(const std::string& storage, char offset, char stride0, char stride1,
                           const std::string& function = "_rebuild_tensor_v2") {
-  const auto text = [](const std::string& s) { return "X" + std::string(1, static_cast<char>(s.size())) + std::string(3, '\0') + s; };
+  const auto text = [](const std::string& s) {
+    return "X" + std::string(1, static_cast<char>(s.size())) + std::string(3, '\0') + s;
+  };
   const auto small = [](char n) { return std::string("K") + n; };
   return "\x80\x02}q" + std::string(1, '\0') + text("w") + "ctorch._utils\n" + function + "\n((" + text("storage") +
          "ctorch\n" + storage + "\n" + text("0") + text("cpu") + small(6) + "tQ" + small(offset) + small(2) + small(3) +
@@ -92,7 +92,8 @@ std::string tensor_pickle(const std::string& storage, char offset, char stride0,
 std::string torch_file(const std::string& pickle, const std::string& storage) {
   const TemporaryFolder folder;
   ZipWriter zip(folder / "f");
-  const std::pair<const char*, const std::string*> members[] = {{"archive/data.pkl", &pickle}, {"archive/data/0", &storage}};
+  const std::pair<const char*, const std::string*> members[] = {{"archive/data.pkl", &pickle},
+                                                                {"archive/data/0", &storage}};
   for (const auto& [name, content] : members) {
     const std::span<const std::byte> parts[] = {bytes_of(*content)};
     zip.add(name, parts, ZipMethod::stored);
@@ -130,9 +131,9 @@ TEST(TorchFile, WhatIsNoTensorIsRefusedByName) {
   EXPECT_THAT(message(tensor_pickle("FloatStorage", 0, 3, 1, "_rebuild_sparse_tensor")),
               HasSubstr("made by torch._utils._rebuild_sparse_tensor"));
   // What would run a command in Python is a call of an unknown function here.
-  EXPECT_THAT(message("\x80\x02}X\x01" + std::string(3, '\0') + "wcos\nsystem\nX\x02" + std::string(3, '\0') +
-                      "ls\x85Rs."),
-              HasSubstr("'w' is not a plain tensor but made by os.system"));
+  EXPECT_THAT(
+      message("\x80\x02}X\x01" + std::string(3, '\0') + "wcos\nsystem\nX\x02" + std::string(3, '\0') + "ls\x85Rs."),
+      HasSubstr("'w' is not a plain tensor but made by os.system"));
   EXPECT_THAT(message("\x80\x02]."), HasSubstr("does not hold a dictionary"));
   EXPECT_THAT(message_of([] { parse_torch_file(bytes_of(std::string("\x80\x02\x8a\x0a"))); }),
               HasSubstr("before version 1.6"));

@@ -54,8 +54,7 @@ inline void expect_near(std::span<const float> actual, std::span<const float> ex
 inline std::vector<std::string> cases_with(const std::string& array) {
   std::vector<std::string> folders;
   for (const auto& entry : std::filesystem::directory_iterator(LATHE_CHECKPOINT_CASES))
-    if (std::filesystem::exists(entry.path() / "golden.npz") &&
-        NpzReader(entry.path() / "golden.npz").contains(array))
+    if (std::filesystem::exists(entry.path() / "golden.npz") && NpzReader(entry.path() / "golden.npz").contains(array))
       folders.push_back(entry.path().string());
   std::sort(folders.begin(), folders.end());
   return folders;
@@ -63,7 +62,8 @@ inline std::vector<std::string> cases_with(const std::string& array) {
 
 inline std::string case_name(const ::testing::TestParamInfo<std::string>& info) {
   std::string name = std::filesystem::path(info.param).filename().string();
-  std::replace_if(name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
   return name;
 }
 
