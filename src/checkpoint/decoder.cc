@@ -15,6 +15,9 @@
 namespace lathe::checkpoint {
 namespace {
 
+// Of a context, so that tables of rotations stay within a few gigabytes.
+constexpr int64_t kMostPositions = int64_t{1} << 22;
+
 struct Caches {
   std::vector<Value*> keys, values;
 };
@@ -52,6 +55,10 @@ class DecoderBuilder {
     if (options_.block_size < 1 || options_.max_positions < 0)
       fail(ErrorCode::invalid_argument, "blocks of {} tokens or contexts of {} cannot be", options_.block_size,
            options_.max_positions);
+    if (max_positions_ > kMostPositions)
+      throw Error(ErrorCode::unsupported,
+                  fmt::format("contexts of {} tokens: more than {}", max_positions_, kMostPositions))
+          .remedy("Ask for a shorter context");
     if (config_.traits.positions == Positions::learned && max_positions_ > config_.max_positions)
       fail(ErrorCode::invalid_argument, "the model has learned {} positions; {} were asked for", config_.max_positions,
            max_positions_);

@@ -1,9 +1,5 @@
 #include "checkpoint/families.h"
 
-#include <array>
-#include <utility>
-
-#include "base/error.h"
 #include "checkpoint/family_fields.h"
 #include "checkpoint/family_names.h"
 
@@ -241,27 +237,8 @@ constexpr Family kFamilies[] = {
 };
 // clang-format on
 
-constexpr std::array<std::pair<std::string_view, MapOp>, 9> kActivations{{
-    {"silu", MapOp::silu},
-    {"swish", MapOp::silu},
-    {"relu", MapOp::relu},
-    {"gelu", MapOp::gelu_erf},
-    {"gelu_python", MapOp::gelu_erf},
-    {"gelu_new", MapOp::gelu_tanh},
-    {"gelu_fast", MapOp::gelu_tanh},
-    {"gelu_pytorch_tanh", MapOp::gelu_tanh},
-    {"mish", MapOp::mish},
-}};
-
 }  // namespace
 
 std::span<const Family> families() { return kFamilies; }
-
-MapOp read_activation(const Fields& fields, std::string_view keys) {
-  const std::string name = fields.optional_text(keys).value_or("");
-  for (const auto& [spelling, op] : kActivations)
-    if (name == spelling) return op;
-  fields.refuse(keys);
-}
 
 }  // namespace lathe::checkpoint

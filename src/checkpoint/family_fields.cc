@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "checkpoint/families.h"
+#include "checkpoint/common_fields.h"
 
 namespace lathe::checkpoint {
 namespace {
@@ -46,7 +46,7 @@ void refine_mistral(const Fields& fields, ModelConfig& config) { read_window(fie
 
 void refine_mixtral(const Fields& fields, ModelConfig& config) {
   read_window(fields, config);
-  config.moe.experts = fields.size("num_local_experts");
+  config.moe.experts = fields.count("num_local_experts");
   config.moe.top_k = fields.size("num_experts_per_tok");
   config.moe.intermediate = config.intermediate;
   config.moe.renormalise = true;
@@ -65,7 +65,7 @@ void refine_qwen(const Fields& fields, ModelConfig& config) {
 void refine_qwen_moe(const Fields& fields, ModelConfig& config) {
   refine_qwen(fields, config);
   if (config.traits.qk_norm == QkNorm::none) config.traits.biases.qkv = fields.flag("qkv_bias", true);
-  config.moe.experts = fields.size("num_experts");
+  config.moe.experts = fields.count("num_experts");
   config.moe.top_k = fields.size("num_experts_per_tok");
   config.moe.intermediate = fields.size("moe_intermediate_size");
   config.moe.renormalise = fields.flag("norm_topk_prob", false);
@@ -88,7 +88,7 @@ void refine_gemma(const Fields& fields, ModelConfig& config) {
 
 void refine_gemma2(const Fields& fields, ModelConfig& config) {
   refine_gemma(fields, config);
-  config.attention_scale = 1 / std::sqrt(fields.number("query_pre_attn_scalar", 256));
+  config.attention_scale = 1 / std::sqrt(fields.positive("query_pre_attn_scalar", 256));
   config.attention_softcap = fields.number("attn_logit_softcapping", 0);
   config.logit_softcap = fields.number("final_logit_softcapping", 0);
   set_windows(fields, config, fields.size("sliding_window", 4096), [](int64_t layer) { return layer % 2 == 0; });
@@ -137,7 +137,7 @@ void refine_granite(const Fields& fields, ModelConfig& config) {
   config.embedding_scale = fields.number("embedding_multiplier", 1);
   config.attention_scale = fields.number("attention_multiplier", 1);
   config.branch_scale = fields.number("residual_multiplier", 1);
-  config.logit_scale = 1 / fields.number("logits_scaling", 1);
+  config.logit_scale = 1 / fields.positive("logits_scaling", 1);
 }
 
 void refine_chatglm(const Fields& fields, ModelConfig& config) {
@@ -164,7 +164,7 @@ void refine_chatglm2(const Fields& fields, ModelConfig& config) {
   traits.biases = {fields.flag("add_qkv_bias", false) || linear_bias, linear_bias, linear_bias, false};
   traits.final_norm = fields.flag("post_layer_norm", true);
   if (fields.flag("apply_residual_connection_post_layernorm", false)) traits.residual = Residual::normed;
-  config.rope.base *= fields.number("rope_ratio", 1);
+  config.rope.base *= fields.positive("rope_ratio", 1);
   fields.expect_flag("original_rope", true);
   fields.expect_flag("interleaved_qkv", false);
   if (fields.optional_integer("quantization_bit").value_or(0) != 0) fields.refuse("quantization_bit");
@@ -224,7 +224,8 @@ void refine_gpt_neo(const Fields& fields, ModelConfig& config) {
   std::vector<std::string> kinds = fields.texts("attention_layers");
   if (const nlohmann::json* types = fields.any("attention_types"); types != nullptr && kinds.empty()) {
     for (const nlohmann::json& group : *types) {  // [["global", "local"], 12]: the list, so many times
-      if (!group.is_array() || group.size() != 2 || !group[0].is_array() || !group[1].is_number_unsigned())
+      if (!group.is_array() || group.size() != 2 || !group[0].is_array() || group[0].empty() ||
+          !group[1].is_number_unsigned())
         fields.refuse("attention_types");
       for (uint64_t i = 0; i < group[1].get<uint64_t>() && kinds.size() < static_cast<size_t>(config.layers); ++i)
         for (const nlohmann::json& kind : group[0]) kinds.push_back(kind.is_string() ? kind.get<std::string>() : "");

@@ -70,12 +70,26 @@ std::optional<std::string> Fields::optional_text(std::string_view keys) const {
   return value->get<std::string>();
 }
 
-int64_t Fields::size(std::string_view keys) const {
-  // Products of a few sizes must stay far from overflow.
-  constexpr int64_t kLargest = int64_t{1} << 30;
+int64_t Fields::integer_up_to(std::string_view keys, int64_t largest) const {
   const auto value = optional_integer(keys);
-  if (!value || *value < 1 || *value > kLargest) wrong_type(keys, fmt::format("an integer from 1 to {}", kLargest));
+  if (!value || *value < 1 || *value > largest) wrong_type(keys, fmt::format("an integer from 1 to {}", largest));
   return *value;
+}
+
+int64_t Fields::size(std::string_view keys) const {
+  constexpr int64_t kLargest = int64_t{1} << 30;  // products of a few sizes stay far from overflow
+  return integer_up_to(keys, kLargest);
+}
+
+int64_t Fields::count(std::string_view keys) const {
+  constexpr int64_t kLargest = 4096;
+  return integer_up_to(keys, kLargest);
+}
+
+double Fields::positive(std::string_view keys, double otherwise) const {
+  const double value = number(keys, otherwise);
+  if (!(value > 0)) wrong_type(keys, "a number above 0");
+  return value;
 }
 
 double Fields::number(std::string_view keys) const {

@@ -29,8 +29,11 @@ class Fields {
 
   int64_t size(std::string_view keys) const;  // at least 1
   int64_t size(std::string_view keys, int64_t otherwise) const { return has(keys) ? size(keys) : otherwise; }
+  // From 1 to a few thousand: of layers, heads, experts, which cost something each.
+  int64_t count(std::string_view keys) const;
   double number(std::string_view keys) const;
   double number(std::string_view keys, double otherwise) const { return optional_number(keys).value_or(otherwise); }
+  double positive(std::string_view keys, double otherwise) const;
   bool flag(std::string_view keys, bool otherwise) const { return optional_flag(keys).value_or(otherwise); }
   // Empty when absent. A single number stands for a list of it alone.
   std::vector<int64_t> integers(std::string_view keys) const;
@@ -49,6 +52,7 @@ class Fields {
 
  private:
   const nlohmann::json* find(std::string_view keys) const;
+  int64_t integer_up_to(std::string_view keys, int64_t largest) const;
   [[noreturn]] void wrong_type(std::string_view keys, std::string_view wanted) const;
 
   const nlohmann::json& object_;

@@ -13,12 +13,18 @@ Value* Layers::linear(Value* x, const std::string& name, int64_t in, int64_t out
   return bias ? map2(graph(), MapOp::add, y, weights_.vector(name + ".bias", out)) : y;
 }
 
-Value* Layers::norm(Value* x, const std::string& name, int64_t size) const {
+std::pair<Value*, Value*> Layers::norm_parameters(const std::string& name, int64_t size) const {
   const Traits& traits = config_.traits;
-  Value* scale = traits.norm_scale ? weights_.f32(name + ".weight", {size}) : nullptr;
+  const bool old_names = weights_.contains(name + ".gamma");
+  Value* scale = traits.norm_scale ? weights_.f32(name + (old_names ? ".gamma" : ".weight"), {size}) : nullptr;
   if (traits.unit_offset) scale = map2(graph(), MapOp::add, scale, scalar(graph(), 1, DType::f32));
-  Value* bias = traits.norm_bias ? weights_.f32(name + ".bias", {size}) : nullptr;
-  return graph().emit(Norm{traits.norm, x->type().rank() - 1, config_.epsilon, 1, {}}, {x, scale, bias}, name);
+  Value* bias = traits.norm_bias ? weights_.f32(name + (old_names ? ".beta" : ".bias"), {size}) : nullptr;
+  return {scale, bias};
+}
+
+Value* Layers::norm(Value* x, const std::string& name, int64_t size) const {
+  const auto [scale, bias] = norm_parameters(name, size);
+  return graph().emit(Norm{config_.traits.norm, x->type().rank() - 1, config_.epsilon, 1, {}}, {x, scale, bias}, name);
 }
 
 Value* Layers::norm_each(Value* x, const std::string& name, int64_t heads, int64_t size) const {

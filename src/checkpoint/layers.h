@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "checkpoint/model_config.h"
 #include "checkpoint/weights.h"
@@ -18,8 +19,9 @@ class Layers {
   Value* linear(Value* x, const std::string& name, int64_t in, int64_t out, bool bias) const;
   // Over the last axis, of `size` features.
   Value* norm(Value* x, const std::string& name, int64_t size) const;
-  // A norm of the whole of x whose scale has the sizes of x's last two axes, while each row of features is normalised
-  // by itself.
+  // Scale and bias of a norm, f32, or null. Files that were once TensorFlow's call them gamma and beta.
+  std::pair<Value*, Value*> norm_parameters(const std::string& name, int64_t size) const;
+  // Of x [tokens, heads, size]: each head has a scale of its own.
   Value* norm_each(Value* x, const std::string& name, int64_t heads, int64_t size) const;
   // `layer` is the prefix of the names of a layer.
   Value* mlp(Value* x, const std::string& layer) const;

@@ -1,7 +1,7 @@
 #include "checkpoint/model_config.h"
 
+#include <algorithm>
 #include <cmath>
-#include <set>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
@@ -12,45 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-// Fields that say how a model was trained, saved or is to be sampled from, or pick among implementations of the same
-// arithmetic.
-const std::set<std::string, std::less<>>& neutral_fields() {
-  static const std::set<std::string, std::less<>> kNeutral{
-      // of the file
-      "architectures", "auto_map", "dtype", "id2label", "label2id", "model_type", "num_labels", "problem_type",
-      "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version",
-      // training
-      "activation_dropout", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout",
-      "dropout", "embd_pdrop", "embed_dropout", "ffn_dropout", "gradient_checkpointing", "hidden_dropout",
-      "hidden_dropout_prob", "init_std", "initializer_factor", "initializer_range", "layerdrop", "output_router_logits",
-      "pretraining_tp", "resid_dropout", "resid_pdrop", "residual_dropout", "router_aux_loss_coef",
-      "router_jitter_noise", "bias_dropout_fusion", "embedding_dropout",
-      // tokens and sampling
-      "begin_suppress_tokens", "bos_token_id", "do_sample", "eos_token_id", "forced_bos_token_id",
-      "forced_eos_token_id", "max_length", "max_new_tokens", "min_length", "num_beams", "pad_token_id", "prefix",
-      "repetition_penalty", "sep_token_id", "suppress_tokens", "temperature", "top_k", "top_p", "unk_token_id",
-      "task_specific_params", "cls_token_id", "mask_token_id",
-      // implementation
-      "apply_query_key_layer_scaling", "attention_softmax_in_fp32", "attn_implementation", "cache_implementation",
-      "chunk_size_feed_forward", "flash_attention", "fp32_residual_connection", "inference_runner",
-      "masked_softmax_fusion", "max_batch_size", "n_ctx", "offset_alibi", "output_attentions", "output_hidden_states",
-      "pre_allocate_kv_cache", "reorder_and_upcast_attn", "return_dict", "scale_attention_softmax_in_fp32",
-      "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript", "use_bfloat16", "use_cache",
-      "use_flash_attn", "validate_runner_input",
-      // heads that a language model does not have
-      "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj"};
-  return kNeutral;
-}
-
-bool is_spelling(std::string_view spellings, std::string_view name) {
-  for (;;) {
-    const size_t end = spellings.find('|');
-    if (spellings.substr(0, end) == name) return true;
-    if (end == std::string_view::npos) return false;
-    spellings.remove_prefix(end + 1);
-  }
-}
-
 const Family& find_family(const Fields& fields) {
   const auto type = fields.optional_text("model_type");
   if (!type) fail(ErrorCode::invalid_model, "config.json has no 'model_type'");
@@ -60,31 +21,11 @@ const Family& find_family(const Fields& fields) {
   std::string known;
   for (const Family& family : families()) {
     const std::string name(family.model_type.substr(0, family.model_type.find('|')));
-    if (known.find(name) != 0 && known.find(" " + name + ",") == std::string::npos) known += " " + name + ",";
+    if (known.find(" " + name + ",") == std::string::npos) known += " " + name + ",";
   }
   known.pop_back();
   throw Error(ErrorCode::unsupported, fmt::format("the model_type '{}' is not known", *type))
       .remedy("Lathe knows these decoders:" + known);
-}
-
-void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& config) {
-  config.vocab = fields.size(names.vocab);
-  config.hidden = fields.size(names.hidden);
-  config.layers = fields.size(names.layers);
-  config.heads = fields.size(names.heads);
-  config.kv_heads = fields.size(names.kv_heads, config.heads);
-  if (!fields.has(names.head_dim) && config.hidden % config.heads != 0)
-    fail(ErrorCode::invalid_model, "config.json: {} features cannot be divided among {} heads", config.hidden,
-         config.heads);
-  config.head_dim = fields.size(names.head_dim, config.hidden / config.heads);
-  config.intermediate = fields.size(names.intermediate, 4 * config.hidden);
-  config.embedding_width = config.hidden;
-  config.max_positions = fields.size(names.positions, 2048);
-  config.epsilon = fields.number(names.epsilon, config.traits.epsilon);
-  config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
-  config.windows.assign(static_cast<size_t>(config.layers), 0);
-  if (fields.has(names.activation)) config.traits.activation = read_activation(fields, names.activation);
-  config.traits.tied = fields.flag("tie_word_embeddings", config.traits.tied);
 }
 
 // How much YaRN and LongRoPE enlarge cosines and sines.
@@ -169,9 +110,10 @@ void finish_rope(ModelConfig& config) {
       (rope.scaling == RopeScaling::dynamic && rope.dim == 2))
     fail(ErrorCode::invalid_model, "config.json: {} of {} features of a head cannot turn with the base {}", rope.dim,
          config.head_dim, rope.base);
-  if (rope.scaling == RopeScaling::longrope &&
-      (rope.short_factors.size() != pairs || rope.long_factors.size() != pairs))
-    fail(ErrorCode::invalid_model, "config.json: short_factor and long_factor need {} entries each", pairs);
+  if (rope.scaling != RopeScaling::longrope) return;
+  for (const std::vector<double>& factors : {rope.short_factors, rope.long_factors})
+    if (factors.size() != pairs || *std::min_element(factors.begin(), factors.end()) <= 0)
+      fail(ErrorCode::invalid_model, "config.json: short_factor and long_factor need {} positive entries each", pairs);
 }
 
 void check(const ModelConfig& config) {

@@ -88,7 +88,8 @@ void Weights::expect_complete() const {
 std::vector<std::string> Weights::unused(std::string_view buffers) const {
   std::vector<std::string> result;
   for (const std::string& name : checkpoint_.names())
-    if (constants_.find(name) == constants_.end() && !ends_with_any(name, buffers)) result.push_back(name);
+    if (constants_.count(name) == 0 && ignored_.count(name) == 0 && !ends_with_any(name, buffers))
+      result.push_back(name);
   return result;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -38,7 +39,7 @@ class Weights {
   // What the checkpoint holds and nobody asked for, but for names that end in one of `buffers`, "a|b".
   std::vector<std::string> unused(std::string_view buffers) const;
   // Not a weight of this model, but known to belong to it.
-  void ignore(const std::string& name) { constants_.emplace(name, nullptr); }
+  void ignore(const std::string& name) { ignored_.insert(name); }
 
  private:
   Tensor load(const std::string& name, std::vector<int64_t> dims);
@@ -48,6 +49,7 @@ class Weights {
   DType compute_;
   std::string root_;
   std::map<std::string, Value*> constants_;  // one per tensor, however often it is used
+  std::set<std::string> ignored_;
   std::vector<std::string> faults_;
 };
 

@@ -12,10 +12,9 @@
 #include "checkpoint/decoder.h"
 #include "checkpoint/positions.h"
 #include "graph/reference/evaluator.h"
+#include "tests/checkpoint/golden.h"
 
 namespace lathe::checkpoint {
-
-using Ids = std::vector<int32_t>;
 
 class DecoderRunner {
  public:

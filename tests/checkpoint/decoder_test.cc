@@ -1,49 +1,11 @@
 // Checkpoints with known answers: tiny models of random weights, their logits and greedy continuations as the models'
 // reference implementations compute them in f32. Each folder of the data with a golden.npz is a case.
-#include <gtest/gtest.h>
-
-#include <filesystem>
-
-#include "base/npz.h"
 #include "graph/verifier.h"
 #include "tests/checkpoint/decoder_runner.h"
+#include "tests/checkpoint/golden.h"
 
 namespace lathe::checkpoint {
 namespace {
-
-constexpr double kAbsolute = 0.002, kRelative = 0.001;  // as the goldens state for f32
-
-Ids ids_of(const NpyArray& array) {
-  EXPECT_EQ(array.dtype, DType::i64);
-  Ids ids(array.bytes.size() / sizeof(int64_t));
-  for (size_t i = 0; i < ids.size(); ++i) {
-    int64_t id = 0;
-    std::memcpy(&id, array.bytes.data() + i * sizeof(id), sizeof(id));
-    ids[i] = static_cast<int32_t>(id);
-  }
-  return ids;
-}
-
-std::vector<float> floats_of(const NpyArray& array) {
-  EXPECT_EQ(array.dtype, DType::f32);
-  std::vector<float> values(array.bytes.size() / sizeof(float));
-  std::memcpy(values.data(), array.bytes.data(), array.bytes.size());
-  return values;
-}
-
-// Records the largest difference, so that --gtest_output tells how near the limit a case is.
-void expect_near(std::span<const float> actual, std::span<const float> expected, const std::string& what) {
-  ASSERT_EQ(actual.size(), expected.size()) << what;
-  double worst = 0, excess = 0;
-  for (size_t i = 0; i < actual.size(); ++i) {
-    const double difference = std::fabs(static_cast<double>(actual[i]) - static_cast<double>(expected[i]));
-    ASSERT_FALSE(std::isnan(difference)) << what << ", element " << i;
-    worst = std::max(worst, difference);
-    excess = std::max(excess, difference - kAbsolute - kRelative * std::fabs(static_cast<double>(expected[i])));
-  }
-  ::testing::Test::RecordProperty(what, std::to_string(worst));
-  EXPECT_LE(excess, 0) << what << " differs by up to " << worst;
-}
 
 class Golden : public ::testing::TestWithParam<std::string> {
  protected:
@@ -95,24 +57,7 @@ TEST_P(Golden, PromptsInChunksBesideOthers) {
   expect_near(end.as<float>().first(others), floats_of(array("logits_", 0)), "the other prompt");
 }
 
-std::vector<std::string> decoder_cases() {
-  std::vector<std::string> folders;
-  for (const auto& entry : std::filesystem::directory_iterator(LATHE_CHECKPOINT_CASES))
-    if (std::filesystem::exists(entry.path() / "golden.npz") &&
-        NpzReader(entry.path() / "golden.npz").contains("step_logits_1"))
-      folders.push_back(entry.path().string());
-  std::sort(folders.begin(), folders.end());
-  return folders;
-}
-
-std::string case_name(const ::testing::TestParamInfo<std::string>& info) {
-  std::string name = std::filesystem::path(info.param).filename().string();
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return c == '-' || c == '.'; }, '_');
-  return name;
-}
-
-INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, ::testing::ValuesIn(decoder_cases()), case_name);
+INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, ::testing::ValuesIn(cases_with("step_logits_1")), case_name);
 
 }  // namespace
 }  // namespace lathe::checkpoint

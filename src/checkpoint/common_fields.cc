@@ -1,0 +1,92 @@
+#include "checkpoint/common_fields.h"
+
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "base/error.h"
+
+namespace lathe::checkpoint {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, MapOp>, 9> kActivations{{
+    {"silu", MapOp::silu},
+    {"swish", MapOp::silu},
+    {"relu", MapOp::relu},
+    {"gelu", MapOp::gelu_erf},
+    {"gelu_python", MapOp::gelu_erf},
+    {"gelu_new", MapOp::gelu_tanh},
+    {"gelu_fast", MapOp::gelu_tanh},
+    {"gelu_pytorch_tanh", MapOp::gelu_tanh},
+    {"mish", MapOp::mish},
+}};
+
+}  // namespace
+
+void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& config) {
+  config.vocab = fields.size(names.vocab);
+  config.hidden = fields.size(names.hidden);
+  config.layers = fields.count(names.layers);
+  config.heads = fields.count(names.heads);
+  config.kv_heads = fields.size(names.kv_heads, config.heads);
+  if (!fields.has(names.head_dim) && config.hidden % config.heads != 0)
+    fail(ErrorCode::invalid_model, "config.json: {} features cannot be divided among {} heads", config.hidden,
+         config.heads);
+  config.head_dim = fields.size(names.head_dim, config.hidden / config.heads);
+  config.intermediate = fields.size(names.intermediate, 4 * config.hidden);
+  config.embedding_width = config.hidden;
+  config.max_positions = fields.size(names.positions, 2048);
+  config.epsilon = fields.positive(names.epsilon, config.traits.epsilon);
+  config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
+  config.windows.assign(static_cast<size_t>(config.layers), 0);
+  if (fields.has(names.activation)) config.traits.activation = read_activation(fields, names.activation);
+  config.traits.tied = fields.flag("tie_word_embeddings", config.traits.tied);
+}
+
+MapOp read_activation(const Fields& fields, std::string_view keys) {
+  const std::string name = fields.optional_text(keys).value_or("");
+  for (const auto& [spelling, op] : kActivations)
+    if (name == spelling) return op;
+  fields.refuse(keys);
+}
+
+const std::set<std::string, std::less<>>& neutral_fields() {
+  static const std::set<std::string, std::less<>> kNeutral{
+      // of the file
+      "architectures", "auto_map", "dtype", "id2label", "label2id", "model_type", "num_labels", "problem_type",
+      "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version",
+      // training
+      "activation_dropout", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout",
+      "dropout", "embd_pdrop", "embed_dropout", "ffn_dropout", "gradient_checkpointing", "hidden_dropout",
+      "hidden_dropout_prob", "init_std", "initializer_factor", "initializer_range", "layerdrop", "output_router_logits",
+      "pretraining_tp", "resid_dropout", "resid_pdrop", "residual_dropout", "router_aux_loss_coef",
+      "router_jitter_noise", "bias_dropout_fusion", "embedding_dropout", "qa_dropout", "seq_classif_dropout",
+      // tokens and sampling
+      "begin_suppress_tokens", "bos_token_id", "do_sample", "eos_token_id", "forced_bos_token_id",
+      "forced_eos_token_id", "max_length", "max_new_tokens", "min_length", "num_beams", "pad_token_id", "prefix",
+      "repetition_penalty", "sep_token_id", "suppress_tokens", "temperature", "top_k", "top_p", "unk_token_id",
+      "task_specific_params", "cls_token_id", "mask_token_id",
+      // implementation
+      "apply_query_key_layer_scaling", "attention_softmax_in_fp32", "attn_implementation", "cache_implementation",
+      "chunk_size_feed_forward", "flash_attention", "fp32_residual_connection", "inference_runner",
+      "masked_softmax_fusion", "max_batch_size", "n_ctx", "offset_alibi", "output_attentions", "output_hidden_states",
+      "pre_allocate_kv_cache", "reorder_and_upcast_attn", "return_dict", "scale_attention_softmax_in_fp32",
+      "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript", "output_past", "sinusoidal_pos_embds",
+      "tie_weights_", "use_bfloat16", "use_cache", "use_flash_attn", "validate_runner_input",
+      // heads that a language model does not have
+      "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
+      "pooler_type", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
+      "summary_use_proj"};
+  return kNeutral;
+}
+
+bool is_spelling(std::string_view spellings, std::string_view name) {
+  for (;;) {
+    const size_t end = spellings.find('|');
+    if (spellings.substr(0, end) == name) return true;
+    if (end == std::string_view::npos) return false;
+    spellings.remove_prefix(end + 1);
+  }
+}
+
+}  // namespace lathe::checkpoint

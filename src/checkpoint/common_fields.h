@@ -1,0 +1,34 @@
+// What the config.json files of all families share: sizes, activations, and fields that change nothing.
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "checkpoint/fields.h"
+#include "checkpoint/model_config.h"
+
+namespace lathe::checkpoint {
+
+// Spellings of the fields that nearly every config.json has, as Fields takes them.
+struct FieldNames {
+  std::string_view hidden = "hidden_size", layers = "num_hidden_layers", heads = "num_attention_heads";
+  std::string_view kv_heads = "num_key_value_heads", head_dim = "head_dim", intermediate = "intermediate_size";
+  std::string_view positions = "max_position_embeddings", epsilon = "rms_norm_eps", activation = "hidden_act";
+  std::string_view vocab = "vocab_size", rotary_fraction = "partial_rotary_factor", rope_base = "rope_theta";
+};
+
+// Sizes, activation and tying; the traits of the family stay where a field is missing.
+void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& config);
+
+// The function of an activation's name; throws Error(unsupported) that names the field and its value.
+MapOp read_activation(const Fields& fields, std::string_view keys);
+
+// Fields that say how a model was trained, saved or is to be sampled from, or pick among implementations of the same
+// arithmetic.
+const std::set<std::string, std::less<>>& neutral_fields();
+
+// Whether `name` is in the list "a|b".
+bool is_spelling(std::string_view spellings, std::string_view name);
+
+}  // namespace lathe::checkpoint
