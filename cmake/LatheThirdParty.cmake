@@ -29,3 +29,4 @@ endfunction()
 
 lathe_third_party(zlib HEADER zlib.h ARCHIVE libz.a)
 lathe_third_party(utf8proc HEADER utf8proc.h ARCHIVE libutf8proc.a)
+lathe_third_party(pcre2 HEADER pcre2.h ARCHIVE libpcre2-8.a)

@@ -75,6 +75,8 @@ class DeviceContext {
   virtual void begin_run() {}
   virtual void* allocate(size_t bytes) = 0;  // at least 64-byte aligned; throws Error(out_of_memory)
   virtual void release(void* memory) noexcept = 0;
+  // What allocate() may still find, roughly; of the host unless the device has memory of its own.
+  virtual size_t free_bytes() const;
   virtual void upload(void* device, std::span<const std::byte> host) = 0;
   virtual void download(std::span<std::byte> host, const void* device) = 0;
   virtual void copy(void* destination, const void* source, size_t bytes) = 0;  // both on the device

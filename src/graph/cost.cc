@@ -60,6 +60,12 @@ struct Flops {
   double operator()(const GroupNorm&) const { return 7 * elements(out[0]); }
   double operator()(const Softmax&) const { return 4 * elements(out[0]); }  // max, exp, sum, division
   double operator()(const Attention& op) const { return attention(op); }
+  // As if every context filled its row of the block table: how long it is, only the run knows.
+  double operator()(const PagedAttention& op) const {
+    const double keys = dim(in[7], 1) * static_cast<double>(op.block_size);
+    return dim(in[0], 2) * static_cast<double>(op.heads) * keys *
+           (2 * static_cast<double>(op.head_dim + op.value_dim) + 4);
+  }
   double operator()(const DynamicQuantize&) const { return 5 * elements(out[0]); }  // both ends; divide, round, shift
   double operator()(const Rotary&) const { return 3 * elements(out[0]); }
   double operator()(const Embedding& op) const { return elements(out[0]) * (6 + static_cast<double>(op.num_tables)); }
@@ -109,6 +115,12 @@ struct Traffic {
   double operator()(const GatherElements&) const { return 2 * bytes(out[0]) + bytes(in[1]); }
   double operator()(const GatherNd&) const { return 2 * bytes(out[0]) + bytes(in[1]); }
   double operator()(const Slice&) const { return 2 * bytes(out[0]); }
+  // Of the pool only the blocks that the table names.
+  double operator()(const PagedAttention& op) const {
+    const double rows = elements(in[7]) * static_cast<double>(op.kv_heads * op.block_size);
+    const double row_bytes = static_cast<double>((op.head_dim + op.value_dim) * bit_width(in[3].dtype)) / 8;
+    return total_bytes(in.first(3)) + rows * row_bytes + total_bytes(out);
+  }
   double operator()(const Embedding& op) const {
     double sum = total_bytes(out);
     for (int64_t i = 0; i < op.num_tables; ++i) sum += bytes(in[static_cast<size_t>(2 * i)]) + bytes(out[0]);

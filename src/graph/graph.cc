@@ -295,6 +295,13 @@ void Graph::move_before(Node* node, Node* position) {
   if (node != position) nodes_.splice(position->position_, nodes_, node->position_);
 }
 
+bool is_state(const Value& value) {
+  return std::any_of(value.users().begin(), value.users().end(), [&](const Node* user) {
+    const std::span<const size_t> written = written_operands(user->op());
+    return std::any_of(written.begin(), written.end(), [&](size_t i) { return user->input(i) == &value; });
+  });
+}
+
 bool structurally_equal(const Graph& a, const Graph& b) {
   if (a.inputs().size() != b.inputs().size() || a.outputs().size() != b.outputs().size() ||
       a.num_nodes() != b.num_nodes() || a.output_names() != b.output_names())

@@ -180,6 +180,9 @@ class Graph {
   std::unordered_map<std::string, int> next_suffix_;  // per wish, the first suffix worth trying
 };
 
+// Whether a node updates the value in place (written_operands in graph/op.h).
+bool is_state(const Value& value);
+
 // Same inputs, outputs, node order, ops, operands and types; value and node names do not count.
 bool structurally_equal(const Graph& a, const Graph& b);
 

@@ -54,4 +54,15 @@ std::optional<Op> op_from_name(std::string_view name) { return make_named(name, 
 std::vector<Region*> regions_of(Op& op) { return find_regions<Region>(op); }
 std::vector<const Region*> regions_of(const Op& op) { return find_regions<const Region>(op); }
 
+std::span<const size_t> written_operands(const Op& op) {
+  return std::visit(
+      [](const auto& o) -> std::span<const size_t> {
+        if constexpr (requires { o.kWrittenOperands; })
+          return o.kWrittenOperands;
+        else
+          return {};
+      },
+      op);
+}
+
 }  // namespace lathe

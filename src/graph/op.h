@@ -3,6 +3,7 @@
 // does not compile.
 #pragma once
 
+#include <span>
 #include <variant>
 
 #include "graph/ops/attention.h"
@@ -16,6 +17,7 @@
 #include "graph/ops/matmul.h"
 #include "graph/ops/movement.h"
 #include "graph/ops/norm.h"
+#include "graph/ops/paged_attention.h"
 #include "graph/ops/pool.h"
 #include "graph/ops/quantize.h"
 #include "graph/ops/reduce.h"
@@ -31,8 +33,8 @@ using Op = std::variant<
     // sources
     Constant, Dims, Bind,
     // arithmetic
-    Map, Reduce, ArgReduce, Cumulative, MatMul, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax, Attention, Rotary,
-    Embedding, Resize, Rnn, DynamicQuantize,
+    Map, Reduce, ArgReduce, Cumulative, MatMul, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax, Attention,
+    PagedAttention, Rotary, Embedding, Resize, Rnn, DynamicQuantize,
     // data movement
     Reshape, Transpose, Slice, Concat, Pad, ReverseSequence, Gather, GatherElements, GatherNd, ScatterElements,
     ScatterNd,
@@ -49,5 +51,9 @@ bool op_equal(const Op& a, const Op& b);                // same kind, same field
 // The regions of a control-flow op, in field order; empty for the rest.
 std::vector<Region*> regions_of(Op& op);
 std::vector<const Region*> regions_of(const Op& op);
+// The operands that a node with this op updates in place, as the values that it leaves in them. Such an operand is
+// state: an input of the model that this node alone uses, once, so that the graph stays in SSA form otherwise. Whoever
+// runs the graph binds memory that may be written.
+std::span<const size_t> written_operands(const Op& op);
 
 }  // namespace lathe

@@ -17,8 +17,9 @@ constexpr std::string_view kLastOrdinarySymbol = "u99999999999999999";
 
 class Verifier {
  public:
-  // `outer` holds the symbols that the enclosing graph has bound, none for a whole model.
-  Verifier(const Graph& graph, const Names& outer) : graph_(graph), bound_(outer) {}
+  // `outer` holds the symbols that the enclosing graph has bound; null for a whole model.
+  Verifier(const Graph& graph, const Names* outer)
+      : graph_(graph), is_model_(outer == nullptr), bound_(is_model_ ? Names() : *outer) {}
 
   void run() {
     inputs();
@@ -91,8 +92,9 @@ class Verifier {
     std::vector<std::string> mentioned;
     mentioned_outside_regions(node.op(), mentioned);
     expect_bound(mentioned);
-    for (const Region* region : regions_of(node.op())) Verifier(region->graph(), bound_).run();
+    for (const Region* region : regions_of(node.op())) Verifier(region->graph(), &bound_).run();
     types(node);
+    state(node);
     for (size_t i = 0; i < node.outputs().size(); ++i) {
       const Value& output = *node.output(i);
       if (output.producer() != &node || output.index() != i) bad("%{} is not output {}", output.name(), i);
@@ -116,6 +118,16 @@ class Verifier {
       collect_symbols(output->type(), mentioned);
     }
     expect_bound(mentioned);
+  }
+
+  // What a node writes in place must be nobody else's, and come from whoever runs the model.
+  void state(const Node& node) const {
+    for (const size_t i : written_operands(node.op())) {
+      const Value& value = *node.input(i);
+      if (!is_model_ || value.producer() != nullptr) bad("writes operand {}, which is not an input of the model", i);
+      if (value.users().size() != 1 || value.is_output())
+        bad("writes operand {}, so nothing else may use %{}", i, value.name());
+    }
   }
 
   // The stated types must be the inferred ones or refine them.
@@ -167,6 +179,7 @@ class Verifier {
   }
 
   const Graph& graph_;
+  const bool is_model_;
   Names bound_;
   Names names_;
   std::unordered_set<const Value*> defined_;
@@ -174,6 +187,6 @@ class Verifier {
 
 }  // namespace
 
-void verify(const Graph& graph) { Verifier(graph, {}).run(); }
+void verify(const Graph& graph) { Verifier(graph, nullptr).run(); }
 
 }  // namespace lathe

@@ -8,7 +8,8 @@ namespace lathe {
 
 // Throws Error(invalid_model) naming the first node that breaks an invariant: operands defined earlier, symbols bound
 // before they are mentioned, use lists exact, operand types that the op accepts, output types equal to or refining the
-// inferred ones, programs well-typed, region signatures that match their op. Checks regions too.
+// inferred ones, programs well-typed, region signatures that match their op, state that its one user alone touches.
+// Checks regions too.
 void verify(const Graph& graph);
 
 }  // namespace lathe

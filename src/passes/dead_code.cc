@@ -1,5 +1,5 @@
-// Drops nodes whose outputs nobody uses. A node that binds symbols (Bind, or an op whose output size only its run can
-// tell) lives as long as something that lives mentions one of them.
+// Drops nodes whose outputs nobody uses, except those that write state. A node that binds symbols (Bind, or an op whose
+// output size only its run can tell) lives as long as something that lives mentions one of them.
 #include <set>
 
 #include "graph/symbols.h"
@@ -20,6 +20,7 @@ void mention_op(const Op& op, Names& needed) {
 }
 
 bool is_needed(const Node& node, const std::vector<std::string>& bound, const Names& needed) {
+  if (!written_operands(node.op()).empty()) return true;
   const auto used = [](const Value* v) { return !v->is_unused(); };
   if (std::any_of(node.outputs().begin(), node.outputs().end(), used)) return true;
   return std::any_of(bound.begin(), bound.end(), [&](const std::string& s) { return needed.count(s) > 0; });

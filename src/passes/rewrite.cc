@@ -18,7 +18,7 @@ void erase_if_dead(Graph& graph, Node* node) {
     work.pop_back();
     const auto unused = [](const Value* v) { return v->is_unused(); };
     if (n->outputs().empty() || !std::all_of(n->outputs().begin(), n->outputs().end(), unused)) continue;
-    if (!symbols_bound_by(*n).empty()) continue;
+    if (!symbols_bound_by(*n).empty() || !written_operands(n->op()).empty()) continue;
     std::vector<Node*> producers;
     for (const Value* v : n->inputs())
       if (v != nullptr && v->producer() != nullptr &&

@@ -13,8 +13,8 @@ namespace lathe::passes {
 // The nodes in their present order.
 std::vector<Node*> snapshot(const Graph& graph);
 
-// Erases `node` if nothing needs its outputs, then its producers likewise. Nodes that bind symbols stay: whether
-// anybody mentions those is for dead_code() to find out.
+// Erases `node` if nothing needs its outputs, then its producers likewise. Nodes that write state stay, and so do those
+// that bind symbols: whether anybody mentions these is for dead_code() to find out.
 void erase_if_dead(Graph& graph, Node* node);
 
 // Calls visit(node) for each node in order, regions first, and counts how often it says that it rewrote something.

@@ -41,14 +41,17 @@ size_t skip_spaces_back(std::string_view text, size_t at) {
 }  // namespace
 
 AddedTokens::AddedTokens(std::vector<AddedToken> tokens, const Normalizer* normalizer) : tokens_(std::move(tokens)) {
+  std::vector<ByteTrie::Entry> raw, normalized;
   for (size_t i = 0; i < tokens_.size(); ++i) {
     const AddedToken& token = tokens_[i];
     vocabulary_.add(token.content, token.id);
     if (token.special) special_.insert(token.id);
     const bool normalize = token.normalized && normalizer != nullptr;
     const std::string key = normalize ? normalizer->normalize(token.content) : token.content;
-    if (!key.empty()) (token.normalized ? normalized_ : raw_).insert(key, i);
+    if (!key.empty()) (token.normalized ? normalized : raw).push_back({key, i});
   }
+  raw_ = ByteTrie(std::move(raw));
+  normalized_ = ByteTrie(std::move(normalized));
 }
 
 std::vector<AddedTokens::Segment> AddedTokens::split(std::string_view text, const ByteTrie& trie) const {
@@ -58,7 +61,7 @@ std::vector<AddedTokens::Segment> AddedTokens::split(std::string_view text, cons
     if (end > done) segments.push_back({text.substr(done, end - done), std::nullopt});
   };
   for (size_t at = 0; at < text.size() && !trie.empty();) {
-    const auto match = trie.longest_prefix(text.substr(at));
+    const auto match = trie.may_start_with(text[at]) ? trie.longest_prefix(text.substr(at)) : std::nullopt;
     if (!match) {
       ++at;
       continue;

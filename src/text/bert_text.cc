@@ -45,21 +45,18 @@ std::string BertNormalizer::normalize(std::string_view text) const {
   return out;
 }
 
-void BertPreTokenizer::split(std::string_view text, std::vector<std::string>& words) const {
+void BertPreTokenizer::cut(std::string_view text, Pieces& pieces) const {
   size_t word = 0;  // where the current word began
-  const auto end_word = [&](size_t end) {
-    if (end > word) words.emplace_back(text.substr(word, end - word));
-  };
   for (size_t i = 0; i < text.size();) {
     const size_t start = i;
     const char32_t c = next_code_point(text, i);
     const bool punctuation = is_punctuation(c);
     if (!punctuation && !is_white_space(c)) continue;
-    end_word(start);
-    if (punctuation) words.emplace_back(text.substr(start, i - start));
+    pieces.add(word, start);
+    if (punctuation) pieces.add(start, i);
     word = i;
   }
-  end_word(text.size());
+  pieces.add(word, text.size());
 }
 
 }  // namespace lathe::text

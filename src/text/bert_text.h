@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "text/pipeline.h"
 
@@ -28,9 +27,9 @@ class BertNormalizer final : public Normalizer {
   BertNormalizerOptions options_;
 };
 
-class BertPreTokenizer final : public PreTokenizer {
+class BertPreTokenizer final : public Cutter {
  public:
-  void split(std::string_view text, std::vector<std::string>& words) const override;
+  void cut(std::string_view text, Pieces& pieces) const override;
 };
 
 }  // namespace lathe::text

@@ -40,6 +40,24 @@ PostProcessor PostProcessor::bert(TokenId cls, TokenId sep) {
   return {single, pair};
 }
 
+PostProcessor PostProcessor::roberta(TokenId cls, TokenId sep) {
+  using Kind = Piece::Kind;
+  const std::vector<Piece> single = {{Kind::special, 0, {cls}}, {Kind::first, 0}, {Kind::special, 0, {sep}}};
+  std::vector<Piece> pair = single;
+  pair.push_back({Kind::special, 0, {sep}});
+  pair.push_back({Kind::second, 0});
+  pair.push_back({Kind::special, 0, {sep}});
+  return {single, pair};
+}
+
+PostProcessor PostProcessor::around_each(const std::vector<TokenId>& before, const std::vector<TokenId>& after) {
+  using Kind = Piece::Kind;
+  const std::vector<Piece> single = {{Kind::special, 0, before}, {Kind::first, 0}, {Kind::special, 0, after}};
+  std::vector<Piece> pair = single;
+  pair.insert(pair.end(), {{Kind::special, 1, before}, {Kind::second, 1}, {Kind::special, 1, after}});
+  return {single, pair};
+}
+
 Encoding PostProcessor::assemble(std::vector<TokenId> first, std::optional<std::vector<TokenId>> second,
                                  bool add_special_tokens, size_t max_length) const {
   const std::vector<Piece>& pieces = second ? pair_ : single_;

@@ -31,6 +31,10 @@ class PostProcessor {
 
   // [CLS] A [SEP] B [SEP], as BERT.
   static PostProcessor bert(TokenId cls, TokenId sep);
+  // <s> A </s> </s> B </s>, all of type 0, as RoBERTa.
+  static PostProcessor roberta(TokenId cls, TokenId sep);
+  // `before` and `after` around each text, as LLaMA.
+  static PostProcessor around_each(const std::vector<TokenId>& before, const std::vector<TokenId>& after);
 
   // Shortens the texts so that at most `max_length` ids come out: the longer text first, both alike once they are
   // equal. Throws Error(invalid_argument) when not even the special tokens fit. 0 means no limit.

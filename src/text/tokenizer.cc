@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/decoders.h"
 
 namespace lathe::text {
 namespace {
@@ -49,36 +50,42 @@ Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second,
 std::vector<TokenId> Tokenizer::encode_text(std::string_view text) const {
   const std::string valid = to_valid_utf8(text);
   std::vector<TokenId> ids;
-  std::vector<std::string> words;
+  ids.reserve(valid.size() / 3);
+  Words words;
   for (const auto& raw : added_.split_raw(valid)) {
     if (raw.id) {
       ids.push_back(*raw.id);
       continue;
     }
-    const std::string normalized = parts_.normalizer ? parts_.normalizer->normalize(raw.text) : std::string(raw.text);
-    for (const auto& segment : added_.split_normalized(normalized)) {
+    const std::string normalized = parts_.normalizer ? parts_.normalizer->normalize(raw.text) : std::string();
+    const std::string_view whole = parts_.normalizer ? std::string_view(normalized) : raw.text;
+    for (const auto& segment : added_.split_normalized(whole)) {
       if (segment.id) {
         ids.push_back(*segment.id);
         continue;
       }
-      words.clear();
-      if (parts_.pre_tokenizer)
-        parts_.pre_tokenizer->split(segment.text, words);
-      else
-        words.emplace_back(segment.text);
-      for (const std::string& word : words) parts_.model->tokenize(word, ids);
+      words.assign(segment.text, raw.text.data() == valid.data() && segment.text.data() == whole.data());
+      if (parts_.pre_tokenizer) parts_.pre_tokenizer->split(words);
+      parts_.model->tokenize_all(words, ids);
     }
   }
   return ids;
 }
 
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special_tokens) const {
+  std::string text = decode_plain(ids, skip_special_tokens);
+  if (parts_.clean_up_spaces) clean_up_english(text);
+  return text;
+}
+
+std::string Tokenizer::decode_plain(std::span<const TokenId> ids, bool skip_special_tokens) const {
   std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
   for (const TokenId id : ids) {
     const auto token = id_to_token(id);
     if (token && !(skip_special_tokens && added_.is_special(id))) tokens.emplace_back(*token);
   }
-  if (parts_.decoder) parts_.decoder->decode(tokens);
+  if (parts_.decoder && !tokens.empty()) parts_.decoder->decode(tokens);
   std::string text;
   for (const std::string& token : tokens) {
     if (!parts_.decoder && !text.empty()) text += ' ';

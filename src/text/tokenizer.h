@@ -31,6 +31,7 @@ struct TokenizerParts {
   std::unique_ptr<Decoder> decoder;
   PostProcessor post_processor;
   std::vector<AddedToken> added_tokens;
+  bool clean_up_spaces = false;  // decoding takes the blank before English punctuation and contractions away
 };
 
 struct LoadOptions {
@@ -46,9 +47,10 @@ struct EncodeOptions {
 
 class Tokenizer {
  public:
-  // `path` is a folder with tokenizer.json or vocab.txt (the former wins), or one of these files. Throws
-  // Error(not_found), Error(invalid_model), or Error(unsupported) that names the component Lathe lacks; all name the
-  // file.
+  // `path` is a folder with tokenizer.json, vocab.txt, a sentencepiece model (tokenizer.model, ice_text.model,
+  // spiece.model ...), vocab.json and merges.txt, or a tiktoken file (the first of these wins), or one of these files.
+  // Throws Error(not_found), Error(invalid_model), or Error(unsupported) that names the component Lathe lacks; all name
+  // the file.
   static std::unique_ptr<Tokenizer> load(const std::filesystem::path& path, const LoadOptions& options = {});
 
   // `special` may leave roles open; the conventional names ("[CLS]", "<s>" ...) then fill them.
@@ -58,16 +60,21 @@ class Tokenizer {
   Encoding encode(std::string_view text, const EncodeOptions& options = {}) const;
   Encoding encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options = {}) const;
 
-  // Ids that name no token are left out, as are special tokens if so wanted.
+  // Ids that name no token are left out, as are special tokens if so wanted. For text that is still growing, see
+  // stream_decoder.h.
   std::string decode(std::span<const TokenId> ids, bool skip_special_tokens = true) const;
 
   std::optional<TokenId> token_to_id(std::string_view token) const;
   // Valid as long as the tokenizer lives.
   std::optional<std::string_view> id_to_token(TokenId id) const;
+  bool is_special(TokenId id) const { return added_.is_special(id); }
   const SpecialTokens& special_tokens() const { return special_; }
   size_t vocab_size() const { return vocab_size_; }  // added tokens included
 
  private:
+  friend class StreamDecoder;
+  // Without cleaning up, which would change text that was there before.
+  std::string decode_plain(std::span<const TokenId> ids, bool skip_special_tokens) const;
   std::vector<TokenId> encode_text(std::string_view text) const;
 
   TokenizerParts parts_;

@@ -1,190 +1,27 @@
 #include "text/tokenizer_files.h"
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <type_traits>
 #include <utility>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/utf8.h"
+#include "text/json_fields.h"
+#include "text/normalizers.h"
+#include "text/rank_files.h"
+#include "text/sentencepiece_families.h"
+#include "text/split_lexers.h"
+#include "text/tokenizer_settings.h"
 #include "text/wordpiece.h"
 
 namespace lathe::text {
 namespace {
 
-using nlohmann::json;
-
-[[noreturn]] void malformed(std::string_view component, std::string_view what) {
-  fail(ErrorCode::invalid_model, "{}: {}", component, what);
-}
-
-json parse_json(std::string_view text) {
-  json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!document.is_object()) fail(ErrorCode::invalid_model, "not a JSON object");
-  return document;
-}
-
-// A field's value; null counts as absent. The pointer is null when it is absent.
-const json* find(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found == object.end() || found->is_null() ? nullptr : &*found;
-}
-
-template <class T>
-std::optional<T> convert(const json& value) {
-  if constexpr (std::is_same_v<T, bool>) {
-    if (value.is_boolean()) return value.get<bool>();
-  } else if constexpr (std::is_same_v<T, std::string>) {
-    if (value.is_string()) return value.get<std::string>();
-  } else {
-    static_assert(std::is_same_v<T, int64_t>);
-    // Ids and counts: never negative, and below 2^63 where an unsigned number must be to fit.
-    if (value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{INT64_MAX}) return value.get<int64_t>();
-  }
-  return std::nullopt;
-}
-
-template <class T>
-std::optional<T> optional_field(const json& object, const char* key, std::string_view component) {
-  const json* value = object.is_object() ? find(object, key) : nullptr;
-  if (value == nullptr) return std::nullopt;
-  auto converted = convert<T>(*value);
-  if (!converted) malformed(component, fmt::format("the field '{}' has the wrong type", key));
-  return converted;
-}
-
-template <class T>
-T field(const json& object, const char* key, std::string_view component) {
-  auto value = optional_field<T>(object, key, component);
-  if (!value) malformed(component, fmt::format("the field '{}' is missing", key));
-  return *std::move(value);
-}
-
-[[noreturn]] void unknown_component(std::string_view component, std::string_view type) {
-  fail(ErrorCode::unsupported, "the tokenizer's {} is of type '{}', which Lathe does not know", component, type);
-}
-
-std::unique_ptr<Normalizer> make_normalizer(const json& config) {
-  constexpr std::string_view kName = "normalizer";
-  const auto type = field<std::string>(config, "type", kName);
-  if (type != "BertNormalizer") unknown_component(kName, type);
-  BertNormalizerOptions options;
-  options.clean_text = field<bool>(config, "clean_text", kName);
-  options.handle_chinese_chars = field<bool>(config, "handle_chinese_chars", kName);
-  options.strip_accents = optional_field<bool>(config, "strip_accents", kName);
-  options.lowercase = field<bool>(config, "lowercase", kName);
-  return std::make_unique<BertNormalizer>(options);
-}
-
-std::unique_ptr<PreTokenizer> make_pre_tokenizer(const json& config) {
-  const auto type = field<std::string>(config, "type", "pre_tokenizer");
-  if (type != "BertPreTokenizer") unknown_component("pre_tokenizer", type);
-  return std::make_unique<BertPreTokenizer>();
-}
-
-std::unique_ptr<Decoder> make_decoder(const json& config) {
-  const auto type = field<std::string>(config, "type", "decoder");
-  if (type != "WordPiece") unknown_component("decoder", type);
-  return std::make_unique<WordPieceDecoder>(field<std::string>(config, "prefix", "decoder"),
-                                            field<bool>(config, "cleanup", "decoder"));
-}
-
-std::unique_ptr<TokenModel> make_model(const json& config) {
-  constexpr std::string_view kName = "model";
-  // Old files leave the type out; this field is WordPiece's alone.
-  const bool old_wordpiece = find(config, "type") == nullptr && find(config, "max_input_chars_per_word") != nullptr;
-  const auto type = old_wordpiece ? "WordPiece" : field<std::string>(config, "type", kName);
-  if (type != "WordPiece") unknown_component(kName, type);
-  const json* entries = find(config, "vocab");
-  if (entries == nullptr || !entries->is_object()) malformed(kName, "the vocabulary is missing");
-  Vocabulary vocabulary;
-  for (const auto& [token, value] : entries->items()) {
-    const auto id = convert<int64_t>(value);
-    if (!id) malformed(kName, fmt::format("the token '{}' has no proper id", token));
-    vocabulary.add(token, *id);
-  }
-  WordPieceOptions options;
-  options.unk_token = field<std::string>(config, "unk_token", kName);
-  options.continuing_subword_prefix = field<std::string>(config, "continuing_subword_prefix", kName);
-  options.max_input_chars_per_word = static_cast<size_t>(field<int64_t>(config, "max_input_chars_per_word", kName));
-  return std::make_unique<WordPiece>(std::move(vocabulary), options);
-}
-
-std::vector<TokenId> template_ids(const json& special_tokens, const std::string& name, std::string_view component) {
-  const json* entry = special_tokens.is_object() ? find(special_tokens, name.c_str()) : nullptr;
-  const json* ids = entry != nullptr && entry->is_object() ? find(*entry, "ids") : nullptr;
-  if (ids == nullptr || !ids->is_array()) malformed(component, fmt::format("the ids of '{}' are missing", name));
-  std::vector<TokenId> out;
-  for (const json& value : *ids) {
-    const auto id = convert<int64_t>(value);
-    if (!id) malformed(component, fmt::format("'{}' has an improper id", name));
-    out.push_back(*id);
-  }
-  return out;
-}
-
-std::vector<PostProcessor::Piece> template_pieces(const json& config, const char* key) {
-  constexpr std::string_view kName = "post_processor";
-  using Kind = PostProcessor::Piece::Kind;
-  const json* list = find(config, key);
-  if (list == nullptr || !list->is_array()) malformed(kName, fmt::format("the template '{}' is missing", key));
-  const json* special_tokens = find(config, "special_tokens");
-  std::vector<PostProcessor::Piece> pieces;
-  for (const json& entry : *list) {
-    const json* sequence = entry.is_object() ? find(entry, "Sequence") : nullptr;
-    const json* special = entry.is_object() ? find(entry, "SpecialToken") : nullptr;
-    if ((sequence == nullptr) == (special == nullptr))
-      malformed(kName, fmt::format("the template '{}' holds something else than sequences and special tokens", key));
-    const json& item = sequence != nullptr ? *sequence : *special;
-    const auto id = field<std::string>(item, "id", kName);
-    PostProcessor::Piece& piece = pieces.emplace_back();
-    piece.type_id = field<int64_t>(item, "type_id", kName);
-    if (special != nullptr)
-      piece.ids = template_ids(special_tokens != nullptr ? *special_tokens : json(), id, kName);
-    else if (id == "A" || id == "B")
-      piece.kind = id == "A" ? Kind::first : Kind::second;
-    else
-      malformed(kName, fmt::format("the template '{}' names a sequence '{}'", key, id));
-  }
-  return pieces;
-}
-
-// A [token, id] pair of BertProcessing.
-TokenId pair_id(const json& config, const char* key) {
-  const json* pair = find(config, key);
-  const auto id =
-      pair != nullptr && pair->is_array() && pair->size() == 2 ? convert<int64_t>((*pair)[1]) : std::nullopt;
-  if (!id) malformed("post_processor", fmt::format("'{}' is no pair of a token and its id", key));
-  return *id;
-}
-
-PostProcessor make_post_processor(const json& config) {
-  const auto type = field<std::string>(config, "type", "post_processor");
-  if (type == "BertProcessing") return PostProcessor::bert(pair_id(config, "cls"), pair_id(config, "sep"));
-  if (type != "TemplateProcessing") unknown_component("post_processor", type);
-  return {template_pieces(config, "single"), template_pieces(config, "pair")};
-}
-
-std::vector<AddedToken> make_added_tokens(const json& list) {
-  constexpr std::string_view kName = "added_tokens";
-  if (!list.is_array()) malformed(kName, "not a list");
-  std::vector<AddedToken> tokens;
-  for (const json& entry : list) {
-    AddedToken& token = tokens.emplace_back();
-    token.id = field<int64_t>(entry, "id", kName);
-    token.content = field<std::string>(entry, "content", kName);
-    token.single_word = field<bool>(entry, "single_word", kName);
-    token.lstrip = field<bool>(entry, "lstrip", kName);
-    token.rstrip = field<bool>(entry, "rstrip", kName);
-    token.normalized = field<bool>(entry, "normalized", kName);
-    token.special = field<bool>(entry, "special", kName);
-  }
-  return tokens;
-}
+using std::filesystem::path;
 
 std::string_view as_text(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
@@ -192,79 +29,119 @@ std::string_view as_text(const MappedFile& file) {
 
 // Runs `read` on the file's text; errors name the file.
 template <class Read>
-auto read_file(const std::filesystem::path& path, const Read& read) {
-  const auto file = MappedFile::open(path);
+auto read_file(const path& file_path, const Read& read) {
+  const auto file = MappedFile::open(file_path);
   try {
     return read(as_text(*file));
   } catch (Error& error) {
-    error.in_file(path.string());
+    error.in_file(file_path.string());
     throw;
   }
 }
 
 // A settings file beside the tokenizer; an empty object when there is none.
-json read_settings(const std::filesystem::path& path) {
-  return std::filesystem::exists(path) ? read_file(path, parse_json) : json::object();
-}
-
-struct RoleKey {
-  const char* key;
-  std::optional<TokenId> SpecialTokens::*role;
-};
-
-constexpr std::array kRoleKeys = {
-    RoleKey{"cls_token", &SpecialTokens::cls},   RoleKey{"sep_token", &SpecialTokens::sep},
-    RoleKey{"mask_token", &SpecialTokens::mask}, RoleKey{"pad_token", &SpecialTokens::pad},
-    RoleKey{"unk_token", &SpecialTokens::unk},   RoleKey{"bos_token", &SpecialTokens::bos},
-    RoleKey{"eos_token", &SpecialTokens::eos}};
-
-std::optional<TokenId> find_token(const TokenizerParts& parts, const std::string& content) {
-  for (const AddedToken& token : parts.added_tokens)
-    if (token.content == content) return token.id;
-  return parts.model->vocabulary().id(content);
-}
-
-// Settings name each role's token as a string or as an object with its content.
-void read_roles(const json& settings, const TokenizerParts& parts, SpecialTokens& special) {
-  for (const auto& [key, role] : kRoleKeys) {
-    const json* name = find(settings, key);
-    if (name != nullptr && name->is_object()) name = find(*name, "content");
-    if (name == nullptr || !name->is_string() || special.*role) continue;
-    special.*role = find_token(parts, name->get<std::string>());
-  }
+json read_settings(const path& file_path) {
+  return std::filesystem::exists(file_path) ? read_file(file_path, parse_object) : json::object();
 }
 
 BertNormalizerOptions bert_options(const json& settings, const LoadOptions& options) {
-  constexpr std::string_view kName = "tokenizer_config.json";
   BertNormalizerOptions out;
-  out.lowercase = options.lowercase.value_or(optional_field<bool>(settings, "do_lower_case", kName).value_or(true));
-  out.strip_accents = optional_field<bool>(settings, "strip_accents", kName);
-  out.handle_chinese_chars = optional_field<bool>(settings, "tokenize_chinese_chars", kName).value_or(true);
+  out.lowercase =
+      options.lowercase.value_or(optional_field<bool>(settings, "do_lower_case", kSettingsFile).value_or(true));
+  out.strip_accents = optional_field<bool>(settings, "strip_accents", kSettingsFile);
+  out.handle_chinese_chars = optional_field<bool>(settings, "tokenize_chinese_chars", kSettingsFile).value_or(true);
   return out;
 }
 
-std::filesystem::path tokenizer_file(const std::filesystem::path& path) {
-  if (!std::filesystem::is_directory(path)) return path;
-  for (const char* name : {"tokenizer.json", "vocab.txt"})
-    if (std::filesystem::exists(path / name)) return path / name;
-  throw Error(ErrorCode::not_found, "the folder holds neither tokenizer.json nor vocab.txt").in_file(path.string());
+// The kinds of files, by name; the first that a folder has counts.
+enum class Format { json, vocab_txt, sentencepiece, vocab_and_merges, tiktoken };
+struct KnownFile {
+  const char* name;
+  Format format;
+};
+constexpr std::array kKnownFiles = {
+    KnownFile{"tokenizer.json", Format::json},           KnownFile{"vocab.txt", Format::vocab_txt},
+    KnownFile{"tokenizer.model", Format::sentencepiece}, KnownFile{"ice_text.model", Format::sentencepiece},
+    KnownFile{"spiece.model", Format::sentencepiece},    KnownFile{"sentencepiece.bpe.model", Format::sentencepiece},
+    KnownFile{"vocab.json", Format::vocab_and_merges},   KnownFile{"qwen.tiktoken", Format::tiktoken}};
+
+path tokenizer_file(const path& place) {
+  if (!std::filesystem::is_directory(place)) return place;
+  std::string names;
+  for (const KnownFile& file : kKnownFiles) {
+    if (std::filesystem::exists(place / file.name)) return place / file.name;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", file.name);
+  }
+  throw Error(ErrorCode::not_found, fmt::format("the folder holds none of {}", names)).in_file(place.string());
+}
+
+Format format_of(const path& file) {
+  for (const KnownFile& known : kKnownFiles)
+    if (file.filename() == known.name) return known.format;
+  const std::string extension = file.extension().string();
+  if (extension == ".txt") return Format::vocab_txt;
+  if (extension == ".model") return Format::sentencepiece;
+  return extension == ".tiktoken" ? Format::tiktoken : Format::json;
+}
+
+constexpr const char* kEndOfText = "<|endoftext|>";  // special to all tokenizers that descend from GPT-2's
+
+TokenizerParts read_vocab_and_merges(const path& file, const std::string& tokenizer_class) {
+  const bool qwen = tokenizer_class.starts_with("Qwen2");
+  TokenizerParts parts = read_file(file.parent_path() / "merges.txt", [&](std::string_view merges) {
+    return read_file(file, [&](std::string_view vocab) {
+      return parse_vocab_and_merges(vocab, merges, qwen ? kQwen2Pattern : kGpt2Pattern);
+    });
+  });
+  if (qwen) parts.normalizer = std::make_unique<UnicodeNormalizer>(NormalizationForm::nfc);
+  const Vocabulary& vocabulary = parts.model->vocabulary();
+  if (const auto end = vocabulary.id(kEndOfText)) {
+    AddedToken& token = parts.added_tokens.emplace_back();
+    token.id = *end;
+    token.content = kEndOfText;
+    token.special = true;
+  }
+  if (tokenizer_class.starts_with("Roberta")) {
+    const auto cls = vocabulary.id("<s>"), sep = vocabulary.id("</s>");
+    if (!cls || !sep)
+      throw Error(ErrorCode::invalid_model, "a RoBERTa vocabulary needs <s> and </s>").in_file(file.string());
+    parts.post_processor = PostProcessor::roberta(*cls, *sep);
+  }
+  return parts;
+}
+
+// Qwen's special tokens follow the vocabulary and stand in no file. Source: QwenLM/Qwen, tokenization_qwen.py.
+TokenizerParts qwen_parts(TokenizerParts parts) {
+  std::vector<std::string> names = {kEndOfText, "<|im_start|>", "<|im_end|>"};
+  constexpr int kExtras = 205;
+  for (int i = 0; i < kExtras; ++i) names.push_back(fmt::format("<|extra_{}|>", i));
+  auto id = static_cast<TokenId>(parts.model->vocabulary().size());
+  for (std::string& name : names) {
+    AddedToken& token = parts.added_tokens.emplace_back();
+    token.id = id++;
+    token.content = std::move(name);
+    token.special = true;
+  }
+  parts.normalizer = std::make_unique<UnicodeNormalizer>(NormalizationForm::nfc);
+  return parts;
+}
+
+TokenizerParts read_parts(const path& file, Format format, const json& settings, const LoadOptions& options) {
+  const std::string tokenizer_class = class_of(settings);
+  if (format == Format::vocab_and_merges) return read_vocab_and_merges(file, tokenizer_class);
+  return read_file(file, [&](std::string_view text) {
+    switch (format) {
+      case Format::vocab_txt: return parse_vocab_txt(text, bert_options(settings, options));
+      case Format::tiktoken: return qwen_parts(parse_tiktoken(text, kQwen2Pattern));
+      case Format::sentencepiece:
+        if (is_tiktoken(text)) return parse_tiktoken(text, kCl100kPattern);
+        return parse_sentencepiece_family(std::as_bytes(std::span(text)), file.filename().string(), settings);
+      default: return parse_tokenizer_json(text);
+    }
+  });
 }
 
 }  // namespace
-
-TokenizerParts parse_tokenizer_json(std::string_view text) {
-  const json document = parse_json(text);
-  TokenizerParts parts;
-  const json* model = find(document, "model");
-  if (model == nullptr || !model->is_object()) fail(ErrorCode::invalid_model, "the tokenizer's model is missing");
-  if (const json* config = find(document, "normalizer")) parts.normalizer = make_normalizer(*config);
-  if (const json* config = find(document, "pre_tokenizer")) parts.pre_tokenizer = make_pre_tokenizer(*config);
-  parts.model = make_model(*model);
-  if (const json* config = find(document, "post_processor")) parts.post_processor = make_post_processor(*config);
-  if (const json* config = find(document, "decoder")) parts.decoder = make_decoder(*config);
-  if (const json* list = find(document, "added_tokens")) parts.added_tokens = make_added_tokens(*list);
-  return parts;
-}
 
 TokenizerParts parse_vocab_txt(std::string_view lines, const BertNormalizerOptions& options) {
   Vocabulary vocabulary;
@@ -295,20 +172,29 @@ TokenizerParts parse_vocab_txt(std::string_view lines, const BertNormalizerOptio
   return parts;
 }
 
-std::unique_ptr<Tokenizer> Tokenizer::load(const std::filesystem::path& path, const LoadOptions& options) {
-  const std::filesystem::path file = tokenizer_file(path);
-  const bool bare_vocabulary = file.extension() == ".txt";
-  if (options.lowercase && !bare_vocabulary)
+std::unique_ptr<Tokenizer> Tokenizer::load(const path& place, const LoadOptions& options) {
+  const path file = tokenizer_file(place);
+  const Format format = format_of(file);
+  if (options.lowercase && format != Format::vocab_txt)
     throw Error(ErrorCode::invalid_argument,
                 "lower-casing can be chosen for a bare vocab.txt only; this file decides it")
         .in_file(file.string());
-  const json settings = read_settings(file.parent_path() / "tokenizer_config.json");
-  TokenizerParts parts = read_file(file, [&](std::string_view text) {
-    return bare_vocabulary ? parse_vocab_txt(text, bert_options(settings, options)) : parse_tokenizer_json(text);
-  });
+  const path settings_file = file.parent_path() / kSettingsFile;
+  const json settings = read_settings(settings_file);
+  const json roles = read_settings(file.parent_path() / "special_tokens_map.json");
+  TokenizerParts parts = read_parts(file, format, settings, options);
   SpecialTokens special;
-  read_roles(settings, parts, special);
-  read_roles(read_settings(file.parent_path() / "special_tokens_map.json"), parts, special);
+  try {
+    apply_settings(settings, format == Format::json, parts);
+    if (format != Format::json && format != Format::vocab_txt)
+      add_role_tokens(
+          settings, format == Format::sentencepiece ? MissingTokens::are_left_out : MissingTokens::get_new_ids, parts);
+    read_roles(settings, parts, special);
+    read_roles(roles, parts, special);
+  } catch (Error& error) {
+    error.in_file(settings_file.string());
+    throw;
+  }
   return std::make_unique<Tokenizer>(std::move(parts), special);
 }
 

@@ -1,6 +1,7 @@
-// Reads tokenizer files: Hugging Face's tokenizer.json, and BERT's vocab.txt, one token a line. Which component types
-// are known is decided here; an unknown one is an Error(unsupported) that names it. `truncation` and `padding` of
-// tokenizer.json are defaults for training set-ups and ignored: the caller says them (EncodeOptions).
+// Reads tokenizer files: Hugging Face's tokenizer.json, and BERT's vocab.txt, one token a line; rank_files.h and
+// sentencepiece_families.h read the others. Which file of a folder counts, and what the settings beside it change, is
+// decided in Tokenizer::load. `truncation` and `padding` of tokenizer.json are defaults for training set-ups and
+// ignored: the caller says them (EncodeOptions).
 #pragma once
 
 #include <string_view>

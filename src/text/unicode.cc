@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <vector>
 
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace lathe::text {
 namespace {
@@ -46,11 +48,6 @@ bool is_young(char32_t c) { return contains(std::begin(kYoungerThanUnicode8), st
 
 utf8proc_category_t category(char32_t c) { return utf8proc_category(static_cast<utf8proc_int32_t>(c)); }
 
-bool is_non_spacing_mark(char32_t c) {
-  if (c == kHanunooPamudpod) return true;
-  return category(c) == UTF8PROC_CATEGORY_MN && c != kSharadaSandhiMark;
-}
-
 }  // namespace
 
 bool is_white_space(char32_t c) {
@@ -71,6 +68,28 @@ bool is_punctuation(char32_t c) {
   if (c == kCanadianSyllabicsChi || c == kSharadaSandhiMark) return true;
   const auto kind = category(c);
   return kind >= UTF8PROC_CATEGORY_PC && kind <= UTF8PROC_CATEGORY_PO && !is_young(c);
+}
+
+bool is_non_spacing_mark(char32_t c) {
+  if (c == kHanunooPamudpod) return true;
+  return category(c) == UTF8PROC_CATEGORY_MN && c != kSharadaSandhiMark;
+}
+
+bool is_number(char32_t c) {
+  const auto kind = category(c);
+  return kind >= UTF8PROC_CATEGORY_ND && kind <= UTF8PROC_CATEGORY_NO;
+}
+
+CharacterKind kind_of(char32_t c) {
+  if (c < 0x80) {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return CharacterKind::letter;
+    if (c >= '0' && c <= '9') return CharacterKind::number;
+    return c == ' ' || (c >= '\t' && c <= '\r') ? CharacterKind::space : CharacterKind::other;
+  }
+  const auto kind = category(c);
+  if (kind >= UTF8PROC_CATEGORY_LU && kind <= UTF8PROC_CATEGORY_LO) return CharacterKind::letter;
+  if (kind >= UTF8PROC_CATEGORY_ND && kind <= UTF8PROC_CATEGORY_NO) return CharacterKind::number;
+  return is_white_space(c) ? CharacterKind::space : CharacterKind::other;
 }
 
 bool is_word_character(char32_t c) {
@@ -114,6 +133,70 @@ void append_lower_case(std::u32string& out, char32_t c) {
   } else {
     out.push_back(static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
   }
+}
+
+namespace {
+
+utf8proc_option_t options_of(NormalizationForm form) {
+  switch (form) {
+    case NormalizationForm::nfc: return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    case NormalizationForm::nfd: return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE);
+    case NormalizationForm::nfkc:
+      return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE | UTF8PROC_COMPAT);
+    case NormalizationForm::nfkd:
+      return static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
+  }
+  return UTF8PROC_STABLE;
+}
+
+// Normalises a stretch of well-formed text; `buffer` is only there to be reused.
+void append_normalized(std::string& out, std::string_view text, utf8proc_option_t options,
+                       std::vector<utf8proc_int32_t>& buffer) {
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  const auto size = static_cast<utf8proc_ssize_t>(text.size());
+  auto count = utf8proc_decompose(bytes, size, buffer.data(), static_cast<utf8proc_ssize_t>(buffer.size()), options);
+  if (count > static_cast<utf8proc_ssize_t>(buffer.size())) {
+    buffer.resize(static_cast<size_t>(count));
+    count = utf8proc_decompose(bytes, size, buffer.data(), count, options);
+  }
+  LATHE_CHECK(count >= 0);
+  if ((options & UTF8PROC_COMPOSE) != 0) count = utf8proc_normalize_utf32(buffer.data(), count, options);
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) append_utf8(out, static_cast<char32_t>(buffer[i]));
+}
+
+}  // namespace
+
+std::string normalize_unicode(std::string_view text, NormalizationForm form) {
+  const auto is_ascii = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
+  const utf8proc_option_t options = options_of(form);
+  std::vector<utf8proc_int32_t> buffer;
+  std::string out;
+  out.reserve(text.size());
+  for (size_t i = 0; i < text.size();) {
+    // ASCII stays as it is, except that the last character before others may compose with them.
+    size_t others = i;
+    while (others < text.size() && is_ascii(text[others])) ++others;
+    const size_t plain = others == text.size() || others == i ? others : others - 1;
+    out.append(text, i, plain - i);
+    size_t end = others;
+    while (end < text.size() && !is_ascii(text[end])) ++end;
+    if (end > plain) append_normalized(out, text.substr(plain, end - plain), options, buffer);
+    i = end;
+  }
+  return out;
+}
+
+size_t grapheme_end(std::string_view text, size_t position) {
+  auto before = static_cast<utf8proc_int32_t>(next_code_point(text, position));
+  utf8proc_int32_t state = 0;
+  while (position < text.size()) {
+    size_t next = position;
+    const auto c = static_cast<utf8proc_int32_t>(next_code_point(text, next));
+    if (utf8proc_grapheme_break_stateful(before, c, &state)) break;
+    before = c;
+    position = next;
+  }
+  return position;
 }
 
 }  // namespace lathe::text

@@ -1,31 +1,22 @@
 #include "text/wordpiece.h"
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/decoders.h"
 
 namespace lathe::text {
 namespace {
 
 bool is_continuation_byte(char byte) { return (static_cast<unsigned char>(byte) & 0xC0u) == 0x80u; }
 
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
-    text.replace(at, from.size(), to);
-}
-
 // Applied to one token at a time, after the blank that separates it from the token before was put in front.
 void clean_up(std::string& token) {
-  using Rule = std::pair<std::string_view, std::string_view>;
-  static constexpr std::array kRules = {Rule{" .", "."},     Rule{" ?", "?"},           Rule{" !", "!"},
-                                        Rule{" ,", ","},     Rule{" ' ", "'"},          Rule{" n't", "n't"},
-                                        Rule{" 'm", "'m"},   Rule{" do not", " don't"}, Rule{" 's", "'s"},
-                                        Rule{" 've", "'ve"}, Rule{" 're", "'re"}};
-  for (const auto& [from, to] : kRules) replace_all(token, from, to);
+  clean_up_english(token);
+  replace_all(token, " do not", " don't");
 }
 
 TokenId require(const Vocabulary& vocabulary, std::string_view token) {

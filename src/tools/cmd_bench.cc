@@ -12,6 +12,7 @@
 #include "tools/benchmark.h"
 #include "tools/command.h"
 #include "tools/device_peak.h"
+#include "tools/llm_bench.h"
 #include "tools/model_facts.h"
 #include "tools/model_options.h"
 #include "tools/progress.h"
@@ -93,7 +94,7 @@ class BenchCommand : public Command {
     return {
         "bench",
         "Run and check",
-        "Measure latency and throughput of a model or plan",
+        "Measure latency and throughput of a model, plan or checkpoint",
         "Runs are timed after a warm-up. GFLOP/s counts a multiply-add as two; GB/s counts every operand and result of "
         "a step once. With --profile, \"of peak\" is the time that this machine needs at best for the step's "
         "arithmetic "
@@ -101,12 +102,12 @@ class BenchCommand : public Command {
         "lies between two steps included, so that they add up to more than a run that is replayed.",
         {{"bench model.plan --shape input_ids:1x128 --duration 5", "one size, five seconds"},
          {"bench model.onnx --threads 2 --profile", "where the time goes, step by step"},
-         {"bench model.plan --sweep batch=1,2,4,8 threads=1,2 --latency 20ms",
-          "best throughput under a latency bound"}}};
+         {"bench model.plan --sweep batch=1,2,4,8 threads=1,2 --latency 20ms", "best throughput under a latency bound"},
+         {"bench ./tigerbot-7b --pp 512 --tg 128 --batch 1,8", "prompts and answers of a language model"}}};
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "A .onnx model or a .plan")->required();
+    app.add_option("MODEL", model_, "A .onnx model, a .plan or a checkpoint's folder")->required();
     auto* seconds =
         app.add_option("--duration", seconds_, "Measure for this long (default 3; 1 per setting of a sweep)")
             ->type_name("S");
@@ -127,11 +128,13 @@ class BenchCommand : public Command {
         ->expected(1, -1);
     app.add_option("--latency", latency_, "With --sweep: find the best throughput whose p99 is at most this")
         ->type_name("2ms");
+    add_llm_bench_options(app, llm_);
     add_input_options(app, inputs_, true);
     add_model_options(app, options_);
   }
 
   int run(Console& console) override {
+    if (is_checkpoint(model_)) return run_llm(console);
     if (seconds_ && !(*seconds_ > 0 && *seconds_ < 1e6))
       fail(ErrorCode::invalid_argument, "--duration {} is not a number of seconds", *seconds_);
     if (!latency_.empty() && sweeps_.empty())
@@ -144,6 +147,16 @@ class BenchCommand : public Command {
   }
 
  private:
+  int run_llm(Console& console) {
+    LlmOptions open;
+    open.folder = model_;
+    open.engine.device = options_.device;
+    open.engine.isa = options_.isa;
+    open.engine.threads = options_.threads;
+    bench_llm(open, llm_, console);
+    return kExitOk;
+  }
+
   BenchmarkOptions benchmark_options(int threads, double default_seconds) const {
     BenchmarkOptions options;
     options.session = {threads, options_.graphs};
@@ -365,6 +378,7 @@ class BenchCommand : public Command {
   bool profile_ = false, resident_ = false;
   std::vector<std::string> sweeps_;
   InputOptions inputs_;
+  LlmBenchOptions llm_;
   ModelOptions options_;
   std::shared_ptr<const Engine> engine_;
 };

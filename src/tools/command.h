@@ -54,10 +54,13 @@ std::unique_ptr<Command> make_quantize_command();
 std::unique_ptr<Command> make_run_command();
 std::unique_ptr<Command> make_compare_command();
 std::unique_ptr<Command> make_bench_command();
+std::unique_ptr<Command> make_ppl_command();
 std::unique_ptr<Command> make_trtexec_command();
 std::unique_ptr<Command> make_inspect_command();
 std::unique_ptr<Command> make_classify_command();
 std::unique_ptr<Command> make_fill_mask_command();
+std::unique_ptr<Command> make_generate_command();
+std::unique_ptr<Command> make_chat_command();
 std::unique_ptr<Command> make_devices_command();
 std::unique_ptr<Command> make_completion_command();
 

@@ -9,8 +9,11 @@ std::vector<std::unique_ptr<Command>> make_commands() {
   commands.push_back(make_run_command());
   commands.push_back(make_compare_command());
   commands.push_back(make_bench_command());
+  commands.push_back(make_ppl_command());
   commands.push_back(make_trtexec_command());
   commands.push_back(make_inspect_command());
+  commands.push_back(make_generate_command());
+  commands.push_back(make_chat_command());
   commands.push_back(make_classify_command());
   commands.push_back(make_fill_mask_command());
   commands.push_back(make_devices_command());

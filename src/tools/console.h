@@ -35,6 +35,8 @@ class Console {
   void print(fmt::format_string<Args...> format, Args&&... args) {
     if (!json_) print_text(fmt::format(format, std::forward<Args>(args)...));
   }
+  // Shows what was printed so far, now: of a line that grows.
+  void flush() { std::fflush(out_); }
   // A remark on stderr, a line of its own.
   template <class... Args>
   void note(fmt::format_string<Args...> format, Args&&... args) {

@@ -24,6 +24,13 @@ void catch_interrupts() {
 
 bool interrupted() { return caught != 0; }
 
+bool take_interrupt() {
+  if (!interrupted()) return false;
+  caught = 0;
+  catch_interrupts();
+  return true;
+}
+
 void check_interrupted() {
   if (interrupted()) fail(ErrorCode::cancelled, "interrupted");
 }

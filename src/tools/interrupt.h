@@ -8,6 +8,8 @@ namespace lathe::tools {
 void catch_interrupts();
 
 bool interrupted();
+// For programs that go on: true once after a Ctrl-C, and the next one is again the first.
+bool take_interrupt();
 
 // Throws Error(cancelled) after a Ctrl-C. Long loops call it once per turn.
 void check_interrupted();

@@ -20,15 +20,6 @@ class StopAtInterrupt : public StepObserver {
   void after(size_t, const StepIo&) override {}
 };
 
-// Where the user keeps what programs can make again; empty when there is no such place.
-std::filesystem::path kernel_cache_folder() {
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
-    return std::filesystem::path(cache) / "lathe" / "kernels";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
-    return std::filesystem::path(home) / ".cache" / "lathe" / "kernels";
-  return {};
-}
-
 std::vector<ShapeArg> parse_shapes(const InputOptions& options) {
   std::vector<ShapeArg> shapes;
   for (const std::string& text : options.shapes) shapes.push_back(parse_shape_arg(text));
@@ -42,6 +33,14 @@ std::vector<DimArg> parse_dims(const InputOptions& options) {
 }
 
 }  // namespace
+
+std::filesystem::path kernel_cache_folder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
+    return std::filesystem::path(cache) / "lathe" / "kernels";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return std::filesystem::path(home) / ".cache" / "lathe" / "kernels";
+  return {};
+}
 
 CompileOptions ModelOptions::compile_options() const {
   EngineOptions engine;

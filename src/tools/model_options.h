@@ -19,6 +19,9 @@ class Option;
 
 namespace lathe::tools {
 
+// Where the user keeps compiled kernels, which can be made again; empty when there is no such place.
+std::filesystem::path kernel_cache_folder();
+
 struct ModelOptions {
   std::string device = "cpu";
   std::string isa;

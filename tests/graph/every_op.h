@@ -9,7 +9,9 @@ namespace lathe::test {
 
 inline constexpr std::string_view kEveryOp = R"(
 graph every-op(%x: f32[batch, 4], %image: f32[n, 8, h, w], %ids: i64[batch, seq], %flag: bool[], %tokens: f32[batch, seq, 64],
-      %trips: i64[], %steps: f32[seq, batch, 16], %boxes: f32[1, 10, 4], %scores: f32[1, 3, 10], %"odd \"name\"\n": i32[2]) {
+      %trips: i64[], %steps: f32[seq, batch, 16], %boxes: f32[1, 10, 4], %scores: f32[1, 3, 10], %"odd \"name\"\n": i32[2],
+      %key_cache: f16[blocks, 2, 16, 8], %value_cache: f16[blocks, 2, 16, 4], %rows_now: f32[rows, 64], %starts: i32[seqs + 1],
+      %contexts: i32[seqs], %block_table: i32[seqs, width]) {
   %weight = constant {value = f32[4, 2] [1, 2.5, -3, 0.1, inf, -inf, nan, -0]} @ "layer 1/weight"
   %half = constant {value = f16[16] splat(0.333251953125)}
   %bytes = constant {value = u8[3] [0, 127, 255]}
@@ -45,6 +47,8 @@ graph every-op(%x: f32[batch, 4], %image: f32[n, 8, h, w], %ids: i64[batch, seq]
   %grouped = group_norm(%image, %channel_gain, %channel_gain) {groups = 4, epsilon = 0.001}
   %soft = softmax(%x) {axis = 1, log = true, safe = true}
   %attended = attention(%tokens, %tokens, %tokens, %ids) {heads = 4, kv_heads = 2, head_dim = 8, value_dim = 4, scale = 0.25, q_stride = 8, k_offset = 32, k_stride = 8, v_offset = 48, v_stride = 4, causal = true, causal_offset = seq - 1, score = (x0, x1) => select(gt(x1, iota(-1)), x0, -inf:f32)}
+  %slopes = constant {value = f32[4] [0.5, 0.25, 0.125, 0.0625]}
+  %paged = paged_attention(%rows_now, %rows_now, %rows_now, %key_cache, %value_cache, %starts, %contexts, %block_table, _, %slopes) {heads = 4, kv_heads = 2, head_dim = 8, value_dim = 4, block_size = 16, scale = 0.25, window = 100, softcap = 30, q_stride = 8, k_offset = 32, k_stride = 8, v_offset = 48, v_stride = 4}
   %angles = constant {value = f32[8] splat(0.5)}
   %rotated = rotary(%tokens, %angles, %angles) {rotary_dim = 16, interleaved = true}
   %table = constant {value = f32[100, 64] random(1)}

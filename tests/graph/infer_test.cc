@@ -102,6 +102,16 @@ INSTANTIATE_TEST_SUITE_P(
              "attention(%q, %k, %v) {heads = 2, head_dim = 8, value_dim = 4, q_order = seq_major, q_stride = 8, "
              "k_order = transposed, v_order = head_major, output_order = head_major}",
              "f32[b, 2, s, 4]"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "f16[t, 32]"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b], %p: i32[s], %sl: f32[4]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab, %p, %sl) {heads = 4, kv_heads = 2, head_dim = 4, "
+             "value_dim = 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "f16[t, 32]"},
         Case{"%x: f16[b, s, h, 64], %c: f32[s, 1, 16]", "rotary(%x, %c, %c) {rotary_dim = 32}", "f16[b, s, h, 64]"},
         Case{"%i: i32[b, s], %p: i64[1, s], %t: f16[9, 8], %g: f16[8]",
              "embedding(%i, %t, %p, %t, %g) {num_tables = 2}", "f16[b, s, 8]"},
@@ -238,6 +248,66 @@ INSTANTIATE_TEST_SUITE_P(
              "cannot lie 0 apart"},
         Case{"%q: f32[b, 4, 8], %k: f32[b, 5, 8], %v: f32[b, 6, 8]",
              "attention(%q, %k, %v) {head_dim = 8, value_dim = 8}", "key and value lengths: 5 and 6 differ"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 3, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "3 query heads cannot share 2"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "blocks of 0 tokens"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8, window = -1}",
+             "window = -1 or softcap = 0"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8, k_offset = 32}",
+             "its heads reach to column 40"},
+        Case{"%q: f16[*], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, "
+             "b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "operand 0 must have 2 axes"},
+        Case{"%q: f16[t, 32], %kc: i8[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "a cache holds f32, f16 or bf16"},
+        Case{"%q: f16[t, 32], %kc: f16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "operand 4 must be of type f16"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 32, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "tokens of a block: 32 and 16 differ"},
+        Case{"%q: f16[t, 32], %kc: bf16[7, 2, 16, 4], %vc: bf16[8, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "blocks of the caches: 7 and 8 differ"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s + 1], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "sequences: s + 1 and s differ"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i64[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "operand 6 must be of type i32"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b], %sl: f32[2]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab, _, %sl) {heads = 4, kv_heads = 2, head_dim = 4, "
+             "value_dim = 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "slopes: 2 and 4 differ"},
         Case{"%x: f32[2, 8], %c: f32[4]", "rotary(%x, %c, %c) {rotary_dim = 3}", "not even"},
         Case{"%x: f32[2, 8], %c: f32[3]", "rotary(%x, %c, %c) {rotary_dim = 8}", "does not broadcast to [2, 4]"},
         Case{"%i: f32[2], %t: f32[9, 8], %g: f32[8]", "embedding(%i, %t, %g)", "must hold i32 or i64 indices"},

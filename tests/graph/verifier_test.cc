@@ -1,5 +1,6 @@
 #include "graph/verifier.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "base/error.h"
@@ -65,6 +66,43 @@ INSTANTIATE_TEST_SUITE_P(
                            else_branch = graph (%a: f32[2]) { %b = dims {values = [2]} return %b as "b" }} : i64[1]
           return %y as "y" })",
                  "symbol 'hidden'"}));
+
+// One token of one sequence: what is written in place must be an input that nothing else uses.
+std::string paged_graph(std::string_view before, std::string_view keys, std::string_view results) {
+  return fmt::format(
+      R"(graph (%x: f32[1, 4], %k: f32[9, 1, 2, 4], %v: f32[9, 1, 2, 4], %starts: i32[2], %lengths: i32[1],
+                               %table: i32[1, 3]) {{
+    {}
+    %y = paged_attention(%x, %x, %x, {}, %v, %starts, %lengths, %table) {{head_dim = 4, value_dim = 4, block_size = 2}}
+    return %y as "y"{} }})",
+      before, keys, results);
+}
+
+TEST(VerifierState, AcceptsInputsOfTheirOwn) { EXPECT_NO_THROW(verify(*parse_graph(paged_graph("", "%k", "")))); }
+
+TEST(VerifierState, RefusesWhatOthersUseOrCompute) {
+  const auto refuse = [](std::string_view message, const std::string& text) {
+    try {
+      verify(*parse_graph(text));
+      ADD_FAILURE() << "accepted " << text;
+    } catch (const Error& e) {
+      EXPECT_THAT(e.what(), testing::HasSubstr(message));
+    }
+  };
+  refuse("nothing else may use %v", paged_graph("", "%v", ""));
+  refuse("nothing else may use %k", paged_graph("", "%k", ", %k as \"k\""));
+  refuse("nothing else may use %k", paged_graph("%s = softmax(%k) {axis = 1}", "%k", ""));
+  refuse("writes operand 3, which is not an input of the model", paged_graph("%s = softmax(%k) {axis = 1}", "%s", ""));
+  refuse("which is not an input of the model", R"(graph (%c: bool[], %x: f32[1, 4], %k: f32[9, 1, 2, 4],
+      %v: f32[9, 1, 2, 4], %starts: i32[2], %lengths: i32[1], %table: i32[1, 3]) {
+    %r = if(%c, %x, %k, %v, %starts, %lengths, %table) {
+      then_branch = graph (%a: f32[1, 4], %b: f32[9, 1, 2, 4], %d: f32[9, 1, 2, 4], %e: i32[2], %f: i32[1], %g: i32[1, 3]) {
+        %y = paged_attention(%a, %a, %a, %b, %d, %e, %f, %g) {head_dim = 4, value_dim = 4, block_size = 2}
+        return %y as "y" },
+      else_branch = graph (%a: f32[1, 4], %b: f32[9, 1, 2, 4], %d: f32[9, 1, 2, 4], %e: i32[2], %f: i32[1], %g: i32[1, 3]) {
+        return %a as "y" }}
+    return %r as "r" })");
+}
 
 TEST(Verifier, AcceptsOuterSymbolsInsideRegions) {
   EXPECT_NO_THROW(verify(*parse_graph(R"(graph (%c: bool[], %x: f32[n]) {

@@ -16,6 +16,19 @@ TEST(DeadCode, KeepsWhatBindsAMentionedSymbol) {
   EXPECT_EQ(r.rewrites, 1);
 }
 
+TEST(DeadCode, KeepsWhatWritesState) {
+  const Rewritten r = rewrite(R"(graph (%x: f32[t, 4], %k: f32[9, 1, 2, 4], %v: f32[9, 1, 2, 4], %starts: i32[s + 1],
+                                       %lengths: i32[s], %table: i32[s, b]) {
+    %keys = map(%x) {program = (x0) => neg(x0)}
+    %unused = softmax(%keys) {axis = 1}
+    %y = paged_attention(%x, %keys, %x, %k, %v, %starts, %lengths, %table) {head_dim = 4, value_dim = 4, block_size = 2}
+    return %x as "x"
+  })",
+                              dead_code, {{"t", 1}, {"s", 0}, {"b", 1}});
+  EXPECT_EQ(r.count("paged_attention"), 1);
+  EXPECT_EQ(r.rewrites, 1);
+}
+
 TEST(CommonSubexpressions, MergesChainsAndConstantsByBytes) {
   const Rewritten r = rewrite(R"(graph (%x: f32[4]) {
     %a = constant {value = f32[4] [1, 2, 3, 4]}

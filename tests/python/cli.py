@@ -7,7 +7,8 @@ import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LATHE = pathlib.Path(os.environ.get("LATHE", ROOT / "build" / "lathe"))
-REVIEWS = ROOT / "models" / "reviews-bert"
+MODELS = ROOT / "models"
+REVIEWS = MODELS / "reviews-bert"
 SENTIMENT = REVIEWS / "sentiment" / "model.onnx"
 FILL_MASK = REVIEWS / "fill-mask" / "model.onnx"
 

@@ -24,9 +24,12 @@ std::string encode(char32_t c) {
 }
 
 std::vector<std::string> split(std::string_view text) {
-  std::vector<std::string> words;
-  BertPreTokenizer().split(text, words);
-  return words;
+  Words words;
+  words.assign(text, true);
+  BertPreTokenizer().split(words);
+  std::vector<std::string> out;
+  for (const Span& span : words.spans) out.emplace_back(words.word(span));
+  return out;
 }
 
 BertNormalizer only(bool BertNormalizerOptions::*flag) {

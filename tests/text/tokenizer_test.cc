@@ -157,7 +157,7 @@ TEST(Tokenizer, ErrorsNameTheFile) {
     }
     return "none";
   };
-  EXPECT_THAT(error_of_loading(folder.path()), HasSubstr("neither tokenizer.json nor vocab.txt"));
+  EXPECT_THAT(error_of_loading(folder.path()), HasSubstr("none of tokenizer.json, vocab.txt, tokenizer.model"));
   EXPECT_THAT(error_of_loading(folder / "tokenizer.json"), HasSubstr((folder / "tokenizer.json").string()));
   folder.write("vocab.txt", "a\nb\n");
   EXPECT_THAT(error_of_loading(folder.path()), HasSubstr((folder / "vocab.txt").string()));

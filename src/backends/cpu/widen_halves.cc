@@ -1,8 +1,9 @@
 // f16 and bf16 graphs computed in f32. Types change in place; only what crosses the graph's boundary gets a cast.
 // Rounding to the narrow type between ops is lost on purpose: the result is closer to the exact one.
 //
-// Weights of products and tables of look-ups stay narrow, and are widened by the kernels that read them: they make up
-// nearly all of a model, and reading them is most of the time of small batches.
+// State keeps its type: it is written where it lies. Weights of products and tables of look-ups stay narrow, and are
+// widened by the kernels that read them: they make up nearly all of a model, and reading them is most of the time of
+// small batches.
 #include <map>
 
 #include "backends/cpu/legalize.h"
@@ -64,7 +65,7 @@ class Widening {
     }
     std::vector<Value*> inputs(graph.inputs().begin(), graph.inputs().end());
     for (Value* input : inputs) {
-      if (!is_half(input->dtype())) continue;
+      if (!is_half(input->dtype()) || is_state(*input)) continue;
       if (outermost && input->type().is_tensor())
         cast_input(graph, input);
       else

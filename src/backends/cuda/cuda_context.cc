@@ -113,6 +113,13 @@ std::string CudaContext::describe_allocation(size_t bytes) const {
                      static_cast<double>(free) / kMega);
 }
 
+size_t CudaContext::free_bytes() const {
+  device_->make_current();
+  size_t free = 0, total = 0;
+  device_->driver().mem_get_info(&free, &total);
+  return free;
+}
+
 void CudaContext::release(void* memory) noexcept {
   device_->try_make_current();
   device_->driver().mem_free(address(memory));

@@ -20,6 +20,7 @@ class CudaContext : public DeviceContext {
   void begin_run() override;
   void* allocate(size_t bytes) override;
   void release(void* memory) noexcept override;
+  size_t free_bytes() const override;
   void upload(void* device, std::span<const std::byte> host) override;
   void download(std::span<std::byte> host, const void* device) override;
   void copy(void* destination, const void* source, size_t bytes) override;

@@ -56,10 +56,17 @@ class ReferenceStep : public Step {
     }
     SymbolBindings symbols = *io.symbols;
     std::vector<RefValue> results = evaluate_op(op_, inputs, io.outputs.size(), symbols);
-    for (size_t i = 0; i < results.size(); ++i) deliver(io, i, std::move(results[i]));
+    for (size_t i = 0; i < io.outputs.size(); ++i) deliver(io, i, std::move(results[i]));
+    const std::span<const size_t> written = written_operands(op_);
+    for (size_t i = 0; i < written.size(); ++i)
+      update(io.inputs[written[i]], std::get<Tensor>(results[io.outputs.size() + i]));
   }
 
  private:
+  static void update(const TensorRef& state, const Tensor& contents) {
+    if (!contents.bytes().empty()) std::memcpy(state.data, contents.bytes().data(), contents.bytes().size());
+  }
+
   static void deliver(const StepIo& io, size_t output, RefValue result) {
     const auto* tensor = std::get_if<Tensor>(&result);
     if (tensor == nullptr || tensor->dtype() == DType::string) {

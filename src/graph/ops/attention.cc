@@ -8,37 +8,26 @@ namespace {
 
 // One of q, k, v: where its heads lie.
 struct HeadLayout {
-  size_t operand;
   HeadOrder order;
-  int64_t heads, dim, offset, stride;
+  HeadColumns columns;
 };
 
 struct BatchAndLength {
   Dim batch, length;
 };
 
-// Checks that all heads lie inside the operand.
-void check_columns(const InferContext& c, const HeadLayout& layout, const Dim& columns) {
-  if (layout.offset < 0 || (layout.heads > 1 && layout.stride < layout.dim))
-    c.fail("operand {}: heads of {} columns cannot lie {} apart from column {}", layout.operand, layout.dim,
-           layout.stride, layout.offset);
-  const Dim end = Dim(layout.heads - 1) * layout.stride + layout.offset + layout.dim;
-  if (columns.is_constant() && columns.value() < end.value())
-    c.fail("operand {} has {} columns, its heads reach to column {}", layout.operand, columns.value(), end.value());
-}
-
 BatchAndLength check_heads(const InferContext& c, const HeadLayout& layout) {
-  const Shape& shape = c.tensor(layout.operand).shape;
-  const bool in_columns = layout.order == HeadOrder::token_major || layout.order == HeadOrder::seq_major;
-  c.expect_rank(layout.operand, in_columns ? 3 : 4);
+  const auto& [order, columns] = layout;
+  const Shape& shape = c.tensor(columns.operand).shape;
+  const bool in_columns = order == HeadOrder::token_major || order == HeadOrder::seq_major;
+  c.expect_rank(columns.operand, in_columns ? 3 : 4);
   if (in_columns) {
-    check_columns(c, layout, shape[2]);
-    return layout.order == HeadOrder::token_major ? BatchAndLength{shape[0], shape[1]}
-                                                  : BatchAndLength{shape[1], shape[0]};
+    check_head_columns(c, columns, shape[2]);
+    return order == HeadOrder::token_major ? BatchAndLength{shape[0], shape[1]} : BatchAndLength{shape[1], shape[0]};
   }
-  const bool transposed = layout.order == HeadOrder::transposed;
-  c.same(shape[1], layout.heads, "heads of an operand");
-  c.same(shape[transposed ? 2 : 3], layout.dim, "features of a head");
+  const bool transposed = order == HeadOrder::transposed;
+  c.same(shape[1], columns.heads, "heads of an operand");
+  c.same(shape[transposed ? 2 : 3], columns.dim, "features of a head");
   return {shape[0], shape[transposed ? 3 : 2]};
 }
 
@@ -61,6 +50,15 @@ Shape output_shape(const Attention& op, const Dim& batch, const Dim& queries) {
 
 }  // namespace
 
+void check_head_columns(const InferContext& c, const HeadColumns& layout, const Dim& columns) {
+  if (layout.offset < 0 || (layout.heads > 1 && layout.stride < layout.dim))
+    c.fail("operand {}: heads of {} columns cannot lie {} apart from column {}", layout.operand, layout.dim,
+           layout.stride, layout.offset);
+  const Dim end = Dim(layout.heads - 1) * layout.stride + layout.offset + layout.dim;
+  if (columns.is_constant() && columns.value() < end.value())
+    c.fail("operand {} has {} columns, its heads reach to column {}", layout.operand, columns.value(), end.value());
+}
+
 Types infer_op(const Attention& op, InferContext& c) {
   c.expect_inputs(3, SIZE_MAX);
   const DType dtype = c.float_tensor(0).dtype;
@@ -72,9 +70,9 @@ Types infer_op(const Attention& op, InferContext& c) {
     if (!is_float(op.score.result_type())) c.fail("the score must be a floating-point number");
   }
   if (!c.tensor(0).ranked || !c.tensor(1).ranked || !c.tensor(2).ranked) return {Type::unranked(dtype)};
-  const auto q = check_heads(c, {0, op.q_order, op.heads, op.head_dim, op.q_offset, op.q_stride});
-  const auto k = check_heads(c, {1, op.k_order, op.kv_heads, op.head_dim, op.k_offset, op.k_stride});
-  const auto v = check_heads(c, {2, op.v_order, op.kv_heads, op.value_dim, op.v_offset, op.v_stride});
+  const auto q = check_heads(c, {op.q_order, {0, op.heads, op.head_dim, op.q_offset, op.q_stride}});
+  const auto k = check_heads(c, {op.k_order, {1, op.kv_heads, op.head_dim, op.k_offset, op.k_stride}});
+  const auto v = check_heads(c, {op.v_order, {2, op.kv_heads, op.value_dim, op.v_offset, op.v_stride}});
   const Dim batch = c.same(c.same(q.batch, k.batch, "batch sizes"), v.batch, "batch sizes");
   const Dim keys = c.same(k.length, v.length, "key and value lengths");
   check_epilogue(c, op.score, dtype, {batch, op.heads, q.length, keys}, 3);

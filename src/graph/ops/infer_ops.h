@@ -67,6 +67,14 @@ DType check_epilogue(const InferContext& c, const MapProgram& epilogue, DType pr
 void check_program(const InferContext& c, const MapProgram& program, std::vector<DType> leading, size_t first,
                    size_t last);
 
+// Heads in the columns of an operand: `dim` columns each, `stride` apart, from column `offset` on.
+struct HeadColumns {
+  size_t operand;
+  int64_t heads, dim, offset, stride;
+};
+// Checks that all heads lie inside the operand.
+void check_head_columns(const InferContext& c, const HeadColumns& layout, const Dim& columns);
+
 using Types = std::vector<Type>;
 
 Types infer_op(const Constant& op, InferContext& c);
@@ -84,6 +92,7 @@ Types infer_op(const Norm& op, InferContext& c);
 Types infer_op(const GroupNorm& op, InferContext& c);
 Types infer_op(const Softmax& op, InferContext& c);
 Types infer_op(const Attention& op, InferContext& c);
+Types infer_op(const PagedAttention& op, InferContext& c);
 Types infer_op(const Rotary& op, InferContext& c);
 Types infer_op(const Embedding& op, InferContext& c);
 Types infer_op(const Resize& op, InferContext& c);

@@ -127,6 +127,8 @@ class Run {
     }
     std::vector<RefValue> outputs;
     for (const Value* value : graph_.outputs()) outputs.push_back(slots_.at(value).value);
+    for (const Value* value : graph_.inputs())
+      if (const auto state = states_.find(value); state != states_.end()) outputs.push_back(std::move(state->second));
     return outputs;
   }
 
@@ -157,6 +159,7 @@ class Run {
     std::vector<const RefValue*> operands;
     for (const Value* value : node.inputs()) operands.push_back(value == nullptr ? nullptr : &slots_.at(value).value);
     std::vector<RefValue> results = evaluate_op(node.op(), operands, node.outputs().size(), symbols_);
+    take_state(node, results);
     LATHE_CHECK(results.size() == node.outputs().size());
     for (size_t i = 0; i < results.size(); ++i) bind_symbols(node.output(i)->type(), results[i], symbols_, 0);
     for (size_t i = 0; i < results.size(); ++i) check_value(*node.output(i), results[i], Role::result, symbols_);
@@ -164,6 +167,14 @@ class Run {
     for (const Value* value : node.inputs())
       if (value != nullptr) release(value);
     for (size_t i = 0; i < results.size(); ++i) store(node.output(i), std::move(results[i]));
+  }
+
+  // Keeps the new contents of the operands that a node has written; what is left are the node's results.
+  void take_state(const Node& node, std::vector<RefValue>& results) {
+    const std::span<const size_t> written = written_operands(node.op());
+    LATHE_CHECK(results.size() >= written.size());
+    for (size_t i = written.size(); i-- > 0; results.pop_back())
+      states_[node.input(written[i])] = std::move(results.back());
   }
 
   void store(const Value* value, RefValue contents) {
@@ -181,6 +192,7 @@ class Run {
   size_t scope_;
   const RefObserver& observer_;
   std::unordered_map<const Value*, Slot> slots_;
+  std::unordered_map<const Value*, RefValue> states_;
 };
 
 }  // namespace

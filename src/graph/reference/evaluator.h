@@ -21,7 +21,8 @@ namespace lathe {
 using RefValue = std::variant<std::monostate, Tensor, std::vector<Tensor>>;
 
 // Evaluates one op. `inputs` holds null for absent optional operands; dimensions of the op are evaluated through
-// `symbols`, and Bind adds to them. Throws Error that names the sizes or types that do not fit.
+// `symbols`, and Bind adds to them. Results are the node's outputs, followed by the new contents of the operands that
+// the op writes. Throws Error that names the sizes or types that do not fit.
 std::vector<RefValue> evaluate_op(const Op& op, std::span<const RefValue* const> inputs, size_t num_outputs,
                                   SymbolBindings& symbols);
 
@@ -30,7 +31,8 @@ using RefObserver = std::function<void(const Node&, std::span<const RefValue>)>;
 
 // Evaluates a graph. A dimension of an input type that is a bare symbol without a value in `symbols` binds it; every
 // other dimension is checked against the input's, and a mismatch is an Error(invalid_argument). Data-dependent sizes
-// bind their symbols as the nodes run. Values are freed after their last use.
+// bind their symbols as the nodes run. Values are freed after their last use. Results are the graph's outputs, followed
+// by the new contents of the inputs that are state, in the order of the inputs.
 std::vector<RefValue> evaluate(const Graph& graph, std::span<const RefValue> inputs, SymbolBindings& symbols,
                                const RefObserver& observer = {});
 std::vector<RefValue> evaluate(const Graph& graph, std::span<const RefValue> inputs, const RefObserver& observer = {});

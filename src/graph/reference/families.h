@@ -44,6 +44,7 @@ std::vector<RefValue> evaluate(const Norm& op, const Call& call);
 std::vector<RefValue> evaluate(const GroupNorm& op, const Call& call);
 std::vector<RefValue> evaluate(const Softmax& op, const Call& call);
 std::vector<RefValue> evaluate(const Attention& op, const Call& call);
+std::vector<RefValue> evaluate(const PagedAttention& op, const Call& call);
 std::vector<RefValue> evaluate(const Rotary& op, const Call& call);
 std::vector<RefValue> evaluate(const Embedding& op, const Call& call);
 std::vector<RefValue> evaluate(const Resize& op, const Call& call);

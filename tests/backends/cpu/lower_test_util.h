@@ -129,10 +129,14 @@ class LoweredGraph {
   const Program& program() const { return program_; }
   const Graph& graph() const { return *graph_; }
 
+  // The outputs, followed by what the run leaves in inputs that are state; `inputs` themselves stay as they are.
   std::vector<Tensor> run(const std::vector<Tensor>& inputs) {
     std::vector<TensorRef> refs, outputs(graph_->outputs().size());
     std::vector<Tensor> aligned;
-    for (const Tensor& input : inputs) aligned.push_back(input.aligned());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      aligned.push_back(inputs[i].aligned());
+      if (is_state(*graph_->inputs()[i])) aligned.back().mutable_bytes();
+    }
     std::vector<void*> copies;
     for (const Tensor& input : aligned) {
       void* memory = const_cast<std::byte*>(input.bytes().data());
@@ -147,6 +151,11 @@ class LoweredGraph {
     for (const TensorRef& out : outputs) {
       Tensor& result = results.emplace_back(out.dtype, Sizes(out.dims.begin(), out.dims.end()));
       context_->download(result.mutable_bytes(), out.data);
+    }
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!is_state(*graph_->inputs()[i])) continue;
+      Tensor& result = results.emplace_back(inputs[i].dtype(), inputs[i].dims());
+      context_->download(result.mutable_bytes(), refs[i].data);
     }
     for (void* copy : copies) context_->release(copy);
     return results;

@@ -50,6 +50,16 @@ TEST(WidenHalves, WhatKernelsReadWideIsWidened) {
   EXPECT_EQ(count(batched, "value = f32[2, 4, 4]"), 1u) << batched;
 }
 
+TEST(WidenHalves, StateIsWrittenInItsOwnType) {
+  const std::string text = widened(
+      "(%x: f16[t, 4], %k: bf16[9, 1, 2, 4], %v: bf16[9, 1, 2, 4], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]) { "
+      "%y "
+      "= paged_attention(%x, %x, %x, %k, %v, %st, %len, %tab) {head_dim = 4, value_dim = 4, block_size = 2} return %y "
+      "}");
+  EXPECT_EQ(count(text, "bf16[9, 1, 2, 4]"), 2u) << text;
+  EXPECT_EQ(count(text, "= map("), 2u) << text;  // %x on its way in, %y on its way out
+}
+
 TEST(WidenHalves, AConstantOutputKeepsItsBytes) {
   const std::string text = widened(
       "(%x: f16[n, 4]) { %w = constant {value = f16[4, 4] random(1)} %y = map(%x, %w) {program = (x0, x1) => add(x0, "

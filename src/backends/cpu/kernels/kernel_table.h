@@ -9,28 +9,29 @@
 
 // X(Type, member): Type is the family's struct, and `const Type& member()` is defined in each namespace
 // lathe::cpu::<isa>.
-#define LATHE_CPU_KERNEL_FAMILIES(X) \
-  X(GemmKernels, gemm)               \
-  X(GemmNarrowKernels, gemm_narrow)  \
-  X(GemmStreamKernels, gemm_stream)  \
-  X(GemmBf16Kernels, gemm_bf16)      \
-  X(Int8Kernels, int8)               \
-  X(QuantizeKernels, quantize)       \
-  X(ConvKernels, conv)               \
-  X(DepthwiseKernels, depthwise)     \
-  X(ReduceKernels, reduce)           \
-  X(PoolKernels, pool)               \
-  X(TransposeKernels, transpose)     \
-  X(NormKernels, norm)               \
-  X(SoftmaxKernels, softmax)         \
-  X(EmbeddingKernels, embedding)     \
-  X(AttentionKernels, attention)     \
-  X(RotaryKernels, rotary)           \
-  X(ProbeKernels, probe)             \
-  X(TopKKernels, top_k)              \
-  X(NmsKernels, nms)                 \
-  X(RnnKernels, rnn)                 \
-  X(VecMathKernels, vec_math)        \
+#define LATHE_CPU_KERNEL_FAMILIES(X)        \
+  X(GemmKernels, gemm)                      \
+  X(GemmNarrowKernels, gemm_narrow)         \
+  X(GemmStreamKernels, gemm_stream)         \
+  X(GemmBf16Kernels, gemm_bf16)             \
+  X(Int8Kernels, int8)                      \
+  X(QuantizeKernels, quantize)              \
+  X(ConvKernels, conv)                      \
+  X(DepthwiseKernels, depthwise)            \
+  X(ReduceKernels, reduce)                  \
+  X(PoolKernels, pool)                      \
+  X(TransposeKernels, transpose)            \
+  X(NormKernels, norm)                      \
+  X(SoftmaxKernels, softmax)                \
+  X(EmbeddingKernels, embedding)            \
+  X(AttentionKernels, attention)            \
+  X(PagedAttentionKernels, paged_attention) \
+  X(RotaryKernels, rotary)                  \
+  X(ProbeKernels, probe)                    \
+  X(TopKKernels, top_k)                     \
+  X(NmsKernels, nms)                        \
+  X(RnnKernels, rnn)                        \
+  X(VecMathKernels, vec_math)               \
   X(MapKernels, map)
 
 namespace lathe::cpu {

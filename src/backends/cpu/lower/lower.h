@@ -31,6 +31,7 @@ Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Softmax& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Attention& op, const Node& node, const Target& target);
+Candidates lower(const lathe::PagedAttention& op, const Node& node, const Target& target);
 Candidates lower(const lathe::DynamicQuantize& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Rotary& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target);

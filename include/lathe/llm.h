@@ -1,0 +1,198 @@
+// Language models from C++: open a checkpoint folder, submit requests, take their tokens as they come.
+//
+//   auto engine = lathe::llm::Engine::open("models/poem-bloom");
+//   lathe::llm::Request request;
+//   request.prompt = engine->encode("《春望》杜甫\n");
+//   request.max_tokens = 64;
+//   lathe::llm::Generation generation = engine->submit(std::move(request));
+//   while (auto token = generation.next()) std::cout << token->text;
+//
+// One engine serves any number of requests at once, from any threads: each step of the model takes some tokens of each
+// of them (a piece of a long prompt, one token of an answer), up to a budget. A request's tokens do not depend on what
+// else is being served. Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When
+// the pool runs out, the youngest request gives its blocks back and is computed again later, which nobody sees but the
+// clock.
+//
+// Every failure is a lathe::Error.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "lathe/dtype.h"
+#include "lathe/error.h"
+
+namespace lathe::llm {
+
+struct EngineOptions {
+  std::string device = "cpu";     // "cpu", "cuda", "cuda:1"
+  std::string isa;                // of CPU kernels; empty: the best there is
+  std::string kernel_cache;       // as in lathe::EngineOptions
+  int threads = 0;                // 0: one per physical core
+  std::optional<DType> dtype;     // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
+  std::optional<DType> kv_dtype;  // of cached keys and values; none: f32 on CPUs, as dtype on GPUs
+  int64_t context = 0;            // tokens of the longest sequence; 0: what the model was made for
+  int64_t block_size = 16;        // tokens of a block
+  int64_t blocks = 0;             // of the pool; 0: as many as memory and max_sequences make sensible
+  int64_t step_tokens = 512;      // budget of a step; longer prompts take several
+  int64_t max_sequences = 64;     // in a step
+  bool prefix_cache = true;       // keep blocks of ended requests for prompts that begin like them
+};
+
+struct SamplingOptions {
+  double temperature = 1;  // 0: the likeliest token
+  int64_t top_k = 0;       // 0: no limit
+  double top_p = 1;
+  double min_p = 0;
+  double typical_p = 1;
+  double repetition_penalty = 1;  // divides positive logits of tokens seen in prompt and answer, multiplies negative
+  double presence_penalty = 0;    // subtracted once from logits of tokens seen in the answer
+  double frequency_penalty = 0;   // and for each time
+  std::vector<std::pair<int32_t, float>> logit_bias;
+  uint64_t seed = 0;
+  int logprobs = -1;  // 0: tokens come with their logprob, which costs some time; N: the N likeliest as well
+};
+
+// Beam search as Hugging Face's `generate` defines it.
+struct BeamOptions {
+  enum class Stop {
+    heuristic,  // when no running beam can beat the worst finished one at its present length
+    first,      // as soon as there are `beams` finished ones
+    never,      // only when none can ever beat them
+  };
+  int beams = 1;  // above 1: beam search; the best Request::n of them are the choices
+  double length_penalty = 1;
+  Stop stop = Stop::heuristic;
+};
+
+struct TokenLogprob {
+  int32_t id = 0;
+  float logprob = 0;
+};
+
+struct Token {
+  int choice = 0;
+  int32_t id = 0;
+  float logprob = 0;              // of the model's own distribution, before penalties and cuts; where it is wanted
+  std::vector<TokenLogprob> top;  // SamplingOptions::logprobs of them, likeliest first
+  std::string text;               // that became certain with this token: never half a character, nor half a stop string
+};
+
+enum class FinishReason { stop, length, cancelled, error };
+std::string_view to_string(FinishReason reason);
+
+struct Choice {
+  std::vector<Token> tokens;  // those that end the text included
+  std::string text;           // without special tokens, and without the stop string that ended it
+  FinishReason finish = FinishReason::length;
+  double score = 0;  // sum of the logprobs, where they are wanted; of a beam, divided by length^length_penalty
+
+  std::vector<int32_t> ids() const;
+};
+
+struct Timing {
+  double queued_ms = 0;       // from submit to the first step
+  double prefill_ms = 0;      // from there to the first token
+  double decode_ms = 0;       // from there to the last
+  int64_t cached_tokens = 0;  // of the prompt, found in the prefix cache
+};
+
+struct Result {
+  std::vector<Choice> choices;
+  Timing timing;
+};
+
+struct Request {
+  std::vector<int32_t> prompt;
+  int64_t max_tokens = 256;  // fewer where the context ends
+  int n = 1;                 // choices, sampled independently
+  SamplingOptions sampling;
+  BeamOptions beam;
+  bool ignore_eos = false;
+  std::vector<int32_t> stop_tokens;  // besides the model's own
+  std::vector<std::string> stop;     // strings that end the text
+  std::string cache_salt;            // prompts share blocks only where their salts are equal
+
+  // Called on the engine's thread, in order; they must be quick and may not call the engine but for cancel().
+  std::function<void(const Token&)> on_token;
+  // The logits that follow each token of the prompt; with it the whole prompt is computed, cached or not.
+  std::function<void(int64_t position, std::span<const float> logits)> on_prompt_logits;
+};
+
+class Scheduled;  // a request inside the engine
+
+// A request under way. Copies stand for the same request; when the last is gone, an unfinished request is cancelled.
+class Generation {
+ public:
+  explicit Generation(std::shared_ptr<Scheduled> request);
+
+  // Waits for the next token of any choice; nullopt once all have ended. Throws what ended the request early, if it was
+  // an error. Beam search gives its tokens at the end.
+  std::optional<Token> next();
+  // Waits at most so long; true when next() would not wait.
+  bool ready(std::chrono::milliseconds timeout) const;
+  // As soon as the step under way is done, no more tokens come and its blocks are free.
+  void cancel();
+  bool done() const;
+  // Waits for the end. Throws as next() does.
+  const Result& wait();
+
+ private:
+  struct Handle;
+  std::shared_ptr<Handle> handle_;
+};
+
+struct ModelFacts {
+  std::string family;  // "llama"
+  int64_t vocabulary = 0;
+  int64_t context = 0;  // tokens of the longest sequence
+  int64_t blocks = 0;
+  int64_t block_size = 0;
+  std::vector<int32_t> eos;
+};
+
+struct ChatMessage {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
+class Engine {
+ public:
+  // A folder with config.json, weights and a tokenizer, as trainers leave it. Throws Error(not_found, invalid_model,
+  // unsupported, out_of_memory).
+  static std::unique_ptr<Engine> open(const std::string& folder, const EngineOptions& options = {});
+  ~Engine();
+
+  // Returns at once. Throws Error(invalid_argument) for a request that can never be served: an empty prompt, one that
+  // does not fit the context, more blocks than there are, options out of range.
+  Generation submit(Request request);
+
+  const ModelFacts& facts() const;
+  // What the folder's generation_config.json recommends, where it samples at all.
+  const SamplingOptions& recommended() const;
+  // Whether the folder has a tokenizer. Without one, tokens have no text and what follows throws Error(not_found).
+  bool has_text() const;
+  // With the special tokens that the model expects around a prompt.
+  std::vector<int32_t> encode(std::string_view text) const;
+  // The prompt for the next answer in a conversation, by the model's chat template or, where it has none, the one that
+  // its family documents. What messages say is never read as special tokens.
+  std::vector<int32_t> encode_chat(std::span<const ChatMessage> messages) const;
+  std::string decode(std::span<const int32_t> ids) const;
+
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lathe::llm

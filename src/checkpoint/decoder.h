@@ -1,0 +1,53 @@
+// From a checkpoint to the graph of a decoder. One graph serves chunks of prompts, single tokens and mixtures: a step
+// runs T tokens of S sequences, whose keys and values live in a pool of N blocks.
+//
+// Inputs, in this order, i32 but for the caches: token_ids [T]; positions [T]; block_positions [T] (only where
+// info.block_positions); sequence_starts [S + 1]; context_lengths [S]; prefix_lengths [S] (only where
+// info.prefix_mask); block_table [S, B]; logit_rows [R], tokens of the step; then key_cache.i and value_cache.i of each
+// layer, written in place (graph/ops/paged_attention.h says what these operands mean). Output: logits, f32 [R, vocab].
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "checkpoint/checkpoint.h"
+#include "graph/graph.h"
+
+namespace lathe::checkpoint {
+
+struct DecoderOptions {
+  // f32: weights in bf16 are widened, those in f16 stay (products widen them exactly). f16, bf16: activations too.
+  DType compute = DType::f32;
+  DType cache = DType::f32;  // f32, f16 or bf16
+  int64_t block_size = 16;
+  int64_t max_positions = 0;  // 0: what the model was made for
+};
+
+struct DecoderInfo {
+  std::string family;
+  int64_t vocab = 0, layers = 0, kv_heads = 0, head_dim = 0, value_dim = 0;
+  int64_t max_positions = 0;
+  int64_t block_size = 0;
+  DType cache = DType::f32;
+  std::vector<int64_t> windows;  // by layer; 0: none
+  bool prefix_mask = false, block_positions = false;
+  std::vector<int32_t> eos_ids;         // any of them ends a text; may be empty
+  int32_t bos_id = -1, pad_id = -1;     // -1: none
+  int32_t mask_id = -1, gmask_id = -1;  // where block_positions: what they are counted from
+  int64_t long_context = 0;  // sequences that start longer than this use the second half of positions; 0: none do
+  std::vector<std::string> unused_tensors;  // in the folder, but not of this model
+};
+
+struct Decoder {
+  std::unique_ptr<Graph> graph;
+  DecoderInfo info;
+};
+
+// Weights become constants that view the mapped files. Throws what read_model_config() and Weights throw, and
+// Error(invalid_argument) for options that do not fit the model.
+Decoder build_decoder(const Checkpoint& checkpoint, const DecoderOptions& options = {});
+
+}  // namespace lathe::checkpoint

@@ -1,0 +1,37 @@
+// What the fields of a config.json change in a family beyond the sizes that all families share. One function per
+// family or line of families, named in its row of the table.
+#pragma once
+
+#include "checkpoint/fields.h"
+#include "checkpoint/model_config.h"
+
+namespace lathe::checkpoint {
+
+void refine_llama(const Fields& fields, ModelConfig& config);
+void refine_mistral(const Fields& fields, ModelConfig& config);
+void refine_mixtral(const Fields& fields, ModelConfig& config);
+void refine_qwen(const Fields& fields, ModelConfig& config);
+void refine_qwen_moe(const Fields& fields, ModelConfig& config);
+void refine_gemma(const Fields& fields, ModelConfig& config);
+void refine_gemma2(const Fields& fields, ModelConfig& config);
+void refine_gemma3(const Fields& fields, ModelConfig& config);
+void refine_stablelm(const Fields& fields, ModelConfig& config);
+void refine_internlm2(const Fields& fields, ModelConfig& config);
+void refine_baichuan(const Fields& fields, ModelConfig& config);
+void refine_glm(const Fields& fields, ModelConfig& config);
+void refine_cohere(const Fields& fields, ModelConfig& config);
+void refine_granite(const Fields& fields, ModelConfig& config);
+void refine_chatglm(const Fields& fields, ModelConfig& config);
+void refine_chatglm2(const Fields& fields, ModelConfig& config);
+void refine_bloom(const Fields& fields, ModelConfig& config);
+void refine_falcon(const Fields& fields, ModelConfig& config);
+void refine_gpt2(const Fields& fields, ModelConfig& config);
+void refine_gpt_bigcode(const Fields& fields, ModelConfig& config);
+void refine_gpt_neo(const Fields& fields, ModelConfig& config);
+void refine_gptj(const Fields& fields, ModelConfig& config);
+void refine_gpt_neox(const Fields& fields, ModelConfig& config);
+void refine_opt(const Fields& fields, ModelConfig& config);
+void refine_phi(const Fields& fields, ModelConfig& config);
+void refine_starcoder2(const Fields& fields, ModelConfig& config);
+
+}  // namespace lathe::checkpoint

@@ -1,0 +1,224 @@
+// What families call their tensors. Families that descend from one another share names; the rows of families.cc pick.
+#pragma once
+
+#include "checkpoint/model_config.h"
+
+namespace lathe::checkpoint {
+
+inline constexpr Names kLlamaNames{.root = "model.",
+                                   .embedding = "embed_tokens",
+                                   .layers = "layers.",
+                                   .norm1 = "input_layernorm",
+                                   .norm2 = "post_attention_layernorm",
+                                   .q = "self_attn.q_proj",
+                                   .k = "self_attn.k_proj",
+                                   .v = "self_attn.v_proj",
+                                   .q_norm = "self_attn.q_norm",
+                                   .k_norm = "self_attn.k_norm",
+                                   .attention_out = "self_attn.o_proj",
+                                   .gate = "mlp.gate_proj",
+                                   .up = "mlp.up_proj",
+                                   .down = "mlp.down_proj",
+                                   .final_norm = "norm",
+                                   .buffers = "rotary_emb.inv_freq|rotary_emb.cos_cached|rotary_emb.sin_cached"};
+
+constexpr Names mixtral_names() {
+  Names names = kLlamaNames;
+  names.router = "block_sparse_moe.gate";
+  names.experts = "block_sparse_moe.experts.";
+  names.expert_gate = "w1";
+  names.expert_up = "w3";
+  names.expert_down = "w2";
+  return names;
+}
+
+constexpr Names qwen_moe_names() {
+  Names names = kLlamaNames;
+  names.router = "mlp.gate";
+  names.experts = "mlp.experts.";
+  names.expert_gate = "gate_proj";
+  names.expert_up = "up_proj";
+  names.expert_down = "down_proj";
+  names.shared = "mlp.shared_expert.";
+  names.shared_gate = "mlp.shared_expert_gate";
+  return names;
+}
+
+constexpr Names phi3_names() {
+  Names names = kLlamaNames;
+  names.qkv = "self_attn.qkv_proj";
+  names.up = "mlp.gate_up_proj";
+  return names;
+}
+
+constexpr Names baichuan_names() {
+  Names names = kLlamaNames;
+  names.qkv = "self_attn.W_pack";
+  return names;
+}
+
+constexpr Names glm_names() {
+  Names names = kLlamaNames;
+  names.up = "mlp.gate_up_proj";
+  return names;
+}
+
+constexpr Names glm4_names() {
+  Names names = glm_names();
+  names.post_norm1 = "post_self_attn_layernorm";
+  names.post_norm2 = "post_mlp_layernorm";
+  return names;
+}
+
+constexpr Names gemma2_names() {
+  Names names = kLlamaNames;
+  names.norm2 = "pre_feedforward_layernorm";
+  names.post_norm1 = "post_attention_layernorm";
+  names.post_norm2 = "post_feedforward_layernorm";
+  return names;
+}
+
+constexpr Names olmo2_names() {
+  Names names = kLlamaNames;
+  names.norm1 = "post_attention_layernorm";
+  names.norm2 = "post_feedforward_layernorm";
+  return names;
+}
+
+constexpr Names starcoder2_names() {
+  Names names = kLlamaNames;
+  names.up = "mlp.c_fc";
+  names.down = "mlp.c_proj";
+  return names;
+}
+
+constexpr Names phi_names() {
+  Names names = kLlamaNames;
+  names.q_norm = "self_attn.q_layernorm";
+  names.k_norm = "self_attn.k_layernorm";
+  names.attention_out = "self_attn.dense";
+  names.up = "mlp.fc1";
+  names.down = "mlp.fc2";
+  names.final_norm = "final_layernorm";
+  return names;
+}
+
+inline constexpr Names kInternLm2Names{.root = "model.",
+                                       .embedding = "tok_embeddings",
+                                       .layers = "layers.",
+                                       .norm1 = "attention_norm",
+                                       .norm2 = "ffn_norm",
+                                       .qkv = "attention.wqkv",
+                                       .attention_out = "attention.wo",
+                                       .gate = "feed_forward.w1",
+                                       .up = "feed_forward.w3",
+                                       .down = "feed_forward.w2",
+                                       .final_norm = "norm",
+                                       .head = "output",
+                                       .buffers = "rotary_emb.inv_freq"};
+
+inline constexpr Names kBloomNames{.root = "transformer.",
+                                   .embedding = "word_embeddings",
+                                   .embedding_norm = "word_embeddings_layernorm",
+                                   .layers = "h.",
+                                   .norm1 = "input_layernorm",
+                                   .norm2 = "post_attention_layernorm",
+                                   .qkv = "self_attention.query_key_value",
+                                   .attention_out = "self_attention.dense",
+                                   .up = "mlp.dense_h_to_4h",
+                                   .down = "mlp.dense_4h_to_h",
+                                   .final_norm = "ln_f",
+                                   .buffers = "rotary_emb.inv_freq|self_attention.bias"};
+
+inline constexpr Names kGpt2Names{.root = "transformer.",
+                                  .embedding = "wte",
+                                  .positions = "wpe",
+                                  .layers = "h.",
+                                  .norm1 = "ln_1",
+                                  .norm2 = "ln_2",
+                                  .qkv = "attn.c_attn",
+                                  .attention_out = "attn.c_proj",
+                                  .up = "mlp.c_fc",
+                                  .down = "mlp.c_proj",
+                                  .final_norm = "ln_f",
+                                  .buffers = "attn.bias|attn.masked_bias"};
+
+constexpr Names gpt_neo_names() {
+  Names names = kGpt2Names;
+  names.qkv = {};
+  names.q = "attn.attention.q_proj";
+  names.k = "attn.attention.k_proj";
+  names.v = "attn.attention.v_proj";
+  names.attention_out = "attn.attention.out_proj";
+  names.buffers = "attn.attention.bias|attn.attention.masked_bias";
+  return names;
+}
+
+constexpr Names gptj_names() {
+  Names names = kGpt2Names;
+  names.qkv = {};
+  names.q = "attn.q_proj";
+  names.k = "attn.k_proj";
+  names.v = "attn.v_proj";
+  names.attention_out = "attn.out_proj";
+  names.up = "mlp.fc_in";
+  names.down = "mlp.fc_out";
+  return names;
+}
+
+inline constexpr Names kGptNeoxNames{
+    .root = "gpt_neox.",
+    .embedding = "embed_in",
+    .layers = "layers.",
+    .norm1 = "input_layernorm",
+    .norm2 = "post_attention_layernorm",
+    .qkv = "attention.query_key_value",
+    .attention_out = "attention.dense",
+    .up = "mlp.dense_h_to_4h",
+    .down = "mlp.dense_4h_to_h",
+    .final_norm = "final_layer_norm",
+    .head = "embed_out",
+    .buffers = "attention.bias|attention.masked_bias|attention.rotary_emb.inv_freq|rotary_emb.inv_freq"};
+
+inline constexpr Names kOptNames{.root = "model.decoder.|decoder.",
+                                 .embedding = "embed_tokens",
+                                 .positions = "embed_positions",
+                                 .project_in = "project_in",
+                                 .project_out = "project_out",
+                                 .layers = "layers.",
+                                 .norm1 = "self_attn_layer_norm",
+                                 .norm2 = "final_layer_norm",
+                                 .q = "self_attn.q_proj",
+                                 .k = "self_attn.k_proj",
+                                 .v = "self_attn.v_proj",
+                                 .attention_out = "self_attn.out_proj",
+                                 .up = "fc1",
+                                 .down = "fc2",
+                                 .final_norm = "final_layer_norm"};
+
+inline constexpr Names kChatGlmNames{.root = "transformer.",
+                                     .embedding = "word_embeddings",
+                                     .layers = "layers.",
+                                     .norm1 = "input_layernorm",
+                                     .norm2 = "post_attention_layernorm",
+                                     .qkv = "attention.query_key_value",
+                                     .attention_out = "attention.dense",
+                                     .up = "mlp.dense_h_to_4h",
+                                     .down = "mlp.dense_4h_to_h",
+                                     .final_norm = "final_layernorm",
+                                     .buffers = "rotary_emb.inv_freq|attention_mask"};
+
+inline constexpr Names kChatGlm2Names{.root = "transformer.",
+                                      .embedding = "embedding.word_embeddings",
+                                      .layers = "encoder.layers.",
+                                      .norm1 = "input_layernorm",
+                                      .norm2 = "post_attention_layernorm",
+                                      .qkv = "self_attention.query_key_value",
+                                      .attention_out = "self_attention.dense",
+                                      .up = "mlp.dense_h_to_4h",
+                                      .down = "mlp.dense_4h_to_h",
+                                      .final_norm = "encoder.final_layernorm",
+                                      .head = "transformer.output_layer",
+                                      .buffers = "rotary_pos_emb.inv_freq"};
+
+}  // namespace lathe::checkpoint

@@ -1,0 +1,38 @@
+// The parts that every model is made of, as nodes of its graph: linear layers, norms, MLPs, experts. Activations are
+// [tokens, features]; names are those of the checkpoint without ".weight" and ".bias".
+#pragma once
+
+#include <string>
+
+#include "checkpoint/model_config.h"
+#include "checkpoint/weights.h"
+
+namespace lathe::checkpoint {
+
+class Layers {
+ public:
+  Layers(Weights& weights, const ModelConfig& config) : weights_(weights), config_(config) {}
+
+  Graph& graph() const { return weights_.graph(); }
+  // x times the transpose of the matrix [out, in] (or times [in, out], where the family stores that), plus the bias.
+  Value* linear(Value* x, const std::string& name, int64_t in, int64_t out, bool bias) const;
+  // Over the last axis, of `size` features.
+  Value* norm(Value* x, const std::string& name, int64_t size) const;
+  // A norm of the whole of x whose scale has the sizes of x's last two axes, while each row of features is normalised
+  // by itself.
+  Value* norm_each(Value* x, const std::string& name, int64_t heads, int64_t size) const;
+  // `layer` is the prefix of the names of a layer.
+  Value* mlp(Value* x, const std::string& layer) const;
+  Value* experts(Value* x, const std::string& layer) const;
+  Value* scaled(Value* x, double factor) const;
+
+ private:
+  Value* gated_mlp(Value* x, const std::string& gate, const std::string& up, const std::string& down,
+                   int64_t intermediate) const;
+  Value* routing(Value* x, const std::string& layer) const;
+
+  Weights& weights_;
+  const ModelConfig& config_;
+};
+
+}  // namespace lathe::checkpoint

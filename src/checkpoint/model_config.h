@@ -1,0 +1,117 @@
+// What a decoder computes, as typed values: the traits of its family (families.h) and the numbers of its config.json.
+// The builder of graphs (decoder.h) reads nothing else.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "checkpoint/rope.h"
+#include "graph/map_op.h"
+#include "graph/ops/norm.h"
+
+namespace lathe::checkpoint {
+
+class Checkpoint;
+
+// How a layer joins attention, MLP, its norms n1, n2 (p1, p2) and what came in, x.
+enum class Residual : uint8_t {
+  sequential,      // h = x + attn(n1 x), y = h + mlp(n2 h)
+  parallel,        // y = x + attn(n1 x) + mlp(n1 x)
+  parallel_norms,  // y = x + attn(n1 x) + mlp(n2 x)
+  post_norm,       // h = n1(x + attn x), y = n2(h + mlp h)
+  output_norm,     // h = x + n1(attn x), y = h + n2(mlp h)
+  sandwich,        // h = x + p1(attn(n1 x)), y = h + p2(mlp(n2 h))
+  normed,          // a = n1 x, h = r a + attn a, m = n2 h, y = r m + mlp m with r = residual_scale
+};
+
+// rotary_2d: half of each head turns with the position, half with the position inside the block (ChatGLM-6B).
+enum class Positions : uint8_t { learned, rotary, rotary_2d, alibi };
+
+// The order of the rows of a joint projection: all of q, then k, then v; q, k, v of each head; or, of each key/value
+// head, the queries that share it, its key, its value.
+enum class QkvPacking : uint8_t { separate, stacked, per_head, per_group };
+
+// down(act(up x)), or down(act(gate x) * up x) with two matrices or one that holds the gate above the rest.
+enum class MlpKind : uint8_t { plain, gated, gated_stacked };
+
+// Norms of queries and keys before they are turned: over each head, with weights that heads share or have of their own,
+// or over all heads together.
+enum class QkNorm : uint8_t { none, head, each_head, all };
+
+struct Biases {
+  bool qkv = false, attention_out = false, mlp = false, head = false;
+};
+
+// What families differ in; fixed by the row of the family, or by a few fields of config.json.
+struct Traits {
+  NormKind norm = NormKind::rms;
+  bool norm_bias = false;
+  bool norm_scale = true;
+  double epsilon = 1e-6;     // of norms, where config.json does not say
+  bool unit_offset = false;  // norms scale by 1 + weight (Gemma)
+  bool embedding_norm = false;
+  bool final_norm = true;
+  Residual residual = Residual::sequential;
+  Positions positions = Positions::rotary;
+  bool interleaved = false;     // rotary pairs are neighbours
+  double rotary_fraction = 1;   // of a head's features
+  int64_t position_offset = 0;  // of rows in a learned table
+  QkvPacking packing = QkvPacking::separate;
+  QkNorm qk_norm = QkNorm::none;
+  MlpKind mlp = MlpKind::gated;
+  MapOp activation = MapOp::silu;
+  Biases biases;
+  bool transposed = false;       // matrices are stored [in, out] (GPT-2)
+  bool tied = false;             // the output matrix is the embedding
+  bool prefix_mask = false;      // the prompt sees all of itself
+  bool normalised_head = false;  // rows of the output matrix are scaled to length 1 (Baichuan 2)
+};
+
+// The names of tensors. Those of a layer stand behind root + layers + number + "."; all but `head` behind the root,
+// which a checkpoint may leave out. Names are without ".weight" and ".bias".
+struct Names {
+  std::string_view root{}, embedding{}, embedding_norm{}, positions{}, project_in{}, project_out{};
+  std::string_view layers{}, norm1{}, norm2{}, post_norm1{}, post_norm2{};
+  std::string_view qkv{}, q{}, k{}, v{}, q_norm{}, k_norm{}, attention_out{};
+  std::string_view gate{}, up{}, down{};  // `up` is the joint matrix of a stacked MLP
+  std::string_view router{}, experts{}, expert_gate{}, expert_up{}, expert_down{}, shared{}, shared_gate{};
+  std::string_view final_norm{}, head = "lm_head";
+  std::string_view buffers{};  // endings of tensors that are no weights, "a|b"
+};
+
+struct MixtureOfExperts {
+  int64_t experts = 0, top_k = 0;
+  int64_t intermediate = 0;         // of an expert
+  bool renormalise = false;         // the weights of the chosen experts sum to 1
+  int64_t shared_intermediate = 0;  // of an expert that every token uses, gated by a sigmoid; 0: none
+  std::vector<bool> layers;         // which layers have experts; the others have the plain MLP
+};
+
+struct ModelConfig {
+  std::string_view family;
+  Names names;
+  Traits traits;
+  int64_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0;
+  int64_t embedding_width = 0;  // differs from hidden where there are projections in between
+  int64_t max_positions = 0;
+  double epsilon = 1e-5;
+  Rope rope;
+  std::optional<double> local_rope_base;  // of layers with a window; unscaled (Gemma 3)
+  double attention_scale = 0;
+  std::vector<double> layer_scales;  // factors to attention_scale, by layer; empty: 1
+  double alibi_scale = 1;
+  double attention_softcap = 0, logit_softcap = 0;  // 0: none
+  double embedding_scale = 1, residual_scale = 1, branch_scale = 1, logit_scale = 1;
+  std::vector<int64_t> windows;  // by layer; 0: none
+  MixtureOfExperts moe;
+  int64_t mask_id = -1, gmask_id = -1;  // ChatGLM-6B: what its positions hang on
+};
+
+// Throws Error(unsupported) that names the model_type, or the fields, that Lathe does not know, and
+// Error(invalid_model) for fields that are missing or contradict each other.
+ModelConfig read_model_config(const Checkpoint& checkpoint);
+
+}  // namespace lathe::checkpoint

@@ -1,0 +1,32 @@
+// Where the tokens of a sequence stand for a decoder: positions, positions inside a block, and how much of the prompt
+// sees all of itself. Plain counting for most families.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "checkpoint/decoder.h"
+
+namespace lathe::checkpoint {
+
+// Holds for a prompt and for what is generated after it. `index` counts the tokens of the sequence from 0.
+struct PromptLayout {
+  int64_t prefix_length = 0;  // keys before it are visible to every query
+  // ChatGLM-6B: from `context` on, tokens fill the gap at `gap`, in the order of their block positions 1, 2, 3, ..
+  int64_t context = -1;  // -1: no gap
+  int64_t gap = 0;
+  int64_t offset = 0;  // of positions
+
+  int32_t position(int64_t index) const {
+    return static_cast<int32_t>(context >= 0 && index >= context ? gap : index + offset);
+  }
+  int32_t block_position(int64_t index) const {
+    return static_cast<int32_t>(context >= 0 && index >= context ? index - context + 1 : 0);
+  }
+};
+
+// Throws Error(invalid_argument) for a prompt without the tokens that ChatGLM-6B's positions hang on. A prompt that is
+// continued keeps the layout that it began with.
+PromptLayout layout_prompt(const DecoderInfo& info, std::span<const int32_t> ids);
+
+}  // namespace lathe::checkpoint

@@ -1,0 +1,44 @@
+// Rotary position embeddings: how fast each pair of features turns, under every scaling in use, and the tables of
+// cosines and sines that a graph holds.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/tensor.h"
+
+namespace lathe::checkpoint {
+
+// Published as: position interpolation (linear), NTK by length (dynamic), Llama 3.1 (llama3), YaRN (arXiv 2309.00071),
+// LongRoPE (arXiv 2402.13753).
+enum class RopeScaling : uint8_t { none, linear, dynamic, llama3, yarn, longrope };
+
+struct Rope {
+  int64_t dim = 0;  // features that turn; even
+  double base = 10000;
+  RopeScaling scaling = RopeScaling::none;
+  double factor = 1;
+  int64_t original_positions = 0;                              // the context of the training before it was stretched
+  double low_frequency_factor = 1, high_frequency_factor = 4;  // llama3
+  double beta_fast = 32, beta_slow = 1;                        // yarn
+  bool truncate = true;                                        // yarn
+  double magnitude = 1;                                        // of cosines and sines
+  std::vector<double> short_factors, long_factors;             // longrope
+};
+
+// dim / 2 angles per position. `positions` is the context that the tables are for: dynamic scaling depends on it.
+// `long_context` picks the factors of LongRoPE.
+std::vector<float> inverse_frequencies(const Rope& rope, int64_t positions, bool long_context);
+
+// Cosines and sines, f32 [positions, frequencies]. Angles are products of f32, as in the reference implementations.
+struct RotaryTables {
+  Tensor cos, sin;
+};
+RotaryTables rotary_tables(const std::vector<float>& inverse_frequencies, double magnitude, int64_t positions);
+// The rows of `b` below those of `a`.
+RotaryTables stacked(const RotaryTables& a, const RotaryTables& b);
+
+}  // namespace lathe::checkpoint

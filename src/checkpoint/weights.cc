@@ -1,0 +1,95 @@
+#include "checkpoint/weights.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "graph/build.h"
+
+namespace lathe::checkpoint {
+namespace {
+
+bool is_weight_type(DType type) {
+  return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
+}
+
+bool ends_with(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+bool ends_with_any(std::string_view text, std::string_view ends) {
+  while (!ends.empty()) {
+    const std::string_view end = ends.substr(0, ends.find('|'));
+    if (ends_with(text, end)) return true;
+    ends.remove_prefix(std::min(ends.size(), end.size() + 1));
+  }
+  return false;
+}
+
+}  // namespace
+
+Weights::Weights(Graph& graph, const Checkpoint& checkpoint, DType compute, std::string_view roots,
+                 std::string_view probe)
+    : graph_(graph), checkpoint_(checkpoint), compute_(compute), root_(roots.substr(0, roots.find('|'))) {
+  for (std::string_view rest = roots; !rest.empty();) {
+    const std::string candidate(rest.substr(0, rest.find('|')));
+    rest.remove_prefix(std::min(rest.size(), candidate.size() + 1));
+    if (!checkpoint.contains(candidate + std::string(probe))) continue;
+    root_ = candidate;
+    return;
+  }
+  if (checkpoint.contains(probe)) root_.clear();
+}
+
+Value* Weights::table(const std::string& name, std::vector<int64_t> dims) {
+  if (const auto found = constants_.find(name); found != constants_.end()) return found->second;
+  Node* node = graph_.append(Constant{load(name, std::move(dims))}, {}, 1, name);
+  return constants_.emplace(name, node->output()).first->second;
+}
+
+Tensor Weights::load(const std::string& name, std::vector<int64_t> dims) {
+  const StoredTensor* stored = checkpoint_.find(name);
+  if (stored == nullptr)
+    faults_.push_back(fmt::format("'{}' {} is missing", name, to_string(dims)));
+  else if (stored->dims != dims)
+    faults_.push_back(fmt::format("'{}' is {}, but must be {}", name, to_string(stored->dims), to_string(dims)));
+  else if (!is_weight_type(stored->dtype))
+    faults_.push_back(
+        fmt::format("'{}' has elements of type {}, not floats of 16 or 32 bits", name, to_string(stored->dtype)));
+  else
+    return checkpoint_.tensor(name);
+  return Tensor::deferred(compute_, std::move(dims), 0);  // only a type, so that all faults can be found
+}
+
+Value* Weights::matrix(const std::string& name, int64_t rows, int64_t columns) {
+  Value* stored = table(name, {rows, columns});
+  const bool widened_later = compute_ == DType::f32 && stored->dtype() == DType::f16;
+  return widened_later ? stored : cast(graph_, stored, compute_);
+}
+
+Value* Weights::vector(const std::string& name, int64_t size) { return cast(graph_, table(name, {size}), compute_); }
+
+Value* Weights::f32(const std::string& name, std::vector<int64_t> dims) {
+  return cast(graph_, table(name, std::move(dims)), DType::f32);
+}
+
+void Weights::expect_complete() const {
+  constexpr size_t kListed = 20;
+  if (faults_.empty()) return;
+  std::string list;
+  for (size_t i = 0; i < std::min(faults_.size(), kListed); ++i) list += (i == 0 ? "" : "; ") + faults_[i];
+  if (faults_.size() > kListed) list += fmt::format("; and {} more", faults_.size() - kListed);
+  throw Error(ErrorCode::invalid_model,
+              fmt::format("{} of the weights that config.json asks for do not fit: {}", faults_.size(), list))
+      .in_file(checkpoint_.folder().string())
+      .remedy("Check that config.json and all weight files belong to the same model");
+}
+
+std::vector<std::string> Weights::unused(std::string_view buffers) const {
+  std::vector<std::string> result;
+  for (const std::string& name : checkpoint_.names())
+    if (constants_.find(name) == constants_.end() && !ends_with_any(name, buffers)) result.push_back(name);
+  return result;
+}
+
+}  // namespace lathe::checkpoint

@@ -1,0 +1,67 @@
+// Inference for attention over a paged cache.
+#include "graph/ops/paged_attention.h"
+
+#include "graph/ops/infer_ops.h"
+
+namespace lathe {
+namespace {
+
+void check_fields(const PagedAttention& op, const InferContext& c) {
+  if (op.heads < 1 || op.kv_heads < 1 || op.heads % op.kv_heads != 0)
+    c.fail("{} query heads cannot share {} key heads", op.heads, op.kv_heads);
+  if (op.head_dim < 1 || op.value_dim < 1) c.fail("heads of {} and {} features", op.head_dim, op.value_dim);
+  if (op.block_size < 1) c.fail("blocks of {} tokens", op.block_size);
+  if (op.window < 0 || !(op.softcap >= 0)) c.fail("window = {} or softcap = {} is negative", op.window, op.softcap);
+}
+
+// Of an operand whose number of axes must be known.
+const Shape& shape(const InferContext& c, size_t operand, int64_t rank) {
+  const Type& type = c.tensor(operand);
+  if (!type.ranked || type.rank() != rank) c.fail("operand {} must have {} axes", operand, rank);
+  return type.shape;
+}
+
+const Shape& integers(const InferContext& c, size_t operand, int64_t rank) {
+  c.expect_dtype(operand, DType::i32);
+  return shape(c, operand, rank);
+}
+
+void check_cache(const PagedAttention& op, const InferContext& c, size_t operand, int64_t features) {
+  const DType type = c.tensor(operand).dtype;
+  if (type != DType::f32 && !is_half(type)) c.fail("operand {}: a cache holds f32, f16 or bf16", operand);
+  const Shape& cache = shape(c, operand, 4);
+  c.same(cache[1], op.kv_heads, "heads of a cache");
+  c.same(cache[2], op.block_size, "tokens of a block");
+  c.same(cache[3], features, "features of a cached head");
+}
+
+}  // namespace
+
+Types infer_op(const PagedAttention& op, InferContext& c) {
+  c.expect_inputs(8, 10);
+  check_fields(op, c);
+  const DType dtype = c.float_tensor(0).dtype;
+  c.expect_dtype(1, dtype);
+  c.expect_dtype(2, dtype);
+  const Shape &q = shape(c, 0, 2), &k = shape(c, 1, 2), &v = shape(c, 2, 2);
+  check_head_columns(c, {0, op.heads, op.head_dim, op.q_offset, op.q_stride}, q[1]);
+  check_head_columns(c, {1, op.kv_heads, op.head_dim, op.k_offset, op.k_stride}, k[1]);
+  check_head_columns(c, {2, op.kv_heads, op.value_dim, op.v_offset, op.v_stride}, v[1]);
+  const Dim tokens = c.same(c.same(q[0], k[0], "tokens"), v[0], "tokens");
+
+  check_cache(op, c, 3, op.head_dim);
+  check_cache(op, c, 4, op.value_dim);
+  c.expect_dtype(4, c.tensor(3).dtype);
+  c.same(c.tensor(3).shape[0], c.tensor(4).shape[0], "blocks of the caches");
+
+  const Dim sequences = c.same(integers(c, 6, 1)[0], integers(c, 7, 2)[0], "sequences");
+  c.same(integers(c, 5, 1)[0], sequences + 1, "starts of sequences, and the end of the last");
+  if (c.has(8)) c.same(integers(c, 8, 1)[0], sequences, "sequences");
+  if (c.has(9)) {
+    c.expect_dtype(9, DType::f32);
+    c.same(shape(c, 9, 1)[0], op.heads, "slopes");
+  }
+  return {Type::tensor(dtype, {tokens, Dim(op.heads) * op.value_dim})};
+}
+
+}  // namespace lathe

@@ -1,0 +1,107 @@
+// Attention over a paged cache.
+#include <cmath>
+
+#include "graph/paged_step.h"
+#include "graph/reference/families.h"
+#include "graph/reference/indexing.h"
+#include "graph/reference/softmax.h"
+
+namespace lathe::reference {
+namespace {
+
+PagedStep read_step(const PagedAttention& op, const Call& call) {
+  const Tensor &keys = call.tensor(3), &table = call.tensor(7);
+  PagedStep step;
+  step.tokens = call.tensor(0).dims().at(0);
+  step.blocks = keys.dims().at(0);
+  step.block_size = op.block_size;
+  step.table_width = table.dims().at(1);
+  step.starts = call.tensor(5).as<int32_t>();
+  step.contexts = call.tensor(6).as<int32_t>();
+  step.table = table.as<int32_t>();
+  if (call.has(8)) step.prefixes = call.tensor(8).as<int32_t>();
+  if (step.starts.size() != step.contexts.size() + 1 || table.dims()[0] != step.sequences())
+    fail(ErrorCode::invalid_argument, "{} starts, {} context lengths and a block table of shape {} do not agree",
+         step.starts.size(), step.contexts.size(), to_string(table.dims()));
+  check(step);
+  return step;
+}
+
+// A cache and the shape of its heads.
+struct Cache {
+  Tensor tensor;
+  int64_t kv_heads, features;
+
+  int64_t row(const PagedStep& step, int64_t s, int64_t j, int64_t head) const {
+    return ((step.block(s, j) * kv_heads + head) * step.block_size + j % step.block_size) * features;
+  }
+  // The new rows of every sequence: columns offset + head * stride + feature of `x`.
+  void take(const PagedStep& step, const Tensor& x, int64_t offset, int64_t stride) {
+    for (int64_t s = 0; s < step.sequences(); ++s)
+      for (int64_t i = 0; i < step.new_tokens(s); ++i)
+        for (int64_t h = 0; h < kv_heads; ++h)
+          for (int64_t d = 0; d < features; ++d)
+            tensor.write_double(row(step, s, step.first_new(s) + i, h) + d,
+                                x.read_double((step.start(s) + i) * x.dims()[1] + offset + h * stride + d));
+  }
+};
+
+// One query head of one token.
+class Row {
+ public:
+  Row(const PagedAttention& op, const PagedStep& step, const Cache& keys, const Cache& values, const Tensor* slopes)
+      : op_(op), step_(step), keys_(keys), values_(values), slopes_(slopes) {}
+
+  // `query`: the element of q at which the head begins; `to`: value_dim numbers.
+  void attend(const Tensor& q, int64_t query, int64_t s, int64_t j, int64_t head, double* to) const {
+    const int64_t kv_head = head / (op_.heads / op_.kv_heads);
+    const int64_t first = step_.first_key(j, op_.window), end = step_.end_key(s, j);
+    std::vector<double> scores;
+    for (int64_t key = first; key < end; ++key) {
+      double sum = 0;
+      const int64_t row = keys_.row(step_, s, key, kv_head);
+      for (int64_t d = 0; d < op_.head_dim; ++d) sum += q.read_double(query + d) * keys_.tensor.read_double(row + d);
+      scores.push_back(score(sum, head, key));
+    }
+    softmax_row(scores, /*log=*/false, /*safe=*/true);
+    for (int64_t key = first; key < end; ++key) {
+      const int64_t row = values_.row(step_, s, key, kv_head);
+      for (int64_t d = 0; d < op_.value_dim; ++d)
+        to[d] += scores[static_cast<size_t>(key - first)] * values_.tensor.read_double(row + d);
+    }
+  }
+
+ private:
+  double score(double product, int64_t head, int64_t key) const {
+    double x = op_.scale * product;
+    if (op_.softcap > 0) x = op_.softcap * std::tanh(x / op_.softcap);
+    return slopes_ == nullptr ? x : x + slopes_->read_double(head) * static_cast<double>(key);
+  }
+
+  const PagedAttention& op_;
+  const PagedStep& step_;
+  const Cache &keys_, &values_;
+  const Tensor* slopes_;
+};
+
+}  // namespace
+
+std::vector<RefValue> evaluate(const PagedAttention& op, const Call& call) {
+  const Tensor& q = call.tensor(0);
+  const PagedStep step = read_step(op, call);
+  Cache keys{call.tensor(3), op.kv_heads, op.head_dim}, values{call.tensor(4), op.kv_heads, op.value_dim};
+  keys.take(step, call.tensor(1), op.k_offset, op.k_stride);
+  values.take(step, call.tensor(2), op.v_offset, op.v_stride);
+
+  const Row row(op, step, keys, values, call.optional_tensor(9));
+  std::vector<double> y(static_cast<size_t>(step.tokens * op.heads * op.value_dim), 0);
+  for (int64_t s = 0; s < step.sequences(); ++s)
+    for (int64_t t = step.start(s); t < step.start(s + 1); ++t)
+      for (int64_t h = 0; h < op.heads; ++h)
+        row.attend(q, t * q.dims()[1] + op.q_offset + h * op.q_stride, s, step.first_new(s) + t - step.start(s), h,
+                   y.data() + (t * op.heads + h) * op.value_dim);
+  Tensor result = write_wide(q.dtype(), {step.tokens, op.heads * op.value_dim}, y);
+  return {std::move(result), std::move(keys.tensor), std::move(values.tensor)};
+}
+
+}  // namespace lathe::reference

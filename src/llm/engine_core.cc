@@ -1,0 +1,157 @@
+#include "llm/engine_core.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace lathe::llm {
+namespace {
+
+Scheduled& request_of(const Decision::Piece& piece) { return *static_cast<Scheduled*>(piece.task); }
+
+const Sequence& sequence_of(const Decision::Piece& piece) { return piece.task->sequences[piece.sequence]; }
+
+// Whether the piece brings its sequence to where the next token is chosen.
+bool reaches_end(const Decision::Piece& piece) { return piece.first + piece.count == sequence_of(piece).length(); }
+
+}  // namespace
+
+void EngineCore::Buffers::clear() {
+  for (auto* buffer : {&token_ids, &positions, &block_positions, &starts, &contexts, &prefixes, &table, &rows})
+    buffer->clear();
+}
+
+EngineCore::EngineCore(StepModel& model, const SchedulerOptions& options)
+    : model_(model), options_(options), scheduler_(options) {}
+
+void EngineCore::add(std::shared_ptr<Scheduled> request) {
+  scheduler_.add(*request);
+  requests_.push_back(std::move(request));
+}
+
+bool EngineCore::step() {
+  drop_cancelled();
+  const Decision decision = scheduler_.next();
+  if (decision.pieces.empty()) return false;
+  try {
+    for (const Decision::Copy& copy : decision.copies) model_.copy_block(copy.from, copy.to);
+    const std::span<const float> logits = model_.run(make_batch(decision));
+    scheduler_.complete(decision);
+    use_logits(decision, logits);
+  } catch (...) {
+    for (const Decision::Piece& piece : decision.pieces)
+      if (!request_of(piece).done()) end(request_of(piece), FinishReason::error, std::current_exception());
+  }
+  std::erase_if(requests_, [](const auto& request) { return request->done(); });
+  return true;
+}
+
+void EngineCore::close(FinishReason reason) {
+  for (const auto& request : requests_) end(*request, reason);
+  requests_.clear();
+}
+
+void EngineCore::drop_cancelled() {
+  for (const auto& request : requests_)
+    if (request->cancelled()) end(*request, FinishReason::cancelled);
+  std::erase_if(requests_, [](const auto& request) { return request->done(); });
+}
+
+void EngineCore::end(Scheduled& request, FinishReason reason, std::exception_ptr error) {
+  scheduler_.remove(request);
+  request.close(reason, std::move(error));
+}
+
+StepBatch EngineCore::make_batch(const Decision& decision) {
+  buffers_.clear();
+  size_t width = 1;
+  for (const Decision::Piece& piece : decision.pieces) width = std::max(width, sequence_of(piece).blocks.size());
+  buffers_.starts.push_back(0);
+  for (const Decision::Piece& piece : decision.pieces) {
+    add_piece(piece);
+    const std::vector<BlockId>& blocks = sequence_of(piece).blocks;
+    buffers_.table.insert(buffers_.table.end(), blocks.begin(), blocks.end());
+    buffers_.table.resize(buffers_.contexts.size() * width);
+  }
+  return {static_cast<int64_t>(decision.pieces.size()),
+          static_cast<int64_t>(width),
+          buffers_.token_ids,
+          buffers_.positions,
+          buffers_.block_positions,
+          buffers_.starts,
+          buffers_.contexts,
+          buffers_.prefixes,
+          buffers_.table,
+          buffers_.rows};
+}
+
+void EngineCore::add_piece(const Decision::Piece& piece) {
+  Scheduled& request = request_of(piece);
+  request.begin();
+  const Sequence& sequence = sequence_of(piece);
+  const Layout& layout = request.layout();
+  const auto row = static_cast<int64_t>(buffers_.token_ids.size());
+  const int64_t end = piece.first + piece.count;
+  for (int64_t i = piece.first; i < end; ++i) {
+    buffers_.token_ids.push_back(sequence.tokens[static_cast<size_t>(i)]);
+    buffers_.positions.push_back(layout.position(i));
+    buffers_.block_positions.push_back(layout.block_position(i));
+  }
+  buffers_.starts.push_back(static_cast<int32_t>(row + piece.count));
+  buffers_.contexts.push_back(static_cast<int32_t>(end));
+  buffers_.prefixes.push_back(static_cast<int32_t>(layout.prefix_length()));
+  const int64_t reports = request.unreported(piece.first, piece.count);
+  const int64_t reported_end = std::min(end, request.prompt_tokens);
+  for (int64_t i = reported_end - reports; i < reported_end; ++i)
+    buffers_.rows.push_back(static_cast<int32_t>(row + i - piece.first));
+  if (reaches_end(piece) && (reports == 0 || reported_end < end))
+    buffers_.rows.push_back(static_cast<int32_t>(row + piece.count - 1));
+}
+
+void EngineCore::use_logits(const Decision& decision, std::span<const float> logits) {
+  const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
+  size_t row = 0;
+  const auto next_row = [&] { return logits.subspan(vocabulary * row++, vocabulary); };
+  for (const Decision::Piece& piece : decision.pieces) {
+    Scheduled& request = request_of(piece);
+    const int64_t end = piece.first + piece.count;
+    const int64_t reports = request.unreported(piece.first, piece.count);
+    const int64_t reported_end = std::min(end, request.prompt_tokens);
+    std::span<const float> last;
+    for (int64_t i = reported_end - reports; i < reported_end; ++i) request.report(i, last = next_row());
+    if (!reaches_end(piece)) continue;
+    use_last_row(piece, reports == 0 || reported_end < end ? next_row() : last);
+  }
+}
+
+// The answer is empty when the prompt has just been computed: all sequences of the request go on from there.
+void EngineCore::use_last_row(const Decision::Piece& piece, std::span<const float> logits) {
+  Scheduled& request = request_of(piece);
+  if (request.searches()) {
+    if (const auto next = request.offer(piece.sequence, logits)) advance_search(request, *next);
+  } else {
+    const bool all = sequence_of(piece).length() == request.prompt_tokens;
+    const size_t begin = all ? 0 : piece.sequence;
+    const size_t end = all ? request.sequences.size() : piece.sequence + 1;
+    for (size_t i = begin; i < end; ++i)
+      if (request.extend(i, logits)) scheduler_.release(request.sequences[i]);
+  }
+  if (request.all_finished()) end(request, FinishReason::length);
+}
+
+void EngineCore::advance_search(Scheduled& request, const std::vector<BeamSearch::Next>& next) {
+  std::vector<Sequence> beams;
+  for (const auto& [parent, token] : next) {
+    beams.push_back(scheduler_.fork(request.sequences[parent]));
+    beams.back().tokens.push_back(token.id);
+  }
+  for (Sequence& sequence : request.sequences) scheduler_.release(sequence);
+  if (next.empty()) {
+    request.finish_search();
+    for (Sequence& sequence : request.sequences) sequence.finished = true;
+  } else {
+    request.sequences = std::move(beams);
+  }
+}
+
+}  // namespace lathe::llm

@@ -1,0 +1,51 @@
+// The engine without its thread: requests in, one step at a time. Each step asks the scheduler what to compute, has the
+// model compute it, and gives every sequence that has all of its tokens computed one more. All in one thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "llm/scheduled.h"
+#include "llm/scheduler.h"
+#include "llm/step_model.h"
+
+namespace lathe::llm {
+
+class EngineCore {
+ public:
+  EngineCore(StepModel& model, const SchedulerOptions& options);
+
+  // Whether the request can ever be served; throws Error(invalid_argument) if not. From any thread.
+  void check(const Scheduled& request) const { scheduler_.check(request); }
+  void add(std::shared_ptr<Scheduled> request);
+  // Drops cancelled requests, then computes a step. False when there is nothing to do. What the model throws ends the
+  // requests of that step.
+  bool step();
+  // Ends all requests.
+  void close(FinishReason reason);
+
+  const Scheduler& scheduler() const { return scheduler_; }
+
+ private:
+  // The spans of a StepBatch, kept between steps so that their memory is.
+  struct Buffers {
+    std::vector<int32_t> token_ids, positions, block_positions, starts, contexts, prefixes, table, rows;
+    void clear();
+  };
+
+  void drop_cancelled();
+  StepBatch make_batch(const Decision& decision);
+  void add_piece(const Decision::Piece& piece);
+  void use_logits(const Decision& decision, std::span<const float> logits);
+  void use_last_row(const Decision::Piece& piece, std::span<const float> logits);
+  void advance_search(Scheduled& request, const std::vector<BeamSearch::Next>& next);
+  void end(Scheduled& request, FinishReason reason, std::exception_ptr error = nullptr);
+
+  StepModel& model_;
+  SchedulerOptions options_;
+  Scheduler scheduler_;
+  std::vector<std::shared_ptr<Scheduled>> requests_;
+  Buffers buffers_;
+};
+
+}  // namespace lathe::llm

@@ -1,0 +1,58 @@
+// A model as a compiled graph. The caches of its layers are inputs of the graph that it updates in place; their memory,
+// a pool of blocks for each, is allocated here, on the device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "build/compiler.h"
+#include "checkpoint/decoder.h"
+#include "lathe/lathe.h"
+#include "llm/step_model.h"
+
+namespace lathe::llm {
+
+struct GraphModelOptions {
+  CompileOptions compile;
+  SessionOptions session;
+  int64_t blocks = 0;  // of the pool; 0: enough for `sequences` of full length, as far as there is memory
+  int64_t sequences = 1;
+};
+
+class GraphModel : public StepModel {
+ public:
+  // Throws Error(out_of_memory) when not even one sequence of full length fits.
+  GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options);
+  ~GraphModel() override;
+
+  const ModelFacts& facts() const override { return facts_; }
+  std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override;
+  std::span<const float> run(const StepBatch& batch) override;
+  void copy_block(BlockId from, BlockId to) override;
+
+  Session& session() { return session_; }
+
+ private:
+  struct Cache {
+    std::string name;
+    DType dtype;
+    std::vector<int64_t> dims;
+    size_t block_bytes = 0;
+    void* memory = nullptr;
+  };
+  void find_caches();
+  int64_t choose_blocks(const GraphModelOptions& options) const;
+  void allocate_caches(int64_t blocks);
+  void bind(std::string_view name, std::span<const int32_t> values, std::vector<int64_t> dims);
+
+  checkpoint::DecoderInfo info_;
+  ModelFacts facts_;
+  Session session_;
+  std::vector<Cache> caches_;
+  std::vector<std::string> integers_;  // inputs that the graph has besides the caches
+  std::vector<Input> inputs_;          // of a run
+  std::vector<int32_t> table_;         // of a run, widened
+};
+
+}  // namespace lathe::llm

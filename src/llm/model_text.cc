@@ -1,0 +1,80 @@
+#include "llm/model_text.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "text/stream_decoder.h"
+
+namespace lathe::llm {
+namespace {
+
+class StreamedText : public TextDecoder {
+ public:
+  explicit StreamedText(const text::Tokenizer& tokenizer) : decoder_(tokenizer) {}
+  std::string push(int32_t id) override { return decoder_.push(id); }
+  std::string flush() override { return decoder_.finish(); }
+
+ private:
+  text::StreamDecoder decoder_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelText> ModelText::load(const std::filesystem::path& folder, const checkpoint::DecoderInfo& info) {
+  std::unique_ptr<text::Tokenizer> tokenizer;
+  try {
+    tokenizer = text::Tokenizer::load(folder);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    return nullptr;
+  }
+  // Two architectures have this name; the later one counts positions plainly.
+  const bool second = info.family == "chatglm" && !info.block_positions;
+  return std::unique_ptr<ModelText>(
+      new ModelText(std::move(tokenizer), ChatPrompt::load(folder, second ? "chatglm2" : info.family), info));
+}
+
+ModelText::ModelText(std::unique_ptr<text::Tokenizer> tokenizer, ChatPrompt chat, const checkpoint::DecoderInfo& info)
+    : tokenizer_(std::move(tokenizer)),
+      chat_(std::move(chat)),
+      vocabulary_(info.vocab),
+      block_positions_(info.block_positions),
+      bos_id_(info.bos_id),
+      mask_id_(info.mask_id),
+      gmask_id_(info.gmask_id) {}
+
+std::vector<int32_t> ModelText::encode(std::string_view prompt) const {
+  std::vector<int32_t> ids = checked(tokenizer_->encode(prompt).ids);
+  complete_prompt(ids);
+  return ids;
+}
+
+std::vector<int32_t> ModelText::encode_chat(std::span<const ChatMessage> messages) const {
+  const text::RenderedPrompt prompt = chat_.render(messages);
+  std::vector<int32_t> ids = checked(tokenizer_->encode(prompt.text, {.add_special_tokens = false}).ids);
+  complete_prompt(ids);
+  return ids;
+}
+
+std::vector<int32_t> ModelText::checked(const std::vector<text::TokenId>& ids) const {
+  for (const text::TokenId id : ids)
+    if (id >= vocabulary_)
+      fail(ErrorCode::invalid_model, "the tokenizer does not fit the model: it gives token {}, the model has {}", id,
+           vocabulary_);
+  return {ids.begin(), ids.end()};
+}
+
+void ModelText::complete_prompt(std::vector<int32_t>& ids) const {
+  if (!block_positions_ || std::count(ids.begin(), ids.end(), bos_id_) > 0) return;
+  if (std::count(ids.begin(), ids.end(), mask_id_) + std::count(ids.begin(), ids.end(), gmask_id_) == 0)
+    ids.push_back(gmask_id_);
+  ids.push_back(bos_id_);
+}
+
+std::string ModelText::decode(std::span<const int32_t> ids) const {
+  return tokenizer_->decode(std::vector<text::TokenId>(ids.begin(), ids.end()));
+}
+
+std::unique_ptr<TextDecoder> ModelText::decoder() const { return std::make_unique<StreamedText>(*tokenizer_); }
+
+}  // namespace lathe::llm

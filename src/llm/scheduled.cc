@@ -1,0 +1,213 @@
+#include "llm/scheduled.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace lathe::llm {
+namespace {
+
+double milliseconds(std::chrono::steady_clock::duration time) {
+  return std::chrono::duration<double, std::milli>(time).count();
+}
+
+void check(const Request& request, const ModelFacts& facts) {
+  const auto length = static_cast<int64_t>(request.prompt.size());
+  if (length == 0) fail(ErrorCode::invalid_argument, "the prompt is empty");
+  for (const int32_t id : request.prompt)
+    if (id < 0 || id >= facts.vocabulary)
+      fail(ErrorCode::invalid_argument, "the prompt holds token {}; ids are below {}", id, facts.vocabulary);
+  if (length >= facts.context)
+    fail(ErrorCode::invalid_argument, "the prompt has {} tokens, the context of the model has {}", length,
+         facts.context);
+  if (request.max_tokens < 1) fail(ErrorCode::invalid_argument, "at least one token must be asked for");
+  if (request.n < 1) fail(ErrorCode::invalid_argument, "at least one choice must be asked for");
+  if (request.beam.beams < 1) fail(ErrorCode::invalid_argument, "a search needs at least one beam");
+  if (request.beam.beams == 1) return;
+  if (request.n > request.beam.beams)
+    fail(ErrorCode::invalid_argument, "{} choices are more than {} beams", request.n, request.beam.beams);
+  if (!request.stop.empty()) fail(ErrorCode::invalid_argument, "stop strings and beams do not go together");
+}
+
+// Keys depend on where positions begin and, where the tokens of a prefix see each other, on all of it.
+std::string salt_of(const Request& request, const Layout& layout) {
+  std::string salt = fmt::format("{} {}", layout.position(0), request.cache_salt);
+  salt.push_back('\0');
+  salt.append(reinterpret_cast<const char*>(request.prompt.data()),
+              static_cast<size_t>(layout.prefix_length()) * sizeof(int32_t));
+  return salt;
+}
+
+}  // namespace
+
+std::string_view to_string(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop: return "stop";
+    case FinishReason::length: return "length";
+    case FinishReason::cancelled: return "cancelled";
+    case FinishReason::error: return "error";
+  }
+  return "";
+}
+
+std::vector<int32_t> Choice::ids() const {
+  std::vector<int32_t> ids;
+  for (const Token& token : tokens) ids.push_back(token.id);
+  return ids;
+}
+
+Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderFactory& decoders)
+    : request_(std::move(request)), sampler_(request_.sampling, model.facts().vocabulary) {
+  const ModelFacts& facts = model.facts();
+  check(request_, facts);
+  layout_ = model.layout(request_.prompt);
+  stop_tokens_ = request_.stop_tokens;
+  if (!request_.ignore_eos) stop_tokens_.insert(stop_tokens_.end(), facts.eos.begin(), facts.eos.end());
+
+  prompt_tokens = static_cast<int64_t>(request_.prompt.size());
+  prefix_tokens = layout_->prefix_length();
+  max_length = std::min(facts.context, prompt_tokens + request_.max_tokens);
+  salt = salt_of(request_, *layout_);
+  reuse = !request_.on_prompt_logits;
+  const auto n = static_cast<size_t>(request_.n);
+  Sequence prompt;
+  prompt.tokens = request_.prompt;
+  const bool searching = request_.beam.beams > 1;
+  width = searching ? static_cast<size_t>(request_.beam.beams) : n;
+  sequences.assign(searching ? 1 : n, prompt);
+  if (searching) search_ = std::make_unique<BeamSearch>(request_.beam, stop_tokens_, max_length - prompt_tokens);
+  for (size_t i = 0; i < n; ++i) texts_.emplace_back(decoders ? decoders() : nullptr, request_.stop);
+  result_.choices.resize(n);
+  ended_.resize(n);
+}
+
+std::optional<Token> Scheduled::next() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return done_ || !tokens_.empty(); });
+  if (!tokens_.empty()) {
+    Token token = std::move(tokens_.front());
+    tokens_.pop_front();
+    return token;
+  }
+  if (error_ != nullptr) std::rethrow_exception(error_);
+  return std::nullopt;
+}
+
+bool Scheduled::ready(std::chrono::milliseconds timeout) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, timeout, [&] { return done_ || !tokens_.empty(); });
+}
+
+const Result& Scheduled::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return done_; });
+  if (error_ != nullptr) std::rethrow_exception(error_);
+  return result_;
+}
+
+bool Scheduled::done() const {
+  const std::lock_guard lock(mutex_);
+  return done_;
+}
+
+void Scheduled::begin() {
+  if (!has_begun_) begun_ = Clock::now();
+  has_begun_ = true;
+}
+
+int64_t Scheduled::unreported(int64_t first, int64_t count) const {
+  if (!request_.on_prompt_logits || first > reported_) return 0;
+  return std::max<int64_t>(0, std::min(first + count, prompt_tokens) - reported_);
+}
+
+void Scheduled::report(int64_t position, std::span<const float> logits) {
+  request_.on_prompt_logits(position, logits);
+  reported_ = position + 1;
+}
+
+bool Scheduled::stops(int32_t id) const {
+  return std::find(stop_tokens_.begin(), stop_tokens_.end(), id) != stop_tokens_.end();
+}
+
+bool Scheduled::extend(size_t index, std::span<const float> logits) {
+  Sequence& sequence = sequences[index];
+  const std::span<const int32_t> tokens = sequence.tokens;
+  const auto prompt = static_cast<size_t>(prompt_tokens);
+  Drawn drawn = sampler_.sample(logits, {tokens.first(prompt), tokens.subspan(prompt)}, static_cast<int>(index));
+  sequence.tokens.push_back(drawn.id);
+  Token token{static_cast<int>(index), drawn.id, drawn.logprob, std::move(drawn.top), texts_[index].push(drawn.id)};
+  sequence.finished = stops(drawn.id) || texts_[index].stopped() || sequence.length() >= max_length;
+  if (sequence.finished) token.text += texts_[index].finish();
+  deliver(index, std::move(token));
+  if (sequence.finished)
+    end_choice(index, stops(drawn.id) || texts_[index].stopped() ? FinishReason::stop : FinishReason::length);
+  return sequence.finished;
+}
+
+std::optional<std::vector<BeamSearch::Next>> Scheduled::offer(size_t index, std::span<const float> logits) {
+  const std::span<const int32_t> tokens = sequences[index].tokens;
+  const auto prompt = static_cast<size_t>(prompt_tokens);
+  const std::vector<float> logprobs = log_softmax(logits);
+  std::vector<float> scores = logprobs;
+  sampler_.penalise(scores, {tokens.first(prompt), tokens.subspan(prompt)});
+  search_->offer(index, scores, logprobs, request_.sampling.logprobs);
+  if (!search_->complete()) return std::nullopt;
+  return search_->advance();
+}
+
+void Scheduled::finish_search() {
+  for (size_t i = 0; i < result_.choices.size() && i < search_->finished().size(); ++i) {
+    const BeamSearch::Finished& beam = search_->finished()[i];
+    for (size_t t = 0; t < beam.tokens.size(); ++t) {
+      Token token = beam.tokens[t];
+      token.choice = static_cast<int>(i);
+      token.text = texts_[i].push(token.id);
+      if (t + 1 == beam.tokens.size()) token.text += texts_[i].finish();
+      deliver(i, std::move(token));
+    }
+    end_choice(i, beam.stopped ? FinishReason::stop : FinishReason::length);
+    result_.choices[i].score = beam.score;
+  }
+}
+
+bool Scheduled::all_finished() const {
+  return std::all_of(sequences.begin(), sequences.end(), [](const Sequence& s) { return s.finished; });
+}
+
+void Scheduled::deliver(size_t choice, Token token) {
+  last_token_ = Clock::now();
+  if (!has_token_) first_token_ = last_token_;
+  has_token_ = true;
+  if (request_.on_token) request_.on_token(token);
+  const std::lock_guard lock(mutex_);
+  Choice& made = result_.choices[choice];
+  made.text += token.text;
+  made.score += static_cast<double>(token.logprob);
+  made.tokens.push_back(token);
+  tokens_.push_back(std::move(token));
+  changed_.notify_all();
+}
+
+void Scheduled::end_choice(size_t choice, FinishReason reason) {
+  const std::lock_guard lock(mutex_);
+  result_.choices[choice].finish = reason;
+  ended_[choice] = true;
+}
+
+void Scheduled::close(FinishReason reason, std::exception_ptr error) {
+  const std::lock_guard lock(mutex_);
+  if (done_) return;
+  for (size_t i = 0; i < result_.choices.size(); ++i)
+    if (!ended_[i]) result_.choices[i].finish = reason;
+  if (has_begun_) result_.timing.queued_ms = milliseconds(begun_ - submitted_);
+  if (has_token_) {
+    result_.timing.prefill_ms = milliseconds(first_token_ - begun_);
+    result_.timing.decode_ms = milliseconds(last_token_ - first_token_);
+  }
+  result_.timing.cached_tokens = cached_tokens;
+  error_ = std::move(error);
+  done_ = true;
+  changed_.notify_all();
+}
+
+}  // namespace lathe::llm

@@ -1,0 +1,49 @@
+// What the engine asks of a model: compute some tokens of some sequences, and copy a block of the cache. One call may
+// mix pieces of prompts and single tokens of answers; the model sees no difference.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "lathe/llm.h"
+#include "llm/block_pool.h"
+
+namespace lathe::llm {
+
+// Where the tokens of one request's sequences stand. The tokens of a prompt's prefix see each other, later ones see
+// what is before them.
+class Layout {
+ public:
+  virtual ~Layout() = default;
+  virtual int64_t prefix_length() const { return 0; }
+  // Of the token with this index, prompt or answer.
+  virtual int32_t position(int64_t index) const { return static_cast<int32_t>(index); }
+  virtual int32_t block_position(int64_t) const { return 0; }
+};
+
+// T tokens of S sequences, R of which give logits. Token t belongs to sequence s when sequence_starts[s] <= t <
+// sequence_starts[s + 1].
+struct StepBatch {
+  int64_t sequences = 0, table_width = 0;
+  std::span<const int32_t> token_ids, positions, block_positions;  // [T]
+  std::span<const int32_t> sequence_starts;                        // [S + 1]
+  std::span<const int32_t> context_lengths;                        // [S]; tokens in the cache once the step is done
+  std::span<const int32_t> prefix_lengths;                         // [S]
+  std::span<const int32_t> block_table;                            // [S, table_width]
+  std::span<const int32_t> logit_rows;                             // [R]
+};
+
+class StepModel {
+ public:
+  virtual ~StepModel() = default;
+  virtual const ModelFacts& facts() const = 0;
+  virtual std::unique_ptr<Layout> layout(std::span<const int32_t>) const { return std::make_unique<Layout>(); }
+  // Logits [R, vocabulary], valid until the next run.
+  virtual std::span<const float> run(const StepBatch& batch) = 0;
+  // The content of a block in all layers.
+  virtual void copy_block(BlockId from, BlockId to) = 0;
+};
+
+}  // namespace lathe::llm

@@ -1,0 +1,177 @@
+// lathe generate: how does a language model go on?
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <charconv>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/npz.h"
+#include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/llm_options.h"
+
+namespace lathe::tools {
+namespace {
+
+using nlohmann::json;
+
+std::vector<int32_t> parse_ids(const std::string& text) {
+  std::vector<int32_t> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (true) {
+    const auto [next, error] = std::from_chars(at, end, ids.emplace_back());
+    if (error != std::errc() || (next != end && *next != ','))
+      fail(ErrorCode::invalid_argument, "'{}' is no list of token ids; write them as 5,7,9", text);
+    if (next == end) return ids;
+    at = next + 1;
+  }
+}
+
+std::string standard_input() {
+  std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+  check_interrupted();
+  return text;
+}
+
+json to_json(const llm::Choice& choice) {
+  json logprobs = json::array();
+  for (const llm::Token& token : choice.tokens) {
+    json top = json::array();
+    for (const llm::TokenLogprob& other : token.top) top.push_back({{"id", other.id}, {"logprob", other.logprob}});
+    logprobs.push_back({{"id", token.id}, {"logprob", token.logprob}, {"top", top}});
+  }
+  return {{"ids", choice.ids()},
+          {"text", choice.text},
+          {"finish_reason", llm::to_string(choice.finish)},
+          {"score", choice.score},
+          {"logprobs", logprobs}};
+}
+
+// The first answer's fields, and all answers where there are several.
+json to_json(const std::vector<int32_t>& prompt, const llm::Result& result) {
+  json document = to_json(result.choices.front());
+  document["prompt_ids"] = prompt;
+  document["timing"] = {{"queued_ms", result.timing.queued_ms},
+                        {"prefill_ms", result.timing.prefill_ms},
+                        {"decode_ms", result.timing.decode_ms},
+                        {"cached_tokens", result.timing.cached_tokens}};
+  if (result.choices.size() > 1)
+    for (const llm::Choice& choice : result.choices) document["choices"].push_back(to_json(choice));
+  return document;
+}
+
+class GenerateCommand : public Command {
+ public:
+  CommandInfo info() const override {
+    return {"generate",
+            "Text",
+            "Continue texts with a language model",
+            "The folder is a checkpoint as trainers leave it: config.json, safetensors or pytorch_model.bin, and the "
+            "tokenizer's files. Several prompts run side by side. Without a prompt, all of standard input is one.",
+            {{"generate models/poem-bloom $'《春望》杜甫\\n' --greedy", "a poem"},
+             {"generate models/couplet-chatglm 明月松間照 --beams 4 --n 2", "the two best answers of a beam search"},
+             {"generate models/poem-bloom --prompt-ids 1,267,358 --max-tokens 8 --json", "token ids in and out"}}};
+  }
+
+  void add_options(CLI::App& app) override {
+    add_llm_options(app, llm_);
+    app.add_option("PROMPT", prompts_, "Texts to continue; none: standard input");
+    app.add_option("--prompt-ids", prompt_ids_, "A prompt as token ids; repeatable")
+        ->type_name("ID,ID,..")
+        ->allow_extra_args(false);
+    add_sampling_options(app, generation_);
+    add_search_options(app, generation_);
+    app.add_option("--dump-logits", dump_logits_,
+                   "Write the logits behind each token of the prompt, f32 [tokens, vocabulary], as `logits`; those of "
+                   "further prompts as logits_1, logits_2, ..")
+        ->type_name("FILE.npz");
+    app.add_flag("--stats", stats_, "Say how fast prompt and answer were");
+  }
+
+  int run(Console& console) override {
+    std::vector<std::vector<int32_t>> prompts;
+    for (const std::string& ids : prompt_ids_) prompts.push_back(parse_ids(ids));
+    std::vector<std::string> texts = prompts_;
+    if (texts.empty() && prompts.empty()) texts.push_back(standard_input());
+    llm_.engine.max_sequences = static_cast<int64_t>(texts.size() + prompts.size()) *
+                                std::max(generation_.request.n, generation_.request.beam.beams);
+    const auto engine = open_llm(llm_, console);
+    llm::Request request = generation_.make_request(engine->recommended());
+    if (console.json()) request.sampling.logprobs = std::max(0, request.sampling.logprobs);
+    for (const std::string& text : texts) prompts.push_back(engine->encode(text));
+    generate(*engine, request, prompts, console);
+    return kExitOk;
+  }
+
+ private:
+  void generate(llm::Engine& engine, const llm::Request& common, const std::vector<std::vector<int32_t>>& prompts,
+                Console& console) {
+    std::vector<std::vector<float>> logits(prompts.size());
+    std::vector<llm::Generation> generations;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      llm::Request request = common;
+      request.prompt = prompts[i];
+      if (!dump_logits_.empty())
+        request.on_prompt_logits = [&kept = logits[i]](int64_t, std::span<const float> row) {
+          kept.insert(kept.end(), row.begin(), row.end());
+        };
+      generations.push_back(engine.submit(std::move(request)));
+    }
+    json results = json::array();
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      const llm::Result& result = show(generations[i], engine, prompts.size() == 1, console);
+      results.push_back(to_json(prompts[i], result));
+      if (stats_) note_speed(console, prompts[i].size(), result);
+    }
+    if (!dump_logits_.empty()) write_logits(logits, engine.facts().vocabulary);
+    console.result(prompts.size() == 1 ? results.front() : results);
+  }
+
+  // A single answer shows while it grows; others one behind the other, each with a heading.
+  const llm::Result& show(llm::Generation& generation, const llm::Engine& engine, bool alone, Console& console) {
+    const bool streams = alone && generation_.request.n == 1;
+    const auto shown = [&](const llm::Token& token) {
+      return engine.has_text() ? token.text : fmt::format("{} ", token.id);
+    };
+    while (const auto token = next_token(generation)) {
+      if (!streams) continue;
+      console.print("{}", shown(*token));
+      console.flush();
+    }
+    const llm::Result& result = generation.wait();
+    for (size_t c = 0; c < result.choices.size() && !streams; ++c) {
+      console.print("{}\n", console.paint(Colour::bold, fmt::format("[{}]", ++answers_)));
+      for (const llm::Token& token : result.choices[c].tokens) console.print("{}", shown(token));
+      console.print("\n");
+    }
+    if (streams && !result.choices.front().text.ends_with('\n')) console.print("\n");
+    return result;
+  }
+
+  void write_logits(const std::vector<std::vector<float>>& logits, int64_t vocabulary) const {
+    NpzWriter file(dump_logits_);
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const std::vector<int64_t> dims = {static_cast<int64_t>(logits[i].size()) / vocabulary, vocabulary};
+      file.add(i == 0 ? "logits" : fmt::format("logits_{}", i),
+               NpyView(DType::f32, dims, std::as_bytes(std::span(logits[i]))));
+    }
+    file.commit();
+  }
+
+  LlmOptions llm_;
+  GenerationOptions generation_;
+  std::vector<std::string> prompts_, prompt_ids_;
+  std::string dump_logits_;
+  bool stats_ = false;
+  int answers_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_generate_command() { return std::make_unique<GenerateCommand>(); }
+
+}  // namespace lathe::tools

@@ -1,0 +1,107 @@
+// lathe ppl: how surprising is a text for a language model?
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/llm_options.h"
+#include "tools/progress.h"
+#include "tools/units.h"
+
+namespace lathe::tools {
+namespace {
+
+std::string read_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) throw Error(ErrorCode::not_found, "cannot read the text").in_file(path);
+  return text;
+}
+
+// Minus the logarithm of the probability that the logits give to `id`.
+double surprise(std::span<const float> logits, int32_t id) {
+  const double top = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (const float logit : logits) sum += std::exp(logit - top);
+  return std::log(sum) + top - logits[static_cast<size_t>(id)];
+}
+
+class PplCommand : public Command {
+ public:
+  CommandInfo info() const override {
+    return {"ppl",
+            "Run and check",
+            "Measure the perplexity of a language model on a text",
+            "The text is cut into windows of --window tokens that do not overlap. Each token but the first of a window is "
+            "predicted from those before it; the perplexity is e to the mean of minus the logarithms of their "
+            "probabilities. Lower is better, and only models with the same tokenizer can be compared.",
+            {{"ppl ./tigerbot-7b wiki.test.txt", "in windows of 512 tokens"},
+             {"ppl ./tigerbot-7b wiki.test.txt --dtype bf16 --json", "what half the memory costs"}}};
+  }
+
+  void add_options(CLI::App& app) override {
+    add_llm_options(app, llm_);
+    app.add_option("FILE", file_, "A text in UTF-8")->required();
+    app.add_option("--window", window_, "Tokens of a window (default 512)")
+        ->type_name("N")
+        ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));
+  }
+
+  int run(Console& console) override {
+    const std::string text = read_text(file_);
+    llm_.engine.max_sequences = 1;
+    const auto engine = open_llm(llm_, console);
+    const std::vector<int32_t> ids = engine->encode(text);
+    // The window's last token is predicted, not computed from; the engine needs room for one more.
+    const size_t size = static_cast<size_t>(std::min(window_, engine->facts().context - 1));
+    double sum = 0;
+    int64_t predicted = 0;
+    Progress progress(console);
+    for (size_t begin = 0; begin + 1 < ids.size(); begin += size) {
+      progress.show("reading", static_cast<double>(begin) / static_cast<double>(ids.size()));
+      const auto window = std::span<const int32_t>(ids).subspan(begin, std::min(size, ids.size() - begin));
+      sum += read(*engine, window);
+      predicted += static_cast<int64_t>(window.size()) - 1;
+    }
+    progress.clear();
+    if (predicted == 0) throw Error(ErrorCode::invalid_argument, "the text is too short").in_file(file_);
+    const double mean = sum / static_cast<double>(predicted);
+    console.print("perplexity  {}\ntokens      {}\n", format_number(std::exp(mean)), predicted);
+    console.result({{"perplexity", std::exp(mean)}, {"mean_surprise", mean}, {"tokens", predicted}});
+    return kExitOk;
+  }
+
+ private:
+  static double read(llm::Engine& engine, std::span<const int32_t> window) {
+    double sum = 0;
+    llm::Request request;
+    request.prompt.assign(window.begin(), window.end());
+    request.max_tokens = 1;
+    request.sampling.temperature = 0;
+    request.on_prompt_logits = [&](int64_t position, std::span<const float> logits) {
+      const auto next = static_cast<size_t>(position) + 1;
+      if (next < window.size()) sum += surprise(logits, window[next]);
+    };
+    llm::Generation generation = engine.submit(std::move(request));
+    while (next_token(generation)) continue;
+    generation.wait();
+    return sum;
+  }
+
+  LlmOptions llm_;
+  std::string file_;
+  int64_t window_ = 512;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_ppl_command() { return std::make_unique<PplCommand>(); }
+
+}  // namespace lathe::tools

@@ -1,0 +1,133 @@
+#include "tools/llm_bench.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "base/error.h"
+#include "tools/interrupt.h"
+#include "tools/progress.h"
+#include "tools/table.h"
+#include "tools/units.h"
+
+namespace lathe::tools {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+// Random prompts, the same ones whenever they are asked for.
+std::vector<llm::Request> make_requests(const llm::Engine& engine, int64_t batch, int64_t prompt, int64_t answer) {
+  std::mt19937 random;
+  std::uniform_int_distribution<int32_t> id(0, static_cast<int32_t>(engine.facts().vocabulary) - 1);
+  std::vector<llm::Request> requests(static_cast<size_t>(batch));
+  for (llm::Request& request : requests) {
+    for (int64_t i = 0; i < prompt; ++i) request.prompt.push_back(id(random));
+    request.max_tokens = answer;
+    request.sampling.temperature = 0;
+    request.ignore_eos = true;
+  }
+  return requests;
+}
+
+struct Run {
+  Clock::time_point begun, end;
+  std::vector<std::vector<Clock::time_point>> tokens;  // of each request
+};
+
+Run run_all(llm::Engine& engine, std::vector<llm::Request> requests) {
+  Run run;
+  run.tokens.resize(requests.size());
+  run.begun = Clock::now();
+  std::vector<llm::Generation> generations;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    requests[i].on_token = [&times = run.tokens[i]](const llm::Token&) { times.push_back(Clock::now()); };
+    generations.push_back(engine.submit(std::move(requests[i])));
+  }
+  for (llm::Generation& generation : generations) {
+    while (next_token(generation)) continue;
+    generation.wait();
+  }
+  run.end = Clock::now();
+  return run;
+}
+
+// Tokens a second while all requests are past their first token.
+double decode_speed(const Run& run) {
+  Clock::time_point all_begun = run.begun;
+  for (const auto& times : run.tokens) all_begun = std::max(all_begun, times.front());
+  int64_t counted = 0;
+  for (const auto& times : run.tokens)
+    counted += std::count_if(times.begin(), times.end(), [&](Clock::time_point time) { return time > all_begun; });
+  return static_cast<double>(counted) / seconds_between(all_begun, run.end);
+}
+
+}  // namespace
+
+void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options) {
+  const auto add = [&](const char* name, int64_t& value, const char* text) {
+    app.add_option(name, value, text)->type_name("N")->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));
+  };
+  add("--pp", options.prompt, "Of a checkpoint: tokens of a prompt (default 512)");
+  add("--tg", options.answer, "Of a checkpoint: tokens of an answer (default 128)");
+  app.add_option("--batch", options.batches, "Of a checkpoint: requests at a time (default 1)")
+      ->type_name("1,8,64..")
+      ->delimiter(',')
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}).description(""));
+  app.add_option("--dtype", options.dtype, "Of a checkpoint: type that it is computed in (default auto)")
+      ->type_name("auto|fp32|fp16|bf16");
+  app.add_option("--kv-dtype", options.kv_dtype, "Of a checkpoint: type of cached keys and values (default auto)")
+      ->type_name("auto|fp32|fp16|bf16");
+}
+
+void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& console) {
+  using Align = Table::Align;
+  LlmOptions open = llm;
+  open.dtype = options.dtype;
+  open.kv_dtype = options.kv_dtype;
+  open.engine.context = options.prompt + options.answer;
+  open.engine.max_sequences = *std::max_element(options.batches.begin(), options.batches.end());
+  const auto engine = open_llm(open, console);
+  Progress progress(console);
+  Table table({{"batch", Align::right}, {"prompt tokens/s", Align::right}, {"answer tokens/s", Align::right}});
+  nlohmann::json results = nlohmann::json::array();
+  for (const int64_t batch : options.batches) {
+    progress.show(fmt::format("{} at a time", batch));
+    // What is measured comes after a run that prepares sizes and touches memory. Answers find their prompts in the cache.
+    const auto requests = [&](int64_t prompt, int64_t answer) { return make_requests(*engine, batch, prompt, answer); };
+    auto warm = requests(options.prompt, 2);
+    for (llm::Request& request : warm) request.cache_salt = fmt::format("warm {}", batch);
+    run_all(*engine, std::move(warm));
+    auto prompts = requests(options.prompt, 1);
+    for (llm::Request& request : prompts) request.cache_salt = std::to_string(batch);
+    const Run prefill = run_all(*engine, prompts);
+    for (llm::Request& request : prompts) request.max_tokens = options.answer;
+    const double decode = decode_speed(run_all(*engine, std::move(prompts)));
+    const double prompt_speed =
+        static_cast<double>(batch * options.prompt) / seconds_between(prefill.begun, prefill.end);
+    table.add_row({std::to_string(batch), format_number(prompt_speed), format_number(decode)});
+    results.push_back({{"batch", batch},
+                       {"prompt_tokens", options.prompt},
+                       {"answer_tokens", options.answer},
+                       {"prompt_tokens_per_second", prompt_speed},
+                       {"answer_tokens_per_second", decode}});
+  }
+  progress.clear();
+  console.print("{}", table.render(console));
+  console.result({{"model", llm.folder}, {"device", llm.engine.device}, {"results", results}});
+}
+
+bool is_checkpoint(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(std::filesystem::path(path) / "config.json", error);
+}
+
+}  // namespace lathe::tools

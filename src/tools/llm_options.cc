@@ -1,0 +1,163 @@
+#include "tools/llm_options.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <charconv>
+
+#include "base/error.h"
+#include "tools/interrupt.h"
+#include "tools/model_options.h"
+#include "tools/progress.h"
+#include "tools/units.h"
+
+namespace lathe::tools {
+namespace {
+
+std::optional<DType> parse_dtype(const std::string& option, const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  if (text == "fp32" || text == "f32") return DType::f32;
+  if (text == "fp16" || text == "f16") return DType::f16;
+  if (text == "bf16") return DType::bf16;
+  throw Error(ErrorCode::invalid_argument, fmt::format("{} '{}' is unknown", option, text))
+      .remedy("Known: auto, fp32, fp16, bf16");
+}
+
+template <class T>
+bool parse_number(std::string_view text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+std::pair<int32_t, float> parse_bias(const std::string& text) {
+  const size_t equals = text.find('=');
+  std::pair<int32_t, float> bias;
+  if (equals == std::string::npos || !parse_number(std::string_view(text).substr(0, equals), bias.first) ||
+      !parse_number(std::string_view(text).substr(equals + 1), bias.second))
+    fail(ErrorCode::invalid_argument, "'{}' is no bias; write ID=BIAS, as in 42=-1.5", text);
+  return bias;
+}
+
+llm::BeamOptions::Stop parse_stop(const std::string& text) {
+  if (text == "heuristic") return llm::BeamOptions::Stop::heuristic;
+  if (text == "first") return llm::BeamOptions::Stop::first;
+  if (text == "never") return llm::BeamOptions::Stop::never;
+  throw Error(ErrorCode::invalid_argument, fmt::format("--early-stopping '{}' is unknown", text))
+      .remedy("Known: heuristic, first, never");
+}
+
+// `Value` is T or an optional one.
+template <class Value, class T>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, T low, T high, const std::string& text) {
+  return app.add_option(name, value, text)->type_name("N")->check(CLI::Range(low, high).description(""));
+}
+
+constexpr int64_t kMany = 1'000'000'000;
+
+}  // namespace
+
+void add_llm_options(CLI::App& app, LlmOptions& options) {
+  app.add_option("DIR", options.folder, "Folder with config.json, weights and tokenizer")->required();
+  add_device_option(app, "--device", options.engine.device, "Where to run");
+  app.add_option("--isa", options.engine.isa, "Instruction set of the CPU kernels (default: the machine's best)")
+      ->type_name("generic|avx2|avx512");
+  add_number(app, "--threads", options.engine.threads, 1, 1024, "Threads (default: one per physical core)");
+  app.add_option("--dtype", options.dtype, "Type that the model is computed in (default: auto)")
+      ->type_name("auto|fp32|fp16|bf16");
+  app.add_option("--kv-dtype", options.kv_dtype, "Type of cached keys and values (default: auto)")
+      ->type_name("auto|fp32|fp16|bf16");
+  add_number(app, "--context", options.engine.context, int64_t{1}, kMany,
+             "Tokens of prompt and answer together (default: what the model was made for)");
+  add_number(app, "--block-size", options.engine.block_size, int64_t{1}, int64_t{4096},
+             "Tokens of a block of the cache (default 16)");
+  add_number(app, "--blocks", options.engine.blocks, int64_t{1}, kMany, "Blocks of the cache (default: as needed)");
+  add_number(app, "--chunk", options.engine.step_tokens, int64_t{1}, kMany,
+             "Tokens that one step computes at most (default 512)");
+  app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Compute prompts that begin alike each time");
+}
+
+std::unique_ptr<llm::Engine> open_llm(const LlmOptions& options, Console& console) {
+  Progress progress(console);
+  progress.show("opening " + options.folder);
+  llm::EngineOptions engine = options.engine;
+  engine.dtype = parse_dtype("--dtype", options.dtype);
+  engine.kv_dtype = parse_dtype("--kv-dtype", options.kv_dtype);
+  engine.prefix_cache = !options.no_prefix_cache;
+  engine.kernel_cache = kernel_cache_folder().string();
+  return llm::Engine::open(options.folder, engine);
+}
+
+void add_sampling_options(CLI::App& app, GenerationOptions& options) {
+  llm::SamplingOptions& sampling = options.request.sampling;
+  add_number(app, "--max-tokens", options.request.max_tokens, int64_t{1}, kMany, "Tokens of an answer (default 256)");
+  app.add_flag("--greedy", options.greedy, "Always the likeliest token");
+  add_number(app, "--temperature", options.temperature, 0.0, 100.0,
+             "Flattens what is likely; 0: greedy (default: the model's own, else 1)");
+  add_number(app, "--top-k", options.top_k, int64_t{0}, kMany,
+             "Only the N likeliest tokens; 0: all (default: the model's own, else 0)");
+  add_number(app, "--top-p", options.top_p, 0.0, 1.0,
+             "Only the likeliest that together reach N (default: the model's own, else 1)");
+  add_number(app, "--min-p", options.min_p, 0.0, 1.0,
+             "Only those with N times the likeliest's probability (default 0)");
+  add_number(app, "--typical", options.typical_p, 0.0, 1.0, "Only the most typical that together reach N (default 1)");
+  add_number(app, "--repetition-penalty", options.repetition_penalty, 0.001, 1000.0,
+             "Divides the scores of tokens that were there before (default 1)");
+  add_number(app, "--presence-penalty", sampling.presence_penalty, -100.0, 100.0,
+             "Taken from the scores of tokens in the answer (default 0)");
+  add_number(app, "--frequency-penalty", sampling.frequency_penalty, -100.0, 100.0,
+             "The same for each time that they are in it (default 0)");
+  app.add_option("--logit-bias", options.logit_bias, "Added to the score of a token; repeatable")
+      ->type_name("ID=BIAS")
+      ->allow_extra_args(false);
+  app.add_option("--seed", sampling.seed, "The same seed draws the same (default 0)")->type_name("N");
+  app.add_option("--stop", options.request.stop, "Text that ends the answer and is no part of it; repeatable")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  app.add_flag("--ignore-eos", options.request.ignore_eos, "Go on where the model would end");
+}
+
+void add_search_options(CLI::App& app, GenerationOptions& options) {
+  add_number(app, "--n", options.request.n, 1, 4096, "Answers to each prompt (default 1)");
+  add_number(app, "--beams", options.request.beam.beams, 1, 4096, "Beam search with N beams (default 1: none)");
+  add_number(app, "--length-penalty", options.request.beam.length_penalty, -100.0, 100.0,
+             "Of beams: scores are divided by length^N (default 1)");
+  app.add_option("--early-stopping", options.early_stopping,
+                 "Of beams: when nothing better is likely, at the first N finished, or never early")
+      ->type_name("heuristic|first|never");
+  add_number(app, "--logprobs", options.request.sampling.logprobs, 0, 1000, "Report the N likeliest of each place");
+}
+
+llm::Request GenerationOptions::make_request(const llm::SamplingOptions& recommended) const {
+  llm::Request made = request;
+  made.sampling.temperature = temperature.value_or(recommended.temperature);
+  made.sampling.top_k = top_k.value_or(recommended.top_k);
+  made.sampling.top_p = top_p.value_or(recommended.top_p);
+  made.sampling.min_p = min_p.value_or(recommended.min_p);
+  made.sampling.typical_p = typical_p.value_or(recommended.typical_p);
+  made.sampling.repetition_penalty = repetition_penalty.value_or(recommended.repetition_penalty);
+  if (greedy) made.sampling.temperature = 0;
+  for (const std::string& bias : logit_bias) made.sampling.logit_bias.push_back(parse_bias(bias));
+  made.beam.stop = parse_stop(early_stopping);
+  return made;
+}
+
+std::optional<llm::Token> next_token(llm::Generation& generation) {
+  while (!generation.ready(std::chrono::milliseconds(50))) check_interrupted();
+  check_interrupted();
+  return generation.next();
+}
+
+void note_speed(Console& console, size_t prompt_tokens, const llm::Result& result) {
+  size_t answers = 0;
+  for (const llm::Choice& choice : result.choices) answers += choice.tokens.size();
+  const llm::Timing& timing = result.timing;
+  const auto line = [&](const char* what, double tokens, double milliseconds) {
+    console.note("{:<8}{:>7} tokens  {:>10}{}", what, tokens, format_time(milliseconds),
+                 milliseconds > 0 ? fmt::format("  {} tokens/s", format_number(tokens / milliseconds * 1000)) : "");
+  };
+  line("prefill", static_cast<double>(prompt_tokens) - static_cast<double>(timing.cached_tokens), timing.prefill_ms);
+  // The first token comes with the prefill.
+  line("decode", static_cast<double>(answers) - static_cast<double>(result.choices.size()), timing.decode_ms);
+}
+
+}  // namespace lathe::tools

@@ -1,0 +1,200 @@
+// Lowering of attention over a paged cache: chunks and single tokens in one step, scrambled blocks, every way to mask,
+// and that a sequence is none the wiser about the others.
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "tests/backends/cpu/lower_test_util.h"
+
+namespace lathe::cpu {
+namespace {
+
+struct Chunk {
+  int64_t tokens, past;  // new ones, and those that the cache holds
+  uint32_t seed = 0;     // of its numbers
+};
+
+struct Decoder {
+  int64_t heads = 4, kv_heads = 4, head_dim = 32, value_dim = 32, block_size = 16, window = 0;
+  double softcap = 0;
+  bool prefix = false, slopes = false;
+  DType compute = DType::f32, cache = DType::f32;
+
+  int64_t columns() const { return (heads + kv_heads) * head_dim + kv_heads * value_dim; }
+  // One fused product stands for q, k and v.
+  std::string text() const {
+    std::string inputs = fmt::format("%x: {}[t, {}], %kc: {}[n, {}, {}, {}], %vc: {}[n, {}, {}, {}]",
+                                     to_string(compute), columns(), to_string(cache), kv_heads, block_size, head_dim,
+                                     to_string(cache), kv_heads, block_size, value_dim);
+    inputs += ", %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]";
+    if (prefix) inputs += ", %pre: i32[s]";
+    if (slopes) inputs += fmt::format(", %sl: f32[{}]", heads);
+    const std::string optional = std::string(prefix ? ", %pre" : ", _") + (slopes ? ", %sl" : "");
+    const int64_t k_offset = heads * head_dim, v_offset = k_offset + kv_heads * head_dim;
+    return fmt::format(
+        "({}) {{ %y = paged_attention(%x, %x, %x, %kc, %vc, %st, %len, %tab{}) {{heads = {}, kv_heads = {}, head_dim = "
+        "{}, value_dim = {}, block_size = {}, scale = {}, window = {}, softcap = {}, q_stride = {}, k_offset = {}, "
+        "k_stride = {}, v_offset = {}, v_stride = {}}} return %y }}",
+        inputs, optional, heads, kv_heads, head_dim, value_dim, block_size,
+        1 / std::sqrt(static_cast<double>(head_dim)), window, softcap, head_dim, k_offset, head_dim, v_offset,
+        value_dim);
+  }
+
+  // Blocks in scrambled order; every row of the caches that no sequence has filled is NaN.
+  std::vector<Tensor> step(const std::vector<Chunk>& chunks, int64_t unused_tokens = 0) const;
+};
+
+Tensor integers(Sizes dims, const std::vector<int64_t>& values) {
+  Tensor t(DType::i32, std::move(dims));
+  for (size_t i = 0; i < values.size(); ++i) t.write_int(static_cast<int64_t>(i), values[i]);
+  return t;
+}
+
+std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unused_tokens) const {
+  const auto sequences = static_cast<int64_t>(chunks.size());
+  int64_t width = 1, blocks = 2, tokens = 0;
+  std::vector<int64_t> starts = {0}, contexts, prefixes;
+  for (const Chunk& chunk : chunks) {
+    const int64_t context = chunk.tokens + chunk.past, used = (context + block_size - 1) / block_size;
+    width = std::max(width, used + 1);
+    blocks += used;
+    starts.push_back(tokens += chunk.tokens);
+    contexts.push_back(context);
+    prefixes.push_back(context * 2 / 3);
+  }
+  std::vector<int64_t> order(static_cast<size_t>(blocks));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::mt19937(7));
+  const auto cache_of = [&](int64_t features) {
+    Tensor t(cache, {blocks, kv_heads, block_size, features});
+    for (int64_t i = 0; i < t.elements(); ++i) t.write_double(i, std::nan(""));
+    return t;
+  };
+  Tensor keys = cache_of(head_dim), values = cache_of(value_dim), x(compute, {tokens + unused_tokens, columns()});
+  for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, 1);
+  std::vector<int64_t> table(static_cast<size_t>(sequences * width), 0);
+  size_t next = 0;
+  for (int64_t s = 0; s < sequences; ++s) {
+    const Chunk& chunk = chunks[static_cast<size_t>(s)];
+    std::mt19937 engine(100 + chunk.seed);
+    std::uniform_real_distribution<double> real(-2, 2);
+    for (int64_t j = 0; j < contexts[static_cast<size_t>(s)]; j += block_size)
+      table[static_cast<size_t>(s * width + j / block_size)] = order[next++];
+    const auto fill = [&](Tensor& t, int64_t features, int64_t j) {
+      const int64_t block = table[static_cast<size_t>(s * width + j / block_size)];
+      for (int64_t h = 0; h < kv_heads; ++h)
+        for (int64_t d = 0; d < features; ++d)
+          t.write_double(((block * kv_heads + h) * block_size + j % block_size) * features + d, real(engine));
+    };
+    for (int64_t j = 0; j < chunk.past; ++j) {
+      fill(keys, head_dim, j);
+      fill(values, value_dim, j);
+    }
+    const int64_t first = starts[static_cast<size_t>(s)] * columns();
+    for (int64_t i = 0; i < chunk.tokens * columns(); ++i) x.write_double(first + i, real(engine));
+  }
+  std::vector<Tensor> inputs = {x, keys, values, integers({sequences + 1}, starts), integers({sequences}, contexts),
+                                integers({sequences, width}, table)};
+  if (prefix) inputs.push_back(integers({sequences}, prefixes));
+  if (slopes) inputs.push_back(random_tensor(DType::f32, {heads}, 5, 0, 0.5));
+  return inputs;
+}
+
+class LowerPagedAttention : public LowerTest {
+ protected:
+  void check(const Decoder& d, const std::vector<Chunk>& chunks, int64_t unused_tokens = 0) {
+    const double tolerance = d.compute == DType::f32 ? 3e-5 : (d.compute == DType::f16 ? 4e-3 : 3e-2);
+    LowerTest::check(d.text(), d.step(chunks, unused_tokens), {tolerance, true, {}});
+  }
+};
+LATHE_FOR_EACH_DEVICE(LowerPagedAttention);
+
+const std::vector<Chunk> kMixed = {{1, 0, 1}, {40, 0, 2}, {1, 37, 3}, {23, 70, 4}, {1, 63, 5}, {3, 16, 6}};
+
+TEST_P(LowerPagedAttention, MixedSteps) {
+  check({}, kMixed);
+  check({.cache = DType::f16}, kMixed);
+  check({.cache = DType::bf16}, kMixed);
+  check({}, kMixed, /*unused_tokens=*/5);
+}
+
+TEST_P(LowerPagedAttention, EmptySteps) {
+  check({}, {});
+  check({}, {}, 3);
+  check({}, {{0, 5, 1}, {2, 5, 2}, {0, 0, 3}, {0, 9, 4}});
+}
+
+TEST_P(LowerPagedAttention, SharedHeads) {
+  for (const int64_t kv_heads : {1, 2, 6, 12}) check({.heads = 12, .kv_heads = kv_heads}, kMixed);
+  check({.heads = 71, .kv_heads = 1, .head_dim = 64, .value_dim = 64, .cache = DType::f16}, {{1, 40, 1}, {5, 0, 2}});
+}
+
+TEST_P(LowerPagedAttention, HeadSizes) {
+  for (const auto& [head_dim, value_dim] :
+       {std::pair{24, 24}, {64, 64}, {80, 80}, {96, 40}, {128, 128}, {192, 128}, {256, 256}}) {
+    for (const DType cache : {DType::f32, DType::f16, DType::bf16})
+      check({.heads = 2, .kv_heads = 1, .head_dim = head_dim, .value_dim = value_dim, .cache = cache},
+            {{1, 45, 1}, {20, 9, 2}});
+  }
+}
+
+TEST_P(LowerPagedAttention, MasksAndScores) {
+  check({.window = 20}, kMixed);
+  check({.window = 1}, kMixed);
+  check({.softcap = 1.5}, kMixed);
+  check({.prefix = true}, kMixed);
+  check({.slopes = true}, kMixed);
+  check({.kv_heads = 2, .window = 33, .softcap = 2, .prefix = true, .slopes = true, .cache = DType::f16}, kMixed);
+}
+
+TEST_P(LowerPagedAttention, LongContexts) {
+  const std::vector<Chunk> chunks = {{1, 1500, 1}, {4, 1021, 2}, {1, 511, 3}, {1, 512, 4}, {150, 1100, 5}};
+  check({.heads = 2, .kv_heads = 1}, chunks);
+  check({.heads = 2, .kv_heads = 1, .window = 600, .slopes = true, .cache = DType::bf16}, chunks);
+}
+
+TEST_P(LowerPagedAttention, BlockSizes) {
+  for (const int64_t block_size : {1, 8, 32, 48, 256})
+    check({.block_size = block_size, .cache = DType::f16}, {{1, 100, 1}, {30, 75, 2}, {2, 0, 3}});
+}
+
+TEST_P(LowerPagedAttention, NarrowActivations) {
+  for (const DType type : {DType::f16, DType::bf16}) {
+    check({.heads = 8, .kv_heads = 2, .head_dim = 128, .value_dim = 128, .compute = type, .cache = type}, kMixed);
+    check({.window = 25, .softcap = 3, .prefix = true, .slopes = true, .compute = type, .cache = type}, kMixed);
+  }
+}
+
+// The rows of chunk `index`, bit for bit.
+std::vector<std::byte> rows_of(const Tensor& y, const std::vector<Chunk>& chunks, size_t index) {
+  int64_t first = 0;
+  for (size_t i = 0; i < index; ++i) first += chunks[i].tokens;
+  const size_t row = static_cast<size_t>(y.dims()[1]) * sizeof(float);
+  const auto bytes = y.bytes().subspan(static_cast<size_t>(first) * row, static_cast<size_t>(chunks[index].tokens) * row);
+  return {bytes.begin(), bytes.end()};
+}
+
+TEST_P(LowerPagedAttention, SequencesDoNotDependOnEachOther) {
+  const Decoder decoder{.heads = 4, .kv_heads = 2, .cache = DType::f16};
+  const std::vector<Chunk> alone = {{1, 1500, 1}}, chunk = {{60, 37, 2}};
+  const std::vector<Chunk> together = {{1, 12, 5}, {60, 37, 2}, {1, 900, 6}, {200, 0, 7}, {1, 1500, 1}, {1, 1501, 8}};
+  const auto graph = graph_of(decoder.text());
+  std::vector<std::byte> single, several;
+  for (const int threads : GetParam().thread_counts()) {
+    LoweredGraph lowered(*graph, GetParam(), threads, true);
+    const Tensor all = lowered.run(decoder.step(together))[0];
+    const auto of_alone = rows_of(lowered.run(decoder.step(alone))[0], alone, 0);
+    const auto of_chunk = rows_of(lowered.run(decoder.step(chunk))[0], chunk, 0);
+    EXPECT_EQ(of_alone, rows_of(all, together, 4));
+    EXPECT_EQ(of_chunk, rows_of(all, together, 1));
+    if (!single.empty()) {  // nor on the number of threads
+      EXPECT_EQ(of_alone, single);
+      EXPECT_EQ(of_chunk, several);
+    }
+    single = of_alone;
+    several = of_chunk;
+  }
+}
+
+}  // namespace
+}  // namespace lathe::cpu

@@ -1,0 +1,149 @@
+#include "toy_model.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "llm/sampling.h"
+
+namespace lathe::llm {
+namespace {
+
+uint64_t mix(uint64_t a, uint64_t b) {
+  uint64_t x = a * 0x9e3779b97f4a7c15 + b + 1;
+  x = (x ^ (x >> 29)) * 0xbf58476d1ce4e5b9;
+  return x ^ (x >> 32);
+}
+
+class ToyLayout : public Layout {
+ public:
+  explicit ToyLayout(int64_t prefix) : prefix_(prefix) {}
+  int64_t prefix_length() const override { return prefix_; }
+  // Odd, so that a position that is taken from elsewhere shows.
+  int32_t position(int64_t index) const override { return static_cast<int32_t>(2 * index + prefix_); }
+  int32_t block_position(int64_t index) const override { return static_cast<int32_t>(index - prefix_); }
+
+ private:
+  int64_t prefix_;
+};
+
+uint64_t prefix_value(uint64_t all, int64_t index) { return mix(all, static_cast<uint64_t>(index)); }
+
+uint64_t next_value(uint64_t before, int32_t token, int32_t position, int32_t block_position) {
+  return mix(mix(before, static_cast<uint64_t>(token)),
+             static_cast<uint64_t>(position) << 32 | static_cast<uint32_t>(block_position));
+}
+
+}  // namespace
+
+ToyModel::ToyModel(const ToyOptions& options)
+    : options_(options), slots_(static_cast<size_t>(options.blocks * options.block_size)) {
+  facts_.family = "toy";
+  facts_.vocabulary = options.vocabulary;
+  facts_.context = options.context;
+  facts_.blocks = options.blocks;
+  facts_.block_size = options.block_size;
+  facts_.eos = options.eos;
+}
+
+std::unique_ptr<Layout> ToyModel::layout(std::span<const int32_t> prompt) const {
+  const auto zero = std::find(prompt.begin(), prompt.end(), 0);
+  return std::make_unique<ToyLayout>(options_.prefix && zero != prompt.end() ? zero - prompt.begin() : 0);
+}
+
+ToyModel::Slot& ToyModel::slot(const StepBatch& batch, int64_t sequence, int64_t index) {
+  const int32_t block =
+      batch.block_table[static_cast<size_t>(sequence * batch.table_width + index / options_.block_size)];
+  return slots_[static_cast<size_t>(block * options_.block_size + index % options_.block_size)];
+}
+
+void ToyModel::write(const StepBatch& batch, int64_t sequence) {
+  const auto s = static_cast<size_t>(sequence);
+  const int64_t start = batch.sequence_starts[s];
+  const int64_t first = batch.context_lengths[s] - (batch.sequence_starts[s + 1] - start);
+  const auto row = [&](int64_t index) { return static_cast<size_t>(start + index - first); };
+  for (int64_t i = first; i < batch.context_lengths[s]; ++i) slot(batch, sequence, i).token = batch.token_ids[row(i)];
+  const int64_t prefix = batch.prefix_lengths[s];
+  uint64_t all = 0;
+  for (int64_t i = 0; i < prefix; ++i) all = mix(all, static_cast<uint64_t>(slot(batch, sequence, i).token));
+  for (int64_t i = first; i < batch.context_lengths[s]; ++i) {
+    const uint64_t before = i == 0 ? 0 : slot(batch, sequence, i - 1).value;
+    slot(batch, sequence, i).value = i < prefix ? prefix_value(all, i)
+                                                : next_value(before, batch.token_ids[row(i)], batch.positions[row(i)],
+                                                             batch.block_positions[row(i)]);
+  }
+}
+
+void ToyModel::fill_row(uint64_t state, std::span<float> row) const {
+  for (size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(mix(state, i) % 1000) / 100;
+}
+
+std::span<const float> ToyModel::run(const StepBatch& batch) {
+  if (steps++ == fail_at_step) fail(ErrorCode::out_of_memory, "the toy is broken");
+  tokens += static_cast<int64_t>(batch.token_ids.size());
+  largest_step = std::max(largest_step, static_cast<int64_t>(batch.token_ids.size()));
+  for (int64_t s = 0; s < batch.sequences; ++s) write(batch, s);
+  const auto vocabulary = static_cast<size_t>(options_.vocabulary);
+  logits_.resize(batch.logit_rows.size() * vocabulary);
+  for (size_t r = 0; r < batch.logit_rows.size(); ++r) {
+    const int32_t row = batch.logit_rows[r];
+    const auto end = std::upper_bound(batch.sequence_starts.begin(), batch.sequence_starts.end(), row);
+    const auto sequence = end - batch.sequence_starts.begin() - 1;
+    const int64_t last = batch.context_lengths[static_cast<size_t>(sequence)] - (*end - row);
+    uint64_t state = 0;
+    for (int64_t i = 0; i <= last; ++i) state = mix(state, slot(batch, sequence, i).value);
+    fill_row(state, std::span(logits_).subspan(r * vocabulary, vocabulary));
+  }
+  return logits_;
+}
+
+void ToyModel::copy_block(BlockId from, BlockId to) {
+  const auto size = options_.block_size;
+  std::copy_n(slots_.begin() + from * size, size, slots_.begin() + to * size);
+}
+
+std::vector<float> ToyModel::logits_of(std::span<const int32_t> ids, const Layout& layout) const {
+  uint64_t all = 0, value = 0, state = 0;
+  for (int64_t i = 0; i < layout.prefix_length(); ++i)
+    all = mix(all, static_cast<uint64_t>(ids[static_cast<size_t>(i)]));
+  for (int64_t i = 0; i < static_cast<int64_t>(ids.size()); ++i) {
+    value = i < layout.prefix_length()
+                ? prefix_value(all, i)
+                : next_value(value, ids[static_cast<size_t>(i)], layout.position(i), layout.block_position(i));
+    state = mix(state, value);
+  }
+  std::vector<float> row(static_cast<size_t>(options_.vocabulary));
+  fill_row(state, row);
+  return row;
+}
+
+SchedulerOptions scheduler_options(const ToyOptions& toy) {
+  SchedulerOptions options;
+  options.blocks = toy.blocks;
+  options.block_size = toy.block_size;
+  options.step_tokens = 16;
+  options.max_sequences = 8;
+  return options;
+}
+
+std::vector<std::vector<int32_t>> answers_alone(const ToyModel& model, const Request& request) {
+  const auto layout = model.layout(request.prompt);
+  const Sampler sampler(request.sampling, model.facts().vocabulary);
+  const auto stops = [&](int32_t id) {
+    return !request.ignore_eos && std::count(model.facts().eos.begin(), model.facts().eos.end(), id) > 0;
+  };
+  std::vector<std::vector<int32_t>> answers;
+  const size_t prompt = request.prompt.size();
+  const auto most =
+      std::min(prompt + static_cast<size_t>(request.max_tokens), static_cast<size_t>(model.facts().context));
+  for (int choice = 0; choice < request.n; ++choice) {
+    std::vector<int32_t> ids = request.prompt;
+    do {
+      const std::span<const int32_t> all = ids;
+      ids.push_back(sampler.sample(model.logits_of(all, *layout), {all.first(prompt), all.subspan(prompt)}, choice).id);
+    } while (ids.size() < most && !stops(ids.back()));
+    answers.emplace_back(ids.begin() + static_cast<std::ptrdiff_t>(prompt), ids.end());
+  }
+  return answers;
+}
+
+}  // namespace lathe::llm

@@ -1,0 +1,62 @@
+// A model that is wrong whenever its cache is: each slot of a block holds what a token and everything before it make
+// together, as keys and values do, and logits come from all slots of a sequence, read back through the block table. A
+// wrong block, a missed copy, a stale prefix or a cut prefix show in the answer.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "llm/engine_core.h"
+#include "llm/step_model.h"
+
+namespace lathe::llm {
+
+struct ToyOptions {
+  int64_t vocabulary = 24;
+  int64_t context = 64;
+  int64_t blocks = 64;
+  int64_t block_size = 4;
+  // Tokens of a prompt up to the first zero see each other.
+  bool prefix = false;
+  std::vector<int32_t> eos = {1};
+};
+
+class ToyModel : public StepModel {
+ public:
+  explicit ToyModel(const ToyOptions& options);
+
+  const ModelFacts& facts() const override { return facts_; }
+  std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override;
+  std::span<const float> run(const StepBatch& batch) override;
+  void copy_block(BlockId from, BlockId to) override;
+
+  // The logits behind these tokens, without any cache.
+  std::vector<float> logits_of(std::span<const int32_t> tokens, const Layout& layout) const;
+
+  int64_t steps = 0;
+  int64_t tokens = 0;         // of all steps
+  int64_t largest_step = 0;   // in tokens
+  int64_t fail_at_step = -1;  // throws there
+
+ private:
+  struct Slot {
+    int32_t token = -1;
+    uint64_t value = 0;
+  };
+  void write(const StepBatch& batch, int64_t sequence);
+  Slot& slot(const StepBatch& batch, int64_t sequence, int64_t index);
+  void fill_row(uint64_t state, std::span<float> row) const;
+
+  ToyOptions options_;
+  ModelFacts facts_;
+  std::vector<Slot> slots_;
+  std::vector<float> logits_;
+};
+
+SchedulerOptions scheduler_options(const ToyOptions& toy);
+
+// What the request must answer, computed token by token with nothing beside it.
+std::vector<std::vector<int32_t>> answers_alone(const ToyModel& model, const Request& request);
+
+}  // namespace lathe::llm

@@ -1,0 +1,137 @@
+"""generate and chat against the tokens that the reference implementation chose."""
+
+import json
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from cli import LATHE, MODELS, lathe, lathe_fails, lathe_json, lathe_ok
+
+BLOOM, CHATGLM = MODELS / "poem-bloom", MODELS / "couplet-chatglm"
+POEMS = json.loads((BLOOM / "expected.json").read_text())
+COUPLETS = json.loads((CHATGLM / "expected.json").read_text())
+CASES = [(BLOOM, case) for case in POEMS] + [(CHATGLM, case) for case in COUPLETS]
+
+
+def answer_of(case):
+    """A poem's text is given with its prompt."""
+    return case["answer"] if "answer" in case else case["text"].removeprefix(case["prompt"])
+
+
+@pytest.mark.parametrize("model, case", CASES)
+def test_greedy(model, case):
+    answer = lathe_json("generate", model, case["prompt"], "--greedy", "--max-tokens", len(case["greedy_ids"]) + 5)
+    assert answer["prompt_ids"] == case["ids"]
+    assert answer["ids"] == case["greedy_ids"]
+    assert answer["text"].strip() == answer_of(case).strip()
+    assert answer["finish_reason"] == "stop"
+    assert len(answer["logprobs"]) == len(answer["ids"])
+
+
+@pytest.mark.parametrize("model, cases", [(BLOOM, POEMS), (CHATGLM, COUPLETS)])
+@pytest.mark.parametrize("options", [[], ["--chunk", 3], ["--block-size", 1], ["--block-size", 64], ["--blocks", 12],
+                                     ["--no-prefix-cache"], ["--kv-dtype", "fp16"], ["--threads", 1]])
+def test_side_by_side_as_if_alone(model, cases, options):
+    answers = lathe_json("generate", model, *[case["prompt"] for case in cases], "--greedy", "--max-tokens", 60, *options)
+    assert [answer["ids"] for answer in answers] == [case["greedy_ids"] for case in cases]
+
+
+def test_text_streams_to_stdout():
+    case = POEMS[0]
+    assert lathe_ok("generate", BLOOM, case["prompt"], "--greedy") == answer_of(case)
+    assert lathe_ok("generate", BLOOM, "--greedy", stdin=case["prompt"]) == answer_of(case)
+
+
+def test_ids_in_and_logits_out(tmp_path):
+    case = POEMS[1]
+    dump = tmp_path / "logits.npz"
+    ids = ",".join(map(str, case["ids"]))
+    answer = lathe_json("generate", BLOOM, "--prompt-ids", ids, "--greedy", "--ignore-eos", "--max-tokens", 24, "--dtype", "fp32",
+                        "--dump-logits", dump)
+    assert answer["ids"] == case["greedy_ids"][:24] and answer["finish_reason"] == "length"
+    logits = np.load(dump)["logits"]
+    assert logits.shape == (len(case["ids"]), 6144) and logits.dtype == np.float32
+    assert logits[-1].argmax() == case["greedy_ids"][0]
+    lathe_json("generate", BLOOM, "--prompt-ids", ids, "--prompt-ids", ids, "--max-tokens", 1, "--chunk", 2, "--dump-logits", dump)
+    again = np.load(dump)
+    np.testing.assert_allclose(again["logits"], logits, atol=1e-4)
+    np.testing.assert_array_equal(again["logits_1"], again["logits"])
+
+
+def test_sampling_repeats_with_its_seed():
+    def ids(*options):
+        answer = lathe_json("generate", BLOOM, POEMS[0]["prompt"], "--max-tokens", 20, *options)
+        return [choice["ids"] for choice in answer["choices"]] if "choices" in answer else answer["ids"]
+
+    assert ids("--seed", 7) == ids("--seed", 7) != ids("--seed", 8)
+    three = ids("--seed", 7, "--n", 3)
+    assert len(three) == 3 and three[0] == ids("--seed", 7) and three[0] != three[1]
+    assert ids("--top-k", 1) == ids("--temperature", 0) == ids("--greedy")
+    banned = ids("--greedy")[0]
+    assert banned not in ids("--greedy", "--logit-bias", f"{banned}=-100")
+
+
+def test_logprobs_and_stop():
+    case = POEMS[0]
+    answer = lathe_json("generate", BLOOM, case["prompt"], "--greedy", "--logprobs", 3)
+    for token in answer["logprobs"]:
+        assert len(token["top"]) == 3 and token["top"][0] == {"id": token["id"], "logprob": token["logprob"]}
+        assert sum(np.exp(other["logprob"]) for other in token["top"]) <= 1.001
+    stopped = lathe_json("generate", BLOOM, case["prompt"], "--greedy", "--stop", "，")
+    assert stopped["text"] == answer["text"].split("，")[0] and stopped["finish_reason"] == "stop"
+
+
+def test_beams():
+    case = COUPLETS[0]
+    beams = lathe_json("generate", CHATGLM, case["prompt"], "--beams", 4, "--n", 4, "--greedy")["choices"]
+    scores = [beam["score"] for beam in beams]
+    assert scores == sorted(scores, reverse=True)
+    assert len({tuple(beam["ids"]) for beam in beams}) == 4
+    greedy = lathe_json("generate", CHATGLM, case["prompt"], "--greedy")
+    assert scores[0] >= greedy["score"] / len(greedy["ids"]) - 1e-5
+
+
+def test_stats_go_to_stderr():
+    done = lathe("generate", BLOOM, POEMS[0]["prompt"], "--greedy", "--stats")
+    assert done.stdout == answer_of(POEMS[0])
+    assert "prefill" in done.stderr and "tokens/s" in done.stderr
+
+
+def test_chat(tmp_path):
+    talk = tmp_path / "talk.json"
+    lines = ["明月松間照", "/save " + str(talk), "/reset", "/help", "/nonsense", "春風得意馬蹄疾", "/exit", "not read"]
+    done = lathe("chat", CHATGLM, "--greedy", "--max-tokens", 16, stdin="\n".join(lines))
+    assert done.returncode == 0, done.stderr
+    assert "/nonsense" in done.stderr and "/reset" in done.stdout
+    saved = json.loads(talk.read_text())
+    assert [message["role"] for message in saved] == ["user", "assistant"] and saved[0]["content"] == lines[0]
+    messages = lathe_json("chat", CHATGLM, "--greedy", "--max-tokens", 16, "--system", "x", stdin="明月松間照\n/system y\n大漠孤煙直")
+    assert [message["role"] for message in messages] == ["system", "user", "assistant"]
+    assert messages[0]["content"] == "y"
+
+
+def test_a_conversation_may_outgrow_the_context():
+    done = lathe("chat", CHATGLM, "--context", 40, stdin="月" * 100 + "\n月\n")
+    assert done.returncode == 0 and "100" in done.stderr
+
+
+def test_control_c_ends_generation():
+    process = subprocess.Popen([LATHE, "generate", BLOOM, "x", "--ignore-eos", "--max-tokens", "1000"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    assert process.stdout.read(1)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def test_wrong_calls(tmp_path):
+    assert "config.json" in lathe_fails("generate", tmp_path, "x")
+    assert "token ids" in lathe_fails("generate", BLOOM, "--prompt-ids", "1,x")
+    assert "6144" in lathe_fails("generate", BLOOM, "--prompt-ids", "1,6144")
+    assert "ID=BIAS" in lathe_fails("generate", BLOOM, "x", "--logit-bias", "5")
+    assert "--greedy" in lathe_fails("generate", BLOOM, "x", "--greddy")
+    assert "blocks" in lathe_fails("generate", BLOOM, "x", "--blocks", 1)
+    assert "fp8" in lathe_fails("generate", BLOOM, "x", "--dtype", "fp8")
+    assert "beams" in lathe_fails("generate", BLOOM, "x", "--beams", 2, "--n", 3)
