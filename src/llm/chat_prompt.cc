@@ -118,7 +118,8 @@ ChatPrompt ChatPrompt::load(const fs::path& folder, std::string_view family) {
       throw error.in_file(file.string());
     }
   };
-  if (const auto source = read_file(folder / "chat_template.jinja")) return parse(folder / "chat_template.jinja", *source);
+  if (const auto source = read_file(folder / "chat_template.jinja"))
+    return parse(folder / "chat_template.jinja", *source);
   if (const auto source = template_of(config)) return parse(folder / "tokenizer_config.json", *source);
   const fs::path other = folder / "chat_template.json";
   if (const auto source = template_of(read_json(other))) return parse(other, *source);

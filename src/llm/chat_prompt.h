@@ -1,5 +1,5 @@
-// How a model wants a conversation to be written: the chat template in its folder, or where there is none, the form that
-// its family documents.
+// How a model wants a conversation to be written: the chat template in its folder, or where there is none, the form
+// that its family documents.
 #pragma once
 
 #include <filesystem>
