@@ -1,6 +1,7 @@
 // The products of a LLaMA of 1.1 billion weights (22 layers of 2048 features, 32000 tokens) with weights of 4 and 8
-// bits: decoding a few rows through all layers, which reads every weight once, beside the rate at which the same threads
-// read memory; and prompts of many rows through one layer, beside the peak of 8-bit multiply-adds. A table of its own:
+// bits: decoding a few rows through all layers, which reads every weight once, beside the rate at which the same
+// threads read memory; and prompts of many rows through one layer, beside the peak of 8-bit multiply-adds. A table of
+// its own:
 //   cpu_matmul_nbits_bench [threads] [bits] [block] [rows..]
 #include <fmt/core.h>
 
@@ -39,13 +40,14 @@ class Model {
     for (const Product& p : products_) {
       const NBitsShape shape = nbits_shape(p.matrix.k, p.block);
       MatMulNBitsArgs args{rows, p.matrix.n, a_.data(), {}, bits_ == 4, round_rows, {}};
-      args.b = {shape, p.weights.data(), p.scales.data(), NBitsParameter::f16, nullptr, NBitsParameter::u8,
-                bits_ == 4 ? 8 : 128, 0};
+      args.b = {shape,   p.weights.data(),   p.scales.data(),      NBitsParameter::f16,
+                nullptr, NBitsParameter::u8, bits_ == 4 ? 8 : 128, 0};
       args.epilogue.c = c_.data();
       args.epilogue.ldc = p.matrix.n;
       const size_t bytes = matmul_nbits_workspace_bytes(kernels, args, team.size());
       if (workspace_.size() < bytes + 64) workspace_.resize(bytes + 64);
-      matmul_nbits(team, kernels, args, workspace_.data() + 63 - (reinterpret_cast<uintptr_t>(workspace_.data()) + 63) % 64);
+      matmul_nbits(team, kernels, args,
+                   workspace_.data() + 63 - (reinterpret_cast<uintptr_t>(workspace_.data()) + 63) % 64);
     }
   }
 
@@ -117,15 +119,15 @@ Times times_of(Model& model, ThreadTeam& team, const KernelTable& kernels, int64
   }
   const auto middle = runs.begin() + static_cast<std::ptrdiff_t>(runs.size() / 2);
   const auto floor = [](const Times& t) { return t.product / std::max(t.read, t.peak); };
-  std::nth_element(runs.begin(), middle, runs.end(), [&](const Times& a, const Times& b) { return floor(a) < floor(b); });
+  std::nth_element(runs.begin(), middle, runs.end(),
+                   [&](const Times& a, const Times& b) { return floor(a) < floor(b); });
   return *middle;
 }
 
 void measure(int threads, int bits, int64_t block, const std::vector<int64_t>& rows_list) {
   const KernelTable& kernels = kernel_table(detect_cpu_features().best_isa);
   ThreadTeam team(threads);
-  fmt::print("{} threads, int{}, {}\n", threads, bits,
-             block == 0 ? "per channel" : fmt::format("blocks of {}", block));
+  fmt::print("{} threads, int{}, {}\n", threads, bits, block == 0 ? "per channel" : fmt::format("blocks of {}", block));
   fmt::print("{:>5} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "rows", "a", "ms", "tok/s", "GB/s", "of read",
              "Gop/s", "of peak");
   Model whole(kernels, bits, block, true), layer(kernels, bits, block, false);

@@ -17,6 +17,7 @@ std::string message(Write&& write) {
 int data_type_of(DType dtype) {
   switch (dtype) {
     case DType::f32: return 1;
+    case DType::u8: return 2;
     case DType::i32: return 6;
     case DType::i64: return 7;
     case DType::boolean: return 9;

@@ -1,4 +1,6 @@
 // Norms, activations, epilogues, batch norm, embedding, rotary.
+#include <fmt/format.h>
+
 #include "tests/passes/pass_test.h"
 
 namespace lathe::passes {
@@ -164,6 +166,25 @@ TEST(FuseEpilogue, BiasActivationAndResidual) {
                                kTokens);
   EXPECT_EQ(r.count("map"), 0) << r.text;
   EXPECT_NE(r.text.find("silu"), std::string::npos) << r.text;
+}
+
+TEST(FuseEpilogue, AlsoOfWeightsOfAFewBits) {
+  for (const std::string_view zeros : {"", ", %z"}) {
+    const Rewritten r = optimise(fmt::format(R"(graph (%x: f32[b, s, 4], %r: f32[b, s, 3]) {{
+      %q = constant {{value = u4[3, 4] [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15]}}
+      %d = constant {{value = f32[3, 2] [1, 2, 3, 4, 5, 6]}}
+      %z = constant {{value = u4[3, 2] [0, 9, 3, 4, 5, 6]}}
+      %c = constant {{value = f32[3] [3, 2, 1]}}
+      %m = matmul_nbits(%x, %q, %d{}) {{block = 2}}
+      %a = map(%m, %c) {{program = (x0, x1) => relu(add(x0, x1))}}
+      %y = map(%r, %a) {{program = (x0, x1) => add(x0, x1)}}
+      return %y as "y"
+    }})",
+                                             zeros),
+                                 kTokens);
+    EXPECT_EQ(r.count("map"), 0) << r.text;
+    EXPECT_EQ(r.count("matmul_nbits"), 1) << r.text;
+  }
 }
 
 TEST(FuseEpilogue, AProductThatIsUsedTwiceStays) {

@@ -3,6 +3,7 @@
 #include "backends/channels_last.h"
 #include "backends/cuda/lower/lower.h"
 #include "backends/cuda/weight_packing.h"
+#include "backends/widen_nbits.h"
 
 namespace lathe::cuda {
 namespace {
@@ -48,7 +49,10 @@ class CudaBackend : public Backend {
     if (device_->info().major * 10 + device_->info().minor >= kFirstWithFloat8) support.types.push_back(DType::f8e4m3);
     return support;
   }
-  void legalize(Graph& graph) const override { use_channels_last(graph, kLayouts); }
+  void legalize(Graph& graph) const override {
+    widen_nbits(graph);
+    use_channels_last(graph, kLayouts);
+  }
   size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
     return cuda::packed_bytes(layout, dtype, dims);
   }

@@ -47,7 +47,8 @@ TEST(ReferenceMatMulNBits, GivesTheTypeOfAAndItsRows) {
 
 TEST(ReferenceMatMulNBits, EpilogueFollowsTheProduct) {
   MatMulNBits op = blocks_of(2);
-  op.epilogue.finish(op.epilogue.binary(MapOp::sub, op.epilogue.input(1, DType::f32), op.epilogue.input(0, DType::f32)));
+  op.epilogue.finish(
+      op.epilogue.binary(MapOp::sub, op.epilogue.input(1, DType::f32), op.epilogue.input(0, DType::f32)));
   const std::vector<RefValue> inputs = {floats({1, 2}, {1, 1}), integers(DType::i4, {1, 2}, {1, 2}),
                                         floats({1, 1}, {1}), RefValue(), floats({1}, {10})};
   std::vector<const RefValue*> operands;

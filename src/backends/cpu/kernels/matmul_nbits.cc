@@ -56,7 +56,7 @@ struct RoundedRows {
 
 // One step of one row, whose place among `count` rows of its tile is `row`.
 int32_t round_step(const MatMulNBitsKernels& kernels, const float* x, int64_t terms, int64_t row, int64_t count,
-                int8_t* bytes, float* scale) {
+                   int8_t* bytes, float* scale) {
   alignas(64) int8_t rounded[kNBitsLongBlock];
   const float most = kernels.greatest(x, terms);
   const bool finite = most <= std::numeric_limits<float>::max();
@@ -174,8 +174,7 @@ void round_rows(ThreadTeam& team, const MatMulNBitsKernels& kernels, const MatMu
     for (int64_t t = begin; t < end; ++t) {
       const Range part = rows.rows(t);
       for (int64_t row = part.begin; row < part.end; ++row)
-        round_row(kernels, args.b, args.a + row * args.b.shape.k, row - part.begin, part.size(),
-                  rows.tile(part));
+        round_row(kernels, args.b, args.a + row * args.b.shape.k, row - part.begin, part.size(), rows.tile(part));
     }
   });
 }
@@ -198,8 +197,7 @@ int64_t nbits_parameter_bytes(int nr, int bytes, int64_t n, int64_t blocks) {
 }
 
 size_t matmul_nbits_workspace_bytes(const KernelTable& kernels, const MatMulNBitsArgs& args, int threads) {
-  if (args.round_rows)
-    return static_cast<size_t>(RoundedRows(args, kernels.matmul_nbits.max_rows, nullptr).bytes());
+  if (args.round_rows) return static_cast<size_t>(RoundedRows(args, kernels.matmul_nbits.max_rows, nullptr).bytes());
   return args.m < kWidenedRows ? 0 : static_cast<size_t>(threads * widened_floats(kernels, args) * 4);
 }
 
@@ -221,8 +219,7 @@ void matmul_nbits(ThreadTeam& team, const KernelTable& kernels, const MatMulNBit
       else if (args.m < kWidenedRows)
         product.floats(part_rows, some);
       else
-        product.widened(part_rows, some,
-                        reinterpret_cast<float*>(workspace) + thread * widened_floats(kernels, args));
+        product.widened(part_rows, some, reinterpret_cast<float*>(workspace) + thread * widened_floats(kernels, args));
     }
   });
 }

@@ -81,7 +81,8 @@ struct Parameters {
     for (int v = 0; v < kVecs; ++v) {
       const int64_t i = block * kPanel + v * kVecWidth;
       scales[v] = load_parameter(p.scales, p.scale_type, i);
-      zeros[v] = p.zeros == nullptr ? splat(static_cast<float>(p.middle)) : load_parameter(p.zeros, p.zero_type, i) + splat(p.zero_offset);
+      zeros[v] = p.zeros == nullptr ? splat(static_cast<float>(p.middle))
+                                    : load_parameter(p.zeros, p.zero_type, i) + splat(p.zero_offset);
     }
   }
 };
@@ -166,56 +167,90 @@ void rounded(const NBitsPanel& p, const NBitsTile& t) noexcept {
   });
 }
 
-// Calls body(term within the step, weights less their zeros) for each term of a step that begins at w.
-template <bool nibbles, class Body>
-inline void for_each_term(const uint8_t* w, int64_t terms, const Parameters& parameters, Body body) {
-  const IVec byte = splat_int(0xff);
+// The numbers in the lowest bits of lanes, less their zeros; `plain` is without zeros, all being `middle`.
+template <bool nibbles, bool plain>
+struct Decoder {
+#if defined(__AVX512F__)
+  Vec table;  // by the lowest four bits
+
+  explicit Decoder(float middle) {
+    alignas(64) float levels[kVecWidth];
+    for (int i = 0; i < kVecWidth; ++i) levels[i] = static_cast<float>(i) - (plain ? middle : 0);
+    table = load(levels);
+  }
+  Vec operator()(IVec bits, Vec zero) const {
+    if constexpr (!nibbles) return to_float(bits & splat_int(0xff)) - zero;
+    const Vec level = _mm512_permutexvar_ps(reinterpret_cast<__m512i>(bits), table);
+    return plain ? level : level - zero;
+  }
+#else
+  explicit Decoder(float) {}
+  Vec operator()(IVec bits, Vec zero) const { return to_float(bits & splat_int(nibbles ? 15 : 0xff)) - zero; }
+#endif
+};
+
+// Calls body(term within the step, which of four chains of sums may take it, weights less their zeros) for each term of
+// a step that begins at w.
+template <bool nibbles, bool plain, class Body>
+inline void for_each_term(const uint8_t* w, int64_t terms, const Parameters& parameters,
+                          const Decoder<nibbles, plain>& decode, Body body) {
   for (int64_t i = 0; i < terms; i += kOctet, w += kOctetBytes<nibbles>) {
-    const Octet<nibbles> octet(w);
-    const auto half = [&](const IVec(&quads)[kVecs], int64_t first) {
-      IVec left[kVecs] = {quads[0], quads[1]};
-      const auto next = [&](int64_t term) {
+    const auto half = [&](IVec(&left)[kVecs], int64_t first) {
+      const auto next = [&](int64_t term, int chain) {
         Vec value[kVecs];
         LATHE_UNROLL
         for (int v = 0; v < kVecs; ++v) {
-          value[v] = to_float(left[v] & byte) - parameters.zeros[v];
+          value[v] = decode(left[v], parameters.zeros[v]);
           left[v] = shift_right<8>(left[v]);
         }
-        body(term, value);
+        body(term, chain, value);
       };
       if (first + kQuad <= terms) {
         LATHE_UNROLL
-        for (int term = 0; term < kQuad; ++term) next(first + term);
+        for (int term = 0; term < kQuad; ++term) next(first + term, term);
       } else {
-        for (int64_t term = first; term < terms; ++term) next(term);
+        for (int64_t term = first; term < terms; ++term) next(term, 0);
       }
     };
-    half(octet.halves[0], i);
-    half(octet.halves[1], i + kQuad);
+    IVec low[kVecs], high[kVecs];
+    LATHE_UNROLL
+    for (int v = 0; v < kVecs; ++v) {
+      low[v] = load_weights(w, v);
+      high[v] = nibbles ? shift_right<4>(low[v]) : load_weights(w + kOctetBytes<nibbles> - kQuadBytes, v);
+    }
+    half(low, i);
+    half(high, i + kQuad);
   }
 }
 
-template <bool nibbles, int rows>
-void floats(const NBitsPanel& p, const NBitsFloatTile& t) noexcept {
+template <bool nibbles, bool plain, int rows>
+inline void add_floats(const NBitsPanel& p, const NBitsFloatTile& t) {
   const uint8_t* w = p.weights;
   float* out = t.out;
-  for (int64_t i = 0; i < rows * kPanel; i += kVecWidth) store(out + i, zero());
+  constexpr int kChains = rows <= 2 ? 4 : 2;  // of additions, each waiting for the one before
+  const Decoder<nibbles, plain> decode(static_cast<float>(p.middle));
   for_each_step(p.shape, [&](int64_t block, int64_t first, int64_t terms) {
     const Parameters parameters(p, block);
-    Vec sums[rows][kVecs];
+    Vec sums[kChains][rows][kVecs];
     LATHE_UNROLL
-    for (int r = 0; r < rows; ++r) {
+    for (int chain = 0; chain < kChains; ++chain) {
       LATHE_UNROLL
-      for (int v = 0; v < kVecs; ++v) sums[r][v] = zero();
+      for (int r = 0; r < rows; ++r) {
+        LATHE_UNROLL
+        for (int v = 0; v < kVecs; ++v) sums[chain][r][v] = zero();
+      }
     }
     const float* a = t.a + first;
     const int64_t lda = t.lda;
-    for_each_term<nibbles>(w, terms, parameters, [&](int64_t term, const Vec(&value)[kVecs]) {
+    for_each_term(w, terms, parameters, decode, [&](int64_t term, int chain, const Vec(&value)[kVecs]) {
       LATHE_UNROLL
       for (int r = 0; r < rows; ++r) {
         const Vec x = splat(a[r * lda + term]);
         LATHE_UNROLL
-        for (int v = 0; v < kVecs; ++v) sums[r][v] = fma(x, value[v], sums[r][v]);
+        for (int v = 0; v < kVecs; ++v) {
+          Vec& sum = sums[chain % kChains][r][v];
+          sum = fma(x, value[v], sum);
+        }
       }
     });
     w += step_bytes<nibbles>(terms);
@@ -224,18 +259,31 @@ void floats(const NBitsPanel& p, const NBitsFloatTile& t) noexcept {
       LATHE_UNROLL
       for (int v = 0; v < kVecs; ++v) {
         float* to = out + r * kPanel + v * kVecWidth;
-        store(to, fma(sums[r][v], parameters.scales[v], load(to)));
+        Vec sum = sums[0][r][v];
+        LATHE_UNROLL
+        for (int chain = 1; chain < kChains; ++chain) sum = sum + sums[chain][r][v];
+        store(to, fma(sum, parameters.scales[v], load(to)));
       }
     }
   });
 }
 
+template <bool nibbles, int rows>
+void floats(const NBitsPanel& p, const NBitsFloatTile& t) noexcept {
+  for (int64_t i = 0; i < rows * kPanel; i += kVecWidth) store(t.out + i, zero());
+  if (p.zeros == nullptr)
+    add_floats<nibbles, true, rows>(p, t);
+  else
+    add_floats<nibbles, false, rows>(p, t);
+}
+
 template <bool nibbles>
 void widen(const NBitsPanel& p, float* out) noexcept {
   const uint8_t* w = p.weights;
+  const Decoder<nibbles, false> decode(0);
   for_each_step(p.shape, [&](int64_t block, int64_t first, int64_t terms) {
     const Parameters parameters(p, block);
-    for_each_term<nibbles>(w, terms, parameters, [&](int64_t term, const Vec(&value)[kVecs]) {
+    for_each_term(w, terms, parameters, decode, [&](int64_t term, int, const Vec(&value)[kVecs]) {
       LATHE_UNROLL
       for (int v = 0; v < kVecs; ++v)
         store(out + (first + term) * kPanel + v * kVecWidth, value[v] * parameters.scales[v]);
@@ -279,12 +327,12 @@ constexpr auto rounded_or_null() -> void (*)(const NBitsPanel&, const NBitsTile&
   return nullptr;
 }
 
-#define LATHE_ROUNDED(nibbles)                                                                                  \
-  {                                                                                                             \
-    nullptr, rounded_or_null<nibbles, 1>(), rounded_or_null<nibbles, 2>(), rounded_or_null<nibbles, 3>(),       \
-        rounded_or_null<nibbles, 4>(), rounded_or_null<nibbles, 5>(), rounded_or_null<nibbles, 6>(),            \
-        rounded_or_null<nibbles, 7>(), rounded_or_null<nibbles, 8>(), rounded_or_null<nibbles, 9>(),            \
-        rounded_or_null<nibbles, 10>(), rounded_or_null<nibbles, 11>(), rounded_or_null<nibbles, 12>()          \
+#define LATHE_ROUNDED(nibbles)                                                                            \
+  {                                                                                                       \
+    nullptr, rounded_or_null<nibbles, 1>(), rounded_or_null<nibbles, 2>(), rounded_or_null<nibbles, 3>(), \
+        rounded_or_null<nibbles, 4>(), rounded_or_null<nibbles, 5>(), rounded_or_null<nibbles, 6>(),      \
+        rounded_or_null<nibbles, 7>(), rounded_or_null<nibbles, 8>(), rounded_or_null<nibbles, 9>(),      \
+        rounded_or_null<nibbles, 10>(), rounded_or_null<nibbles, 11>(), rounded_or_null<nibbles, 12>()    \
   }
 #define LATHE_FLOATS(nibbles) \
   { nullptr, floats<nibbles, 1>, floats<nibbles, 2>, floats<nibbles, 3>, floats<nibbles, 4> }

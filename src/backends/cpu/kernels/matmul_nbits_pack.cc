@@ -33,8 +33,7 @@ uint32_t plain(uint32_t bytes) {
 // Up to eight terms of a row, one per byte of the result, unsigned.
 uint64_t read_octet(const Tensor& q, int64_t offset, int64_t first, int64_t terms) {
   uint64_t octet = 0;
-  for (int64_t i = 0; i < terms; ++i)
-    octet |= static_cast<uint64_t>(q.read_int(first + i) + offset) << (8 * i);
+  for (int64_t i = 0; i < terms; ++i) octet |= static_cast<uint64_t>(q.read_int(first + i) + offset) << (8 * i);
   return octet;
 }
 
