@@ -2,6 +2,7 @@
 
 #include "backends/channels_last.h"
 #include "backends/cuda/lower/lower.h"
+#include "backends/cuda/separate_pads.h"
 #include "backends/cuda/weight_packing.h"
 
 namespace lathe::cuda {
@@ -47,7 +48,10 @@ class CudaBackend : public Backend {
     if (device_->info().major * 10 + device_->info().minor >= kFirstWithFloat8) support.types.push_back(DType::f8e4m3);
     return support;
   }
-  void legalize(Graph& graph) const override { use_channels_last(graph, kLayouts); }
+  void legalize(Graph& graph) const override {
+    use_channels_last(graph, kLayouts);
+    separate_pads(graph);
+  }
   size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
     return cuda::packed_bytes(layout, dtype, dims);
   }
