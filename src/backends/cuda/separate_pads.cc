@@ -55,7 +55,8 @@ int separate_pads(Graph& graph) {
   for (const auto& node : graph.nodes()) nodes.push_back(node.get());
   for (Node* node : nodes) {
     for (Region* region : regions_of(node->mutable_op())) changed += separate_pads(region->graph());
-    if (node->is<Conv>() && node->input(0)->type().ranked && node->input(1)->type().ranked) changed += separate(graph, *node);
+    if (node->is<Conv>() && node->input(0)->type().ranked && node->input(1)->type().ranked)
+      changed += separate(graph, *node);
   }
   return changed;
 }

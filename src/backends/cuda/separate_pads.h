@@ -1,5 +1,5 @@
-// Padding that no kernel for convolutions does while it reads becomes a step of its own: cuDNN adds as much at both ends,
-// and kernels add zeros only, where quantised activations want their zero point.
+// Padding that no kernel for convolutions does while it reads becomes a step of its own: cuDNN adds as much at both
+// ends, and kernels add zeros only, where quantised activations want their zero point.
 #pragma once
 
 #include "graph/graph.h"
