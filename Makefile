@@ -6,7 +6,7 @@ BUILD := build
 .PHONY: help setup build build-all test test-kernels demo format lint tidy asan tsan fuzz install deb clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building and testing needs, and only what is missing
 	@scripts/setup
@@ -23,7 +23,7 @@ build-all: setup $(BUILD)/build.ninja ## Build the program and the tests
 test: build-all ## Run all tests; ends with "N passed, N failed"
 	scripts/test
 
-test-kernels: setup $(BUILD)/build.ninja ## Compile every specialisation of the CUDA kernels (NVRTC, no GPU; many minutes)
+test-kernels: setup $(BUILD)/build.ninja ## Compile the matrix of CUDA kernels (NVRTC, no GPU; many minutes)
 	cmake --build --preset release --target cuda_kernel_matrix_test
 	$(BUILD)/tests/cuda_kernel_matrix_test --gtest_brief=1
 

@@ -1,5 +1,6 @@
-// Every specialisation of the kernels that lowering may ask for, within reason, compiles for every architecture, without
-// a GPU, and waits for kernels before it. Takes many minutes: `make test-kernels` runs it, `make test` does not.
+// The specialisations of kernels that lowering asks for, types by types and tiles by tiles, compile for every
+// architecture, without a GPU, and wait for kernels before them. Attention and recurrent layers are left to
+// kernel_compile_test. Takes many minutes: `make test-kernels` runs it, `make test` does not.
 #include <gtest/gtest.h>
 
 #include "backends/cuda/compiler/kernel_compiler.h"
