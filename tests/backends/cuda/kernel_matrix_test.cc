@@ -65,14 +65,15 @@ class Matrix {
   }
 
   void add_movement() {
-    for (const char* file : {"copy.cu", "concat.cu", "pad.cu", "gather.cu", "gather_elements.cu", "gather_nd.cu",
-                             "reverse_sequence.cu"})
+    for (const char* file :
+         {"copy.cu", "concat.cu", "pad.cu", "gather.cu", "gather_elements.cu", "gather_nd.cu", "reverse_sequence.cu"})
       add(file, {{"INDEX=u32", "INDEX=u64"}});
     for (const char* file : {"scatter_elements.cu", "scatter_nd.cu"})
       add(file, {{"REDUCTION=0", "REDUCTION=1", "REDUCTION=2", "REDUCTION=3", "REDUCTION=4"},
                  {"TYPE=float", "TYPE=f16", "TYPE=bf16", "TYPE=double", "TYPE=i64", "TYPE=i32", "TYPE=u8"},
                  {"INDEX=u32", "INDEX=u64"}});
-    add("transpose.cu", {{"ELEMENT=1", "ELEMENT=2", "ELEMENT=4", "ELEMENT=8", "ELEMENT=16"}, {"PACK=1"}, {"INDEX=u64"}});
+    add("transpose.cu",
+        {{"ELEMENT=1", "ELEMENT=2", "ELEMENT=4", "ELEMENT=8", "ELEMENT=16"}, {"PACK=1"}, {"INDEX=u64"}});
     add("top_k.cu", {{"TYPE=float", "TYPE=f16", "TYPE=bf16", "TYPE=double", "TYPE=i64", "TYPE=i32", "TYPE=u8"}});
     add("non_zero.cu", {{"TYPE=float", "TYPE=f16", "TYPE=bf16", "TYPE=i64", "TYPE=bool"}, {"INDEX=u32", "INDEX=u64"}});
   }
@@ -81,8 +82,8 @@ class Matrix {
     Defines kinds;
     for (int kind = 0; kind < 10; ++kind) kinds.push_back(fmt::format("KIND={}", kind));
     for (const char* file : {"reduce_row.cu", "reduce_column.cu", "reduce_general.cu", "reduce_finish.cu"})
-      for (const auto& [element, wide] : {std::pair{"float", "float"}, {"f16", "float"}, {"bf16", "float"},
-                                          {"double", "double"}})
+      for (const auto& [element, wide] :
+           {std::pair{"float", "float"}, {"f16", "float"}, {"bf16", "float"}, {"double", "double"}})
         add(file, {kinds,
                    {fmt::format("ELEMENT={}", element)},
                    {fmt::format("OUT={}", element)},
@@ -115,7 +116,8 @@ class Matrix {
         return axes;
       };
       add("softmax.cu", with({types, {"WIDE=float"}, {"LOG=0", "LOG=1"}, {"SAFE=0", "SAFE=1"}}));
-      add("norm.cu", with({layer, {"WIDE=float"}, {"XS=2"}, {"SCALE=f16"}, {"BIAS=f16"}, {"RANK=2"}, {"INNER=1"}}), sum);
+      add("norm.cu", with({layer, {"WIDE=float"}, {"XS=2"}, {"SCALE=f16"}, {"BIAS=f16"}, {"RANK=2"}, {"INNER=1"}}),
+          sum);
       add("group_norm.cu", with({types, {"WIDE=float"}, {"LAYER=1"}, {"SCALE=float"}, {"BIAS=float"}}));
       add("quantize_rows.cu", with({{"X=float", "X=f16", "X=bf16"}, {"Q=i8", "Q=u8"}}));
       add("quantize_rows.cu", with({{"X=float", "X=f16", "X=bf16"}, {"Q=e4m3"}}), {}, {"sm_89", "sm_90a"});
@@ -124,7 +126,8 @@ class Matrix {
 
   void add_maps() {
     for (const DType type : {DType::f32, DType::f16, DType::bf16})
-      add("map.cu", {{"RANK=1", "RANK=2", "RANK=3", "RANK=4", "RANK=6"}, {"VECTOR=1", "VECTOR=8"}, {"INDEX=u32", "INDEX=u64"}},
+      add("map.cu",
+          {{"RANK=1", "RANK=2", "RANK=3", "RANK=4", "RANK=6"}, {"VECTOR=1", "VECTOR=8"}, {"INDEX=u32", "INDEX=u64"}},
           program("(x0, x1) => gelu_erf(add(x0, x1))", {type, type}));
   }
 
@@ -133,50 +136,91 @@ class Matrix {
       return program("(x0, x1, x2) => add(gelu_erf(add(x0, x1)), x2)", {type, type, type});
     };
     for (const auto& [name, type] : {std::pair{"f16", DType::f16}, {"bf16", DType::bf16}}) {
-      add("matmul_mma.cu", {{fmt::format("A={}", name)}, {fmt::format("B={}", name)}, {"SUM=float"}, {"STAGES=4"},
-                            {"TRANS_B=0", "TRANS_B=1"}},
+      add("matmul_mma.cu",
+          {{fmt::format("A={}", name)},
+           {fmt::format("B={}", name)},
+           {"SUM=float"},
+           {"STAGES=4"},
+           {"TRANS_B=0", "TRANS_B=1"}},
           epilogue(type));
       add("matmul_skinny.cu", {{fmt::format("TYPE={}", name)}, {"ROWS=1", "ROWS=8"}, {"TRANS_B=0", "TRANS_B=1"}},
           epilogue(type));
     }
     add("matmul_mma.cu", {{"A=i8", "A=u8"}, {"B=i8", "B=u8"}, {"SUM=i32"}, {"STAGES=4"}, {"TRANS_B=1"}},
         program("(x0) => x0", {DType::i32}));
-    for (const auto& [name, acc, type] : {std::tuple{"float", "float", DType::f32}, {"double", "double", DType::f64},
-                                          {"i8", "i32", DType::i32}, {"i64", "i64", DType::i64}})
-      add("matmul_tile.cu", {{fmt::format("A={}", name)}, {fmt::format("B={}", name)}, {fmt::format("ACC={}", acc)},
-                             {"BM=64"}, {"BN=64"}, {"TM=4"}, {"TN=4"}, {"TRANS_A=0", "TRANS_A=1"},
-                             {"TRANS_B=0", "TRANS_B=1"}},
+    for (const auto& [name, acc, type] : {std::tuple{"float", "float", DType::f32},
+                                          {"double", "double", DType::f64},
+                                          {"i8", "i32", DType::i32},
+                                          {"i64", "i64", DType::i64}})
+      add("matmul_tile.cu",
+          {{fmt::format("A={}", name)},
+           {fmt::format("B={}", name)},
+           {fmt::format("ACC={}", acc)},
+           {"BM=64"},
+           {"BN=64"},
+           {"TM=4"},
+           {"TN=4"},
+           {"TRANS_A=0", "TRANS_A=1"},
+           {"TRANS_B=0", "TRANS_B=1"}},
           program("(x0) => x0", {type}));
   }
 
   void add_hopper_products() {
-    for (const auto& [tile, rows] : std::vector<std::pair<Defines, std::string>>{
-             {{"BM=128", "BN=256", "STAGES=4"}, "ROWS=64"}, {{"BM=256", "BN=128", "STAGES=4"}, "ROWS=128"},
-             {{"BM=128", "BN=128", "STAGES=6"}, "ROWS=64"}})
+    for (const auto& [tile, rows] :
+         std::vector<std::pair<Defines, std::string>>{{{"BM=128", "BN=256", "STAGES=4"}, "ROWS=64"},
+                                                      {{"BM=256", "BN=128", "STAGES=4"}, "ROWS=128"},
+                                                      {{"BM=128", "BN=128", "STAGES=6"}, "ROWS=64"}})
       for (const auto& [name, type] : {std::pair{"f16", DType::f16}, {"bf16", DType::bf16}})
-        add("matmul_sm90.cu", {{tile[0]}, {tile[1]}, {tile[2]}, {rows}, {fmt::format("A={}", name)},
-                               {fmt::format("B={}", name)}, {"SUM=float"}, {"RIGHT=0", "RIGHT=1"}, {"ROW_EXTRAS=0"},
-                               {"COLUMN_EXTRAS=1"}},
+        add("matmul_sm90.cu",
+            {{tile[0]},
+             {tile[1]},
+             {tile[2]},
+             {rows},
+             {fmt::format("A={}", name)},
+             {fmt::format("B={}", name)},
+             {"SUM=float"},
+             {"RIGHT=0", "RIGHT=1"},
+             {"ROW_EXTRAS=0"},
+             {"COLUMN_EXTRAS=1"}},
             program("(x0, x1) => gelu_erf(add(x0, x1))", {type, type}), {"sm_90a"});
-    for (const Defines& tile : std::vector<Defines>{{"BM=64", "BN=64", "STAGES=12"}, {"BM=64", "BN=64", "STAGES=6"},
-                                                    {"BM=64", "BN=128", "STAGES=8"}})
-      for (const auto& [name, sum, type] : {std::tuple{"f16", "float", DType::f16}, {"bf16", "float", DType::bf16},
-                                            {"e4m3", "float", DType::f32}, {"i8", "i32", DType::i32}})
+    for (const Defines& tile : std::vector<Defines>{
+             {"BM=64", "BN=64", "STAGES=12"}, {"BM=64", "BN=64", "STAGES=6"}, {"BM=64", "BN=128", "STAGES=8"}})
+      for (const auto& [name, sum, type] : {std::tuple{"f16", "float", DType::f16},
+                                            {"bf16", "float", DType::bf16},
+                                            {"e4m3", "float", DType::f32},
+                                            {"i8", "i32", DType::i32}})
         add("matmul_sm90_split.cu",
-            {{tile[0]}, {tile[1]}, {tile[2]}, {"ROWS=64"}, {fmt::format("A={}", name)}, {fmt::format("B={}", name)},
-             {fmt::format("SUM={}", sum)}, {"RIGHT=0"}},
+            {{tile[0]},
+             {tile[1]},
+             {tile[2]},
+             {"ROWS=64"},
+             {fmt::format("A={}", name)},
+             {fmt::format("B={}", name)},
+             {fmt::format("SUM={}", sum)},
+             {"RIGHT=0"}},
             program("(x0) => cast<f16>(x0)", {type}), {"sm_90a"});
   }
 
   void add_sliding() {
-    for (const auto& [name, acc, type] : {std::tuple{"float", "float", DType::f32}, {"f16", "float", DType::f16},
-                                          {"bf16", "float", DType::bf16}, {"i8", "i32", DType::i32}})
-      add("conv.cu", {{fmt::format("X={}", name)}, {fmt::format("W={}", name)}, {fmt::format("ACC={}", acc)},
-                      {"INPUT_LAST=0", "INPUT_LAST=1"}, {"OUTPUT_LAST=0", "OUTPUT_LAST=1"},
-                      {"TRANSPOSED=0", "TRANSPOSED=1"}},
+    for (const auto& [name, acc, type] : {std::tuple{"float", "float", DType::f32},
+                                          {"f16", "float", DType::f16},
+                                          {"bf16", "float", DType::bf16},
+                                          {"i8", "i32", DType::i32}})
+      add("conv.cu",
+          {{fmt::format("X={}", name)},
+           {fmt::format("W={}", name)},
+           {fmt::format("ACC={}", acc)},
+           {"INPUT_LAST=0", "INPUT_LAST=1"},
+           {"OUTPUT_LAST=0", "OUTPUT_LAST=1"},
+           {"TRANSPOSED=0", "TRANSPOSED=1"}},
           program("(x0) => x0", {type}));
-    add("pool.cu", {{"KIND=0", "KIND=1", "KIND=2"}, {"LP=2"}, {"TYPE=float", "TYPE=f16", "TYPE=bf16"}, {"WIDE=float"},
-                    {"INDEX=u32", "INDEX=u64"}, {"VECTOR=1", "VECTOR=8"}, {"CHANNELS_LAST=0", "CHANNELS_LAST=1"}});
+    add("pool.cu", {{"KIND=0", "KIND=1", "KIND=2"},
+                    {"LP=2"},
+                    {"TYPE=float", "TYPE=f16", "TYPE=bf16"},
+                    {"WIDE=float"},
+                    {"INDEX=u32", "INDEX=u64"},
+                    {"VECTOR=1", "VECTOR=8"},
+                    {"CHANNELS_LAST=0", "CHANNELS_LAST=1"}});
   }
 
   std::vector<Specialisation> all_;
