@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Latency of Lathe on a GPU against PyTorch, model by model in one run; the models have random weights at real size.
 
-  bench/models/compare_torch.py --lathe build/lathe [--models bert-base,bert-large,resnet50] [--dtype fp16] [--json FILE]
+  bench/models/compare_torch.py --lathe build/lathe [--models bert-base,bert-large,resnet50] [--sizes 1x128,32x384]
+      [--dtype fp16] [--json FILE]
 
 For each model and size: PyTorch eager, PyTorch replayed as a CUDA graph, and torch.compile where --compile is given (it
-takes minutes), the best of which counts; then Lathe on the same weights, exported to ONNX; then PyTorch again, to see
-how far the clock drifted. Times are of the device alone for PyTorch (events) and of whole runs, with inputs and outputs
-copied, for Lathe. Needs torch, transformers, timm, onnx.
+takes minutes), the best of which counts; then Lathe, tuned for the size, on the same weights, exported to ONNX; then
+PyTorch again, to see how far the clock drifted. Times are of the device alone (events); for Lathe also of whole runs,
+with inputs and outputs copied. Needs torch, transformers, timm, onnx.
 """
 import argparse
 import json
@@ -18,8 +19,8 @@ from pathlib import Path
 
 import torch
 
-SIZES = {"bert-base": [(1, 128), (8, 128), (32, 128), (32, 384)],
-         "bert-large": [(1, 128), (1, 384), (32, 128), (32, 384)],
+SIZES = {"bert-base": [(1, 128), (1, 200), (8, 128), (32, 128), (128, 128)],
+         "bert-large": [(1, 128), (1, 384), (32, 384), (128, 384)],
          "resnet50": [(1,), (32,), (128,)]}
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -90,19 +91,25 @@ def torch_ms(model, inputs, compiled):
 
 
 def lathe_ms(lathe, path, inputs):
-    command = [lathe, "bench", str(path), "--device", "cuda", "--duration", "1", "--json"]
+    """Of the device alone, and of whole runs."""
+    plan = path.with_suffix(".plan")
+    shapes = []
     for value in inputs.values():  # each model has one
-        command += ["--shape", f"*:{'x'.join(map(str, value.shape))}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr.strip()[:500])
-    return json.loads(done.stdout)["latency_ms"]["median"]
+        shapes += ["--shape", f"*:{'x'.join(map(str, value.shape))}"]
+    for command in (["build", str(path), "-o", str(plan)], ["bench", str(plan), "--duration", "1"]):
+        done = subprocess.run([lathe, *command, *shapes, "--device", "cuda", "--json"], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip()[:500])
+    plan.unlink()
+    measured = json.loads(done.stdout)
+    return measured["device_ms"]["compute"], measured["latency_ms"]["median"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lathe", default="build/lathe")
     parser.add_argument("--models", default=",".join(SIZES))
+    parser.add_argument("--sizes", help="of those that each model is measured at; all if absent")
     parser.add_argument("--dtype", default="fp16", choices=DTYPES)
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--models-from", help="folder of NAME-DTYPE.onnx, instead of exporting")
@@ -110,7 +117,7 @@ def main():
     args = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     print(f"{torch.cuda.get_device_name()}; torch {torch.__version__}; {args.dtype}")
-    print(f"{'model':12s} {'size':>10s} {'eager':>9s} {'graph':>9s} {'compile':>9s} {'Lathe':>9s} {'ratio':>6s} {'drift':>6s}")
+    print(f"{'model':12s} {'size':>10s} {'eager':>9s} {'graph':>9s} {'compile':>9s} {'Lathe':>9s} {'whole':>9s} {'ratio':>6s} {'drift':>6s}")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models.split(","):
@@ -123,19 +130,22 @@ def main():
             else:
                 export(name, model, dtype, path)
             for size in SIZES[name]:
+                if args.sizes and "x".join(map(str, size)) not in args.sizes.split(","):
+                    continue
                 inputs = example(name, size, dtype)
                 peer = torch_ms(model, inputs, args.compile)
                 best = min(peer.values())
                 try:
-                    ours = lathe_ms(args.lathe, path, inputs)
+                    ours, whole = lathe_ms(args.lathe, path, inputs)
                 except RuntimeError as error:
                     print(f"{name:12s} {'x'.join(map(str, size)):>10s} {error}", file=sys.stderr)
                     continue
                 drift = min(torch_ms(model, inputs, False).values()) / min(peer["eager"], peer["graph"])
-                rows.append({"model": name, "size": size, "torch_ms": peer, "lathe_ms": ours, "ratio": best / ours,
-                             "drift": drift})
+                rows.append({"model": name, "size": size, "torch_ms": peer, "lathe_ms": ours, "whole_ms": whole,
+                             "ratio": best / ours, "drift": drift})
                 print(f"{name:12s} {'x'.join(map(str, size)):>10s} {peer['eager']:9.3f} {peer['graph']:9.3f} "
-                      f"{peer.get('compile', float('nan')):9.3f} {ours:9.3f} {best / ours:6.2f} {drift:6.2f}", flush=True)
+                      f"{peer.get('compile', float('nan')):9.3f} {ours:9.3f} {whole:9.3f} {best / ours:6.2f} {drift:6.2f}",
+                      flush=True)
     if args.json:
         Path(args.json).write_text(json.dumps({"device": torch.cuda.get_device_name(), "dtype": args.dtype,
                                                "torch": torch.__version__, "rows": rows}, indent=1) + "\n")

@@ -136,6 +136,11 @@ TEST_P(LowerGemm, Integers) {
       "(%a: u8[m, 70], %b: i8[70, 67], %s: f32[67]) { %y = matmul(%a, %b, %s) {epilogue = (x0, x1) => "
       "mul(cast<f32>(x0), x1)} return %y }",
       {integers(DType::u8, {5, 70}, 1), integers(DType::i8, {70, 67}, 2), floats({67}, 3)});
+  // Padded with the zero point, and unevenly.
+  for (const std::string pads : {"pads = [1, 1, 1, 1], pad_value = 128", "pads = [0, 1, 2, 1]"})
+    check("(%x: u8[n, 4, 9, 8], %w: i8[6, 4, 3, 3]) { %y = conv(%x, %w) {strides = [2, 1], dilations = [1, 1], " +
+              pads + "} return %y }",
+          {integers(DType::u8, {2, 4, 9, 8}, 1), integers(DType::i8, {6, 4, 3, 3}, 2)}, {0, true, {}});
   check("(%a: f16[m, 64], %b: f16[64, 64]) { %y = matmul(%a, %b) {epilogue = (x0) => cast<f32>(x0)} return %y }",
         {small("f16", {70, 64}, 1), small("f16", {64, 64}, 2)}, {5e-3, true, {}});
 }
