@@ -26,7 +26,9 @@ TEST(ByteLevelDecoder, JoinsBytesAndLeavesOtherTokensAlone) {
 
 TEST(ReplaceMalformed, OneReplacementForEachBrokenCharacter) {
   EXPECT_EQ(replace_malformed("\xE4\xBD"), "\uFFFD");
-  EXPECT_EQ(replace_malformed("\xE4\xBD" "a\xF0\x9F\x98"), "\uFFFDa\uFFFD");
+  EXPECT_EQ(replace_malformed("\xE4\xBD"
+                              "a\xF0\x9F\x98"),
+            "\uFFFDa\uFFFD");
   EXPECT_EQ(replace_malformed("\xFF\x80"), "\uFFFD\uFFFD");
   EXPECT_EQ(replace_malformed("\xED\xA0\x80"), "\uFFFD\uFFFD\uFFFD");  // a surrogate
   EXPECT_EQ(replace_malformed("\xE0\x80"), "\uFFFD\uFFFD");            // overlong
@@ -46,7 +48,8 @@ TEST(Decoders, SmallOnes) {
   EXPECT_THAT(decode(MetaspaceDecoder("▁", true), {"▁a", "▁b"}), ElementsAre("a", " b"));
   EXPECT_THAT(decode(MetaspaceDecoder("▁", false), {"▁a", "▁b"}), ElementsAre(" a", " b"));
   EXPECT_THAT(decode(BpeDecoder("</w>"), {"a", "b</w>", "c</w>"}), ElementsAre("a", "b ", "c"));
-  EXPECT_THAT(decode(CtcDecoder("<pad>", "|", true), {"a", "a", "<pad>", "a", "|", "b"}), ElementsAre("a", "a", " ", "b"));
+  EXPECT_THAT(decode(CtcDecoder("<pad>", "|", true), {"a", "a", "<pad>", "a", "|", "b"}),
+              ElementsAre("a", "a", " ", "b"));
 }
 
 TEST(CleanUpEnglish, TakesBlanksAway) {

@@ -49,15 +49,17 @@ TEST(Normalizers, ReplaceAndSequences) {
 
 // A map of two strings, "a" to "xy" and "ab" to "z", built by hand: the double array is described in charsmap.cc.
 std::string small_charsmap() {
-  const auto unit = [](uint32_t label, uint32_t offset, bool leaf) { return label | offset << 10 | (leaf ? 0x100u : 0u); };
+  const auto unit = [](uint32_t label, uint32_t offset, bool leaf) {
+    return label | offset << 10 | (leaf ? 0x100u : 0u);
+  };
   std::vector<uint32_t> units(512, 0);
-  units[0] = unit(0, 1, false);              // children at 1 ^ byte
-  const uint32_t a = 1 ^ 'a';                // node "a", its children at 256 ^ a ^ ... below
-  units[a] = unit('a', a ^ 256, true);       // children at 256 ^ byte
-  units[256] = 0x80000000u;                  // leaf of "a": replacement at 0
+  units[0] = unit(0, 1, false);         // children at 1 ^ byte
+  const uint32_t a = 1 ^ 'a';           // node "a", its children at 256 ^ a ^ ... below
+  units[a] = unit('a', a ^ 256, true);  // children at 256 ^ byte
+  units[256] = 0x80000000u;             // leaf of "a": replacement at 0
   const uint32_t ab = 256 ^ 'b';
   units[ab] = unit('b', ab ^ 400, true);
-  units[400] = 0x80000000u | 3;              // leaf of "ab": replacement at 3
+  units[400] = 0x80000000u | 3;  // leaf of "ab": replacement at 3
   const auto bytes = static_cast<uint32_t>(units.size() * sizeof(uint32_t));
   std::string blob(reinterpret_cast<const char*>(&bytes), sizeof bytes);
   blob.append(reinterpret_cast<const char*>(units.data()), bytes);

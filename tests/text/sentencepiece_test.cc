@@ -26,9 +26,14 @@ using Type = Model::Type;
 Model small_model(Model::Algorithm algorithm) {
   Model model;
   model.algorithm = algorithm;
-  model.pieces = {{"<unk>", 0, Type::unknown}, {"<s>", 0, Type::control}, {"</s>", 0, Type::control},
-                  {"▁", -1},                   {"a", -2},                 {"b", -2},
-                  {"ab", -3},                  {"▁ab", -4}};
+  model.pieces = {{"<unk>", 0, Type::unknown},
+                  {"<s>", 0, Type::control},
+                  {"</s>", 0, Type::control},
+                  {"▁", -1},
+                  {"a", -2},
+                  {"b", -2},
+                  {"ab", -3},
+                  {"▁ab", -4}};
   return model;
 }
 

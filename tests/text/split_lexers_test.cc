@@ -16,8 +16,9 @@ constexpr std::string_view kBloom = " ?[^(\\s|[.,!?…。，、।۔،])]+";
 
 std::string random_text(std::mt19937& random) {
   static const std::vector<std::string> kParts = {
-      "a",  "B",  "é",  "你", "1",  "²",  "٣",      "Ⅷ",      " ",      "  ", "\n",  "\r", "\t", "\u00A0", "\u3000", "'",
-      "'s", "'T", "'ſ", "'l", "ll", "'re", "'VE", "'m", ".", ",", "!", "。", "،", "(", ")", "|", "-", "😀", "\u0301", "_", "'d", "ABC", "12345", "...\n\n"};
+      "a",      "B", "é",  "你", "1",  "²",  "٣",      "Ⅷ",   " ",   "  ",  "\n",    "\r",     "\t", "\u00A0",
+      "\u3000", "'", "'s", "'T", "'ſ", "'l", "ll",     "'re", "'VE", "'m",  ".",     ",",      "!",  "。",
+      "،",      "(", ")",  "|",  "-",  "😀",  "\u0301", "_",   "'d",  "ABC", "12345", "...\n\n"};
   std::string text;
   for (size_t i = random() % 14; i-- > 0;) text += kParts[random() % kParts.size()];
   return text;

@@ -29,8 +29,8 @@ std::vector<TokenId> ids_of(const TokenModel& model, std::string_view word) {
   return ids;
 }
 
-const std::vector<Unigram::Piece> kPieces = {{"<unk>", 0, 0.0},  {"a", 0, -1.0},  {"b", 0, -1.0},
-                                             {"ab", 0, -1.5},    {"abc", 0, -9.0}, {"c", 0, -2.0}};
+const std::vector<Unigram::Piece> kPieces = {{"<unk>", 0, 0.0}, {"a", 0, -1.0},   {"b", 0, -1.0},
+                                             {"ab", 0, -1.5},   {"abc", 0, -9.0}, {"c", 0, -2.0}};
 
 TEST(Unigram, TakesTheCutWithTheGreatestScore) {
   UnigramOptions options;
