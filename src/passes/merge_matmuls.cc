@@ -40,14 +40,24 @@ bool collect_uses(Value* value, Node* reshape, std::vector<Use>& uses) {
   return true;
 }
 
+// The operands of a product before those of its epilogue.
+size_t num_factors(const Node& product) { return product.is<MatMulNBits>() ? kNBitsOperands : 2; }
+
+const MapProgram& epilogue_of(const Node& product) {
+  const MatMulNBits* narrow = product.as<MatMulNBits>();
+  return narrow != nullptr ? narrow->epilogue : product.as<MatMul>()->epilogue;
+}
+
 // The bias of a product whose epilogue is nothing or "product + bias"; false if the epilogue is anything else.
 bool match_bias(const Node& node, Value*& bias) {
-  const MapProgram& epilogue = node.as<MatMul>()->epilogue;
+  const MapProgram& epilogue = epilogue_of(node);
   bias = nullptr;
   if (epilogue.empty()) return true;
   const DType type = node.output()->dtype();
-  if (node.inputs().size() != 3 || epilogue.code().size() != 3 || epilogue.code()[2].op != MapOp::add) return false;
-  bias = node.input(2);
+  const size_t extra = num_factors(node);
+  if (node.inputs().size() != extra + 1 || epilogue.code().size() != 3 || epilogue.code()[2].op != MapOp::add)
+    return false;
+  bias = node.input(extra);
   const bool plain =
       epilogue.code()[0].op == MapOp::input && epilogue.code()[1].op == MapOp::input && bias->dtype() == type;
   return plain && constant_tensor(bias) != nullptr && is_tensor_of_rank(bias, 1) &&
@@ -61,12 +71,18 @@ struct Member {
   std::vector<Use> uses;
 };
 
+bool has_constant_weights(const Node& node) {
+  if (const MatMul* m = node.as<MatMul>(); m != nullptr ? m->trans_a : !node.is<MatMulNBits>()) return false;
+  for (size_t i = 1; i < std::min(num_factors(node), node.inputs().size()); ++i)
+    if (node.input(i) != nullptr && (constant_tensor(node.input(i)) == nullptr || !is_tensor_of_rank(node.input(i), 2)))
+      return false;
+  return true;
+}
+
 std::optional<Member> match_member(Node* node) {
-  const MatMul* m = node->as<MatMul>();
   Member member;
   member.node = node;
-  if (m == nullptr || m->trans_a || constant_tensor(node->input(1)) == nullptr || !is_tensor_of_rank(node->input(1), 2))
-    return std::nullopt;
+  if (!has_constant_weights(*node)) return std::nullopt;
   if (!is_float(node->output()->dtype()) || !match_bias(*node, member.bias)) return std::nullopt;
   if (!collect_uses(node->output(), nullptr, member.uses)) return std::nullopt;
   member.columns = node->output()->shape().back().value();
@@ -75,6 +91,20 @@ std::optional<Member> match_member(Node* node) {
 
 int64_t& offset_field(Attention& op, size_t operand) {
   return operand == 0 ? op.q_offset : (operand == 1 ? op.k_offset : op.v_offset);
+}
+
+// Whether the products differ in their weights and biases alone.
+bool fit_together(const Node& a, const Node& b) {
+  if (a.input(0) != b.input(0) || a.op().index() != b.op().index()) return false;
+  const auto type = [](const Node& node, size_t i) {
+    const bool present = i < node.inputs().size() && node.input(i) != nullptr;
+    return present ? std::optional(node.input(i)->dtype()) : std::nullopt;
+  };
+  for (size_t i = 1; i < num_factors(a); ++i)
+    if (type(a, i) != type(b, i)) return false;
+  if (const MatMulNBits* narrow = a.as<MatMulNBits>())
+    return narrow->block == b.as<MatMulNBits>()->block && narrow->round_rows == b.as<MatMulNBits>()->round_rows;
+  return a.as<MatMul>()->trans_b == b.as<MatMul>()->trans_b;
 }
 
 // The constant again, before `position`: it may be stored later in the graph. The bytes are shared.
@@ -93,6 +123,39 @@ Value* joint_bias(Graph& graph, Node* position, const std::vector<Member>& membe
   return insert(graph, position, Concat{0}, std::move(parts));
 }
 
+// The rows of several matrices of integers smaller than a byte, which is nothing that folds.
+Tensor joint_rows(const std::vector<const Tensor*>& parts) {
+  int64_t rows = 0;
+  for (const Tensor* part : parts) rows += part->dims()[0];
+  Tensor joint(parts[0]->dtype(), {rows, parts[0]->dims()[1]});
+  const int bits = bit_width(joint.dtype());
+  const auto whole_bytes = [&](int64_t elements) { return elements * bits % 8 == 0; };
+  int64_t at = 0;
+  for (const Tensor* part : parts) {
+    if (whole_bytes(at) && whole_bytes(part->elements()))
+      std::copy(part->bytes().begin(), part->bytes().end(), joint.mutable_bytes().begin() + at * bits / 8);
+    else
+      for (int64_t i = 0; i < part->elements(); ++i) joint.write_int(at + i, part->read_int(i));
+    at += part->elements();
+  }
+  return joint;
+}
+
+// Operand `i` of all members, side by side.
+Value* joint_factor(Graph& graph, Node* position, const std::vector<Member>& members, size_t i) {
+  const Value* first = members.front().node->input(i);
+  if (first == nullptr) return nullptr;
+  if (bit_width(first->dtype()) < 8) {
+    std::vector<const Tensor*> parts;
+    for (const Member& m : members) parts.push_back(constant_tensor(m.node->input(i)));
+    return insert(graph, position, Constant{joint_rows(parts)}, {});
+  }
+  std::vector<Value*> parts;
+  for (const Member& m : members) parts.push_back(constant_before(graph, position, m.node->input(i)));
+  const MatMul* wide = position->as<MatMul>();
+  return insert(graph, position, Concat{wide != nullptr && !wide->trans_b ? 1 : 0}, std::move(parts));
+}
+
 // Points the readers of one product at its columns of the joint one.
 void redirect(Graph& graph, const Member& member, Value* joint, int64_t first_column) {
   for (const Use& use : member.uses) {
@@ -109,14 +172,18 @@ void redirect(Graph& graph, const Member& member, Value* joint, int64_t first_co
 
 void merge(Graph& graph, const std::vector<Member>& members) {
   Node* position = members.front().node;
-  MatMul op = *position->as<MatMul>();
-  std::vector<Value*> weights;
-  for (const Member& m : members) weights.push_back(constant_before(graph, position, m.node->input(1)));
-  std::vector<Value*> inputs = {position->input(0),
-                                insert(graph, position, Concat{op.trans_b ? 0 : 1}, std::move(weights))};
-  op.epilogue = MapProgram();
-  if (Value* bias = joint_bias(graph, position, members)) {
-    op.epilogue = binary_program(MapOp::add, bias->dtype());
+  Op op = position->op();
+  std::vector<Value*> inputs = {position->input(0)};
+  for (size_t i = 1; i < std::min(num_factors(*position), position->inputs().size()); ++i)
+    inputs.push_back(joint_factor(graph, position, members, i));
+  Value* bias = joint_bias(graph, position, members);
+  const MapProgram epilogue = bias != nullptr ? binary_program(MapOp::add, bias->dtype()) : MapProgram();
+  if (auto* narrow = std::get_if<MatMulNBits>(&op))
+    narrow->epilogue = epilogue;
+  else
+    std::get<MatMul>(op).epilogue = epilogue;
+  if (bias != nullptr) {
+    inputs.resize(num_factors(*position));
     inputs.push_back(bias);
   }
   Value* joint = graph.insert_before(position, std::move(op), std::move(inputs), 1, position->name())->output();
@@ -136,11 +203,7 @@ int merge_in(Graph& graph) {
     for (Region* region : regions_of(node->mutable_op())) merged += merge_in(region->graph());
     auto member = match_member(node);
     if (!member) continue;
-    const auto fits = [&](const std::vector<Member>& group) {
-      const Node& first = *group.front().node;
-      return first.input(0) == node->input(0) && first.as<MatMul>()->trans_b == node->as<MatMul>()->trans_b &&
-             first.input(1)->dtype() == node->input(1)->dtype();
-    };
+    const auto fits = [&](const std::vector<Member>& group) { return fit_together(*group.front().node, *node); };
     const auto group = std::find_if(groups.begin(), groups.end(), fits);
     if (group == groups.end())
       groups.push_back({std::move(*member)});

@@ -197,6 +197,28 @@ TEST(FuseEpilogue, AProductThatIsUsedTwiceStays) {
   EXPECT_EQ(r.rewrites, 0);
 }
 
+// Query and key have 3 columns of 3 terms, whose nibbles end within a byte; only the key has a bias.
+TEST(MergeMatmuls, JoinsWeightsOfAFewBits) {
+  for (const std::string_view type : {"u4", "i8"}) {
+    const Rewritten r = rewrite(fmt::format(R"(graph (%x: f32[b, s, 3]) {{
+      %q = constant {{value = {0}[3, 3] [0, 1, 2, 3, 4, 5, 6, 7, 1]}}
+      %k = constant {{value = {0}[3, 3] [1, 7, 2, 5, 4, 3, 6, 0, 1]}}
+      %v = constant {{value = {0}[3, 3] [2, 2, 2, 3, 4, 5, 7, 7, 1]}}
+      %d = constant {{value = f32[3, 2] [1, 0.5, 3, 1, 0.25, 1]}}
+      %z = constant {{value = {0}[3, 2] [0, 1, 3, 4, 5, 6]}}
+      %c = constant {{value = f32[3] [3, 2, 1]}}
+      %a = matmul_nbits(%x, %q, %d, %z) {{block = 2}}
+      %e = matmul_nbits(%x, %k, %d, %z, %c) {{block = 2, epilogue = (x0, x1) => add(x0, x1)}}
+      %f = matmul_nbits(%x, %v, %d, %z) {{block = 2}}
+      %y = attention(%a, %e, %f) {{head_dim = 3, value_dim = 3, q_stride = 3, k_stride = 3, v_stride = 3, scale = 0.5}}
+      return %y as "y"
+    }})",
+                                            type),
+                                merge_matmuls, kTokens);
+    EXPECT_EQ(r.count("matmul_nbits"), 1) << r.text;
+  }
+}
+
 TEST(FuseResidualNorm, SumBecomesPrologueAndSecondOutput) {
   const Rewritten r = rewrite(R"(graph (%x: f32[b, s, 4], %z: f32[b, s, 4], %g: f32[4]) {
     %a = map(%x, %z) {program = (x0, x1) => add(x0, x1)}
