@@ -68,7 +68,7 @@ constexpr FieldNames kChatGlmFields{.layers = "num_layers",
                                     .rotary_fraction = {},
                                     .rope_base = {}};
 
-constexpr FieldNames kChatGlm2Fields{.layers = "num_layers",
+constexpr FieldNames kChatGlm2Fields{.layers = "num_layers|num_hidden_layers",
                                      .kv_heads = {},
                                      .head_dim = "kv_channels",
                                      .intermediate = "ffn_hidden_size",
