@@ -112,7 +112,7 @@ void refine_stablelm(const Fields& fields, ModelConfig& config) {
   fields.expect_flag("qk_layernorm", false);
 }
 
-void refine_internlm2(const Fields& fields, ModelConfig& config) {
+void refine_internlm(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("bias", true));
 }
 
@@ -134,6 +134,11 @@ void refine_cohere(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
   if (fields.flag("use_qk_norm", false)) config.traits.qk_norm = QkNorm::each_head;
   config.logit_scale = fields.number("logit_scale", 0.0625);
+}
+
+void refine_olmo(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  if (fields.has("clip_qkv")) fields.refuse("clip_qkv");
 }
 
 void refine_granite(const Fields& fields, ModelConfig& config) {
