@@ -53,8 +53,8 @@ MapOp read_activation(const Fields& fields, std::string_view keys) {
 const std::set<std::string, std::less<>>& neutral_fields() {
   static const std::set<std::string, std::less<>> kNeutral{
       // of the file
-      "architectures", "auto_map", "dtype", "id2label", "label2id", "model_type", "num_labels", "problem_type",
-      "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version",
+      "architectures", "auto_map", "dtype", "finetuning_task", "id2label", "label2id", "model_type", "num_labels",
+      "problem_type", "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version",
       // training
       "activation_dropout", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout",
       "dropout", "embd_pdrop", "embed_dropout", "ffn_dropout", "gradient_checkpointing", "hidden_dropout",
@@ -69,10 +69,11 @@ const std::set<std::string, std::less<>>& neutral_fields() {
       // implementation
       "apply_query_key_layer_scaling", "attention_softmax_in_fp32", "attn_implementation", "cache_implementation",
       "chunk_size_feed_forward", "flash_attention", "fp32_residual_connection", "inference_runner",
-      "masked_softmax_fusion", "max_batch_size", "n_ctx", "offset_alibi", "output_attentions", "output_hidden_states",
-      "pre_allocate_kv_cache", "reorder_and_upcast_attn", "return_dict", "scale_attention_softmax_in_fp32",
-      "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript", "output_past", "sinusoidal_pos_embds",
-      "tie_weights_", "use_bfloat16", "use_cache", "use_flash_attn", "validate_runner_input",
+      "masked_softmax_fusion", "max_batch_size", "max_sequence_length", "n_ctx", "offset_alibi", "output_attentions",
+      "output_hidden_states", "pre_allocate_kv_cache", "reorder_and_upcast_attn", "return_dict",
+      "scale_attention_softmax_in_fp32", "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript",
+      "output_past", "sinusoidal_pos_embds", "tie_weights_", "use_bfloat16", "use_cache", "use_flash_attn",
+      "validate_runner_input",
       // heads that a language model does not have
       "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
       "pooler_type", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",

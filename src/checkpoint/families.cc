@@ -68,7 +68,7 @@ constexpr FieldNames kChatGlmFields{.layers = "num_layers",
                                     .rotary_fraction = {},
                                     .rope_base = {}};
 
-constexpr FieldNames kChatGlm2Fields{.layers = "num_layers",
+constexpr FieldNames kChatGlm2Fields{.layers = "num_layers|num_hidden_layers",
                                      .kv_heads = {},
                                      .head_dim = "kv_channels",
                                      .intermediate = "ffn_hidden_size",
@@ -186,6 +186,11 @@ constexpr Traits kCohere = with(kLlama, [](Traits& t) {
   t.interleaved = true;
   t.tied = true;
 });
+constexpr Traits kOlmo = with(kLlama, [](Traits& t) {
+  t.norm = NormKind::layer;
+  t.norm_scale = false;
+  t.epsilon = 1e-5;
+});
 constexpr Traits kOlmo2 = with(kLlama, [](Traits& t) {
   t.residual = Residual::output_norm;
   t.qk_norm = QkNorm::all;
@@ -193,7 +198,7 @@ constexpr Traits kOlmo2 = with(kLlama, [](Traits& t) {
 
 // clang-format off
 constexpr Family kFamilies[] = {
-    {.model_type = "llama", .names = kLlamaNames, .traits = kLlama, .refine = refine_llama},
+    {.model_type = "llama|aquila|xverse", .names = kLlamaNames, .traits = kLlama, .refine = refine_llama},
     {.model_type = "mistral", .names = kLlamaNames, .traits = kLlama, .refine = refine_mistral},
     {.model_type = "mixtral", .names = mixtral_names(), .traits = kLlama, .refine = refine_mixtral},
     {.model_type = "qwen2", .names = kLlamaNames, .traits = kQwen2, .refine = refine_qwen},
@@ -206,12 +211,15 @@ constexpr Family kFamilies[] = {
     {.model_type = "gemma3_text", .names = gemma2_names(), .traits = kGemma3, .refine = refine_gemma3},
     {.model_type = "stablelm", .names = kLlamaNames, .fields = layer_norm_fields("layer_norm_eps"),
      .traits = kStableLm, .refine = refine_stablelm},
-    {.model_type = "internlm2", .names = kInternLm2Names, .traits = kInternLm2, .refine = refine_internlm2},
+    {.model_type = "internlm", .names = kLlamaNames, .traits = kLlama, .refine = refine_internlm},
+    {.model_type = "internlm2", .names = kInternLm2Names, .traits = kInternLm2, .refine = refine_internlm},
     {.model_type = "baichuan", .names = baichuan_names(), .traits = kBaichuan, .refine = refine_baichuan},
     {.model_type = "glm", .names = glm_names(), .traits = kGlm, .refine = refine_glm},
     {.model_type = "glm4", .names = glm4_names(), .traits = kGlm4, .refine = refine_glm},
     {.model_type = "cohere", .names = kLlamaNames, .fields = layer_norm_fields("layer_norm_eps"), .traits = kCohere,
      .refine = refine_cohere},
+    {.model_type = "olmo", .names = kLlamaNames, .fields = layer_norm_fields({}), .traits = kOlmo,
+     .refine = refine_olmo},
     {.model_type = "olmo2", .names = olmo2_names(), .traits = kOlmo2, .refine = refine_llama},
     {.model_type = "granite", .names = kLlamaNames, .traits = kLlama, .refine = refine_granite},
     {.model_type = "chatglm", .if_field = "position_encoding_2d|inner_hidden_size", .names = kChatGlmNames,

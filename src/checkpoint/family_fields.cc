@@ -42,7 +42,10 @@ void refine_llama(const Fields& fields, ModelConfig& config) {
   config.traits.biases.mlp = fields.flag("mlp_bias", false);
 }
 
-void refine_mistral(const Fields& fields, ModelConfig& config) { read_window(fields, config); }
+void refine_mistral(const Fields& fields, ModelConfig& config) {
+  fields.expect_flag("attention_bias", false);
+  read_window(fields, config);
+}
 
 void refine_mixtral(const Fields& fields, ModelConfig& config) {
   read_window(fields, config);
@@ -55,6 +58,7 @@ void refine_mixtral(const Fields& fields, ModelConfig& config) {
 
 void refine_qwen(const Fields& fields, ModelConfig& config) {
   if (config.traits.qk_norm == QkNorm::head) set_attention_bias(config, fields.flag("attention_bias", false));
+  fields.expect_flag("use_mrope", false);
   const bool windowed = fields.flag("use_sliding_window", false) && fields.has("sliding_window");
   const int64_t window = windowed ? fields.size("sliding_window") : 0;
   const int64_t first = fields.optional_integer("max_window_layers").value_or(0);
@@ -108,7 +112,7 @@ void refine_stablelm(const Fields& fields, ModelConfig& config) {
   fields.expect_flag("qk_layernorm", false);
 }
 
-void refine_internlm2(const Fields& fields, ModelConfig& config) {
+void refine_internlm(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("bias", true));
 }
 
@@ -130,6 +134,11 @@ void refine_cohere(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
   if (fields.flag("use_qk_norm", false)) config.traits.qk_norm = QkNorm::each_head;
   config.logit_scale = fields.number("logit_scale", 0.0625);
+}
+
+void refine_olmo(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  if (fields.has("clip_qkv")) fields.refuse("clip_qkv");
 }
 
 void refine_granite(const Fields& fields, ModelConfig& config) {
@@ -195,6 +204,7 @@ void refine_falcon(const Fields& fields, ModelConfig& config) {
     if (!multi_query) traits.packing = QkvPacking::per_head;
     if (!parallel) traits.residual = Residual::sequential;
   }
+  fields.expect_flag("apply_residual_connection_post_layernorm", false);
   const bool bias = fields.flag("bias", false);
   traits.biases = {bias, bias, bias, false};
   if (fields.flag("alibi", false)) {
@@ -239,7 +249,11 @@ void refine_gpt_neo(const Fields& fields, ModelConfig& config) {
   }
 }
 
-void refine_gptj(const Fields& fields, ModelConfig& config) { config.rope.dim = fields.size("rotary_dim"); }
+void refine_gptj(const Fields& fields, ModelConfig& config) {
+  fields.expect_flag("rotary", true);
+  fields.expect_flag("scale_attn_weights", true);
+  config.rope.dim = fields.size("rotary_dim");
+}
 
 void refine_gpt_neox(const Fields& fields, ModelConfig& config) {
   if (!fields.flag("use_parallel_residual", true)) config.traits.residual = Residual::sequential;
@@ -262,6 +276,10 @@ void refine_phi(const Fields& fields, ModelConfig& config) {
 }
 
 void refine_starcoder2(const Fields& fields, ModelConfig& config) {
+  if (fields.optional_text("norm_type").value_or("layer_norm") != "layer_norm") fields.refuse("norm_type");
+  if (fields.optional_text("mlp_type").value_or("default") != "default") fields.refuse("mlp_type");
+  fields.expect_flag("scale_attn_weights", true);
+  fields.any("activation_function|layer_norm_epsilon");  // of the configuration before Transformers knew the family
   const bool bias = fields.flag("use_bias", true);
   config.traits.biases = {bias, bias, bias, false};
   read_window(fields, config);
