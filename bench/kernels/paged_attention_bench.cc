@@ -1,7 +1,7 @@
 // Attention over a paged cache on the CPU: generation, where keys and values are read once for each token (their bytes
-// over the bandwidth are the floor), and chunks of prompts (multiply-adds over the peak). Sequences take turns in a pool
-// larger than any cache of the processor. Counters: GB/s or Gflop/s, and the fraction of what the same threads reach
-// right before.
+// over the bandwidth are the floor), and chunks of prompts (multiply-adds over the peak). Sequences take turns in a
+// pool larger than any cache of the processor. Counters: GB/s or Gflop/s, and the fraction of what the same threads
+// reach right before.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -100,12 +100,15 @@ void run_step(benchmark::State& state, Isa isa, int threads, const Case& c) {
   state.counters["of_limit"] = rate / limit;
 }
 
-const std::vector<Case> kCases = {
-    {"generate_1", 32, 32, 128, 1, 1, 2048, DType::f16},      {"generate_1", 32, 32, 128, 1, 1, 2048, DType::bf16},
-    {"generate_1", 32, 32, 128, 1, 1, 2048, DType::f32},      {"generate_1_grouped", 32, 4, 64, 1, 1, 2048, DType::f16},
-    {"generate_1_grouped", 32, 4, 64, 1, 1, 2048, DType::f32}, {"generate_16", 32, 8, 128, 16, 1, 512, DType::f16},
-    {"prompt", 32, 4, 64, 1, 512, 512, DType::f32},            {"prompt", 32, 32, 128, 1, 512, 512, DType::f16},
-    {"chunk", 32, 8, 128, 1, 256, 2048, DType::f16}};
+const std::vector<Case> kCases = {{"generate_1", 32, 32, 128, 1, 1, 2048, DType::f16},
+                                  {"generate_1", 32, 32, 128, 1, 1, 2048, DType::bf16},
+                                  {"generate_1", 32, 32, 128, 1, 1, 2048, DType::f32},
+                                  {"generate_1_grouped", 32, 4, 64, 1, 1, 2048, DType::f16},
+                                  {"generate_1_grouped", 32, 4, 64, 1, 1, 2048, DType::f32},
+                                  {"generate_16", 32, 8, 128, 16, 1, 512, DType::f16},
+                                  {"prompt", 32, 4, 64, 1, 512, 512, DType::f32},
+                                  {"prompt", 32, 32, 128, 1, 512, 512, DType::f16},
+                                  {"chunk", 32, 8, 128, 1, 256, 2048, DType::f16}};
 
 void register_all() {
   const int best = static_cast<int>(detect_cpu_features().best_isa);

@@ -10,7 +10,8 @@ namespace {
 using test::Sizes;
 
 // One head of one feature; queries of 0 make y the mean of the values so far.
-constexpr const char* kModel = R"(graph (%v: f32[t, 1], %keys: f32[n, 1, 2, 1], %values: f32[n, 1, 2, 1], %starts: i32[s + 1],
+constexpr const char* kModel =
+    R"(graph (%v: f32[t, 1], %keys: f32[n, 1, 2, 1], %values: f32[n, 1, 2, 1], %starts: i32[s + 1],
                                         %contexts: i32[s], %table: i32[s, b]) {
   %q = map(%v) {program = (x0) => mul(x0, 0:f32)}
   %y = paged_attention(%q, %q, %v, %keys, %values, %starts, %contexts, %table) {head_dim = 1, value_dim = 1, block_size = 2}
@@ -27,9 +28,10 @@ class Conversation {
     const std::vector<float> v = {value};
     const std::vector<int32_t> starts = {0, 1}, contexts = {++length_}, table = {2, 0, 1};
     const Sizes cache = {3, 1, 2, 1};
-    const auto outputs = session_.run({Input("v", v, {1, 1}), Input("keys", DType::f32, cache, keys_, where_),
-                                       Input("values", DType::f32, cache, values_, where_), Input("starts", starts, {2}),
-                                       Input("contexts", contexts, {1}), Input("table", table, {1, 3})});
+    const auto outputs =
+        session_.run({Input("v", v, {1, 1}), Input("keys", DType::f32, cache, keys_, where_),
+                      Input("values", DType::f32, cache, values_, where_), Input("starts", starts, {2}),
+                      Input("contexts", contexts, {1}), Input("table", table, {1, 3})});
     return outputs[0].as<float>()[0];
   }
 
@@ -63,9 +65,9 @@ TEST(State, SessionsShareIt) {
   Conversation(first, keys.data(), values.data(), Memory::host).say(4);
   const std::vector<float> v = {6};
   const std::vector<int32_t> starts = {0, 1}, contexts = {2}, table = {2};
-  const auto outputs = second.run({Input("v", v, {1, 1}), Input("keys", keys, {3, 1, 2, 1}),
-                                   Input("values", values, {3, 1, 2, 1}), Input("starts", starts, {2}),
-                                   Input("contexts", contexts, {1}), Input("table", table, {1, 1})});
+  const auto outputs =
+      second.run({Input("v", v, {1, 1}), Input("keys", keys, {3, 1, 2, 1}), Input("values", values, {3, 1, 2, 1}),
+                  Input("starts", starts, {2}), Input("contexts", contexts, {1}), Input("table", table, {1, 1})});
   EXPECT_FLOAT_EQ(outputs[0].as<float>()[0], 5);
 }
 
@@ -96,8 +98,7 @@ TEST(State, OnTheHostIsRefusedByADevice) {
   test::IslandMemory memory;
   Session session(make_engine(test::compile_on_island(kModel, memory)));
   std::vector<float> keys(6), values(6);
-  const Error error =
-      test::error_of([&] { Conversation(session, keys.data(), values.data(), Memory::host).say(1); });
+  const Error error = test::error_of([&] { Conversation(session, keys.data(), values.data(), Memory::host).say(1); });
   EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
   EXPECT_THAT(error.what(), testing::HasSubstr("input 'keys' is updated in place"));
   EXPECT_THAT(error.remedy_text(), testing::HasSubstr("Memory::device"));

@@ -98,6 +98,35 @@ TEST_F(CudaSession, KernelsThatOverlapKeepTheirOrder) {
     EXPECT_TRUE(std::ranges::equal(test::run(session, inputs[i % 2])[0].bytes(), first[i % 2][0].bytes())) << i;
 }
 
+// One head of one feature; queries of 0 make y the mean of the values so far. Lengths change from run to run while
+// addresses stay, so from the third run on a recording is replayed; after 256 tokens the keys are split.
+TEST_F(CudaSession, RecordedStepsSeeTheLengthsOfEachRun) {
+  Session session(test::engine_of(R"(graph (%v: f32[t, 1], %keys: f32[n, 1, 16, 1], %values: f32[n, 1, 16, 1],
+                                            %starts: i32[s + 1], %contexts: i32[s], %table: i32[s, b]) {
+    %q = map(%v) {program = (x0) => mul(x0, 0:f32)}
+    %y = paged_attention(%q, %q, %v, %keys, %values, %starts, %contexts, %table) {head_dim = 1, value_dim = 1, block_size = 16}
+    return %y as "y"
+  })",
+                                  on_gpu()));
+  DeviceContext& device = *session.impl().device;
+  constexpr int32_t kBlocks = 20, kTokens = 300;
+  const test::Sizes cache = {kBlocks, 1, 16, 1};
+  void *keys = device.allocate(kBlocks * 16 * sizeof(float)), *values = device.allocate(kBlocks * 16 * sizeof(float));
+  std::vector<int32_t> table;
+  for (int32_t i = 0; i < kBlocks; ++i) table.push_back(i * 7 % kBlocks);
+  for (int32_t t = 0; t < kTokens; ++t) {
+    const std::vector<float> v = {static_cast<float>(t)};
+    const std::vector<int32_t> starts = {0, 1}, contexts = {t + 1};
+    const auto outputs =
+        session.run({Input("v", v, {1, 1}), Input("keys", DType::f32, cache, keys, Memory::device),
+                     Input("values", DType::f32, cache, values, Memory::device), Input("starts", starts, {2}),
+                     Input("contexts", contexts, {1}), Input("table", table, {1, kBlocks})});
+    ASSERT_NEAR(outputs[0].as<float>()[0], 0.5f * static_cast<float>(t), 1e-3) << "token " << t;
+  }
+  device.release(keys);
+  device.release(values);
+}
+
 TEST_F(CudaSession, EvictedAndRestored) {
   const auto engine = test::engine_of(kModel, on_gpu());
   Session session(engine);

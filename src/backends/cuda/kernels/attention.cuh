@@ -3,8 +3,8 @@
 // rows of one (batch, key head), over one part of the keys when these are split.
 //
 // Definitions, besides those of attention_softmax.cuh: KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; ROWS,
-// KEYS of a tile; CAUSAL, SCORE, SPLIT, K_TRANSPOSED, V_TRANSPOSED (0 or 1); EXTRA_AXES, four bits per extra operand: it
-// varies along key (1), query (2), head (4), batch (8).
+// KEYS of a tile; CAUSAL, SCORE, SPLIT, K_TRANSPOSED, V_TRANSPOSED (0 or 1); EXTRA_AXES, four bits per extra operand:
+// it varies along key (1), query (2), head (4), batch (8).
 #pragma once
 
 #include "attention_args.h"

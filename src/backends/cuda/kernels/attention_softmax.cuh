@@ -1,5 +1,5 @@
-// What attention does whatever its keys and masks are: tiles on their way into shared memory, and the running softmax of
-// a row. Definitions: ELEMENT; THREADS; VECTOR elements per load.
+// What attention does whatever its keys and masks are: tiles on their way into shared memory, and the running softmax
+// of a row. Definitions: ELEMENT; THREADS; VECTOR elements per load.
 #pragma once
 
 #include "tensor_core.cuh"

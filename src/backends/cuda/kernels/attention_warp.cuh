@@ -1,6 +1,6 @@
 // A warp's part in attention on tensor cores: scores and results in registers, as matrix instructions leave them.
-// Definitions, besides those of attention_softmax.cuh: TILES of 16 rows; KEYS of a tile; HEAD and VALUE, the head sizes,
-// padded as the instructions need.
+// Definitions, besides those of attention_softmax.cuh: TILES of 16 rows; KEYS of a tile; HEAD and VALUE, the head
+// sizes, padded as the instructions need.
 #pragma once
 
 #include "attention_softmax.cuh"
@@ -58,7 +58,7 @@ struct WarpTile {
         for (int i = 0; i < 4; ++i) results[m][n][i] = 0;
   }
 
-  // scores = queries times keys: tiles of features in shared memory, lines of keys the keys or (TRANSPOSED) the features.
+  // scores = queries times keys, both in shared memory: lines of the latter are the keys or (TRANSPOSED) the features.
   template <bool TRANSPOSED>
   __device__ void multiply_keys(const T* queries, int query_pitch, const T* keys, int key_pitch) {
 #pragma unroll
@@ -86,7 +86,7 @@ struct WarpTile {
     }
   }
 
-  // results += exponentials times values: lines the keys or (TRANSPOSED) the features.
+  // results += exponentials times values, whose lines are the keys or (TRANSPOSED) the features.
   template <bool TRANSPOSED>
   __device__ void add_values(const T* values, int value_pitch) {
 #pragma unroll

@@ -137,7 +137,8 @@ struct Warp : WarpTile {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1) ENTRY(const __grid_constant__ PagedAttentionArgs args) {
+extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1)
+    ENTRY(const __grid_constant__ PagedAttentionArgs args) {
   let_next_kernel_start();
   await_kernels_before();
   extern __shared__ __align__(16) u8 memory[];

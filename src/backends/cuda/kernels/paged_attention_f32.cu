@@ -1,7 +1,7 @@
-// Attention over a paged cache in fp32 arithmetic, whatever the types: a warp per row. Each lane multiplies the query by
-// one of 32 keys, then has every 32nd column of the values. Neighbouring rows find keys and values in the cache of the
-// multiprocessor. Floor: the bytes of keys and values over the bandwidth when every sequence has one new token, else 4 *
-// rows * keys * head size flops over the fp32 peak, of which rereading keys leaves a fraction.
+// Attention over a paged cache in fp32 arithmetic, whatever the types: a warp per row. Each lane multiplies the query
+// by one of 32 keys, then has every 32nd column of the values. Neighbouring rows find keys and values in the cache of
+// the multiprocessor. Floor: the bytes of keys and values over the bandwidth where sequences have one new token, else
+// 4 * rows * keys * head size flops over the fp32 peak, of which rereading keys leaves a fraction.
 #include "paged_attention.cuh"
 
 using Cache = CACHE;
@@ -42,7 +42,8 @@ inline __device__ void add_values(const PagedAttentionArgs& args, float (&result
 }
 
 // blockIdx.x counts rows of all tokens, kWarps to a block; y splits.
-extern "C" __global__ void __launch_bounds__(THREADS, 8) ENTRY(const __grid_constant__ PagedAttentionArgs args) {
+extern "C" __global__ void __launch_bounds__(THREADS, 8)
+    ENTRY(const __grid_constant__ PagedAttentionArgs args) {
   let_next_kernel_start();
   await_kernels_before();
   __shared__ float queries[kWarps][HEAD_DIM];

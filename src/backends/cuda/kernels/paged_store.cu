@@ -1,5 +1,5 @@
-// Stores the new keys and values of a step in a paged cache, a block per token. The rows of the result that belong to no
-// sequence become 0. Floor: the bytes of keys and values, read and written, over the bandwidth.
+// Stores the new keys and values of a step in a paged cache, a block per token. The rows of the result that belong to
+// no sequence become 0. Floor: the bytes of keys and values, read and written, over the bandwidth.
 #include "paged_attention.cuh"
 
 using Cache = CACHE;

@@ -1,6 +1,6 @@
-// Attention over a paged cache. Where activations and cache are of one 16-bit type, tensor cores: sequences with one new
-// token in one launch, whose keys are split, the others in a second. Everything else in fp32. What is launched follows
-// from sizes; lengths stay on the device.
+// Attention over a paged cache. Where activations and cache are of one 16-bit type, tensor cores: sequences with one
+// new token in one launch, whose keys are split, the others in a second. Everything else in fp32. What is launched
+// follows from sizes; lengths stay on the device.
 #include <algorithm>
 
 #include "backends/cuda/kernels/paged_attention_args.h"
@@ -11,7 +11,7 @@
 namespace lathe::cuda {
 namespace {
 
-constexpr int64_t kMaxTensorHead = 256, kMaxHead = 1024;
+constexpr int64_t kMaxTensorHead = 256, kMaxHead = 512;  // results of a row are held in registers
 constexpr unsigned kStoreThreads = 256, kRowThreads = 128, kCombineThreads = 128;
 constexpr int64_t kRowsPerBlock = kRowThreads / 32;
 
@@ -107,7 +107,9 @@ class PagedAttentionStep : public Step {
  private:
   void place(const StepIo& io, void* workspace, PagedAttentionArgs& args) const {
     const auto& in = io.inputs;
-    const auto columns = [&](size_t i, int64_t offset) { return in[i].as<const std::byte>() + offset * element_bytes_; };
+    const auto columns = [&](size_t i, int64_t offset) {
+      return in[i].as<const std::byte>() + offset * element_bytes_;
+    };
     const auto optional = [&](size_t i) { return i < in.size() && in[i].present ? in[i].data : nullptr; };
     args.q = columns(0, op_.q_offset);
     args.k = columns(1, op_.k_offset);
@@ -127,10 +129,10 @@ class PagedAttentionStep : public Step {
     const int64_t group = op_.heads / op_.kv_heads;
     const auto kv_heads = static_cast<unsigned>(op_.kv_heads);
     const auto tiles = [&](const PagedTiling& tiling) { return static_cast<unsigned>(ceil_div(group, tiling.rows)); };
-    decode_->launch(stream,
-                    {static_cast<unsigned>(args.sequences) * tiles(decode_tiling_), kv_heads,
-                     static_cast<unsigned>(args.splits)},
-                    static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
+    decode_->launch(
+        stream,
+        {static_cast<unsigned>(args.sequences) * tiles(decode_tiling_), kv_heads, static_cast<unsigned>(args.splits)},
+        static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
     if (args.tokens == 1) return;
     const auto blocks = static_cast<unsigned>(args.tokens * group / chunk_tiling_.rows + args.sequences);
     chunk_->launch(stream, {blocks, kv_heads}, static_cast<unsigned>(chunk_tiling_.threads), chunk_tiling_.shared_bytes,
@@ -151,9 +153,10 @@ Candidates lower(const lathe::PagedAttention& op, const Node& node, const Target
   const DType type = node.output()->dtype();
   if (type != DType::f32 && !is_half(type)) return {decline("paged_attention", "element type")};
   if (std::max(op.head_dim, op.value_dim) > kMaxHead)
-    return {decline("paged_attention", "heads of more than 1024 features")};
-  return {accept("paged_attention",
-                 [&] { return Lowered{std::make_unique<PagedAttentionStep>(op, node, target), {}}; })};
+    return {decline("paged_attention", "heads of more than 512 features")};
+  return {accept("paged_attention", [&] {
+    return Lowered{std::make_unique<PagedAttentionStep>(op, node, target), {}};
+  })};
 }
 
 }  // namespace lathe::cuda

@@ -21,8 +21,12 @@ PagedTiling tiling(const PagedAttention& op, bool decode, int64_t rows, int64_t 
 }  // namespace
 
 std::vector<std::string> PagedTiling::defines() const {
-  return {fmt::format("DECODE={}", decode ? 1 : 0), fmt::format("HEAD={}", head),       fmt::format("VALUE={}", value),
-          fmt::format("ROWS={}", rows),             fmt::format("KEYS={}", keys),       fmt::format("TILES={}", tiles),
+  return {fmt::format("DECODE={}", decode ? 1 : 0),
+          fmt::format("HEAD={}", head),
+          fmt::format("VALUE={}", value),
+          fmt::format("ROWS={}", rows),
+          fmt::format("KEYS={}", keys),
+          fmt::format("TILES={}", tiles),
           fmt::format("THREADS={}", threads)};
 }
 
@@ -37,18 +41,12 @@ PagedTiling paged_chunk_tiling(const PagedAttention& op) {
 
 std::vector<std::string> paged_defines(const PagedAttention& op, const PagedTypes& types) {
   const auto flag = [](bool value) { return value ? 1 : 0; };
-  return {fmt::format("ELEMENT={}", cuda_type(types.type)),
-          fmt::format("CACHE={}", cuda_type(types.cache)),
-          fmt::format("KV_HEADS={}", op.kv_heads),
-          fmt::format("GROUP={}", op.heads / op.kv_heads),
-          fmt::format("HEAD_DIM={}", op.head_dim),
-          fmt::format("VALUE_DIM={}", op.value_dim),
-          fmt::format("BLOCK_SIZE={}", op.block_size),
-          fmt::format("WINDOW={}", op.window),
-          fmt::format("SPLIT_KEYS={}", kPagedSplitKeys),
-          fmt::format("SOFTCAP={}", flag(op.softcap > 0)),
-          fmt::format("SLOPES={}", flag(types.slopes)),
-          fmt::format("PREFIX={}", flag(types.prefix)),
+  return {fmt::format("ELEMENT={}", cuda_type(types.type)), fmt::format("CACHE={}", cuda_type(types.cache)),
+          fmt::format("KV_HEADS={}", op.kv_heads),          fmt::format("GROUP={}", op.heads / op.kv_heads),
+          fmt::format("HEAD_DIM={}", op.head_dim),          fmt::format("VALUE_DIM={}", op.value_dim),
+          fmt::format("BLOCK_SIZE={}", op.block_size),      fmt::format("WINDOW={}", op.window),
+          fmt::format("SPLIT_KEYS={}", kPagedSplitKeys),    fmt::format("SOFTCAP={}", flag(op.softcap > 0)),
+          fmt::format("SLOPES={}", flag(types.slopes)),     fmt::format("PREFIX={}", flag(types.prefix)),
           fmt::format("PLAIN_SCALE={}", flag(op.scale > 0))};
 }
 

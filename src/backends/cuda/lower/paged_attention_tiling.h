@@ -1,5 +1,5 @@
-// How the kernels for attention over a paged cache are cut. Nothing depends on the sizes of a step, so that a sequence is
-// computed alike whatever else is in it.
+// How the kernels for attention over a paged cache are cut. Nothing depends on the sizes of a step, so that a sequence
+// is computed alike whatever else is in it.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace lathe::cuda {
 
-// Keys of one block where a sequence has one new token: few enough to fill the chip with short contexts, enough to repay
-// joining the parts.
+// Keys of one block where a sequence has one new token: few enough to fill the chip with short contexts, enough to
+// repay joining the parts.
 inline constexpr int64_t kPagedSplitKeys = 256;
 
 struct PagedTiling {
