@@ -68,7 +68,8 @@ std::vector<Merge> ranked_merges(const Vocabulary& vocabulary,
   for (const auto& [left, right] : merges) {
     std::string_view tail = right;
     tail.remove_prefix(std::min(tail.size(), continuing_subword_prefix.size()));
-    ranked.push_back({id_of(left), id_of(right), id_of(left + std::string(tail)), static_cast<uint32_t>(ranked.size())});
+    ranked.push_back(
+        {id_of(left), id_of(right), id_of(left + std::string(tail)), static_cast<uint32_t>(ranked.size())});
   }
   return ranked;
 }
@@ -265,9 +266,8 @@ void Bpe::merge_few(std::vector<uint32_t>& units, std::vector<MergeTable::Found>
   found.clear();
   for (size_t i = 0; i + 1 < units.size(); ++i) found.push_back(merges_.find(units[i], units[i + 1]));
   while (!found.empty()) {
-    const auto best = std::min_element(found.begin(), found.end(), [](const auto& a, const auto& b) {
-      return a.rank < b.rank;
-    });
+    const auto best =
+        std::min_element(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.rank < b.rank; });
     if (best->rank == MergeTable::kNone) return;
     const auto at = best - found.begin();
     units[static_cast<size_t>(at)] = best->result;

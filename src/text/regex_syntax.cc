@@ -23,15 +23,30 @@ constexpr std::string_view kHex = "0-9A-Fa-f";
 
 using NamePair = std::pair<std::string_view, std::string_view>;
 // Names of properties that PCRE2 lacks; lower case, without spaces, hyphens and underscores.
-constexpr std::array kPropertyNames = {
-    NamePair{"letter", "L"},           NamePair{"lowercaseletter", "Ll"}, NamePair{"uppercaseletter", "Lu"},
-    NamePair{"titlecaseletter", "Lt"}, NamePair{"modifierletter", "Lm"},  NamePair{"otherletter", "Lo"},
-    NamePair{"mark", "M"},             NamePair{"nonspacingmark", "Mn"},  NamePair{"number", "N"},
-    NamePair{"decimalnumber", "Nd"},   NamePair{"letternumber", "Nl"},    NamePair{"othernumber", "No"},
-    NamePair{"punctuation", "P"},      NamePair{"punct", "P"},            NamePair{"symbol", "S"},
-    NamePair{"separator", "Z"},        NamePair{"spaceseparator", "Zs"},  NamePair{"other", "C"},
-    NamePair{"control", "Cc"},         NamePair{"alpha", "Alphabetic"},   NamePair{"digit", "Nd"},
-    NamePair{"space", "White_Space"},  NamePair{"upper", "Uppercase"},    NamePair{"lower", "Lowercase"}};
+constexpr std::array kPropertyNames = {NamePair{"letter", "L"},
+                                       NamePair{"lowercaseletter", "Ll"},
+                                       NamePair{"uppercaseletter", "Lu"},
+                                       NamePair{"titlecaseletter", "Lt"},
+                                       NamePair{"modifierletter", "Lm"},
+                                       NamePair{"otherletter", "Lo"},
+                                       NamePair{"mark", "M"},
+                                       NamePair{"nonspacingmark", "Mn"},
+                                       NamePair{"number", "N"},
+                                       NamePair{"decimalnumber", "Nd"},
+                                       NamePair{"letternumber", "Nl"},
+                                       NamePair{"othernumber", "No"},
+                                       NamePair{"punctuation", "P"},
+                                       NamePair{"punct", "P"},
+                                       NamePair{"symbol", "S"},
+                                       NamePair{"separator", "Z"},
+                                       NamePair{"spaceseparator", "Zs"},
+                                       NamePair{"other", "C"},
+                                       NamePair{"control", "Cc"},
+                                       NamePair{"alpha", "Alphabetic"},
+                                       NamePair{"digit", "Nd"},
+                                       NamePair{"space", "White_Space"},
+                                       NamePair{"upper", "Uppercase"},
+                                       NamePair{"lower", "Lowercase"}};
 
 // A set of characters: those of a class, or of any of several classes.
 struct Set {
@@ -262,8 +277,10 @@ class Translator {
       class_escape(set);
     } else if (c == '[') {
       const Set nested = character_class();
-      if (nested.negated || !nested.alternatives.empty()) set.alternatives.push_back(nested.expression());
-      else set.items += nested.items;
+      if (nested.negated || !nested.alternatives.empty())
+        set.alternatives.push_back(nested.expression());
+      else
+        set.items += nested.items;
     } else {
       // A bracket that opens nothing, and what a class of PCRE2 would take for something else.
       if (c == ']' || (c == '^' && set.items.empty())) set.items += '\\';

@@ -17,7 +17,8 @@ using Ids = std::vector<int32_t>;
 std::vector<std::string> decoders() {
   std::vector<std::string> folders;
   for (const auto& entry : std::filesystem::directory_iterator(LATHE_TEST_DATA "/checkpoints"))
-    if (std::filesystem::exists(entry.path() / "golden.npz") && NpzReader(entry.path() / "golden.npz").contains("greedy_0"))
+    if (std::filesystem::exists(entry.path() / "golden.npz") &&
+        NpzReader(entry.path() / "golden.npz").contains("greedy_0"))
       folders.push_back(entry.path().string());
   return folders;
 }
