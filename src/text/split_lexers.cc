@@ -19,6 +19,20 @@ namespace {
 constexpr std::string_view kBloomPattern = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+";
 constexpr char32_t kLongS = 0x17F;  // what (?i:s) matches besides s and S
 
+// kind_of() of ASCII characters: most texts are made of them, so the lexers look here first.
+constexpr std::array<CharacterKind, 128> kAsciiKinds = [] {
+  std::array<CharacterKind, 128> kinds{};
+  for (size_t c = 0; c < kinds.size(); ++c) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const bool space = c == ' ' || (c >= '\t' && c <= '\r');
+    kinds[c] = letter                 ? CharacterKind::letter
+               : c >= '0' && c <= '9' ? CharacterKind::number
+               : space                ? CharacterKind::space
+                                      : CharacterKind::other;
+  }
+  return kinds;
+}();
+
 // One character of a text, read once.
 struct Character {
   char32_t code = 0;
@@ -28,6 +42,8 @@ struct Character {
 
 Character character_at(std::string_view text, size_t at) {
   Character c;
+  const auto lead = static_cast<unsigned char>(text[at]);
+  if (lead < kAsciiKinds.size()) return {lead, at + 1, kAsciiKinds[lead]};
   c.end = at;
   c.code = next_code_point(text, c.end);
   c.kind = kind_of(c.code);

@@ -15,10 +15,10 @@ namespace {
 
 struct Needs {
   int64_t parameters = 0;
-  double weights = 0;          // bytes, as they are in the graph
-  double token = 0;            // bytes of one token's keys and values
-  double step = 0;             // bytes that a step works in
-  double free = 0;             // bytes of the device
+  double weights = 0;  // bytes, as they are in the graph
+  double token = 0;    // bytes of one token's keys and values
+  double step = 0;     // bytes that a step works in
+  double free = 0;     // bytes of the device
 };
 
 void count_weights(const Graph& graph, Needs& needs) {
@@ -32,8 +32,11 @@ void count_weights(const Graph& graph, Needs& needs) {
 // What one sequence with `tokens` new ones works in, activations and scratch memory.
 double step_bytes(const CompiledModel& model, DeviceContext& device, int64_t tokens) {
   SymbolBindings symbols;
-  for (const auto& [name, value] : {std::pair{"tokens", tokens}, {"sequences", int64_t{1}}, {"rows", int64_t{1}},
-                                    {"table_blocks", tokens}, {"blocks", tokens}})
+  for (const auto& [name, value] : {std::pair{"tokens", tokens},
+                                    {"sequences", int64_t{1}},
+                                    {"rows", int64_t{1}},
+                                    {"table_blocks", tokens},
+                                    {"blocks", tokens}})
     symbols.bind(name, value);
   std::vector<std::vector<int64_t>> dims;
   for (const Value* input : model.graph->inputs()) dims.push_back(symbols.evaluate(input->type().shape));
@@ -71,7 +74,8 @@ void inspect_llm(const std::string& folder, const ModelOptions& options, Console
   const bool fits = needs.weights + context + needs.step <= needs.free;
 
   Table table({{""}, {"", Table::Align::right}, {""}});
-  table.add_row({"weights", format_bytes(needs.weights), format_count(static_cast<double>(needs.parameters)) + " parameters"});
+  table.add_row(
+      {"weights", format_bytes(needs.weights), format_count(static_cast<double>(needs.parameters)) + " parameters"});
   table.add_row({"keys, values", format_bytes(needs.token), "a token"});
   table.add_row({"", format_bytes(context), fmt::format("a context of {} tokens", info.max_positions)});
   table.add_row({"a step", format_bytes(needs.step), fmt::format("of {} tokens", llm::EngineOptions{}.step_tokens)});
