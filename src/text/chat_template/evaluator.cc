@@ -280,7 +280,7 @@ Value Evaluator::evaluate(const ast::Test& node) {
 }
 
 void Evaluator::assign(const ast::Expr& target, const Value& value) {
-  meter_.spend(1);
+  meter_.spend(1 + scope_->variables.size() / 8);
   if (const auto* name = std::get_if<ast::Name>(&target.node)) return scope_->set(name->name, value);
   if (const auto* names = std::get_if<ast::Sequence>(&target.node)) return assign_all(names->items, value);
   const auto& member = std::get<ast::Attribute>(target.node);

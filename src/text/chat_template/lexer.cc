@@ -149,7 +149,7 @@ class Lexer {
     for (size_t tag = source_.find("{%", at_); tag != std::string::npos; tag = source_.find("{%", tag + 2)) {
       const size_t begin = at_, begin_line = line_;
       const char open_sign = sign_at(tag + 2);
-      advance_to(tag + 2 + (open_sign != 0));
+      at_ = tag + 2 + (open_sign != 0);  // for a look only: lines are counted below
       const auto sign = match_whole_tag("endraw");
       const size_t close = at_;
       at_ = begin;

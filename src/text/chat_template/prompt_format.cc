@@ -47,6 +47,10 @@ struct ModelFacts {
   std::string name;  // of the folder and of the model that it came from, lower case
   ordered_json config, generation;
 
+  bool has_more_tokens_than(int64_t count) const {
+    const auto size = config.find("vocab_size");
+    return size != config.end() && size->is_number_integer() && size->get<int64_t>() > count;
+  }
   bool is_named(std::string_view part) const { return name.find(part) != std::string::npos; }
 };
 
@@ -109,7 +113,7 @@ constexpr std::array kFamilies = {
     Family{"the documented prompt of Baichuan2",
            [](const ModelFacts& facts) {
              return facts.type == "baichuan" && facts.generation.contains("user_token_id") &&
-                    facts.config.value("vocab_size", 0) > 64000;
+                    facts.has_more_tokens_than(64'000);
            },
            "{% for m in messages %}"
            "{{ {'system': '', 'assistant': '<reserved_107>'}.get(m.role, '<reserved_106>') + m.content }}{% endfor %}"

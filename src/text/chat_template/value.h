@@ -3,6 +3,7 @@
 // in forbids it); only objects do: namespaces, loops, macros. Those belong to the evaluator and live as long as it.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -38,7 +39,8 @@ struct Value {
 
   Value() = default;
   Value(None value) : held(value) {}
-  Value(bool value) : held(value) {}
+  template <std::same_as<bool> Bool>  // but no pointer that would turn into one
+  Value(Bool value) : held(value) {}
   Value(int64_t value) : held(value) {}
   Value(double value) : held(value) {}
   Value(Object* value) : held(value) {}
@@ -47,7 +49,6 @@ struct Value {
   Value(MarkedText value) : held(std::make_shared<const MarkedText>(std::move(value))) {}
   Value(std::string value) : Value(MarkedText(std::move(value))) {}
   Value(std::string_view value) : Value(std::string(value)) {}
-  Value(const char*) = delete;  // would become a bool
 
   static Value undefined(std::string reason);
 
@@ -93,7 +94,7 @@ class Arguments {
   const Value* next(std::string_view parameter);
   // Fails when there are arguments that nobody took.
   void done(std::string_view callee) const;
-  // Splits the remaining positional arguments off, for a callee that hands them on.
+  // What nobody took yet, for a callee that hands its arguments on; named ones all.
   Arguments rest() const;
 
  private:
