@@ -66,11 +66,7 @@ class Bpe final : public TokenModel {
   ByteTrie indivisible_;
   bool has_affixes_;
   bool cut_at_marks_;
-<<<<<<< HEAD
-  std::array<uint32_t, 128> ascii_units_;                // characters that are neither first nor last
-=======
-  std::array<uint32_t, 128> ascii_units_;  // characters without affixes
->>>>>>> tok
+  std::array<uint32_t, 128> ascii_units_;                // characters without affixes
   std::array<std::array<uint32_t, 256>, 4> byte_units_;  // [2 * first + last]
   std::array<uint32_t, 256> fallback_bytes_;
   mutable std::mutex mutex_;

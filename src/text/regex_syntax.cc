@@ -49,8 +49,6 @@ constexpr std::array kPropertyNames = {NamePair{"letter", "L"},
                                        NamePair{"space", "White_Space"},
                                        NamePair{"upper", "Uppercase"},
                                        NamePair{"lower", "Lowercase"}};
-<<<<<<< HEAD
-=======
 
 constexpr std::array kPosixClasses = {NamePair{"alpha", R"(\p{Alphabetic})"},
                                       NamePair{"alnum", R"(\p{Alphabetic}\p{Nd})"},
@@ -63,7 +61,6 @@ constexpr std::array kPosixClasses = {NamePair{"alpha", R"(\p{Alphabetic})"},
                                       NamePair{"punct", R"(\p{P})"},
                                       NamePair{"cntrl", R"(\p{Cc})"},
                                       NamePair{"word", kWord}};
->>>>>>> tok
 
 // A set of characters: those of a class, or of any of several classes.
 struct Set {
