@@ -8,10 +8,10 @@
 //   while (auto token = generation.next()) std::cout << token->text;
 //
 // One engine serves any number of requests at once, from any threads: each step of the model takes some tokens of each
-// of them (a piece of a long prompt, one token of an answer), up to a budget. A request's tokens do not depend on what
-// else is being served. Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When
-// the pool runs out, the youngest request gives its blocks back and is computed again later, which nobody sees but the
-// clock.
+// of them (a piece of a long prompt, one token of an answer), up to a budget. What a request computes and draws does not
+// depend on what else is being served, up to rounding: kernels for few rows and for many may differ in the last bits.
+// Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When the pool runs out, the
+// youngest request gives its blocks back and is computed again later, which nobody sees but the clock.
 //
 // Every failure is a lathe::Error.
 #pragma once
@@ -183,8 +183,10 @@ class Engine {
   // With the special tokens that the model expects around a prompt.
   std::vector<int32_t> encode(std::string_view text) const;
   // The prompt for the next answer in a conversation, by the model's chat template or, where it has none, the one that
-  // its family documents. What messages say is never read as special tokens.
+  // its family documents.
   std::vector<int32_t> encode_chat(std::span<const ChatMessage> messages) const;
+  // Stop strings for such answers, of models whose turns no token ends.
+  const std::vector<std::string>& chat_stops() const;
   std::string decode(std::span<const int32_t> ids) const;
 
   struct Impl;

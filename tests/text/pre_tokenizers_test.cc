@@ -44,8 +44,8 @@ TEST(Split, InvertedTheOtherStretchesCountAsFound) {
   EXPECT_THAT(split(SplitBehavior::merged_with_next, true), ElementsAre("the-", "final-", "-", "countdown"));
 }
 
-TEST(Split, AnEmptyPatternOrTextGivesNoCuts) {
-  EXPECT_THAT(pieces(Split(Pattern::literal(""), SplitBehavior::isolated, false), "ab"), ElementsAre("ab"));
+TEST(Split, AnEmptyPatternCutsBetweenCharactersAndAnEmptyTextGivesNothing) {
+  EXPECT_THAT(pieces(Split(Pattern::literal(""), SplitBehavior::isolated, false), "a月c"), ElementsAre("a", "月", "c"));
   EXPECT_THAT(pieces(Split(Pattern::literal("-"), SplitBehavior::removed, false), "--"), ElementsAre());
   EXPECT_THAT(pieces(Split(Pattern::literal("-"), SplitBehavior::isolated, false), ""), ElementsAre());
 }
