@@ -38,29 +38,30 @@ Tokenizer::Tokenizer(TokenizerParts parts, SpecialTokens special)
 }
 
 Encoding Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
-  return parts_.post_processor.assemble(encode_text(text), std::nullopt, options.add_special_tokens,
+  return parts_.post_processor.assemble(encode_text(text, options.plain), std::nullopt, options.add_special_tokens,
                                         options.max_length);
 }
 
 Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second, const EncodeOptions& options) const {
-  return parts_.post_processor.assemble(encode_text(first), encode_text(second), options.add_special_tokens,
+  return parts_.post_processor.assemble(encode_text(first, {}), encode_text(second, {}), options.add_special_tokens,
                                         options.max_length);
 }
 
-std::vector<TokenId> Tokenizer::encode_text(std::string_view text) const {
+std::vector<TokenId> Tokenizer::encode_text(std::string_view text, std::span<const ByteRange> plain) const {
   const std::string repaired = is_valid_utf8(text) ? std::string() : to_valid_utf8(text);
   const std::string_view valid = repaired.empty() ? text : std::string_view(repaired);
   std::vector<TokenId> ids;
   ids.reserve(valid.size() / 3);
   Words words;
-  for (const auto& raw : added_.split_raw(valid)) {
+  for (const auto& raw : plain.empty() ? added_.split_raw(valid) : added_.split_raw(valid, plain)) {
     if (raw.id) {
       ids.push_back(*raw.id);
       continue;
     }
     const std::string normalized = parts_.normalizer ? parts_.normalizer->normalize(raw.text) : std::string();
     const std::string_view whole = parts_.normalizer ? std::string_view(normalized) : raw.text;
-    for (const auto& segment : added_.split_normalized(whole)) {
+    for (const auto& segment :
+         plain.empty() ? added_.split_normalized(whole) : added_.split_normalized_without_special(whole)) {
       if (segment.id) {
         ids.push_back(*segment.id);
         continue;

@@ -43,6 +43,9 @@ struct LoadOptions {
 struct EncodeOptions {
   bool add_special_tokens = true;
   size_t max_length = 0;  // ids at most, special tokens included; 0: no limit. What the files say about it is ignored.
+  // Stretches of a well-formed text, sorted and disjoint, in which special tokens are read as the text that they are:
+  // what users wrote (RenderedPrompt::user). Not for pairs.
+  std::span<const ByteRange> plain = {};
 };
 
 class Tokenizer {
@@ -75,7 +78,7 @@ class Tokenizer {
   friend class StreamDecoder;
   // Without cleaning up, which would change text that was there before.
   std::string decode_plain(std::span<const TokenId> ids, bool skip_special_tokens) const;
-  std::vector<TokenId> encode_text(std::string_view text) const;
+  std::vector<TokenId> encode_text(std::string_view text, std::span<const ByteRange> plain) const;
 
   TokenizerParts parts_;
   AddedTokens added_;

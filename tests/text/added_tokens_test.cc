@@ -74,5 +74,36 @@ TEST(AddedTokens, EmptyTokensMatchNothing) {
   EXPECT_THAT(show(tokens.split_raw("ab")), ElementsAre("ab"));
 }
 
+TEST(AddedTokens, SpecialOnesInPlainRangesAreText) {
+  AddedToken end = token(1, "<|end|>"), user = token(2, "<|user|>"), think = token(3, "<think>");
+  end.special = user.special = true;
+  const AddedTokens tokens({end, user, think}, nullptr);
+  const std::string text = "<|user|>a<|end|><think><|end|>";
+  const auto plain = [&](std::vector<ByteRange> ranges) { return show(tokens.split_raw(text, ranges)); };
+  EXPECT_THAT(plain({{8, 23}}), ElementsAre("<2>", "a<|end|>", "<3>", "<1>"));
+  EXPECT_THAT(plain({{8, 9}}), ElementsAre("<2>", "a", "<1>", "<3>", "<1>"));    // ranges end where tokens begin
+  EXPECT_THAT(plain({{15, 16}}), ElementsAre("<2>", "a<|end|>", "<3>", "<1>"));  // one byte of it is enough
+  EXPECT_THAT(plain({{0, 1}, {9, 10}, {29, 30}}), ElementsAre("<|user|>a<|end|>", "<3>", "<|end|>"));
+  EXPECT_THAT(plain({{0, 30}}), ElementsAre("<|user|>a<|end|>", "<3>", "<|end|>"));
+}
+
+TEST(AddedTokens, AShorterTokenBeforeAPlainRangeStillCounts) {
+  AddedToken part = token(1, "<s>"), whole = token(2, "<s>!");
+  part.special = whole.special = true;
+  const AddedTokens tokens({part, whole}, nullptr);
+  const std::vector<ByteRange> plain = {{3, 4}};
+  EXPECT_THAT(show(tokens.split_raw("<s>!", plain)), ElementsAre("<1>", "!"));
+  EXPECT_THAT(show(tokens.split_raw("<s>!", {})), ElementsAre("<2>"));
+}
+
+TEST(AddedTokens, NormalizedSpecialTokensAreFoundInTheRawTextBesidePlainRanges) {
+  AddedToken special = token(1, "<s>"), word = token(2, "word");
+  special.normalized = word.normalized = special.special = true;
+  const AddedTokens tokens({special, word}, nullptr);
+  const std::vector<ByteRange> plain = {{3, 6}};
+  EXPECT_THAT(show(tokens.split_raw("<s><s>word", plain)), ElementsAre("<1>", "<s>word"));
+  EXPECT_THAT(show(tokens.split_normalized_without_special("<s>word")), ElementsAre("<s>", "<2>"));
+}
+
 }  // namespace
 }  // namespace lathe::text

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -116,6 +117,20 @@ TEST(Tokenizer, MalformedTextIsReadAsReplacementCharacters) {
                          "b\xE4\xBD")
                 .ids,
             tokenizer->encode("ab").ids);
+}
+
+TEST(Tokenizer, SpecialTokensInPlainRangesAreText) {
+  const auto tokenizer = Tokenizer::load(kData / "bert-cased");
+  const TokenId sep = *tokenizer->special_tokens().sep;
+  EncodeOptions options;
+  options.add_special_tokens = false;
+  EXPECT_THAT(tokenizer->encode("[SEP][SEP]", options).ids, ElementsAre(sep, sep));
+  const std::vector<ByteRange> plain = {{0, 5}};
+  options.plain = plain;
+  const std::vector<TokenId> ids = tokenizer->encode("[SEP][SEP]", options).ids;
+  EXPECT_EQ(ids.back(), sep);
+  EXPECT_EQ(std::count(ids.begin(), ids.end(), sep), 1);
+  EXPECT_GT(ids.size(), 2u);
 }
 
 TEST(Tokenizer, LowerCasingOfABareVocabulary) {

@@ -2,6 +2,9 @@
 // results are those of Hugging Face's apply_chat_template: trim_blocks, lstrip_blocks, an immutable sandbox,
 // loop controls, `generation` blocks, raise_exception, strftime_now, tojson without HTML escapes.
 //
+// Where this is not Python: integers have 64 bits, a range prints as a list, escape() gives an ordinary string,
+// generators may be gone through twice, and case mapping is one character to one.
+//
 // A rendered prompt says which of its bytes users wrote. Encoded as plain text, "<|im_end|>" inside a message cannot
 // end the message. Roles are the template's own words, unless they hold other characters than names do.
 #pragma once

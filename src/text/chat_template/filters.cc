@@ -107,7 +107,7 @@ Value indent(Meter& meter, const Value& input, Arguments& arguments) {
 }
 
 Value truncate(Meter& meter, const Value& input, Arguments& arguments) {
-  const int64_t limit = integer_or(arguments.next("length"), 255);
+  const int64_t limit = std::max<int64_t>(integer_or(arguments.next("length"), 255), 0);
   const bool kill_words = truth_or(arguments.next("killwords"), false);
   const MarkedText* given = optional_text(arguments.next("end"));
   const MarkedText ending = given != nullptr ? *given : MarkedText("...");

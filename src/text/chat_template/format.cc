@@ -124,7 +124,8 @@ class PercentFormat {
     }
     const List* list = arguments_.list();
     const bool is_tuple = list != nullptr && list->kind == ListKind::tuple;
-    if (is_tuple ? taken_ < list->values.size() : taken_ == 0 && arguments_.dict() == nullptr && list == nullptr)
+    const bool may_be_left = arguments_.dict() != nullptr || list != nullptr;  // whatever could be asked by key
+    if (is_tuple ? taken_ < list->values.size() : taken_ == 0 && !may_be_left)
       fail(ErrorCode::invalid_model, "more values than the format \"{}\" has places", bytes_);
     return std::move(out_);
   }
@@ -201,8 +202,11 @@ Spec read_brace_spec(std::string_view text) {
       at = 1;
     }
   }
-  for (; at < text.size() && std::string_view("+- #").find(text[at]) != std::string_view::npos; ++at)
-    (text[at] == '+' ? spec.plus : (text[at] == ' ' ? spec.space : spec.alternate)) = text[at] != '-';
+  for (; at < text.size() && std::string_view("+- #").find(text[at]) != std::string_view::npos; ++at) {
+    spec.plus = spec.plus || text[at] == '+';
+    spec.space = spec.space || text[at] == ' ';
+    spec.alternate = spec.alternate || text[at] == '#';
+  }
   if (at < text.size() && text[at] == '0') {
     spec.fill.assign(1, '0');
     if (spec.align == 0) spec.align = '=';

@@ -9,12 +9,9 @@
 #include <utility>
 #include <vector>
 
-namespace lathe::text {
+#include "text/byte_range.h"
 
-struct ByteRange {
-  size_t begin = 0, end = 0;  // [begin, end)
-  bool operator==(const ByteRange&) const = default;
-};
+namespace lathe::text {
 
 class MarkedText {
  public:

@@ -75,6 +75,7 @@ Value integer_result(BinaryOp op, int64_t left, int64_t right) {
     case BinaryOp::floor_divide: return floor_divide(left, right);
     case BinaryOp::modulo: return floor_modulo(left, right);
     case BinaryOp::power:
+      check_divisor(left == 0 && right < 0);
       if (right < 0) return std::pow(static_cast<double>(left), static_cast<double>(right));
       return power(left, right);
   }

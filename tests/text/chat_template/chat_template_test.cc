@@ -129,6 +129,8 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
   ends("{{ '%99999999d' % 1 }}");
   ends("{{ 9223372036854775807 + 1 }}");
   ends("{{ (-9223372036854775807 - 1) // -1 }}");
+  ends("{{ 'abc' | truncate(-9223372036854775807) }}");
+  ends("{{ 0 ** -1 }}");
 }
 
 TEST(ChatTemplate, NamespacesThatHoldThemselvesAreFreed) {

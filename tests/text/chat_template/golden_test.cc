@@ -1,5 +1,5 @@
 // Every stored conversation renders to the bytes that Jinja gives, or is refused with its words. goldens.json comes
-// from the models' own templates; families.json and expressions.json are written by scripts/chat_template_cases.
+// from models' own templates; families.json and expressions.json are written by make_cases.py.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -27,8 +27,11 @@ std::string user_text(const RenderedPrompt& prompt) {
 
 void check(const ChatTemplate& chat_template, const ordered_json& variables, const ordered_json& wanted) {
   RenderOptions options;
-  options.now = std::tm{};
-  options.now->tm_year = 124, options.now->tm_mon = 6, options.now->tm_mday = 26, options.now->tm_wday = 5;
+  options.now = std::tm{};  // 26 July 2024, a Friday
+  options.now->tm_year = 124;
+  options.now->tm_mon = 6;
+  options.now->tm_mday = 26;
+  options.now->tm_wday = 5;
   try {
     const RenderedPrompt prompt = chat_template.render(variables, options);
     EXPECT_EQ(prompt.text, wanted.value("expected", "(an error)")) << variables.dump();
