@@ -8,10 +8,10 @@
 //   while (auto token = generation.next()) std::cout << token->text;
 //
 // One engine serves any number of requests at once, from any threads: each step of the model takes some tokens of each
-// of them (a piece of a long prompt, one token of an answer), up to a budget. What a request computes and draws does not
-// depend on what else is being served, up to rounding: kernels for few rows and for many may differ in the last bits.
-// Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When the pool runs out, the
-// youngest request gives its blocks back and is computed again later, which nobody sees but the clock.
+// of them (a piece of a long prompt, one token of an answer), up to a budget. What a request computes and draws does
+// not depend on what else is being served, up to rounding: kernels for few rows and for many may differ in the last
+// bits. Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When the pool runs
+// out, the youngest request gives its blocks back and is computed again later, which nobody sees but the clock.
 //
 // Every failure is a lathe::Error.
 #pragma once
