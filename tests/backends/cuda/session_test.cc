@@ -64,17 +64,6 @@ TEST_F(CudaSession, TensorsOnTheGpuAreUsedInPlace) {
   device.release(y);
 }
 
-TEST_F(CudaSession, EvictedAndRestored) {
-  const auto engine = test::engine_of(kModel, on_gpu());
-  Session session(engine);
-  for (int i = 0; i < 3; ++i) test::expect_close(test::run(session, {x_}), expected_, 1e-4);
-  for (int round = 0; round < 2; ++round) {
-    session.evict();
-    EXPECT_EQ(engine->impl().weights.owned_bytes(), 0u);
-    for (int i = 0; i < 3; ++i) test::expect_close(test::run(session, {x_}), expected_, 1e-4);
-  }
-}
-
 // One head of one feature; queries of 0 make y the mean of the values so far. Lengths change from run to run while
 // addresses stay, so from the third run on a recording is replayed; after 256 tokens the keys are split.
 TEST_F(CudaSession, RecordedStepsSeeTheLengthsOfEachRun) {
@@ -102,6 +91,17 @@ TEST_F(CudaSession, RecordedStepsSeeTheLengthsOfEachRun) {
   }
   device.release(keys);
   device.release(values);
+}
+
+TEST_F(CudaSession, EvictedAndRestored) {
+  const auto engine = test::engine_of(kModel, on_gpu());
+  Session session(engine);
+  for (int i = 0; i < 3; ++i) test::expect_close(test::run(session, {x_}), expected_, 1e-4);
+  for (int round = 0; round < 2; ++round) {
+    session.evict();
+    EXPECT_EQ(engine->impl().weights.owned_bytes(), 0u);
+    for (int i = 0; i < 3; ++i) test::expect_close(test::run(session, {x_}), expected_, 1e-4);
+  }
 }
 
 TEST_F(CudaSession, TooLittleMemoryLeavesTheSessionUsable) {

@@ -137,7 +137,8 @@ struct Warp : WarpTile {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1) ENTRY(const __grid_constant__ PagedAttentionArgs args) {
+extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1)
+    ENTRY(const __grid_constant__ PagedAttentionArgs args) {
   extern __shared__ __align__(16) u8 memory[];
   T* queries = reinterpret_cast<T*>(memory);
   T* keys = queries + ROWS * kQueryPitch;

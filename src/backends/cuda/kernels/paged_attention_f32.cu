@@ -42,7 +42,8 @@ inline __device__ void add_values(const PagedAttentionArgs& args, float (&result
 }
 
 // blockIdx.x counts rows of all tokens, kWarps to a block; y splits.
-extern "C" __global__ void __launch_bounds__(THREADS, 8) ENTRY(const __grid_constant__ PagedAttentionArgs args) {
+extern "C" __global__ void __launch_bounds__(THREADS, 8)
+    ENTRY(const __grid_constant__ PagedAttentionArgs args) {
   __shared__ float queries[kWarps][HEAD_DIM];
   const int lane = threadIdx.x % kWarp;
   const i64 row = i64(blockIdx.x) * kWarps + threadIdx.x / kWarp;
