@@ -39,7 +39,7 @@ TEST(Normalizers, SmallOnes) {
 
 TEST(Normalizers, ReplaceAndSequences) {
   EXPECT_EQ(Replace(Pattern::literal(" "), "▁").normalize("a  b"), "a▁▁b");
-  EXPECT_EQ(Replace(Pattern::literal(""), "x").normalize("ab"), "ab");
+  EXPECT_EQ(Replace(Pattern::literal(""), "x").normalize("ab"), "xaxbx");
   EXPECT_EQ(Replace(Pattern::regex(R"(\s+)"), "").normalize("a \n b"), "ab");
   std::vector<std::unique_ptr<Normalizer>> stages;
   stages.push_back(std::make_unique<Prepend>("A"));
