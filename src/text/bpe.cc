@@ -103,9 +103,9 @@ class Bpe::Lease {
   }
   Scratch& operator*() const { return *scratch_; }
 
- private:
   static constexpr size_t kMostIdle = 64;  // one per thread that encodes at the same time, in all likelihood
 
+ private:
   const Bpe& model_;
   std::unique_ptr<Scratch> scratch_;
 };
@@ -124,7 +124,7 @@ Bpe::Bpe(Vocabulary vocabulary, std::span<const Merge> merges, BpeOptions option
   indivisible_ = ByteTrie(std::move(entries));
   find_units();
   cut_at_marks_ = can_cut_at_marks(merges);
-  idle_.reserve(64);  // so that giving memory back does not throw
+  idle_.reserve(Lease::kMostIdle);  // so that giving memory back does not throw
 }
 
 Bpe::~Bpe() = default;

@@ -1,7 +1,5 @@
 #include "text/byte_level.h"
 
-#include <algorithm>
-
 #include "base/utf8.h"
 
 namespace lathe::text {

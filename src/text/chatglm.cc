@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -89,6 +90,15 @@ TokenizerParts chatglm_parts(const SentencePieceModel& model, const ChatGlmOptio
   return parts;
 }
 
+PostProcessor chatglm_start(TokenId gmask, TokenId sop, TokenId end) {
+  using Kind = PostProcessor::Piece::Kind;
+  std::vector<PostProcessor::Piece> single = {{Kind::special, 0, {gmask, sop}}, {Kind::first, 0}};
+  std::vector<PostProcessor::Piece> pair = single;
+  pair.push_back({Kind::second, 0});
+  pair.push_back({Kind::special, 0, {end}});
+  return PostProcessor(std::move(single), std::move(pair));
+}
+
 TokenizerParts chatglm2_parts(SentencePieceModel model) {
   using Type = SentencePieceModel::Type;
   const auto add = [&](std::string token) { model.pieces.push_back({std::move(token), 0, Type::control}); };
@@ -103,13 +113,8 @@ TokenizerParts chatglm2_parts(SentencePieceModel model) {
     token.content = role;
     token.special = true;
   }
-  using Kind = PostProcessor::Piece::Kind;
-  std::vector<PostProcessor::Piece> single = {
-      {Kind::special, 0, {require(vocabulary, "[gMASK]"), require(vocabulary, "sop")}}, {Kind::first, 0}};
-  std::vector<PostProcessor::Piece> pair = single;
-  pair.push_back({Kind::second, 0});
-  pair.push_back({Kind::special, 0, {require(vocabulary, "</s>")}});
-  parts.post_processor = PostProcessor(std::move(single), std::move(pair));
+  parts.post_processor =
+      chatglm_start(require(vocabulary, "[gMASK]"), require(vocabulary, "sop"), require(vocabulary, "</s>"));
   return parts;
 }
 

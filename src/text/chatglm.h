@@ -20,4 +20,7 @@ TokenizerParts chatglm_parts(const SentencePieceModel& model, const ChatGlmOptio
 // them only ChatGLM3's roles, <|user|> and others, are recognised in texts.
 TokenizerParts chatglm2_parts(SentencePieceModel model);
 
+// What stands around texts since ChatGLM2, GLM-4 included: [gMASK] sop before the text, the end behind a pair.
+PostProcessor chatglm_start(TokenId gmask, TokenId sop, TokenId end);
+
 }  // namespace lathe::text

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cfloat>
-#include <limits>
 #include <map>
 #include <optional>
 #include <utility>
@@ -10,7 +9,6 @@
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
-#include "text/byte_level.h"
 #include "text/decoders.h"
 #include "text/unigram.h"
 
@@ -19,8 +17,6 @@ namespace {
 
 using Piece = SentencePieceModel::Piece;
 using Type = SentencePieceModel::Type;
-
-constexpr std::string_view kReplacement = "\uFFFD";
 
 std::vector<std::string> user_defined(const SentencePieceModel& model) {
   std::vector<std::string> tokens;

@@ -115,7 +115,7 @@ TokenizerParts parse_sentencepiece_family(std::span<const std::byte> file, const
                                           const json& settings) {
   SentencePieceModel model = parse_sentencepiece(file);
   const std::string name = class_of(settings);
-  if (name == "ChatGLMTokenizer" || name == "ChatGLM4Tokenizer" || file_name == "ice_text.model")
+  if (name == "ChatGLMTokenizer" || file_name == "ice_text.model")
     return chatglm_family(std::move(model), file_name, settings);
   const bool t5_file = file_name == "spiece.model", xlm_file = file_name == "sentencepiece.bpe.model";
   if (name == "T5Tokenizer" || (name.empty() && t5_file)) return t5_parts(model, settings);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/utf8.h"
+#include "text/chatglm.h"
 #include "text/json_fields.h"
 #include "text/normalizers.h"
 #include "text/rank_files.h"
@@ -110,6 +111,15 @@ TokenizerParts read_vocab_and_merges(const path& file, const std::string& tokeni
   return parts;
 }
 
+// GLM-4's tokens are tiktoken's, with the special ones listed in the settings.
+void add_glm4_start(TokenizerParts& parts) {
+  const auto gmask = find_token(parts, "[gMASK]"), sop = find_token(parts, "<sop>"),
+             end = find_token(parts, kEndOfText);
+  if (!gmask || !sop || !end)
+    fail(ErrorCode::invalid_model, "GLM-4 needs [gMASK], <sop> and {} among its tokens", kEndOfText);
+  parts.post_processor = chatglm_start(*gmask, *sop, *end);
+}
+
 // Qwen's special tokens follow the vocabulary and stand in no file. Source: QwenLM/Qwen, tokenization_qwen.py.
 TokenizerParts qwen_parts(TokenizerParts parts) {
   std::vector<std::string> names = {kEndOfText, "<|im_start|>", "<|im_end|>"};
@@ -189,6 +199,7 @@ std::unique_ptr<Tokenizer> Tokenizer::load(const path& place, const LoadOptions&
     if (format != Format::json && format != Format::vocab_txt)
       add_role_tokens(
           settings, format == Format::sentencepiece ? MissingTokens::are_left_out : MissingTokens::get_new_ids, parts);
+    if (class_of(settings) == "ChatGLM4Tokenizer" && format != Format::json) add_glm4_start(parts);
     read_roles(settings, parts, special);
     read_roles(roles, parts, special);
   } catch (Error& error) {

@@ -1,6 +1,5 @@
 #include "text/unigram.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "base/error.h"

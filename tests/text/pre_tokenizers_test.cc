@@ -44,8 +44,11 @@ TEST(Split, InvertedTheOtherStretchesCountAsFound) {
   EXPECT_THAT(split(SplitBehavior::merged_with_next, true), ElementsAre("the-", "final-", "-", "countdown"));
 }
 
-TEST(Split, AnEmptyPatternCutsBetweenCharactersAndAnEmptyTextGivesNothing) {
-  EXPECT_THAT(pieces(Split(Pattern::literal(""), SplitBehavior::isolated, false), "a月c"), ElementsAre("a", "月", "c"));
+TEST(Split, AnEmptyPatternCutsAtEachCharacter) {
+  EXPECT_THAT(pieces(Split(Pattern::literal(""), SplitBehavior::isolated, false), "a你b"), ElementsAre("a", "你", "b"));
+}
+
+TEST(Split, NothingMayBeLeft) {
   EXPECT_THAT(pieces(Split(Pattern::literal("-"), SplitBehavior::removed, false), "--"), ElementsAre());
   EXPECT_THAT(pieces(Split(Pattern::literal("-"), SplitBehavior::isolated, false), ""), ElementsAre());
 }

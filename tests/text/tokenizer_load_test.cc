@@ -62,6 +62,11 @@ TEST(TokenizerLoad, TiktokenFiles) {
   folder.write("tokenizer.model", lines);
   folder.write("tokenizer_config.json", R"({"added_tokens_decoder": {"9": {"content": "<|user|>", "special": true}}})");
   EXPECT_THAT(Tokenizer::load(folder.path())->encode("ab<|user|>").ids, ElementsAre(2, 9));
+  folder.write("tokenizer_config.json", R"({"tokenizer_class": "ChatGLM4Tokenizer", "added_tokens_decoder": {
+      "8": {"content": "<|endoftext|>"}, "9": {"content": "[gMASK]"}, "10": {"content": "<sop>"}}})");
+  EXPECT_THAT(Tokenizer::load(folder.path())->encode_pair("ab", "a").ids, ElementsAre(9, 10, 2, 0, 8));
+  folder.write("tokenizer_config.json", R"({"tokenizer_class": "ChatGLM4Tokenizer"})");
+  EXPECT_THAT(error_of_loading(folder.path()), HasSubstr("GLM-4 needs"));
   EXPECT_THROW(parse_tiktoken("YQ== 0\nnonsense\n", kGpt2Pattern), Error);
   EXPECT_FALSE(is_tiktoken("\n\x0E\n\x05<unk>"));
 }
