@@ -183,8 +183,10 @@ class Engine {
   // With the special tokens that the model expects around a prompt.
   std::vector<int32_t> encode(std::string_view text) const;
   // The prompt for the next answer in a conversation, by the model's chat template or, where it has none, the one that
-  // its family documents. What messages say is never read as special tokens.
+  // its family documents.
   std::vector<int32_t> encode_chat(std::span<const ChatMessage> messages) const;
+  // Stop strings for such answers, of models whose turns no token ends.
+  const std::vector<std::string>& chat_stops() const;
   std::string decode(std::span<const int32_t> ids) const;
 
   struct Impl;

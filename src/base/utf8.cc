@@ -1,5 +1,8 @@
 #include "base/utf8.h"
 
+#include <cstdint>
+#include <cstring>
+
 namespace lathe {
 namespace {
 
@@ -58,6 +61,22 @@ size_t count_code_points(std::string_view text) {
   size_t count = 0;
   for (size_t i = 0; i < text.size(); ++count) next_code_point(text, i);
   return count;
+}
+
+bool is_valid_utf8(std::string_view text) {
+  constexpr uint64_t kHighBits = 0x8080808080808080u;
+  for (size_t i = 0; i < text.size();) {
+    if (static_cast<unsigned char>(text[i]) < 0x80) {
+      uint64_t block = kHighBits;  // eight bytes of ASCII at a time
+      if (text.size() - i >= sizeof block) std::memcpy(&block, text.data() + i, sizeof block);
+      i += (block & kHighBits) == 0 ? sizeof block : 1;
+      continue;
+    }
+    const size_t start = i;
+    const bool replaced = next_code_point(text, i) == kReplacementCharacter;
+    if (replaced && text.substr(start, i - start) != "\xEF\xBF\xBD") return false;
+  }
+  return true;
 }
 
 std::string to_valid_utf8(std::string_view text) {

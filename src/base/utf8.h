@@ -18,6 +18,8 @@ void append_utf8(std::string& out, char32_t code_point);
 
 size_t count_code_points(std::string_view text);
 
+bool is_valid_utf8(std::string_view text);
+
 // `text` itself when it is well-formed, else with U+FFFD in place of each malformed byte.
 std::string to_valid_utf8(std::string_view text);
 

@@ -62,6 +62,7 @@ std::vector<int32_t> Engine::encode(std::string_view text) const { return impl_-
 std::vector<int32_t> Engine::encode_chat(std::span<const ChatMessage> messages) const {
   return impl_->text().encode_chat(messages);
 }
+const std::vector<std::string>& Engine::chat_stops() const { return impl_->text().chat_stops(); }
 std::string Engine::decode(std::span<const int32_t> ids) const { return impl_->text().decode(ids); }
 
 // Cancels when the last copy of its Generation goes.

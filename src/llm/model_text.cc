@@ -1,6 +1,7 @@
 #include "llm/model_text.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "text/stream_decoder.h"
@@ -28,15 +29,13 @@ std::unique_ptr<ModelText> ModelText::load(const std::filesystem::path& folder, 
     if (error.code() != ErrorCode::not_found) throw;
     return nullptr;
   }
-  // Two architectures have this name; the later one counts positions plainly.
-  const bool second = info.family == "chatglm" && !info.block_positions;
-  return std::unique_ptr<ModelText>(
-      new ModelText(std::move(tokenizer), ChatPrompt::load(folder, second ? "chatglm2" : info.family), info));
+  return std::unique_ptr<ModelText>(new ModelText(std::move(tokenizer), text::PromptFormat::load(folder), info));
 }
 
-ModelText::ModelText(std::unique_ptr<text::Tokenizer> tokenizer, ChatPrompt chat, const checkpoint::DecoderInfo& info)
+ModelText::ModelText(std::unique_ptr<text::Tokenizer> tokenizer, text::PromptFormat format,
+                     const checkpoint::DecoderInfo& info)
     : tokenizer_(std::move(tokenizer)),
-      chat_(std::move(chat)),
+      format_(std::move(format)),
       vocabulary_(info.vocab),
       block_positions_(info.block_positions),
       bos_id_(info.bos_id),
@@ -50,8 +49,15 @@ std::vector<int32_t> ModelText::encode(std::string_view prompt) const {
 }
 
 std::vector<int32_t> ModelText::encode_chat(std::span<const ChatMessage> messages) const {
-  const text::RenderedPrompt prompt = chat_.render(messages);
-  std::vector<int32_t> ids = checked(tokenizer_->encode(prompt.text, {.add_special_tokens = false}).ids);
+  nlohmann::ordered_json conversation = {{"messages", nlohmann::ordered_json::array()},
+                                         {"add_generation_prompt", true}};
+  for (const ChatMessage& message : messages)
+    conversation["messages"].push_back({{"role", message.role}, {"content", message.content}});
+  const text::RenderedPrompt prompt = format_.render(conversation);
+  text::EncodeOptions options;
+  options.add_special_tokens = !format_.has_special_tokens();
+  options.plain = prompt.user;  // a message cannot end its turn by spelling the token that does
+  std::vector<int32_t> ids = checked(tokenizer_->encode(prompt.text, options).ids);
   complete_prompt(ids);
   return ids;
 }

@@ -37,8 +37,8 @@ class Scheduled : public Task {
   // The engine's half.
   const Layout& layout() const { return *layout_; }
   const Request& request() const { return request_; }
-  void begin();  // its first step is about to run; says so once
-  // Which tokens of the prompt, from `first` on, still owe their logits to the request; 0: none.
+  void begin();  // a step is about to run for it; the first time ends its wait
+  // How many of the last prompt tokens in [first, first + count) the request still waits to see the logits of.
   int64_t unreported(int64_t first, int64_t count) const;
   void report(int64_t position, std::span<const float> logits);
   // What follows a sequence: samples and appends a token. Returns true when the sequence has ended.

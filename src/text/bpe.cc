@@ -68,7 +68,8 @@ std::vector<Merge> ranked_merges(const Vocabulary& vocabulary,
   for (const auto& [left, right] : merges) {
     std::string_view tail = right;
     tail.remove_prefix(std::min(tail.size(), continuing_subword_prefix.size()));
-    ranked.push_back({id_of(left), id_of(right), id_of(left + std::string(tail)), static_cast<uint32_t>(ranked.size())});
+    ranked.push_back(
+        {id_of(left), id_of(right), id_of(left + std::string(tail)), static_cast<uint32_t>(ranked.size())});
   }
   return ranked;
 }
@@ -113,7 +114,8 @@ Bpe::Bpe(Vocabulary vocabulary, std::span<const Merge> merges, BpeOptions option
     : TokenModel(std::move(vocabulary)),
       options_(std::move(options)),
       merges_(merges),
-      unk_(require_unk(this->vocabulary(), options_.unk_token)) {
+      unk_(require_unk(this->vocabulary(), options_.unk_token)),
+      has_affixes_(!options_.continuing_subword_prefix.empty() || !options_.end_of_word_suffix.empty()) {
   this->vocabulary().for_each([](std::string_view, TokenId id) { to_unit(id); });
   std::vector<ByteTrie::Entry> entries;
   for (const std::string& token : options_.indivisible)
@@ -143,8 +145,7 @@ void Bpe::find_units() {
 
 // Whether no token reaches over the start of a marked word, so that such words may be treated one by one.
 bool Bpe::can_cut_at_marks(std::span<const Merge> merges) const {
-  if (options_.byte_level || options_.ignore_merges || !vocabulary().id(kMark)) return false;
-  if (!options_.continuing_subword_prefix.empty() || !options_.end_of_word_suffix.empty()) return false;
+  if (options_.byte_level || options_.ignore_merges || has_affixes_ || !vocabulary().id(kMark)) return false;
   const auto reaches_over = [](std::string_view token) { return next_word_start(token, 0) != std::string_view::npos; };
   return std::none_of(merges.begin(), merges.end(),
                       [&](const Merge& merge) {
@@ -203,6 +204,10 @@ std::optional<TokenId> Bpe::whole_word(std::string_view word) const {
 }
 
 std::optional<uint32_t> Bpe::unit_id(std::string_view unit, bool first, bool last) const {
+  if (!has_affixes_) {
+    const auto id = vocabulary().id(unit);
+    return id ? std::optional(to_unit(*id)) : std::nullopt;
+  }
   std::string token(unit);
   if (!first) token.insert(0, options_.continuing_subword_prefix);
   if (last) token += options_.end_of_word_suffix;
@@ -236,7 +241,8 @@ void Bpe::add_characters(std::string_view word, std::vector<uint32_t>& units) co
     }
     if (!id) {
       end = begin + character_length(word.substr(begin));
-      if (begin > 0 && end < word.size() && static_cast<unsigned char>(lead) < 0x80) {
+      const bool inside = begin > 0 && end < word.size();
+      if ((inside || !has_affixes_) && static_cast<unsigned char>(lead) < 0x80) {
         const uint32_t unit = ascii_units_[static_cast<unsigned char>(lead)];
         if (unit != kNoToken) id = unit;
       } else {
@@ -265,9 +271,8 @@ void Bpe::merge_few(std::vector<uint32_t>& units, std::vector<MergeTable::Found>
   found.clear();
   for (size_t i = 0; i + 1 < units.size(); ++i) found.push_back(merges_.find(units[i], units[i + 1]));
   while (!found.empty()) {
-    const auto best = std::min_element(found.begin(), found.end(), [](const auto& a, const auto& b) {
-      return a.rank < b.rank;
-    });
+    const auto best =
+        std::min_element(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.rank < b.rank; });
     if (best->rank == MergeTable::kNone) return;
     const auto at = best - found.begin();
     units[static_cast<size_t>(at)] = best->result;

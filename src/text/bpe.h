@@ -1,7 +1,7 @@
 // Byte-pair encoding: a word starts as its characters, or bytes, and the two neighbours whose merge has the lowest rank
 // become one token until nothing merges. Ids are those of Hugging Face's `tokenizers`; sentencepiece's and tiktoken's
-// models, whose merges follow from their tokens, are given the merges by merges_by_concatenation(). Dropout, a matter of
-// training, is not done.
+// models, whose merges follow from their tokens, are given the merges by merges_by_concatenation(). Dropout, a matter
+// of training, is not done.
 #pragma once
 
 #include <array>
@@ -24,9 +24,9 @@ namespace lathe::text {
 struct BpeOptions {
   // Words come as raw bytes, and the vocabulary has the character of each byte (byte_level.h).
   bool byte_level = false;
-  bool byte_fallback = false;  // an unknown character becomes tokens "<0xNN>" if the vocabulary has those
-  bool fuse_unk = false;       // neighbouring unknown characters become one unknown token
-  bool ignore_merges = false;  // a word that is a token as a whole is not taken apart
+  bool byte_fallback = false;            // an unknown character becomes tokens "<0xNN>" if the vocabulary has those
+  bool fuse_unk = false;                 // neighbouring unknown characters become one unknown token
+  bool ignore_merges = false;            // a word that is a token as a whole is not taken apart
   std::optional<std::string> unk_token;  // none: unknown characters are left out
   std::string continuing_subword_prefix;
   std::string end_of_word_suffix;
@@ -64,12 +64,13 @@ class Bpe final : public TokenModel {
   MergeTable merges_;
   std::optional<uint32_t> unk_;
   ByteTrie indivisible_;
+  bool has_affixes_;
   bool cut_at_marks_;
-  std::array<uint32_t, 128> ascii_units_;                     // characters that are neither first nor last
-  std::array<std::array<uint32_t, 256>, 4> byte_units_;       // [2 * first + last]
+  std::array<uint32_t, 128> ascii_units_;                // characters without affixes
+  std::array<std::array<uint32_t, 256>, 4> byte_units_;  // [2 * first + last]
   std::array<uint32_t, 256> fallback_bytes_;
   mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Scratch>> idle_;        // working memory that no call is using
+  mutable std::vector<std::unique_ptr<Scratch>> idle_;  // working memory that no call is using
 };
 
 // The merges of a list, the first of which has rank 0. A merged token is the left one and the right one without
@@ -94,7 +95,8 @@ std::vector<Merge> merges_by_concatenation(const Vocabulary& vocabulary, const R
       const auto left = part(token.substr(0, cut));
       const auto right = left ? part(token.substr(cut)) : std::nullopt;
       if (right)
-        merges.push_back({static_cast<uint32_t>(*left), static_cast<uint32_t>(*right), static_cast<uint32_t>(id), *order});
+        merges.push_back(
+            {static_cast<uint32_t>(*left), static_cast<uint32_t>(*right), static_cast<uint32_t>(id), *order});
     }
   });
   return merges;

@@ -12,8 +12,8 @@ bool is_printable(unsigned char byte) { return (byte > 0x20 && byte < 0x7F) || (
 
 constexpr char32_t kFirstShifted = 0x100;
 constexpr unsigned char kAsciiEnd = 0x7F, kLatinStart = 0xA0, kSoftHyphen = 0xAD;
-constexpr char32_t kLowBytes = 0x21;                               // 0x00 .. 0x20
-constexpr char32_t kMiddleBytes = kLatinStart - kAsciiEnd + 1;     // 0x7F .. 0xA0
+constexpr char32_t kLowBytes = 0x21;                            // 0x00 .. 0x20
+constexpr char32_t kMiddleBytes = kLatinStart - kAsciiEnd + 1;  // 0x7F .. 0xA0
 
 // How long the well-formed start of a character at bytes[at] is, and whether it is a whole one.
 struct Prefix {
@@ -93,8 +93,10 @@ std::string replace_malformed(std::string_view bytes) {
   out.reserve(bytes.size());
   for (size_t i = 0; i < bytes.size();) {
     const Prefix prefix = character_prefix(bytes, i);
-    if (prefix.whole) out.append(bytes, i, prefix.length);
-    else append_utf8(out, kReplacementCharacter);
+    if (prefix.whole)
+      out.append(bytes, i, prefix.length);
+    else
+      append_utf8(out, kReplacementCharacter);
     i += prefix.length;
   }
   return out;

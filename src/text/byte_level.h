@@ -1,5 +1,5 @@
-// The alphabet of byte-level tokenizers: each byte has a printable character that stands for it in vocabularies. Source:
-// openai/gpt-2, encoder.py, bytes_to_unicode.
+// The alphabet of byte-level tokenizers: each byte has a printable character that stands for it in vocabularies.
+// Source: openai/gpt-2, encoder.py, bytes_to_unicode.
 #pragma once
 
 #include <cstdint>

@@ -28,7 +28,8 @@ Charsmap::Charsmap(std::string_view blob) {
   std::memcpy(&trie_bytes, blob.data(), sizeof trie_bytes);
   blob.remove_prefix(sizeof trie_bytes);
   if (trie_bytes > blob.size() || trie_bytes % sizeof(uint32_t) != 0 || trie_bytes == 0)
-    fail(ErrorCode::invalid_model, "the character map announces a trie of {} bytes and has {}", trie_bytes, blob.size());
+    fail(ErrorCode::invalid_model, "the character map announces a trie of {} bytes and has {}", trie_bytes,
+         blob.size());
   units_.resize(trie_bytes / sizeof(uint32_t));
   std::memcpy(units_.data(), blob.data(), trie_bytes);
   replacements_ = to_valid_utf8(blob.substr(trie_bytes));

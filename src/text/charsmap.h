@@ -1,5 +1,6 @@
-// sentencepiece's precompiled character map: a double-array trie (Darts) of strings, each with its replacement. The blob
-// is: size of the trie in bytes (u32, little-endian), the trie's units, the replacements, each ended by a zero byte.
+// sentencepiece's precompiled character map: a double-array trie (Darts) of strings, each with its replacement. The
+// blob is: size of the trie in bytes (u32, little-endian), the trie's units, the replacements, each ended by a zero
+// byte.
 #pragma once
 
 #include <cstddef>

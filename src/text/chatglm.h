@@ -12,8 +12,8 @@ struct ChatGlmOptions {
   bool lowercase = false;
 };
 
-// ChatGLM-6B: line feeds, tabs and runs of blanks are tokens; [gMASK] <sop> stand behind the text. The special tokens are
-// the caller's to add. Throws Error(invalid_model) when the model lacks one of these two.
+// ChatGLM-6B: line feeds, tabs and runs of blanks are tokens; [gMASK] <sop> stand behind the text. The special tokens
+// are the caller's to add. Throws Error(invalid_model) when the model lacks one of these two.
 TokenizerParts chatglm_parts(const SentencePieceModel& model, const ChatGlmOptions& options);
 
 // ChatGLM2 and ChatGLM3: [gMASK] sop stand before the text. Their special tokens follow the pieces and have no text; of

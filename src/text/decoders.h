@@ -1,5 +1,5 @@
-// The decoders of tokenizer.json that are small; ByteLevel's is in byte_level.h, WordPiece's in wordpiece.h. Results are
-// those of Hugging Face's `tokenizers`.
+// The decoders of tokenizer.json that are small; ByteLevel's is in byte_level.h, WordPiece's in wordpiece.h. Results
+// are those of Hugging Face's `tokenizers`.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// Typed reading of tokenizer files that are JSON. An error names the component of the tokenizer that the field belongs to.
+// Typed reading of tokenizer files that are JSON. An error names the component of the tokenizer that the field belongs
+// to.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// The normalizers of tokenizer.json that are small; BertNormalizer is in bert_text.h, Precompiled in charsmap.h. Results
-// are those of Hugging Face's `tokenizers`.
+// The normalizers of tokenizer.json that are small; BertNormalizer is in bert_text.h, Precompiled in charsmap.h.
+// Results are those of Hugging Face's `tokenizers`.
 #pragma once
 
 #include <memory>

@@ -12,6 +12,7 @@ namespace lathe::text {
 
 class Pattern {
  public:
+  // An empty text is found between all characters, as the reference finds it.
   static Pattern literal(std::string text);
   static Pattern regex(std::string_view expression);
 
@@ -19,7 +20,7 @@ class Pattern {
   std::string replace_all(std::string_view text, std::string_view content) const;
 
  private:
-  std::string literal_;  // finds nothing when empty
+  std::string literal_;  // where there is no expression; not empty
   std::optional<Regex> regex_;
 };
 

@@ -128,8 +128,10 @@ void Metaspace::split(Words& words) const {
     size_t begin = text.size();
     if (wants_prefix && !word.starts_with(' ') && !word.starts_with(mark_)) text += mark_;
     for (const char c : word) {
-      if (c == ' ') text += mark_;
-      else text += c;
+      if (c == ' ')
+        text += mark_;
+      else
+        text += c;
     }
     if (split_) {
       for (size_t at = text.find(mark_, begin + 1); at != std::string::npos; at = text.find(mark_, at + mark_.size())) {

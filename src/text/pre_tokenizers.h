@@ -1,5 +1,5 @@
-// The pre-tokenizers of tokenizer.json that are small; the regular expressions that most models use have lexers of their
-// own (split_lexers.h). Results are those of Hugging Face's `tokenizers`.
+// The pre-tokenizers of tokenizer.json that are small; the regular expressions that most models use have lexers of
+// their own (split_lexers.h). Results are those of Hugging Face's `tokenizers`.
 #pragma once
 
 #include <memory>

@@ -92,8 +92,8 @@ TokenizerParts parse_tiktoken(std::string_view lines, std::string_view pattern) 
     if (!entry) fail(ErrorCode::invalid_model, "the line '{}' is not a token and its rank", to_valid_utf8(line));
     vocabulary.add(to_byte_characters(entry->bytes), entry->rank);
   }
-  const auto merges = merges_by_concatenation(
-      vocabulary, [](TokenId id) { return std::optional(static_cast<uint32_t>(id)); });
+  const auto merges =
+      merges_by_concatenation(vocabulary, [](TokenId id) { return std::optional(static_cast<uint32_t>(id)); });
   return byte_level_parts(std::move(vocabulary), merges, /*ignore_merges=*/true, pattern);
 }
 

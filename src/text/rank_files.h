@@ -1,5 +1,5 @@
-// Tokenizer files of byte-level BPE other than tokenizer.json: GPT-2's pair vocab.json and merges.txt, and tiktoken's list
-// of tokens, a line "<base64 of the bytes> <rank>" each.
+// Tokenizer files of byte-level BPE other than tokenizer.json: GPT-2's pair vocab.json and merges.txt, and tiktoken's
+// list of tokens, a line "<base64 of the bytes> <rank>" each.
 #pragma once
 
 #include <string_view>

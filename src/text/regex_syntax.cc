@@ -19,19 +19,48 @@ constexpr std::string_view kNoSpace =
     R"(\x{202A}-\x{202E}\x{2030}-\x{205E}\x{2060}-\x{2FFF}\x{3001}-\x{10FFFF})";
 constexpr std::string_view kWord =
     R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169}\x{1F170}-\x{1F189})";
+// What Oniguruma's \w means outside a class, and \b: also the digits and fractions of Latin-1.
+constexpr std::string_view kMoreWord = R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE})";
 constexpr std::string_view kHex = "0-9A-Fa-f";
 
 using NamePair = std::pair<std::string_view, std::string_view>;
 // Names of properties that PCRE2 lacks; lower case, without spaces, hyphens and underscores.
-constexpr std::array kPropertyNames = {
-    NamePair{"letter", "L"},           NamePair{"lowercaseletter", "Ll"}, NamePair{"uppercaseletter", "Lu"},
-    NamePair{"titlecaseletter", "Lt"}, NamePair{"modifierletter", "Lm"},  NamePair{"otherletter", "Lo"},
-    NamePair{"mark", "M"},             NamePair{"nonspacingmark", "Mn"},  NamePair{"number", "N"},
-    NamePair{"decimalnumber", "Nd"},   NamePair{"letternumber", "Nl"},    NamePair{"othernumber", "No"},
-    NamePair{"punctuation", "P"},      NamePair{"punct", "P"},            NamePair{"symbol", "S"},
-    NamePair{"separator", "Z"},        NamePair{"spaceseparator", "Zs"},  NamePair{"other", "C"},
-    NamePair{"control", "Cc"},         NamePair{"alpha", "Alphabetic"},   NamePair{"digit", "Nd"},
-    NamePair{"space", "White_Space"},  NamePair{"upper", "Uppercase"},    NamePair{"lower", "Lowercase"}};
+constexpr std::array kPropertyNames = {NamePair{"letter", "L"},
+                                       NamePair{"lowercaseletter", "Ll"},
+                                       NamePair{"uppercaseletter", "Lu"},
+                                       NamePair{"titlecaseletter", "Lt"},
+                                       NamePair{"modifierletter", "Lm"},
+                                       NamePair{"otherletter", "Lo"},
+                                       NamePair{"mark", "M"},
+                                       NamePair{"nonspacingmark", "Mn"},
+                                       NamePair{"number", "N"},
+                                       NamePair{"decimalnumber", "Nd"},
+                                       NamePair{"letternumber", "Nl"},
+                                       NamePair{"othernumber", "No"},
+                                       NamePair{"punctuation", "P"},
+                                       NamePair{"punct", "P"},
+                                       NamePair{"symbol", "S"},
+                                       NamePair{"separator", "Z"},
+                                       NamePair{"spaceseparator", "Zs"},
+                                       NamePair{"other", "C"},
+                                       NamePair{"control", "Cc"},
+                                       NamePair{"alpha", "Alphabetic"},
+                                       NamePair{"digit", "Nd"},
+                                       NamePair{"space", "White_Space"},
+                                       NamePair{"upper", "Uppercase"},
+                                       NamePair{"lower", "Lowercase"}};
+
+constexpr std::array kPosixClasses = {NamePair{"alpha", R"(\p{Alphabetic})"},
+                                      NamePair{"alnum", R"(\p{Alphabetic}\p{Nd})"},
+                                      NamePair{"upper", R"(\p{Uppercase})"},
+                                      NamePair{"lower", R"(\p{Lowercase})"},
+                                      NamePair{"digit", R"(\p{Nd})"},
+                                      NamePair{"xdigit", kHex},
+                                      NamePair{"space", kSpace},
+                                      NamePair{"blank", R"(\x{9}\p{Zs})"},
+                                      NamePair{"punct", R"(\p{P})"},
+                                      NamePair{"cntrl", R"(\p{Cc})"},
+                                      NamePair{"word", kWord}};
 
 // A set of characters: those of a class, or of any of several classes.
 struct Set {
@@ -142,8 +171,10 @@ class Translator {
   void escape() {
     const char c = take();
     switch (c) {
-      case 'b': return atom(fmt::format("(?:(?<=[{0}])(?![{0}])|(?<![{0}])(?=[{0}]))", kWord));
-      case 'B': return atom(fmt::format("(?:(?<=[{0}])(?=[{0}])|(?<![{0}])(?![{0}]))", kWord));
+      case 'b': return atom(fmt::format("(?:(?<=[{0}{1}])(?![{0}{1}])|(?<![{0}{1}])(?=[{0}{1}]))", kWord, kMoreWord));
+      case 'B': return atom(fmt::format("(?:(?<=[{0}{1}])(?=[{0}{1}])|(?<![{0}{1}])(?![{0}{1}]))", kWord, kMoreWord));
+      case 'w': return atom(fmt::format("[{}{}]", kWord, kMoreWord));
+      case 'W': return atom(fmt::format("[^{}{}]", kWord, kMoreWord));
       case 'A':
       case 'z':
       case 'Z':
@@ -248,22 +279,35 @@ class Translator {
     return set;
   }
 
+  // "[:name:]" or "[:^name:]"; false if that is not what stands there.
+  bool posix_class(Set& set) {
+    const size_t end = next_is("[:") ? pattern_.find(":]", at_) : std::string_view::npos;
+    if (end == std::string_view::npos) return false;
+    std::string_view name = pattern_.substr(at_ + 2, end - at_ - 2);
+    const bool negated = name.starts_with('^');
+    if (negated) name.remove_prefix(1);
+    const auto* found = std::find_if(kPosixClasses.begin(), kPosixClasses.end(),
+                                     [&](const NamePair& pair) { return pair.first == name; });
+    if (found == kPosixClasses.end()) refuse(fmt::format("the class '[:{}:]' is unknown", name));
+    at_ = end + 2;
+    if (negated)
+      set.alternatives.push_back(fmt::format("[^{}]", found->second));
+    else
+      set.items += found->second;
+    return true;
+  }
+
   void class_item(Set& set) {
-    if (next_is("[:")) {
-      const size_t end = pattern_.find(":]", at_);
-      if (end != std::string_view::npos) {
-        set.items += pattern_.substr(at_, end + 2 - at_);
-        at_ = end + 2;
-        return;
-      }
-    }
+    if (posix_class(set)) return;
     const char c = take();
     if (c == '\\') {
       class_escape(set);
     } else if (c == '[') {
       const Set nested = character_class();
-      if (nested.negated || !nested.alternatives.empty()) set.alternatives.push_back(nested.expression());
-      else set.items += nested.items;
+      if (nested.negated || !nested.alternatives.empty())
+        set.alternatives.push_back(nested.expression());
+      else
+        set.items += nested.items;
     } else {
       // A bracket that opens nothing, and what a class of PCRE2 would take for something else.
       if (c == ']' || (c == '^' && set.items.empty())) set.items += '\\';

@@ -69,7 +69,8 @@ std::unique_ptr<TokenModel> make_bpe(const SentencePieceModel& model, TokenId fi
 
 std::unique_ptr<TokenModel> make_unigram(const SentencePieceModel& model, TokenId first_id) {
   Vocabulary vocabulary = vocabulary_of(model, first_id);
-  float worst = FLT_MAX, best = FLT_MIN;  // of the normal pieces; the latter as sentencepiece, though scores are negative
+  float worst = FLT_MAX,
+        best = FLT_MIN;  // of the normal pieces; the latter as sentencepiece, though scores are negative
   for (const Piece& piece : model.pieces) {
     if (piece.type != Type::normal) continue;
     worst = std::min(worst, piece.score);
@@ -129,8 +130,10 @@ std::string SentencePieceNormalizer::normalize(std::string_view text) const {
     while (after_blank && step.starts_with(' ')) step.remove_prefix(1);
     if (step.empty()) continue;
     for (const char c : step) {
-      if (c == ' ') out += blank_;
-      else out += c;
+      if (c == ' ')
+        out += blank_;
+      else
+        out += c;
     }
     after_blank = remove_extra_ && step.back() == ' ';
   }
@@ -185,8 +188,8 @@ void SentencePieceDecoder::decode(std::vector<std::string>& tokens) const {
 TokenizerParts sentencepiece_parts(const SentencePieceModel& model, TokenId first_id) {
   TokenizerParts parts;
   parts.normalizer = std::make_unique<SentencePieceNormalizer>(model);
-  parts.model = model.algorithm == SentencePieceModel::Algorithm::bpe ? make_bpe(model, first_id)
-                                                                       : make_unigram(model, first_id);
+  parts.model =
+      model.algorithm == SentencePieceModel::Algorithm::bpe ? make_bpe(model, first_id) : make_unigram(model, first_id);
   parts.decoder = std::make_unique<SentencePieceDecoder>(model);
   return parts;
 }

@@ -1,4 +1,5 @@
-// A tokenizer from a sentencepiece model, as sentencepiece itself applies it: ids are those of its SentencePieceProcessor.
+// A tokenizer from a sentencepiece model, as sentencepiece itself applies it: ids are those of its
+// SentencePieceProcessor.
 #pragma once
 
 #include <string>
@@ -47,8 +48,8 @@ class SentencePieceDecoder final : public Decoder {
   bool has_bytes_, strips_first_, strips_all_;
 };
 
-// The whole tokenizer; without added tokens, since sentencepiece does not look for control pieces in texts. Ids begin at
-// `first_id`.
+// The whole tokenizer; without added tokens, since sentencepiece does not look for control pieces in texts. Ids begin
+// at `first_id`.
 TokenizerParts sentencepiece_parts(const SentencePieceModel& model, TokenId first_id = 0);
 
 }  // namespace lathe::text

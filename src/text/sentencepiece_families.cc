@@ -48,7 +48,8 @@ bool flag(const json& settings, const char* key, bool usual) {
 }
 
 TokenizerParts llama_parts(SentencePieceModel model, const json& settings) {
-  const bool dummy_prefix = std::exchange(model.add_dummy_prefix, model.add_dummy_prefix && flag(settings, "legacy", true));
+  const bool dummy_prefix =
+      std::exchange(model.add_dummy_prefix, model.add_dummy_prefix && flag(settings, "legacy", true));
   TokenizerParts parts = sentencepiece_parts(model);
   if (dummy_prefix && !model.add_dummy_prefix)  // not `legacy`: behind a special token words keep no blank before them
     parts.pre_tokenizer = std::make_unique<Metaspace>(std::string(kSpaceMark), Metaspace::Prefix::first, false);
@@ -88,7 +89,8 @@ TokenizerParts xlm_roberta_parts(SentencePieceModel model) {
   model.pieces = std::move(pieces);
   TokenizerParts parts = sentencepiece_parts(model);
   parts.decoder = std::make_unique<MetaspaceDecoder>(std::string(kSpaceMark), model.add_dummy_prefix);
-  for (TokenId id = 0; id <= static_cast<TokenId>(kOwn); ++id) add_special(parts, model.pieces[static_cast<size_t>(id)].token, id);
+  for (TokenId id = 0; id <= static_cast<TokenId>(kOwn); ++id)
+    add_special(parts, model.pieces[static_cast<size_t>(id)].token, id);
   add_special(parts, "<mask>", static_cast<TokenId>(model.pieces.size()) - 1);
   parts.added_tokens.back().lstrip = true;
   parts.post_processor = PostProcessor::roberta(0, 2);
@@ -119,7 +121,8 @@ TokenizerParts parse_sentencepiece_family(std::span<const std::byte> file, const
   if (name == "T5Tokenizer" || (name.empty() && t5_file)) return t5_parts(model, settings);
   if (name == "XLMRobertaTokenizer" || (name.empty() && xlm_file)) return xlm_roberta_parts(std::move(model));
   if (t5_file || xlm_file)
-    fail(ErrorCode::unsupported, "the rules of the tokenizer_class '{}' are not known; save it as tokenizer.json", name);
+    fail(ErrorCode::unsupported, "the rules of the tokenizer_class '{}' are not known; save it as tokenizer.json",
+         name);
   return llama_parts(std::move(model), settings);
 }
 

@@ -52,7 +52,8 @@ void read_trainer(pbf_reader reader, SentencePieceModel& model) {
       case 3: {
         const int32_t algorithm = reader.get_enum();
         if (algorithm != static_cast<int32_t>(Algorithm::unigram) && algorithm != static_cast<int32_t>(Algorithm::bpe))
-          fail(ErrorCode::unsupported, "a sentencepiece model of type {} is neither unigram (1) nor BPE (2)", algorithm);
+          fail(ErrorCode::unsupported, "a sentencepiece model of type {} is neither unigram (1) nor BPE (2)",
+               algorithm);
         model.algorithm = static_cast<Algorithm>(algorithm);
         break;
       }

@@ -8,8 +8,7 @@
 
 namespace lathe::text {
 
-const std::string_view kGpt2Pattern =
-    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+const std::string_view kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 const std::string_view kQwen2Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 const std::string_view kCl100kPattern =
@@ -20,6 +19,20 @@ namespace {
 constexpr std::string_view kBloomPattern = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+";
 constexpr char32_t kLongS = 0x17F;  // what (?i:s) matches besides s and S
 
+// kind_of() of ASCII characters: most texts are made of them, so the lexers look here first.
+constexpr std::array<CharacterKind, 128> kAsciiKinds = [] {
+  std::array<CharacterKind, 128> kinds{};
+  for (size_t c = 0; c < kinds.size(); ++c) {
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const bool space = c == ' ' || (c >= '\t' && c <= '\r');
+    kinds[c] = letter                 ? CharacterKind::letter
+               : c >= '0' && c <= '9' ? CharacterKind::number
+               : space                ? CharacterKind::space
+                                      : CharacterKind::other;
+  }
+  return kinds;
+}();
+
 // One character of a text, read once.
 struct Character {
   char32_t code = 0;
@@ -29,6 +42,8 @@ struct Character {
 
 Character character_at(std::string_view text, size_t at) {
   Character c;
+  const auto lead = static_cast<unsigned char>(text[at]);
+  if (lead < kAsciiKinds.size()) return {lead, at + 1, kAsciiKinds[lead]};
   c.end = at;
   c.code = next_code_point(text, c.end);
   c.kind = kind_of(c.code);
@@ -54,8 +69,8 @@ size_t blank_end(std::string_view text, size_t at, size_t end) {
   return last > at ? last : end;
 }
 
-// Where the contraction ends that begins with the apostrophe at text[at], or `at` if there is none. Lower-case only, or of
-// any case.
+// Where the contraction ends that begins with the apostrophe at text[at], or `at` if there is none. Lower-case only, or
+// of any case.
 size_t contraction_end(std::string_view text, size_t at, bool any_case) {
   const auto letter_at = [&](size_t& i) -> char32_t {
     if (i >= text.size()) return 0;
@@ -175,7 +190,7 @@ class BloomLexer final : public Cutter {
 
  private:
   static bool is_delimiter(char32_t c) {
-    static constexpr std::array<char32_t, 14> kDelimiters = {'(', ')', '|',    '.',    ',',    '!',   '?',
+    static constexpr std::array<char32_t, 14> kDelimiters = {'(',    ')',    '|',    '.',    ',',   '!',   '?',
                                                              0x2026, 0x3002, 0xFF0C, 0x3001, 0x964, 0x6D4, 0x60C};
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')) return false;
     return is_white_space(c) || std::find(kDelimiters.begin(), kDelimiters.end(), c) != kDelimiters.end();

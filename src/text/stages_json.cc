@@ -40,7 +40,8 @@ Pattern make_pattern(const json& config, std::string_view component) {
   const json* pattern = find(config, "pattern");
   if (pattern == nullptr) malformed(component, "the field 'pattern' is missing");
   if (pattern->is_string()) return Pattern::literal(pattern->get<std::string>());
-  if (const auto literal = optional_field<std::string>(*pattern, "String", component)) return Pattern::literal(*literal);
+  if (const auto literal = optional_field<std::string>(*pattern, "String", component))
+    return Pattern::literal(*literal);
   return Pattern::regex(field<std::string>(*pattern, "Regex", component));
 }
 
@@ -54,7 +55,8 @@ std::unique_ptr<Normalizer> make_bert_normalizer(const json& config) {
 }
 
 std::unique_ptr<Normalizer> make_precompiled(const json& config) {
-  const auto blob = decode_base64(optional_field<std::string>(config, "precompiled_charsmap", kNormalizer).value_or(""));
+  const auto blob =
+      decode_base64(optional_field<std::string>(config, "precompiled_charsmap", kNormalizer).value_or(""));
   if (!blob) malformed(kNormalizer, "the precompiled character map is not base64");
   return std::make_unique<PrecompiledNormalizer>(*blob);
 }
@@ -90,10 +92,10 @@ std::unique_ptr<Normalizer> make_normalizer(const json& config, int depth) {
 
 SplitBehavior behavior_of(const json& config) {
   using Name = std::pair<std::string_view, SplitBehavior>;
-  static constexpr std::array kNames = {Name{"Removed", SplitBehavior::removed}, Name{"Isolated", SplitBehavior::isolated},
-                                        Name{"Contiguous", SplitBehavior::contiguous},
-                                        Name{"MergedWithPrevious", SplitBehavior::merged_with_previous},
-                                        Name{"MergedWithNext", SplitBehavior::merged_with_next}};
+  static constexpr std::array kNames = {
+      Name{"Removed", SplitBehavior::removed}, Name{"Isolated", SplitBehavior::isolated},
+      Name{"Contiguous", SplitBehavior::contiguous}, Name{"MergedWithPrevious", SplitBehavior::merged_with_previous},
+      Name{"MergedWithNext", SplitBehavior::merged_with_next}};
   const auto behavior = field<std::string>(config, "behavior", kPreTokenizer);
   for (const auto& [name, value] : kNames)
     if (name == behavior) return value;
@@ -118,7 +120,8 @@ std::unique_ptr<PreTokenizer> make_metaspace(const json& config) {
   const auto mark = optional_field<std::string>(config, "replacement", kPreTokenizer).value_or(kMetaspaceMark);
   if (count_code_points(mark) != 1) malformed(kPreTokenizer, "the replacement of a blank is not one character");
   const bool adds = optional_field<bool>(config, "add_prefix_space", kPreTokenizer).value_or(true);
-  const auto scheme = optional_field<std::string>(config, "prepend_scheme", kPreTokenizer).value_or(adds ? "always" : "never");
+  const auto scheme =
+      optional_field<std::string>(config, "prepend_scheme", kPreTokenizer).value_or(adds ? "always" : "never");
   const bool split = optional_field<bool>(config, "split", kPreTokenizer).value_or(true);
   using Prefix = Metaspace::Prefix;
   if (scheme != "always" && scheme != "first" && scheme != "never")
@@ -139,7 +142,8 @@ std::unique_ptr<PreTokenizer> make_character_split(const json& config, const std
                                              individual ? SplitBehavior::isolated : SplitBehavior::contiguous);
   }
   const bool has_behavior = find(config, "behavior") != nullptr;
-  return std::make_unique<SplitCharacters>(is_punctuation, has_behavior ? behavior_of(config) : SplitBehavior::isolated);
+  return std::make_unique<SplitCharacters>(is_punctuation,
+                                           has_behavior ? behavior_of(config) : SplitBehavior::isolated);
 }
 
 // Appends the stages that `config` stands for.
@@ -176,7 +180,8 @@ size_t count_field(const json& config, const char* key) {
 
 std::unique_ptr<Decoder> make_metaspace_decoder(const json& config) {
   const bool adds = optional_field<bool>(config, "add_prefix_space", kDecoder).value_or(true);
-  const auto scheme = optional_field<std::string>(config, "prepend_scheme", kDecoder).value_or(adds ? "always" : "never");
+  const auto scheme =
+      optional_field<std::string>(config, "prepend_scheme", kDecoder).value_or(adds ? "always" : "never");
   auto mark = optional_field<std::string>(config, "replacement", kDecoder).value_or(kMetaspaceMark);
   if (count_code_points(mark) != 1) malformed(kDecoder, "the replacement of a blank is not one character");
   return std::make_unique<MetaspaceDecoder>(std::move(mark), scheme != "never");
@@ -205,7 +210,8 @@ std::unique_ptr<Decoder> make_decoder(const json& config, int depth) {
   if (type == "Strip") {
     auto character = field<std::string>(config, "content", kDecoder);
     if (count_code_points(character) != 1) malformed(kDecoder, "what is stripped is not one character");
-    return std::make_unique<StripDecoder>(std::move(character), count_field(config, "start"), count_field(config, "stop"));
+    return std::make_unique<StripDecoder>(std::move(character), count_field(config, "start"),
+                                          count_field(config, "stop"));
   }
   if (type == "CTC")
     return std::make_unique<CtcDecoder>(

@@ -1,5 +1,5 @@
-// Makes the stages of a tokenizer from their descriptions in tokenizer.json. Which types are known is decided here and in
-// tokenizer_json.cc; an unknown one is an Error(unsupported) that names it, a malformed one an Error(invalid_model).
+// Makes the stages of a tokenizer from their descriptions in tokenizer.json. Which types are known is decided here and
+// in tokenizer_json.cc; an unknown one is an Error(unsupported) that names it, a malformed one an Error(invalid_model).
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// Text from ids that come one at a time. A piece never ends inside a character: while the text so far ends in U+FFFD, which
-// may yet become a character, it is held back. All pieces and the rest together are the text of all ids (before
+// Text from ids that come one at a time. A piece never ends inside a character: while the text so far ends in U+FFFD,
+// which may yet become a character, it is held back. All pieces and the rest together are the text of all ids (before
 // clean_up_tokenization_spaces, which a stream cannot do). The work for an id does not grow with the text.
 #pragma once
 

@@ -48,7 +48,8 @@ Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second,
 }
 
 std::vector<TokenId> Tokenizer::encode_text(std::string_view text, std::span<const ByteRange> plain) const {
-  const std::string valid = to_valid_utf8(text);
+  const std::string repaired = is_valid_utf8(text) ? std::string() : to_valid_utf8(text);
+  const std::string_view valid = repaired.empty() ? text : std::string_view(repaired);
   std::vector<TokenId> ids;
   ids.reserve(valid.size() / 3);
   Words words;

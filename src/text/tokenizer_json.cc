@@ -1,6 +1,10 @@
 // Reads tokenizer.json, Hugging Face's format: the models, the post-processor and the added tokens; stages_json.h reads
 // the other stages.
+#include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -73,6 +77,30 @@ std::unique_ptr<TokenModel> make_bpe(const json& config, bool byte_level) {
   return std::make_unique<Bpe>(std::move(vocabulary), ranked, std::move(options));
 }
 
+// A score as the reader that the reference uses (Rust's serde_json) gets it, which may be off by the last bit: where
+// two cuts of a word have the same score, that bit decides. It takes the decimal digits as an integer, which is
+// rounded, and divides that by a power of ten. Files have the shortest digits that name the number.
+double score_as_read(double score) {
+  std::array<char, 32> buffer{};
+  const auto written =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), score, std::chars_format::scientific);
+  const std::string text(buffer.data(), written.ptr);  // [-]d[.ddd]e[+-]dd
+  const size_t mark = text.find('e');
+  int exponent = std::atoi(text.c_str() + mark + 1);
+  uint64_t digits = 0;
+  bool fraction = false;
+  for (const char c : text.substr(0, mark)) {
+    if (c >= '0' && c <= '9') digits = 10 * digits + static_cast<uint64_t>(c - '0');
+    if (c >= '0' && c <= '9' && fraction) --exponent;
+    fraction |= c == '.';
+  }
+  constexpr int kExact = 22;  // powers of ten up to this are doubles
+  if (exponent >= 0 || exponent < -kExact) return score;
+  double power = 1;
+  for (int i = 0; i < -exponent; ++i) power *= 10;
+  return std::copysign(static_cast<double>(digits) / power, score);
+}
+
 std::unique_ptr<TokenModel> make_unigram(const json& config) {
   Vocabulary vocabulary;
   std::vector<Unigram::Piece> pieces;
@@ -81,7 +109,7 @@ std::unique_ptr<TokenModel> make_unigram(const json& config) {
     const bool proper = entry.is_array() && entry.size() == 2 && entry[0].is_string() && entry[1].is_number();
     if (!proper) malformed(kModel, "an entry of the vocabulary is not a token and its score");
     const auto id = static_cast<TokenId>(pieces.size());
-    pieces.push_back({entry[0].get<std::string>(), id, entry[1].get<double>()});
+    pieces.push_back({entry[0].get<std::string>(), id, score_as_read(entry[1].get<double>())});
     worst = pieces.size() == 1 ? pieces.back().score : std::min(worst, pieces.back().score);
     vocabulary.add(pieces.back().token, id);
   }

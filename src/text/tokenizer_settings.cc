@@ -16,11 +16,10 @@ struct RoleKey {
 };
 
 // In the order in which tokens get new ids.
-constexpr std::array kRoleKeys = {
-    RoleKey{"bos_token", &SpecialTokens::bos}, RoleKey{"eos_token", &SpecialTokens::eos},
-    RoleKey{"unk_token", &SpecialTokens::unk}, RoleKey{"sep_token", &SpecialTokens::sep},
-    RoleKey{"pad_token", &SpecialTokens::pad}, RoleKey{"cls_token", &SpecialTokens::cls},
-    RoleKey{"mask_token", &SpecialTokens::mask}};
+constexpr std::array kRoleKeys = {RoleKey{"bos_token", &SpecialTokens::bos},  RoleKey{"eos_token", &SpecialTokens::eos},
+                                  RoleKey{"unk_token", &SpecialTokens::unk},  RoleKey{"sep_token", &SpecialTokens::sep},
+                                  RoleKey{"pad_token", &SpecialTokens::pad},  RoleKey{"cls_token", &SpecialTokens::cls},
+                                  RoleKey{"mask_token", &SpecialTokens::mask}};
 
 // Tokenizers that make their post-processor from add_bos_token and add_eos_token, whatever their file says.
 constexpr std::array<std::string_view, 5> kLlamaClasses = {"LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer",
@@ -112,7 +111,8 @@ void apply_settings(const json& settings, bool own_tokens, TokenizerParts& parts
   const std::string name = class_of(settings);
   const auto bos = optional_field<bool>(settings, "add_bos_token", kSettingsFile);
   const auto eos = optional_field<bool>(settings, "add_eos_token", kSettingsFile);
-  const bool decides = (bos || eos) && std::find(kLlamaClasses.begin(), kLlamaClasses.end(), name) != kLlamaClasses.end();
+  const bool decides =
+      (bos || eos) && std::find(kLlamaClasses.begin(), kLlamaClasses.end(), name) != kLlamaClasses.end();
   if (!decides) return;
   parts.post_processor =
       PostProcessor::around_each(boundary(settings, parts, bos.value_or(true), "bos_token", "<s>"),

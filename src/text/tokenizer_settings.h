@@ -1,5 +1,6 @@
-// What tokenizer_config.json and special_tokens_map.json beside a tokenizer's file change about it: the tokens with roles,
-// further added tokens, whether LLaMA's tokenizers put <s> and </s> around texts, whether decoding cleans blanks up.
+// What tokenizer_config.json and special_tokens_map.json beside a tokenizer's file change about it: the tokens with
+// roles, further added tokens, whether LLaMA's tokenizers put <s> and </s> around texts, whether decoding cleans blanks
+// up.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

@@ -31,7 +31,8 @@ std::vector<Unigram::Arrival> Unigram::best_arrivals(std::string_view word) cons
     trie_.for_each_prefix(word.substr(begin), [&](const ByteTrie::Match& match) {
       const Piece& piece = pieces_[match.value];
       const auto bytes = static_cast<double>(match.length);
-      const double score = piece.user_defined ? static_cast<float>(bytes * piece.score) - kUserDefinedCost : piece.score;
+      const double score =
+          piece.user_defined ? static_cast<float>(bytes * piece.score) - kUserDefinedCost : piece.score;
       offer(begin, begin + match.length, score, piece.id);
       character_known |= match.length == end - begin;
     });
@@ -67,7 +68,8 @@ void Unigram::append_unknown(std::string_view text, std::vector<TokenId>& ids) c
   if (options_.byte_fallback) {
     const size_t first = ids.size();
     for (const char byte : text)
-      if (const auto id = vocabulary().id(fmt::format("<0x{:02X}>", static_cast<unsigned char>(byte)))) ids.push_back(*id);
+      if (const auto id = vocabulary().id(fmt::format("<0x{:02X}>", static_cast<unsigned char>(byte))))
+        ids.push_back(*id);
     if (ids.size() - first == text.size()) return;
     ids.resize(first);
   }

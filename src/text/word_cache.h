@@ -1,5 +1,5 @@
 // Remembers the ids of words: texts repeat their words, so most words cost one look-up. Each slot holds the last word
-// that fell into it; short words with few ids only, one cache line each. Not for use by several threads at once.
+// that fell into it; short words with few ids only, two cache lines each. Not for use by several threads at once.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace lathe::text {
 
 class WordCache {
  public:
-  static constexpr size_t kLongestWord = 30, kMostIds = 6;
+  static constexpr size_t kLongestWord = 62, kMostIds = 16;
 
   WordCache() : slots_(kSlots) {}
 
@@ -39,7 +39,7 @@ class WordCache {
 
  private:
   static constexpr size_t kSlots = size_t{1} << 14;
-  struct alignas(64) Slot {
+  struct alignas(128) Slot {
     uint32_t ids[kMostIds];
     uint8_t length, count;  // length 0: empty
     char word[kLongestWord];

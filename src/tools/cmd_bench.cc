@@ -13,6 +13,7 @@
 #include "tools/command.h"
 #include "tools/device_peak.h"
 #include "tools/llm_bench.h"
+#include "tools/llm_inspect.h"
 #include "tools/model_facts.h"
 #include "tools/model_options.h"
 #include "tools/progress.h"

@@ -57,7 +57,8 @@ class ChatCommand : public Command {
   int run(Console& console) override {
     llm_.engine.max_sequences = 1;
     const auto engine = open_llm(llm_, console);
-    const llm::Request request = generation_.make_request(engine->recommended());
+    llm::Request request = generation_.make_request(engine->recommended());
+    request.stop.insert(request.stop.end(), engine->chat_stops().begin(), engine->chat_stops().end());
     reset();
     if (isatty(STDIN_FILENO) == 1) console.print("{}\n", console.paint(Colour::dim, "/help lists the commands"));
     for (std::string line; read_line(line, console);) {

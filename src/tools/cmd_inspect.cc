@@ -10,6 +10,7 @@
 #include "graph/text.h"
 #include "onnx/importer.h"
 #include "tools/command.h"
+#include "tools/llm_inspect.h"
 #include "tools/model_facts.h"
 #include "tools/model_options.h"
 #include "tools/pinned_dims.h"
@@ -94,7 +95,7 @@ class InspectCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "A .onnx model or a .plan");
+    app.add_option("MODEL", model_, "A .onnx model, a .plan or a checkpoint's folder");
     app.add_flag("--layers", layers_, "List every step");
     app.add_flag("--attrs", attributes_, "With --layers: attributes, too");
     app.add_flag("--weights", weights_, "List every weight");
@@ -113,6 +114,10 @@ class InspectCommand : public Command {
     if (model_.empty())
       throw Error(ErrorCode::invalid_argument, "MODEL is required")
           .remedy("`lathe inspect --help` shows what there is");
+    if (is_checkpoint(model_)) {
+      inspect_llm(model_, options_, console);
+      return kExitOk;
+    }
     engine_ = open_model(model_, options_, console);
     if (verify_ && engine_->impl().plan != nullptr) engine_->impl().plan->verify_weights();
     document_ = {{"model", model_}};

@@ -36,14 +36,15 @@ double surprise(std::span<const float> logits, int32_t id) {
 class PplCommand : public Command {
  public:
   CommandInfo info() const override {
-    return {"ppl",
-            "Run and check",
-            "Measure the perplexity of a language model on a text",
-            "The text is cut into windows of --window tokens that do not overlap. Each token but the first of a window is "
-            "predicted from those before it; the perplexity is e to the mean of minus the logarithms of their "
-            "probabilities. Lower is better, and only models with the same tokenizer can be compared.",
-            {{"ppl ./tigerbot-7b wiki.test.txt", "in windows of 512 tokens"},
-             {"ppl ./tigerbot-7b wiki.test.txt --dtype bf16 --json", "what half the memory costs"}}};
+    return {
+        "ppl",
+        "Run and check",
+        "Measure the perplexity of a language model on a text",
+        "The text is cut into windows of --window tokens that do not overlap. Each token but the first of a window is "
+        "predicted from those before it; the perplexity is e to the mean of minus the logarithms of their "
+        "probabilities. Lower is better, and only models with the same tokenizer can be compared.",
+        {{"ppl ./tigerbot-7b wiki.test.txt", "in windows of 512 tokens"},
+         {"ppl ./tigerbot-7b wiki.test.txt --dtype bf16 --json", "what half the memory costs"}}};
   }
 
   void add_options(CLI::App& app) override {

@@ -5,7 +5,6 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -101,7 +100,8 @@ void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& c
   nlohmann::json results = nlohmann::json::array();
   for (const int64_t batch : options.batches) {
     progress.show(fmt::format("{} at a time", batch));
-    // What is measured comes after a run that prepares sizes and touches memory. Answers find their prompts in the cache.
+    // What is measured comes after a run that prepares sizes and touches memory. Answers find their prompts in the
+    // cache.
     const auto requests = [&](int64_t prompt, int64_t answer) { return make_requests(*engine, batch, prompt, answer); };
     auto warm = requests(options.prompt, 2);
     for (llm::Request& request : warm) request.cache_salt = fmt::format("warm {}", batch);
@@ -123,11 +123,6 @@ void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& c
   progress.clear();
   console.print("{}", table.render(console));
   console.result({{"model", llm.folder}, {"device", llm.engine.device}, {"results", results}});
-}
-
-bool is_checkpoint(const std::string& path) {
-  std::error_code error;
-  return std::filesystem::is_regular_file(std::filesystem::path(path) / "config.json", error);
 }
 
 }  // namespace lathe::tools

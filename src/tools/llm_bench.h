@@ -1,5 +1,5 @@
-// How fast a language model is: prompts (`pp` tokens each) and answers (`tg` tokens each, behind such prompts), for one or
-// more requests at a time.
+// How fast a language model is: prompts (`pp` tokens each) and answers (`tg` tokens each, behind such prompts), for one
+// or more requests at a time.
 #pragma once
 
 #include <vector>
@@ -23,8 +23,5 @@ void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options);
 
 // Prints a table; the result is an array with an object per batch. `llm` names folder and device.
 void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& console);
-
-// A folder with a checkpoint.
-bool is_checkpoint(const std::string& path);
 
 }  // namespace lathe::tools

@@ -49,6 +49,16 @@ TEST(Utf8, ImpossibleCodePointsAreReplaced) {
   }
 }
 
+TEST(Utf8, KnowsWhatIsWellFormed) {
+  const std::string ascii(20, 'a');
+  for (const std::string text : {std::string(), ascii, ascii + "é你😀\uFFFD", std::string("\0a", 2)})
+    EXPECT_TRUE(is_valid_utf8(text)) << text;
+  for (const std::string bad : {"\xFF", "\xC3", "\xED\xA0\x80", "\xC0\x80"}) {
+    EXPECT_FALSE(is_valid_utf8(bad));
+    EXPECT_FALSE(is_valid_utf8(ascii + bad + ascii));
+  }
+}
+
 TEST(Utf8, CountsAndRepairs) {
   EXPECT_EQ(count_code_points(""), 0u);
   EXPECT_EQ(count_code_points("a你\xFF"), 3u);

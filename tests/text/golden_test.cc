@@ -1,5 +1,5 @@
-// Tokenizers of language models against the answers of Hugging Face's `tokenizers`, of sentencepiece and of ChatGLM's own
-// code: cases.json of each folder in tests/data/tokenizers.
+// Tokenizers of language models against the answers of Hugging Face's `tokenizers`, of sentencepiece and of ChatGLM's
+// own code: cases.json of each folder in tests/data/tokenizers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -63,18 +63,19 @@ struct GoldenCase {
 };
 
 class GoldenTokenizer : public testing::TestWithParam<GoldenCase> {};
-INSTANTIATE_TEST_SUITE_P(
-    Files, GoldenTokenizer,
-    testing::Values(GoldenCase{"bloom", ""}, GoldenCase{"chatglm-6b", ""}, GoldenCase{"chatglm2-6b", ""},
-                    GoldenCase{"gpt2-bytelevel", ""}, GoldenCase{"gpt2-bytelevel", "vocab.json"},
-                    GoldenCase{"llama-sp", ""}, GoldenCase{"llama-sp", "tokenizer.model"}, GoldenCase{"llama3", ""},
-                    GoldenCase{"qwen2", ""}, GoldenCase{"t5-unigram", ""}, GoldenCase{"xlmr-unigram", ""}),
-    [](const auto& param_info) {
-      std::string name = std::string(param_info.param.folder) + "_" + param_info.param.file;
-      for (char& c : name)
-        if (c == '-' || c == '.') c = '_';
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Files, GoldenTokenizer,
+                         testing::Values(GoldenCase{"bloom", ""}, GoldenCase{"chatglm-6b", ""},
+                                         GoldenCase{"chatglm2-6b", ""}, GoldenCase{"gpt2-bytelevel", ""},
+                                         GoldenCase{"gpt2-bytelevel", "vocab.json"}, GoldenCase{"llama-sp", ""},
+                                         GoldenCase{"llama-sp", "tokenizer.model"}, GoldenCase{"llama3", ""},
+                                         GoldenCase{"qwen2", ""}, GoldenCase{"t5-unigram", ""},
+                                         GoldenCase{"xlmr-unigram", ""}),
+                         [](const auto& param_info) {
+                           std::string name = std::string(param_info.param.folder) + "_" + param_info.param.file;
+                           for (char& c : name)
+                             if (c == '-' || c == '.') c = '_';
+                           return name;
+                         });
 
 TEST_P(GoldenTokenizer, GivesTheReferencesIdsAndTexts) {
   const auto tokenizer = Tokenizer::load(kData / GetParam().folder / GetParam().file);
@@ -87,9 +88,7 @@ class GoldenSentencePiece : public testing::TestWithParam<GoldenCase> {};
 INSTANTIATE_TEST_SUITE_P(Files, GoldenSentencePiece,
                          testing::Values(GoldenCase{"llama-sp", "tokenizer.model"},
                                          GoldenCase{"t5-unigram", "spiece.model"}),
-                         [](const auto& param_info) {
-                           return std::string(param_info.param.folder).substr(0, 2);
-                         });
+                         [](const auto& param_info) { return std::string(param_info.param.folder).substr(0, 2); });
 
 TEST_P(GoldenSentencePiece, GivesSentencePiecesIdsAndTexts) {
   const auto file = MappedFile::open(kData / GetParam().folder / GetParam().file);

@@ -93,7 +93,11 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
     const int64_t first = starts[static_cast<size_t>(s)] * columns();
     for (int64_t i = 0; i < chunk.tokens * columns(); ++i) x.write_double(first + i, real(engine));
   }
-  std::vector<Tensor> inputs = {x, keys, values, integers({sequences + 1}, starts), integers({sequences}, contexts),
+  std::vector<Tensor> inputs = {x,
+                                keys,
+                                values,
+                                integers({sequences + 1}, starts),
+                                integers({sequences}, contexts),
                                 integers({sequences, width}, table)};
   if (prefix) inputs.push_back(integers({sequences}, prefixes));
   if (slopes) inputs.push_back(random_tensor(DType::f32, {heads}, 5, 0, 0.5));
@@ -170,7 +174,8 @@ std::vector<std::byte> rows_of(const Tensor& y, const std::vector<Chunk>& chunks
   int64_t first = 0;
   for (size_t i = 0; i < index; ++i) first += chunks[i].tokens;
   const size_t row = static_cast<size_t>(y.dims()[1]) * sizeof(float);
-  const auto bytes = y.bytes().subspan(static_cast<size_t>(first) * row, static_cast<size_t>(chunks[index].tokens) * row);
+  const auto bytes =
+      y.bytes().subspan(static_cast<size_t>(first) * row, static_cast<size_t>(chunks[index].tokens) * row);
   return {bytes.begin(), bytes.end()};
 }
 

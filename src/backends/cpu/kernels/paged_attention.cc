@@ -183,8 +183,7 @@ class Task {
 
   void copy_queries() {
     for (int64_t r = 0; r < item_.rows.size(); ++r) {
-      const float* from =
-          p_.q.data + (p_.step.start(item_.sequence) + token(r)) * p_.q.row + head(r) * p_.q.stride;
+      const float* from = p_.q.data + (p_.step.start(item_.sequence) + token(r)) * p_.q.row + head(r) * p_.q.stride;
       float* to = q_ + r * p_.head_dim;
       for (int64_t d = 0; d < p_.head_dim; ++d) to[d] = p_.scale * from[d];
     }
@@ -315,8 +314,8 @@ class Task {
         continue;
       }
       const int64_t t = p_.step.start(item_.sequence) + token(r);
-      kernels_.attention.divide(block_of(r, 1), /*zero_masked=*/true,
-                                p_.out + (t * p_.heads + head(r)) * p_.value_dim, p_.value_dim);
+      kernels_.attention.divide(block_of(r, 1), /*zero_masked=*/true, p_.out + (t * p_.heads + head(r)) * p_.value_dim,
+                                p_.value_dim);
     }
   }
 

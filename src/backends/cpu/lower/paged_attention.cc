@@ -40,8 +40,8 @@ class PagedAttentionStep : public Step {
     a.scale = static_cast<float>(op_.scale);
     a.softcap = static_cast<float>(op_.softcap);
     a.window = op_.window;
-    a.step = {in[0].dims[0],   in[3].dims[0],   op_.block_size, in[7].dims[1], integers(in[5]),
-              integers(in[6]), integers(in[7]), {}};
+    a.step = {in[0].dims[0],   in[3].dims[0],   op_.block_size,  in[7].dims[1],
+              integers(in[5]), integers(in[6]), integers(in[7]), {}};
     if (has(8)) a.step.prefixes = integers(in[8]);
     if (has(9)) a.slopes = in[9].as<const float>();
     a.q = operand(in[0], op_.q_offset, op_.q_stride);

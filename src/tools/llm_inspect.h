@@ -1,0 +1,17 @@
+// What a checkpoint needs before any of it is loaded: memory of weights, of keys and values, of a step.
+#pragma once
+
+#include <string>
+
+#include "tools/console.h"
+#include "tools/model_options.h"
+
+namespace lathe::tools {
+
+// Whether this is a folder with a checkpoint.
+bool is_checkpoint(const std::string& path);
+
+// Prints it, with whether it fits the device; the result is one object.
+void inspect_llm(const std::string& folder, const ModelOptions& options, Console& console);
+
+}  // namespace lathe::tools
