@@ -54,8 +54,10 @@ std::vector<int32_t> ModelText::encode_chat(std::span<const ChatMessage> message
   for (const ChatMessage& message : messages)
     conversation["messages"].push_back({{"role", message.role}, {"content", message.content}});
   const text::RenderedPrompt prompt = format_.render(conversation);
-  const bool add_special_tokens = !format_.has_special_tokens();
-  std::vector<int32_t> ids = checked(tokenizer_->encode(prompt.text, {.add_special_tokens = add_special_tokens}).ids);
+  text::EncodeOptions options;
+  options.add_special_tokens = !format_.has_special_tokens();
+  options.plain = prompt.user;  // a message cannot end its turn by spelling the token that does
+  std::vector<int32_t> ids = checked(tokenizer_->encode(prompt.text, options).ids);
   complete_prompt(ids);
   return ids;
 }
