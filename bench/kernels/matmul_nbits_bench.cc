@@ -112,7 +112,7 @@ Times times_of(Model& model, ThreadTeam& team, const KernelTable& kernels, int64
   };
   model.run(team, kernels, rows, round_rows);
   std::vector<Times> runs;
-  for (const auto deadline = Clock::now() + std::chrono::milliseconds(1500); Clock::now() < deadline;) {
+  for (const auto deadline = Clock::now() + std::chrono::milliseconds(1000); Clock::now() < deadline;) {
     const double read = seconds([&] { model.read(team, kernels); });
     const double peak = 2e-9 * model.products() * static_cast<double>(rows) / measure_byte_gops(team, kernels.probe);
     runs.push_back({seconds([&] { model.run(team, kernels, rows, round_rows); }), read, peak});

@@ -2,10 +2,9 @@
 // allocates or throws. matmul_nbits.h has the driver, and the packing.
 //
 // Weights come as panels of `nr` columns (rows of q), in steps: a step is a run of consecutive terms (columns of q) of
-// one block, at most kNBitsStep of them unless the block says otherwise, see NBitsShape. A step is padded to octets of
-// eight terms, each [4-term half][nr][4] bytes; nibbles have the second half in the upper four bits of the first's
-// bytes. Bytes are unsigned: signed weights are moved up by half of their range. Scales and zeros are [block][nr] each
-// in a panel of its own.
+// one block, all of it or a part of a long one (NBitsShape). A step is padded to octets of eight terms, each [4-term
+// half][nr][4] bytes; nibbles have the second half in the upper four bits of the first's bytes. Bytes are unsigned:
+// signed weights are moved up by half of their range. Scales and zeros are [block][nr] each in a panel of its own.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +14,7 @@ namespace lathe::cpu {
 // How scales and zeros are stored.
 enum class NBitsParameter : uint8_t { f32, f16, bf16, u8 };
 
-// The terms of a row, and how they are cut.
+// The terms of a row: cut into blocks, which are cut into steps; the last of each may be shorter.
 struct NBitsShape {
   int64_t k, block, step;
 };
