@@ -12,8 +12,13 @@ namespace lathe::text {
 namespace {
 
 using protozero::pbf_reader;
+using protozero::tag_and_type;
 using Piece = SentencePieceModel::Piece;
 using Type = SentencePieceModel::Type;
+
+// A field of another wire type than its own is skipped, like an unknown one.
+constexpr auto kVarint = protozero::pbf_wire_type::varint, kFixed32 = protozero::pbf_wire_type::fixed32,
+               kBytes = protozero::pbf_wire_type::length_delimited;
 
 std::string read_text(pbf_reader& reader) {
   const auto view = reader.get_view();
@@ -32,10 +37,10 @@ Type to_type(int32_t value) {
 Piece read_piece(pbf_reader reader) {
   Piece piece;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 1: piece.token = read_text(reader); break;
-      case 2: piece.score = reader.get_float(); break;
-      case 3: piece.type = to_type(reader.get_enum()); break;
+    switch (reader.tag_and_type()) {
+      case tag_and_type(1, kBytes): piece.token = read_text(reader); break;
+      case tag_and_type(2, kFixed32): piece.score = reader.get_float(); break;
+      case tag_and_type(3, kVarint): piece.type = to_type(reader.get_enum()); break;
       default: reader.skip();
     }
   }
@@ -48,8 +53,8 @@ Piece read_piece(pbf_reader reader) {
 void read_trainer(pbf_reader reader, SentencePieceModel& model) {
   using Algorithm = SentencePieceModel::Algorithm;
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 3: {
+    switch (reader.tag_and_type()) {
+      case tag_and_type(3, kVarint): {
         const int32_t algorithm = reader.get_enum();
         if (algorithm != static_cast<int32_t>(Algorithm::unigram) && algorithm != static_cast<int32_t>(Algorithm::bpe))
           fail(ErrorCode::unsupported, "a sentencepiece model of type {} is neither unigram (1) nor BPE (2)",
@@ -57,9 +62,9 @@ void read_trainer(pbf_reader reader, SentencePieceModel& model) {
         model.algorithm = static_cast<Algorithm>(algorithm);
         break;
       }
-      case 24: model.whitespace_is_suffix = reader.get_bool(); break;
-      case 35: model.byte_fallback = reader.get_bool(); break;
-      case 44: model.unk_surface = read_text(reader); break;
+      case tag_and_type(24, kVarint): model.whitespace_is_suffix = reader.get_bool(); break;
+      case tag_and_type(35, kVarint): model.byte_fallback = reader.get_bool(); break;
+      case tag_and_type(44, kBytes): model.unk_surface = read_text(reader); break;
       default: reader.skip();
     }
   }
@@ -67,11 +72,11 @@ void read_trainer(pbf_reader reader, SentencePieceModel& model) {
 
 void read_normalizer(pbf_reader reader, SentencePieceModel& model) {
   while (reader.next()) {
-    switch (reader.tag()) {
-      case 2: model.charsmap = reader.get_string(); break;
-      case 3: model.add_dummy_prefix = reader.get_bool(); break;
-      case 4: model.remove_extra_whitespaces = reader.get_bool(); break;
-      case 5: model.escape_whitespaces = reader.get_bool(); break;
+    switch (reader.tag_and_type()) {
+      case tag_and_type(2, kBytes): model.charsmap = reader.get_string(); break;
+      case tag_and_type(3, kVarint): model.add_dummy_prefix = reader.get_bool(); break;
+      case tag_and_type(4, kVarint): model.remove_extra_whitespaces = reader.get_bool(); break;
+      case tag_and_type(5, kVarint): model.escape_whitespaces = reader.get_bool(); break;
       default: reader.skip();
     }
   }
@@ -84,10 +89,10 @@ SentencePieceModel parse_sentencepiece(std::span<const std::byte> file) {
   try {
     pbf_reader reader(reinterpret_cast<const char*>(file.data()), file.size());
     while (reader.next()) {
-      switch (reader.tag()) {
-        case 1: model.pieces.push_back(read_piece(reader.get_message())); break;
-        case 2: read_trainer(reader.get_message(), model); break;
-        case 3: read_normalizer(reader.get_message(), model); break;
+      switch (reader.tag_and_type()) {
+        case tag_and_type(1, kBytes): model.pieces.push_back(read_piece(reader.get_message())); break;
+        case tag_and_type(2, kBytes): read_trainer(reader.get_message(), model); break;
+        case tag_and_type(3, kBytes): read_normalizer(reader.get_message(), model); break;
         default: reader.skip();
       }
     }
