@@ -51,9 +51,10 @@ TEST(Utf8, ImpossibleCodePointsAreReplaced) {
 
 TEST(Utf8, KnowsWhatIsWellFormed) {
   const std::string ascii(20, 'a');
-  for (const std::string text : {std::string(), ascii, ascii + "é你😀\uFFFD", std::string("\0a", 2)})
+  for (const std::string& text : {std::string(), ascii, ascii + "é你😀\uFFFD", std::string("\0a", 2)})
     EXPECT_TRUE(is_valid_utf8(text)) << text;
-  for (const std::string bad : {"\xFF", "\xC3", "\xED\xA0\x80", "\xC0\x80"}) {
+  for (const std::string& bad :
+       {std::string("\xFF"), std::string("\xC3"), std::string("\xED\xA0\x80"), std::string("\xC0\x80")}) {
     EXPECT_FALSE(is_valid_utf8(bad));
     EXPECT_FALSE(is_valid_utf8(ascii + bad + ascii));
   }
