@@ -39,7 +39,7 @@ struct EngineOptions {
   int threads = 0;                // 0: one per physical core
   std::optional<DType> dtype;     // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
   std::optional<DType> kv_dtype;  // of cached keys and values; none: f32 on CPUs, as dtype on GPUs
-  int64_t context = 0;            // tokens of the longest sequence; 0: what the model was made for
+  int64_t context = 0;            // tokens of the longest sequence; 0: what the model was made for, as far as it fits
   int64_t block_size = 16;        // tokens of a block
   int64_t blocks = 0;             // of the pool; 0: as many as memory and max_sequences make sensible
   int64_t step_tokens = 512;      // budget of a step; longer prompts take several

@@ -15,7 +15,7 @@ constexpr double kShareOfHost = 0.5, kShareOfDevice = 0.85;
 
 class PromptPositions : public Layout {
  public:
-  explicit PromptPositions(checkpoint::PromptLayout layout) : layout_(std::move(layout)) {}
+  explicit PromptPositions(const checkpoint::PromptLayout& layout) : layout_(layout) {}
   int64_t prefix_length() const override { return layout_.prefix_length; }
   int32_t position(int64_t index) const override { return layout_.position(index); }
   int32_t block_position(int64_t index) const override { return layout_.block_position(index); }
@@ -75,7 +75,7 @@ void GraphModel::find_caches() {
   }
 }
 
-int64_t GraphModel::choose_blocks(const GraphModelOptions& options) const {
+int64_t GraphModel::choose_blocks(const GraphModelOptions& options) {
   if (options.blocks > 0) return options.blocks;
   const int64_t longest = (facts_.context + facts_.block_size - 1) / facts_.block_size;
   const DeviceContext& device = *session_.impl().device;
@@ -84,6 +84,10 @@ int64_t GraphModel::choose_blocks(const GraphModelOptions& options) const {
   const double share = device.host_memory() ? kShareOfHost : kShareOfDevice;
   const auto affordable = static_cast<int64_t>(static_cast<double>(device.free_bytes()) * share /
                                                static_cast<double>(std::max<size_t>(block_bytes, 1)));
+  if (options.may_shorten && affordable > 0 && affordable < longest) {
+    facts_.context = affordable * facts_.block_size;
+    return affordable;
+  }
   if (affordable < longest)
     throw Error(ErrorCode::out_of_memory,
                 fmt::format("a context of {} tokens takes {} MB of keys and values, {} MB are free", facts_.context,

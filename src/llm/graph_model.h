@@ -18,11 +18,12 @@ struct GraphModelOptions {
   SessionOptions session;
   int64_t blocks = 0;  // of the pool; 0: enough for `sequences` of full length, as far as there is memory
   int64_t sequences = 1;
+  bool may_shorten = false;  // a context whose keys and values do not fit becomes as long as they do
 };
 
 class GraphModel : public StepModel {
  public:
-  // Throws Error(out_of_memory) when not even one sequence of full length fits.
+  // Throws Error(out_of_memory) when not even one sequence of full length fits, and it may not be shortened.
   GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options);
   ~GraphModel() override;
 
@@ -42,7 +43,7 @@ class GraphModel : public StepModel {
     void* memory = nullptr;
   };
   void find_caches();
-  int64_t choose_blocks(const GraphModelOptions& options) const;
+  int64_t choose_blocks(const GraphModelOptions& options);
   void allocate_caches(int64_t blocks);
   void bind(std::string_view name, std::span<const int32_t> values, std::vector<int64_t> dims);
 

@@ -37,6 +37,7 @@ GraphModelOptions model_options(const EngineOptions& options) {
   model.session.threads = options.threads;
   model.blocks = options.blocks;
   model.sequences = options.max_sequences;
+  model.may_shorten = options.context == 0;
   return model;
 }
 

@@ -17,7 +17,7 @@ void check(const Request& request, const ModelFacts& facts) {
   for (const int32_t id : request.prompt)
     if (id < 0 || id >= facts.vocabulary)
       fail(ErrorCode::invalid_argument, "the prompt holds token {}; ids are below {}", id, facts.vocabulary);
-  if (length >= facts.context)
+  if (length > facts.context)
     fail(ErrorCode::invalid_argument, "the prompt has {} tokens, the context of the model has {}", length,
          facts.context);
   if (request.max_tokens < 1) fail(ErrorCode::invalid_argument, "at least one token must be asked for");
@@ -66,7 +66,8 @@ Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderF
 
   prompt_tokens = static_cast<int64_t>(request_.prompt.size());
   prefix_tokens = layout_->prefix_length();
-  max_length = std::min(facts.context, prompt_tokens + request_.max_tokens);
+  // A prompt that fills the context has one answer: what is drawn last is never computed, and needs no place.
+  max_length = std::min(std::max(facts.context, prompt_tokens + 1), prompt_tokens + request_.max_tokens);
   salt = salt_of(request_, *layout_);
   reuse = !request_.on_prompt_logits;
   const auto n = static_cast<size_t>(request_.n);

@@ -6,9 +6,9 @@
 #include "base/error.h"
 #include "build/plan_writer.h"
 #include "build/tuner.h"
-#include "onnx/importer.h"
 #include "precision/assign.h"
 #include "runtime/engine.h"
+#include "runtime/model_import.h"
 #include "runtime/session.h"
 
 namespace lathe {
@@ -68,7 +68,7 @@ BuildResult build_plan(const std::string& model, const std::string& plan, const 
       result.met = report.met;
       for (const auto& [name, agreement] : report.outputs) result.cosine = std::min(result.cosine, agreement.cosine);
     };
-  CompiledModel compiled = compile(onnx::import_model(model), compile_options);
+  CompiledModel compiled = compile(import_graph(model), compile_options);
   if (!result.met) return result;
   PlanWriteOptions write_options;
   write_options.model = std::filesystem::path(model).filename().string();

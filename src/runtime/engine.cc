@@ -3,7 +3,7 @@
 #include <new>
 
 #include "base/error.h"
-#include "onnx/importer.h"
+#include "runtime/model_import.h"
 
 namespace lathe {
 namespace {
@@ -45,7 +45,7 @@ std::shared_ptr<const Engine> make_engine(CompiledModel model) {
 
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options) {
   try {
-    if (!is_plan(path)) return make_engine(compile(onnx::import_model(path), options));
+    if (!is_plan(path)) return make_engine(compile(import_graph(path), options));
     auto impl = std::make_unique<Engine::Impl>();
     const auto plan = std::make_shared<Plan>(Plan::open(path));
     impl->model = lower_plan(plan, options);

@@ -101,6 +101,8 @@ class MappedConstants : public ConstantSource {
 }  // namespace
 
 bool is_plan(const std::filesystem::path& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return false;
   const auto file = MappedFile::open(path);
   return file->bytes().size() >= kPlanMagic.size() &&
          std::memcmp(file->bytes().data(), kPlanMagic.data(), kPlanMagic.size()) == 0;

@@ -41,8 +41,8 @@ void add_listed_tokens(const json& settings, TokenizerParts& parts) {
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), token.id);
     if (error != std::errc() || end != key.data() + key.size() || token.id < 0)
       malformed(kName, fmt::format("'{}' is no id", key));
-    const auto flag = [&entry = entry](const char* name) {
-      return optional_field<bool>(entry, name, kName).value_or(false);
+    const auto flag = [&entry = entry, where = kName](const char* name) {
+      return optional_field<bool>(entry, name, where).value_or(false);
     };
     token.content = field<std::string>(entry, "content", kName);
     token.single_word = flag("single_word");

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "build/plan_writer.h"
 #include "build/tuner.h"
-#include "onnx/importer.h"
+#include "runtime/model_import.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
@@ -71,7 +71,7 @@ class BuildCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "A .onnx model or a .plan")->required();
+    app.add_option("MODEL", model_, "A .onnx model, an encoder's checkpoint folder, or a .plan")->required();
     app.add_option("-o,--output", output_, "The plan to write (default: MODEL with .plan, in the current folder)")
         ->type_name("FILE.plan");
     app.add_option("--profile", profiles_, "Smallest, usual and largest sizes of an input; repeatable")
@@ -122,7 +122,7 @@ class BuildCommand : public Command {
   CompiledModel import_and_compile(Progress& progress, Console& console) {
     const auto start = Clock::now();
     progress.show("importing " + model_);
-    auto graph = onnx::import_model(model_);
+    auto graph = import_graph(model_);
     import_ms_ = ms_since(start);
     nodes_before_ = passes::count_nodes(*graph);
     parse_profiles(*graph);  // what is wrong with them shows before the long work

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "graph/text.h"
 #include "onnx/importer.h"
+#include "runtime/model_import.h"
 #include "tools/command.h"
 #include "tools/llm_inspect.h"
 #include "tools/model_facts.h"
@@ -133,18 +134,23 @@ class InspectCommand : public Command {
 
  private:
   const Program& program() const { return engine_->impl().model.program; }
-  bool is_onnx() const { return engine_->impl().plan == nullptr; }
+  bool is_plan() const { return engine_->impl().plan != nullptr; }
 
   void show_file(Console& console) {
+    const std::string name = console.paint(Colour::bold, model_);
+    if (std::filesystem::is_directory(model_)) {
+      document_["kind"] = "checkpoint";
+      console.print("{}  checkpoint\n", name);
+      return;
+    }
     const double bytes = static_cast<double>(std::filesystem::file_size(model_));
     document_["file_bytes"] = bytes;
-    document_["kind"] = is_onnx() ? "onnx" : "plan";
-    console.print("{}  {}, {}\n", console.paint(Colour::bold, model_), is_onnx() ? "ONNX model" : "plan",
-                  format_bytes(bytes));
-    if (is_onnx())
-      show_onnx(console);
-    else
+    document_["kind"] = is_plan() ? "plan" : "onnx";
+    console.print("{}  {}, {}\n", name, is_plan() ? "plan" : "ONNX model", format_bytes(bytes));
+    if (is_plan())
       show_plan(console);
+    else
+      show_onnx(console);
   }
 
   void show_onnx(Console& console) {
@@ -279,8 +285,8 @@ class InspectCommand : public Command {
 
   void show_pins(Console& console) {
     // An imported graph still has the nodes that the user knows.
-    const auto imported = is_onnx() ? onnx::import_model(model_) : nullptr;
-    const std::vector<PinnedDim> pins = find_pinned_dims(is_onnx() ? *imported : *engine_->impl().model.graph);
+    const auto imported = is_plan() ? nullptr : import_graph(model_);
+    const std::vector<PinnedDim> pins = find_pinned_dims(is_plan() ? *engine_->impl().model.graph : *imported);
     json list = json::array();
     if (!pins.empty())
       console.print("\n{}\n", console.paint(Colour::yellow, "dimensions that are declared free but are not:"));

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/decoder.h"
+#include "checkpoint/encoder.h"
 #include "graph/bindings.h"
 #include "lathe/llm.h"
 #include "runtime/prepared.h"
@@ -57,7 +58,8 @@ double token_bytes(const checkpoint::DecoderInfo& info) {
 
 bool is_checkpoint(const std::string& path) {
   std::error_code error;
-  return std::filesystem::is_regular_file(std::filesystem::path(path) / "config.json", error);
+  return std::filesystem::is_regular_file(std::filesystem::path(path) / "config.json", error) &&
+         !checkpoint::is_encoder(checkpoint::Checkpoint::open(path));
 }
 
 void inspect_llm(const std::string& folder, const ModelOptions& options, Console& console) {

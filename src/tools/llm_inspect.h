@@ -8,7 +8,7 @@
 
 namespace lathe::tools {
 
-// Whether this is a folder with a checkpoint.
+// Whether this is a folder with the checkpoint of a language model.
 bool is_checkpoint(const std::string& path);
 
 // Prints it, with whether it fits the device; the result is one object.

@@ -61,7 +61,8 @@ fs::path find_model(const fs::path& path) {
             .remedy(fmt::format("Name the one to use, as in {}", files.front().string()));
     }
   }
-  throw Error(ErrorCode::not_found, "there is no .plan and no .onnx file").in_file(path.string());
+  if (fs::is_regular_file(path / "config.json", error)) return path;  // a checkpoint
+  throw Error(ErrorCode::not_found, "there is no .plan, no .onnx file and no checkpoint").in_file(path.string());
 }
 
 std::vector<std::string> read_labels(const fs::path& folder) {

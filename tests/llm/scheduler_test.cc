@@ -254,7 +254,7 @@ TEST(Scheduler, WhatCanNeverFitIsRefused) {
   EXPECT_THAT(refusal(greedy({})), HasSubstr("empty"));
   EXPECT_THAT(refusal(greedy({24})), HasSubstr("24"));
   EXPECT_THAT(refusal(greedy({-1})), HasSubstr("-1"));
-  EXPECT_THAT(refusal(greedy(counting(0, 64))), HasSubstr("context"));
+  EXPECT_THAT(refusal(greedy(counting(0, 65))), HasSubstr("context"));
   EXPECT_THAT(refusal(greedy({3}, 0)), HasSubstr("at least one token"));
 }
 
@@ -264,6 +264,14 @@ TEST(Scheduler, AnswersEndWhereTheContextEnds) {
   bench.run();
   EXPECT_EQ(request->wait().choices[0].tokens.size(), 4u);
   EXPECT_EQ(request->wait().choices[0].finish, FinishReason::length);
+}
+
+TEST(Scheduler, APromptThatFillsTheContextHasOneToken) {
+  Bench bench;
+  const auto request = bench.add(greedy(counting(0, 64), 100));
+  bench.run();
+  EXPECT_EQ(request->wait().choices[0].ids(), answers_alone(bench.model, request->request())[0]);
+  EXPECT_EQ(request->wait().choices[0].tokens.size(), 1u);
 }
 
 TEST(Scheduler, WhatTheModelThrowsEndsTheRequestsOfThatStepOnly) {

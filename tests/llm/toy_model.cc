@@ -133,8 +133,8 @@ std::vector<std::vector<int32_t>> answers_alone(const ToyModel& model, const Req
   };
   std::vector<std::vector<int32_t>> answers;
   const size_t prompt = request.prompt.size();
-  const auto most =
-      std::min(prompt + static_cast<size_t>(request.max_tokens), static_cast<size_t>(model.facts().context));
+  const auto most = std::min(prompt + static_cast<size_t>(request.max_tokens),
+                             std::max(prompt + 1, static_cast<size_t>(model.facts().context)));
   for (int choice = 0; choice < request.n; ++choice) {
     std::vector<int32_t> ids = request.prompt;
     do {

@@ -8,14 +8,6 @@ namespace {
 
 constexpr size_t kMaxPinned = size_t{64} << 20;  // larger transfers go through the driver's own staging
 constexpr size_t kPinnedAlignment = 64;
-// The host moves one piece to or from pinned memory while the GPU moves the next.
-constexpr size_t kPiece = size_t{2} << 20;
-
-// Calls visit(offset, bytes) for each piece of `bytes`.
-template <class Visit>
-void for_each_piece(size_t bytes, const Visit& visit) {
-  for (size_t offset = 0; offset < bytes; offset += kPiece) visit(offset, std::min(kPiece, bytes - offset));
-}
 
 class CudaGraph : public Recording {
  public:
@@ -76,7 +68,6 @@ CudaContext::CudaContext(std::shared_ptr<const Device> device, const ContextOpti
 CudaContext::~CudaContext() {
   device_->try_make_current();
   if (pinned_ != nullptr) device_->driver().mem_free_host(pinned_);
-  for (const CUevent event : landings_) device_->driver().event_destroy(event);
   device_->driver().stream_destroy(stream_);
 }
 
@@ -136,47 +127,23 @@ void CudaContext::release(void* memory) noexcept {
 
 void CudaContext::upload(void* device, std::span<const std::byte> host) {
   if (host.empty()) return;
-  const auto send = [&](const std::byte* source, size_t offset, size_t bytes) {
-    device_->check(device_->driver().memcpy_htod_async(address(device) + offset, source, bytes, stream_),
-                   "copying to the GPU");
-  };
-  std::byte* pinned = take_pinned(host.size());
-  if (pinned == nullptr) return send(host.data(), 0, host.size());
-  for_each_piece(host.size(), [&](size_t offset, size_t bytes) {
-    std::memcpy(pinned + offset, &host[offset], bytes);
-    send(pinned + offset, offset, bytes);
-  });
+  const std::byte* source = host.data();
+  if (std::byte* pinned = take_pinned(host.size()); pinned != nullptr) {
+    std::memcpy(pinned, host.data(), host.size());
+    source = pinned;
+  }
+  device_->check(device_->driver().memcpy_htod_async(address(device), source, host.size(), stream_),
+                 "copying to the GPU");
 }
 
 void CudaContext::download(std::span<std::byte> host, const void* device) {
   if (host.empty()) return;
-  const auto fetch = [&](std::byte* target, size_t offset, size_t bytes) {
-    device_->check(device_->driver().memcpy_dtoh_async(target, address(device) + offset, bytes, stream_),
-                   "copying from the GPU");
-  };
-  if (std::byte* pinned = take_pinned(host.size()); pinned == nullptr) {
-    fetch(host.data(), 0, host.size());
-  } else {
-    for_each_piece(host.size(), [&](size_t offset, size_t bytes) {
-      fetch(pinned + offset, offset, bytes);
-      device_->check(device_->driver().event_record(landing(offset / kPiece), stream_), "marking a copy");
-    });
-    for_each_piece(host.size(), [&](size_t offset, size_t bytes) {
-      device_->check(device_->driver().event_synchronize(landing(offset / kPiece)), "waiting for the GPU");
-      std::memcpy(&host[offset], pinned + offset, bytes);
-    });
-  }
+  std::byte* pinned = take_pinned(host.size());
+  void* target = pinned != nullptr ? pinned : host.data();
+  device_->check(device_->driver().memcpy_dtoh_async(target, address(device), host.size(), stream_),
+                 "copying from the GPU");
   synchronize();
-}
-
-// The event that tells when a piece has come over.
-CUevent CudaContext::landing(size_t piece) {
-  while (landings_.size() <= piece) {
-    CUevent event = nullptr;
-    device_->check(device_->driver().event_create(&event, kEventDefault), "making an event");
-    landings_.push_back(event);
-  }
-  return landings_[piece];
+  if (pinned != nullptr) std::memcpy(host.data(), pinned, host.size());
 }
 
 void CudaContext::copy(void* destination, const void* source, size_t bytes) {

@@ -36,7 +36,6 @@ class CudaContext : public DeviceContext {
 
  private:
   std::byte* take_pinned(size_t bytes);
-  CUevent landing(size_t piece);
   std::string describe_allocation(size_t bytes) const;
 
   std::shared_ptr<const Device> device_;
@@ -45,7 +44,6 @@ class CudaContext : public DeviceContext {
   // Pinned memory is handed out front to back and taken back when the stream has been waited for.
   std::byte* pinned_ = nullptr;
   size_t pinned_bytes_ = 0, pinned_used_ = 0, pinned_wanted_ = 0;
-  std::vector<CUevent> landings_;
 };
 
 inline CUdeviceptr address(const void* device) { return reinterpret_cast<CUdeviceptr>(device); }

@@ -108,7 +108,7 @@ Value Evaluator::new_function(std::function<Value(Arguments)> body) {
 }
 
 void Evaluator::define_builtins() {
-  const auto define_function = [&](std::string name, std::function<Value(Arguments)> body) {
+  const auto define_function = [&](const std::string& name, std::function<Value(Arguments)> body) {
     define(name, new_function(std::move(body)));
   };
   define_function("range", [this](Arguments arguments) { return make_range(arguments, meter_); });

@@ -8,7 +8,7 @@
 namespace lathe::text {
 namespace {
 
-using namespace ast;
+using namespace ast;  // NOLINT(google-build-using-namespace): what a parser makes
 
 constexpr size_t kMaxDepth = 120;  // about a dozen functions each
 

@@ -207,7 +207,7 @@ Value whole_number(double number, const Value& otherwise) {
 
 Value int_filter(Meter&, const Value& input, Arguments& arguments) {
   const Value* given = arguments.next("default");
-  const Value otherwise = given != nullptr ? *given : Value(int64_t{0});
+  Value otherwise = given != nullptr ? *given : Value(int64_t{0});
   const int64_t base = integer_or(arguments.next("base"), 10);
   arguments.done("int");
   if (base < 2 || base > 36) fail(ErrorCode::invalid_model, "int: the base must lie between 2 and 36");

@@ -52,7 +52,7 @@ MarkedText pad(MarkedText text, const Spec& spec, char default_align, Meter& met
   return out;
 }
 
-std::string with_sign(std::string digits, bool negative, const Spec& spec) {
+std::string with_sign(const std::string& digits, bool negative, const Spec& spec) {
   const char* sign = negative ? "-" : (spec.plus ? "+" : (spec.space ? " " : ""));
   return sign + digits;
 }

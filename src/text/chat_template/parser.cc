@@ -8,7 +8,7 @@
 namespace lathe::text {
 namespace {
 
-using namespace ast;
+using namespace ast;  // NOLINT(google-build-using-namespace): what a parser makes
 
 using Names = std::initializer_list<std::string_view>;
 

@@ -135,9 +135,11 @@ Arguments Arguments::rest() const {
 
 std::optional<Value> Object::attribute(std::string_view) const { return std::nullopt; }
 
+// NOLINTBEGIN(performance-unnecessary-value-param): whoever overrides these keeps what it is given
 bool Object::assign(std::string_view, Value) { return false; }
 
 Value Object::call(Arguments) { fail(ErrorCode::invalid_model, "a {} cannot be called", type_name()); }
+// NOLINTEND(performance-unnecessary-value-param)
 
 Value make_list(Values values, ListKind kind) {
   size_t depth = 0;

@@ -38,6 +38,7 @@ struct Value {
   std::variant<Undefined, None, bool, int64_t, double, TextPointer, ListPointer, DictPointer, Object*> held;
 
   Value() = default;
+  // NOLINTBEGIN(google-explicit-constructor): each of these is a value
   Value(None value) : held(value) {}
   template <std::same_as<bool> Bool>  // but no pointer that would turn into one
   Value(Bool value) : held(value) {}
@@ -49,6 +50,7 @@ struct Value {
   Value(MarkedText value) : held(std::make_shared<const MarkedText>(std::move(value))) {}
   Value(std::string value) : Value(MarkedText(std::move(value))) {}
   Value(std::string_view value) : Value(std::string(value)) {}
+  // NOLINTEND(google-explicit-constructor)
 
   static Value undefined(std::string reason);
 
