@@ -9,7 +9,7 @@
 namespace lathe::checkpoint {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, MapOp>, 9> kActivations{{
+constexpr std::array<std::pair<std::string_view, MapOp>, 13> kActivations{{
     {"silu", MapOp::silu},
     {"swish", MapOp::silu},
     {"relu", MapOp::relu},
@@ -17,8 +17,12 @@ constexpr std::array<std::pair<std::string_view, MapOp>, 9> kActivations{{
     {"gelu_python", MapOp::gelu_erf},
     {"gelu_new", MapOp::gelu_tanh},
     {"gelu_fast", MapOp::gelu_tanh},
+    {"gelu_accurate", MapOp::gelu_tanh},
+    {"gelu_python_tanh", MapOp::gelu_tanh},
     {"gelu_pytorch_tanh", MapOp::gelu_tanh},
     {"mish", MapOp::mish},
+    {"sigmoid", MapOp::sigmoid},
+    {"tanh", MapOp::tanh},
 }};
 
 }  // namespace
@@ -28,11 +32,15 @@ void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& conf
   config.hidden = fields.size(names.hidden);
   config.layers = fields.count(names.layers);
   config.heads = fields.count(names.heads);
-  config.kv_heads = fields.size(names.kv_heads, config.heads);
-  if (!fields.has(names.head_dim) && config.hidden % config.heads != 0)
+  const auto size = [&](std::string_view keys, int64_t of_family, int64_t otherwise) {
+    return fields.size(keys, of_family == 0 || fields.mentions(keys) ? otherwise : of_family);
+  };
+  config.kv_heads = size(names.kv_heads, config.kv_heads, config.heads);
+  const bool divides = config.hidden % config.heads == 0;
+  config.head_dim = size(names.head_dim, config.head_dim, divides ? config.hidden / config.heads : 0);
+  if (config.head_dim == 0)
     fail(ErrorCode::invalid_model, "config.json: {} features cannot be divided among {} heads", config.hidden,
          config.heads);
-  config.head_dim = fields.size(names.head_dim, config.hidden / config.heads);
   config.intermediate = fields.size(names.intermediate, 4 * config.hidden);
   config.embedding_width = config.hidden;
   config.max_positions = fields.size(names.positions, 2048);
@@ -50,22 +58,34 @@ MapOp read_activation(const Fields& fields, std::string_view keys) {
   fields.refuse(keys);
 }
 
+void expect_usual(const Fields& fields) {
+  for (const std::string_view key : {"is_encoder_decoder", "add_cross_attention", "rope_interleaved", "attn_bias"})
+    fields.expect_flag(key, false);
+  if (const nlohmann::json* pruned = fields.any("pruned_heads"); pruned != nullptr && !pruned->empty())
+    fields.refuse("pruned_heads");
+}
+
 const std::set<std::string, std::less<>>& neutral_fields() {
   static const std::set<std::string, std::less<>> kNeutral{
       // of the file
       "architectures", "auto_map", "dtype", "finetuning_task", "id2label", "label2id", "model_type", "num_labels",
       "problem_type", "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version",
+      "custom_pipelines", "conversational", "is_llama_config", "transformers.js_config",
       // training
       "activation_dropout", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout",
       "dropout", "embd_pdrop", "embed_dropout", "ffn_dropout", "gradient_checkpointing", "hidden_dropout",
       "hidden_dropout_prob", "init_std", "initializer_factor", "initializer_range", "layerdrop", "output_router_logits",
       "pretraining_tp", "resid_dropout", "resid_pdrop", "residual_dropout", "router_aux_loss_coef",
       "router_jitter_noise", "bias_dropout_fusion", "embedding_dropout", "qa_dropout", "seq_classif_dropout",
+      "neftune_noise_alpha", "weight_decay",
       // tokens and sampling
       "begin_suppress_tokens", "bos_token_id", "do_sample", "eos_token_id", "forced_bos_token_id",
       "forced_eos_token_id", "max_length", "max_new_tokens", "min_length", "num_beams", "pad_token_id", "prefix",
       "repetition_penalty", "sep_token_id", "suppress_tokens", "temperature", "top_k", "top_p", "unk_token_id",
-      "task_specific_params", "cls_token_id", "mask_token_id",
+      "task_specific_params", "cls_token_id", "mask_token_id", "bad_words_ids", "decoder_start_token_id",
+      "diversity_penalty", "early_stopping", "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty",
+      "length_penalty", "max_tokenizer_truncation", "model_max_length", "no_repeat_ngram_size", "num_beam_groups",
+      "num_return_sequences", "pad_key_length", "remove_invalid_values", "typical_p",
       // implementation
       "apply_query_key_layer_scaling", "attention_softmax_in_fp32", "attn_implementation", "cache_implementation",
       "chunk_size_feed_forward", "flash_attention", "fp32_residual_connection", "inference_runner",
@@ -73,11 +93,14 @@ const std::set<std::string, std::less<>>& neutral_fields() {
       "output_hidden_states", "pre_allocate_kv_cache", "reorder_and_upcast_attn", "return_dict",
       "scale_attention_softmax_in_fp32", "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript",
       "output_past", "sinusoidal_pos_embds", "tie_weights_", "use_bfloat16", "use_cache", "use_flash_attn",
-      "validate_runner_input",
+      "validate_runner_input", "ff_factor", "output_scores", "return_dict_in_generate", "sliding_window_size",
+      "tf_legacy_loss",
       // heads that a language model does not have
       "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
       "pooler_type", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
-      "summary_use_proj"};
+      "summary_use_proj",
+      // of the side of an encoder-decoder: every decoder here is one, whatever this says
+      "cross_attention_hidden_size", "is_decoder", "tie_encoder_decoder"};
   return kNeutral;
 }
 

@@ -18,11 +18,15 @@ struct FieldNames {
   std::string_view vocab = "vocab_size", rotary_fraction = "partial_rotary_factor", rope_base = "rope_theta";
 };
 
-// Sizes, activation and tying; the traits of the family stay where a field is missing.
+// Sizes, activation and tying; the traits of the family, and what `config` holds of kv_heads and head_dim, stay where a
+// field is missing.
 void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& config);
 
 // The function of an activation's name; throws Error(unsupported) that names the field and its value.
 MapOp read_activation(const Fields& fields, std::string_view keys);
+
+// Throws Error(unsupported) for fields that would make any family compute otherwise than its row says.
+void expect_usual(const Fields& fields);
 
 // Fields that say how a model was trained, saved or is to be sampled from, or pick among implementations of the same
 // arithmetic.

@@ -133,12 +133,17 @@ class DecoderBuilder {
     return look_up(std::string(config_.names.positions), config_.max_positions + offset, config_.hidden, rows);
   }
 
+  // Whether prompts beyond `original_positions` turn by tables of their own, below those of shorter ones.
+  bool has_long_tables() const {
+    const Rope& rope = config_.rope;
+    return rope.scaling == RopeScaling::longrope ||
+           (rope.scaling == RopeScaling::dynamic && max_positions_ > rope.original_positions);
+  }
   Rotation rotation(const Rope& rope) {
     const auto tables = [&](bool long_context) {
       return rotary_tables(inverse_frequencies(rope, max_positions_, long_context), rope.magnitude, max_positions_);
     };
-    const bool both = rope.scaling == RopeScaling::longrope;
-    return gathered(both ? stacked(tables(false), tables(true)) : tables(false), positions_);
+    return gathered(has_long_tables() ? stacked(tables(false), tables(true)) : tables(false), positions_);
   }
   Rotation gathered(const RotaryTables& tables, Value* rows) {
     const Shape shape = {rows->shape()[0], 1, tables.cos.dims()[1]};
@@ -232,14 +237,14 @@ class DecoderBuilder {
     product.trans_b = true;
     Value* y = graph_->emit(product, {x, output_matrix()}, "logits");
     if (config_.traits.biases.head)
-      y = map2(*graph_, MapOp::add, y, weights_.vector(std::string(names.head) + ".bias", config_.vocab));
+      y = map2(*graph_, MapOp::add, y, weights_.vector(weights_.found_name(names.head) + ".bias", config_.vocab));
     y = layers_.scaled(cast(*graph_, y, DType::f32), config_.logit_scale);
     if (config_.logit_softcap == 0) return y;
     y = map1(*graph_, MapOp::tanh, layers_.scaled(y, 1 / config_.logit_softcap));
     return layers_.scaled(y, config_.logit_softcap);
   }
   Value* output_matrix() {
-    const std::string head = std::string(config_.names.head) + ".weight";
+    const std::string head = weights_.found_name(config_.names.head) + ".weight";
     const std::string embedding = weights_.under_root(config_.names.embedding) + ".weight";
     if (config_.traits.tied) weights_.ignore(head);  // files may hold it twice
     Value* matrix = weights_.matrix(config_.traits.tied ? embedding : head, config_.vocab, config_.embedding_width);
@@ -265,7 +270,7 @@ class DecoderBuilder {
     info.block_positions = block_positions_ != nullptr;
     info.mask_id = static_cast<int32_t>(config_.mask_id);
     info.gmask_id = static_cast<int32_t>(config_.gmask_id);
-    if (config_.rope.scaling == RopeScaling::longrope) info.long_context = config_.rope.original_positions;
+    if (has_long_tables()) info.long_context = config_.rope.original_positions;
     info.unused_tensors = weights_.unused(config_.names.buffers);
     read_special_ids(info);
     return info;

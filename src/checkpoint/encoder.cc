@@ -76,7 +76,7 @@ class EncoderBuilder {
     if (pad_id_ < 0 || pad_id_ >= config_.vocab) fields.refuse("pad_token_id");
     info_.max_positions = config_.max_positions - (family.padded_positions ? pad_id_ + 1 : 0);
     fields.expect_flag("is_decoder", false);
-    fields.expect_flag("add_cross_attention", false);
+    expect_usual(fields);
     if (fields.optional_text("position_embedding_type").value_or("absolute") != "absolute")
       fields.refuse("position_embedding_type");
     token_types_ = family.token_types.empty() ? 0 : fields.size("type_vocab_size", 2);

@@ -6,11 +6,15 @@
 namespace lathe::checkpoint {
 namespace {
 
-constexpr FieldNames kLlamaFields{};
-
 constexpr FieldNames layer_norm_fields(std::string_view epsilon) {
   FieldNames fields;
   fields.epsilon = epsilon;
+  return fields;
+}
+
+constexpr FieldNames gemma2_fields() {
+  FieldNames fields;
+  fields.activation = "hidden_activation";
   return fields;
 }
 
@@ -42,8 +46,8 @@ constexpr FieldNames kFalconFields{.layers = "num_hidden_layers|n_layer",
                                    .epsilon = "layer_norm_epsilon",
                                    .activation = "activation"};
 
-constexpr FieldNames kGptNeoFields{.layers = "num_layers",
-                                   .heads = "num_heads",
+constexpr FieldNames kGptNeoFields{.layers = "num_layers|num_hidden_layers",
+                                   .heads = "num_heads|num_attention_heads",
                                    .kv_heads = {},
                                    .head_dim = {},
                                    .epsilon = "layer_norm_epsilon",
@@ -152,7 +156,9 @@ constexpr Traits kChatGlm = with(kGpt, [](Traits& t) {
 
 constexpr Traits kQwen2 = with(kLlama, [](Traits& t) { t.biases.qkv = true; });
 constexpr Traits kQwen3 = with(kLlama, [](Traits& t) { t.qk_norm = QkNorm::head; });
+constexpr Traits kMixtral = with(kLlama, [](Traits& t) { t.epsilon = 1e-5; });
 constexpr Traits kPhi3 = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
   t.packing = QkvPacking::stacked;
   t.mlp = MlpKind::gated_stacked;
 });
@@ -166,6 +172,7 @@ constexpr Traits kGemma3 = with(kGemma2, [](Traits& t) { t.qk_norm = QkNorm::hea
 constexpr Traits kStableLm = with(kLlama, [](Traits& t) {
   t.norm = NormKind::layer;
   t.norm_bias = true;
+  t.epsilon = 1e-5;
   t.rotary_fraction = 0.25;
 });
 constexpr Traits kInternLm2 = with(kLlama, [](Traits& t) { t.packing = QkvPacking::per_group; });
@@ -175,6 +182,8 @@ constexpr Traits kChatGlm2 = with(kPhi3, [](Traits& t) {
   t.rotary_fraction = 0.5;
 });
 constexpr Traits kGlm = with(kLlama, [](Traits& t) {
+  t.epsilon = 1.5625e-7;
+  t.biases.qkv = true;
   t.mlp = MlpKind::gated_stacked;
   t.interleaved = true;
   t.rotary_fraction = 0.5;
@@ -182,6 +191,7 @@ constexpr Traits kGlm = with(kLlama, [](Traits& t) {
 constexpr Traits kGlm4 = with(kGlm, [](Traits& t) { t.residual = Residual::sandwich; });
 constexpr Traits kCohere = with(kLlama, [](Traits& t) {
   t.norm = NormKind::layer;
+  t.epsilon = 1e-5;
   t.residual = Residual::parallel;
   t.interleaved = true;
   t.tied = true;
@@ -192,56 +202,81 @@ constexpr Traits kOlmo = with(kLlama, [](Traits& t) {
   t.epsilon = 1e-5;
 });
 constexpr Traits kOlmo2 = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
   t.residual = Residual::output_norm;
   t.qk_norm = QkNorm::all;
 });
 
 // clang-format off
 constexpr Family kFamilies[] = {
-    {.model_type = "llama|aquila|xverse", .names = kLlamaNames, .traits = kLlama, .refine = refine_llama},
-    {.model_type = "mistral", .names = kLlamaNames, .traits = kLlama, .refine = refine_mistral},
-    {.model_type = "mixtral", .names = mixtral_names(), .traits = kLlama, .refine = refine_mixtral},
-    {.model_type = "qwen2", .names = kLlamaNames, .traits = kQwen2, .refine = refine_qwen},
-    {.model_type = "qwen2_moe", .names = qwen_moe_names(), .traits = kQwen2, .refine = refine_qwen_moe},
-    {.model_type = "qwen3", .names = kLlamaNames, .traits = kQwen3, .refine = refine_qwen},
-    {.model_type = "qwen3_moe", .names = qwen_moe_names(), .traits = kQwen3, .refine = refine_qwen_moe},
-    {.model_type = "phi3", .names = phi3_names(), .traits = kPhi3, .refine = refine_mistral},
-    {.model_type = "gemma", .names = kLlamaNames, .traits = kGemma, .refine = refine_gemma},
-    {.model_type = "gemma2", .names = gemma2_names(), .traits = kGemma2, .refine = refine_gemma2},
-    {.model_type = "gemma3_text", .names = gemma2_names(), .traits = kGemma3, .refine = refine_gemma3},
-    {.model_type = "stablelm", .names = kLlamaNames, .fields = layer_norm_fields("layer_norm_eps"),
-     .traits = kStableLm, .refine = refine_stablelm},
-    {.model_type = "internlm", .names = kLlamaNames, .traits = kLlama, .refine = refine_internlm},
-    {.model_type = "internlm2", .names = kInternLm2Names, .traits = kInternLm2, .refine = refine_internlm},
-    {.model_type = "baichuan", .names = baichuan_names(), .traits = kBaichuan, .refine = refine_baichuan},
-    {.model_type = "glm", .names = glm_names(), .traits = kGlm, .refine = refine_glm},
-    {.model_type = "glm4", .names = glm4_names(), .traits = kGlm4, .refine = refine_glm},
-    {.model_type = "cohere", .names = kLlamaNames, .fields = layer_norm_fields("layer_norm_eps"), .traits = kCohere,
-     .refine = refine_cohere},
-    {.model_type = "olmo", .names = kLlamaNames, .fields = layer_norm_fields({}), .traits = kOlmo,
-     .refine = refine_olmo},
-    {.model_type = "olmo2", .names = olmo2_names(), .traits = kOlmo2, .refine = refine_llama},
-    {.model_type = "granite", .names = kLlamaNames, .traits = kLlama, .refine = refine_granite},
-    {.model_type = "chatglm", .if_field = "position_encoding_2d|inner_hidden_size", .names = kChatGlmNames,
-     .fields = kChatGlmFields, .traits = kChatGlm, .refine = refine_chatglm},
-    {.model_type = "chatglm", .if_field = "multi_query_attention|kv_channels", .names = kChatGlm2Names,
-     .fields = kChatGlm2Fields, .traits = kChatGlm2, .refine = refine_chatglm2},
-    {.model_type = "bloom", .names = kBloomNames, .fields = kBloomFields, .traits = kBloom, .refine = refine_bloom},
-    {.model_type = "falcon|RefinedWebModel|RefinedWeb", .names = kBloomNames, .fields = kFalconFields,
-     .traits = kFalcon, .refine = refine_falcon},
-    {.model_type = "gpt2", .names = kGpt2Names, .fields = kGpt2Fields, .traits = kGpt2, .refine = refine_gpt2},
-    {.model_type = "gpt_bigcode", .names = kGpt2Names, .fields = kGpt2Fields, .traits = kGptBigCode,
-     .refine = refine_gpt_bigcode},
-    {.model_type = "gpt_neo", .names = gpt_neo_names(), .fields = kGptNeoFields, .traits = kGptNeo,
-     .refine = refine_gpt_neo},
-    {.model_type = "gptj", .names = gptj_names(), .fields = kGpt2Fields, .traits = kGptj, .refine = refine_gptj},
-    {.model_type = "gpt_neox", .names = kGptNeoxNames, .fields = kGptNeoxFields, .traits = kGptNeox,
-     .refine = refine_gpt_neox},
-    {.model_type = "opt", .names = kOptNames, .fields = kOptFields, .traits = kOpt, .refine = refine_opt},
-    {.model_type = "phi", .names = phi_names(), .fields = layer_norm_fields("layer_norm_eps"), .traits = kPhi,
-     .refine = refine_phi},
-    {.model_type = "starcoder2", .names = starcoder2_names(), .fields = layer_norm_fields("norm_epsilon"),
-     .traits = kStarcoder2, .refine = refine_starcoder2},
+    {.model_type = "llama|aquila|xverse|Yi", .architecture = "Llama|LLaMA|Aquila|Xverse|Yi", .names = kLlamaNames,
+     .traits = kLlama, .refine = refine_llama},
+    {.model_type = "mistral|ministral", .architecture = "Mistral|Ministral", .names = kLlamaNames, .traits = kLlama,
+     .defaults = {.kv_heads = 8}, .refine = refine_mistral},
+    {.model_type = "mixtral", .architecture = "Mixtral", .names = mixtral_names(), .traits = kMixtral,
+     .defaults = {.kv_heads = 8, .rope_base = 1e6, .experts = 8, .top_k = 2}, .refine = refine_mixtral},
+    {.model_type = "qwen2", .architecture = "Qwen2", .names = kLlamaNames, .traits = kQwen2, .refine = refine_qwen},
+    {.model_type = "qwen2_moe", .architecture = "Qwen2Moe", .names = qwen_moe_names(), .traits = kQwen2,
+     .defaults = {.kv_heads = 16, .experts = 60, .top_k = 4, .expert_intermediate = 1408, .shared_intermediate = 5632},
+     .refine = refine_qwen_moe},
+    {.model_type = "qwen3", .architecture = "Qwen3", .names = kLlamaNames, .traits = kQwen3,
+     .defaults = {.head_dim = 128}, .refine = refine_qwen},
+    {.model_type = "qwen3_moe", .architecture = "Qwen3Moe", .names = qwen_moe_names(), .traits = kQwen3,
+     .defaults = {.kv_heads = 4, .experts = 128, .top_k = 8, .expert_intermediate = 768}, .refine = refine_qwen_moe},
+    {.model_type = "phi3", .architecture = "Phi3", .names = phi3_names(), .traits = kPhi3, .refine = refine_phi3},
+    {.model_type = "gemma", .architecture = "Gemma", .names = kLlamaNames, .traits = kGemma,
+     .defaults = {.kv_heads = 16, .head_dim = 256}, .refine = refine_gemma},
+    {.model_type = "gemma2", .architecture = "Gemma2", .names = gemma2_names(), .fields = gemma2_fields(),
+     .traits = kGemma2,
+     .defaults = {.kv_heads = 4, .head_dim = 256, .attention_softcap = 50, .logit_softcap = 30},
+     .refine = refine_gemma2},
+    {.model_type = "gemma3_text", .architecture = "Gemma3", .names = gemma2_names(), .fields = gemma2_fields(),
+     .traits = kGemma3, .defaults = {.kv_heads = 4, .head_dim = 256, .rope_base = 1e6}, .refine = refine_gemma3},
+    {.model_type = "stablelm", .architecture = "StableLm|StableLM", .names = kLlamaNames,
+     .fields = layer_norm_fields("layer_norm_eps"), .traits = kStableLm, .refine = refine_stablelm},
+    {.model_type = "internlm", .architecture = "InternLM", .names = kLlamaNames, .traits = kLlama,
+     .refine = refine_internlm},
+    {.model_type = "internlm2", .architecture = "InternLM2", .names = kInternLm2Names, .traits = kInternLm2,
+     .refine = refine_internlm},
+    {.model_type = "baichuan", .architecture = "Baichuan|BaiChuan", .names = baichuan_names(), .traits = kBaichuan,
+     .refine = refine_baichuan},
+    {.model_type = "glm", .architecture = "Glm", .names = glm_names(), .traits = kGlm,
+     .defaults = {.kv_heads = 2, .head_dim = 128}, .refine = refine_glm},
+    {.model_type = "glm4", .architecture = "Glm4", .names = glm4_names(), .traits = kGlm4,
+     .defaults = {.kv_heads = 2, .head_dim = 128}, .refine = refine_glm},
+    {.model_type = "cohere", .architecture = "Cohere", .names = kLlamaNames,
+     .fields = layer_norm_fields("layer_norm_eps"), .traits = kCohere, .refine = refine_cohere},
+    {.model_type = "olmo", .architecture = "Olmo", .names = kLlamaNames, .fields = layer_norm_fields({}),
+     .traits = kOlmo, .refine = refine_olmo},
+    {.model_type = "olmo2", .architecture = "Olmo2", .names = olmo2_names(), .traits = kOlmo2,
+     .refine = refine_llama},
+    {.model_type = "granite", .architecture = "Granite", .names = kLlamaNames, .traits = kLlama,
+     .refine = refine_granite},
+    {.model_type = "chatglm", .architecture = "ChatGLM", .if_field = "position_encoding_2d|inner_hidden_size",
+     .names = kChatGlmNames, .fields = kChatGlmFields, .traits = kChatGlm, .refine = refine_chatglm},
+    {.model_type = "chatglm", .architecture = "ChatGLM", .if_field = "multi_query_attention|kv_channels",
+     .names = kChatGlm2Names, .fields = kChatGlm2Fields, .traits = kChatGlm2, .refine = refine_chatglm2},
+    {.model_type = "bloom", .architecture = "Bloom", .names = kBloomNames, .fields = kBloomFields, .traits = kBloom,
+     .refine = refine_bloom},
+    {.model_type = "falcon|RefinedWebModel|RefinedWeb", .architecture = "Falcon|RW", .names = kBloomNames,
+     .fields = kFalconFields, .traits = kFalcon, .refine = refine_falcon},
+    {.model_type = "gpt2", .architecture = "GPT2", .names = kGpt2Names, .fields = kGpt2Fields, .traits = kGpt2,
+     .refine = refine_gpt2},
+    {.model_type = "gpt_bigcode", .architecture = "GPTBigCode", .names = kGpt2Names, .fields = kGpt2Fields,
+     .traits = kGptBigCode, .refine = refine_gpt_bigcode},
+    {.model_type = "gpt_neo", .architecture = "GPTNeo", .names = gpt_neo_names(), .fields = kGptNeoFields,
+     .traits = kGptNeo, .refine = refine_gpt_neo},
+    {.model_type = "gptj", .architecture = "GPTJ", .names = gptj_names(), .fields = kGpt2Fields, .traits = kGptj,
+     .refine = refine_gptj},
+    {.model_type = "gpt_neox", .architecture = "GPTNeoX", .names = kGptNeoxNames, .fields = kGptNeoxFields,
+     .traits = kGptNeox, .refine = refine_gpt_neox},
+    {.model_type = "opt", .architecture = "OPT", .names = kOptNames, .fields = kOptFields, .traits = kOpt,
+     .refine = refine_opt},
+    {.model_type = "phi", .architecture = "Phi", .names = phi_names(), .fields = layer_norm_fields("layer_norm_eps"),
+     .traits = kPhi, .refine = refine_phi},
+    {.model_type = "starcoder2", .architecture = "Starcoder2", .names = starcoder2_names(),
+     .fields = layer_norm_fields("norm_epsilon"), .traits = kStarcoder2, .defaults = {.kv_heads = 2},
+     .refine = refine_starcoder2},
 };
 // clang-format on
 

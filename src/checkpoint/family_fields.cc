@@ -25,14 +25,36 @@ void set_windows(const Fields& fields, ModelConfig& config, int64_t window, Pred
   }
 }
 
+// Null says that there is none.
+int64_t window_size(const Fields& fields, int64_t otherwise) {
+  return fields.size("sliding_window", fields.mentions("sliding_window") ? 0 : otherwise);
+}
+
 // A window, where the field is set, holds in all layers.
-void read_window(const Fields& fields, ModelConfig& config) {
-  const int64_t window = fields.has("sliding_window") ? fields.size("sliding_window") : 0;
-  set_windows(fields, config, window, [](int64_t) { return true; });
+void read_window(const Fields& fields, ModelConfig& config, int64_t otherwise = 0) {
+  set_windows(fields, config, window_size(fields, otherwise), [](int64_t) { return true; });
+}
+
+// Null says that there is none.
+double softcap(const Fields& fields, std::string_view key, double otherwise) {
+  return fields.number(key, fields.mentions(key) ? 0 : otherwise);
+}
+
+constexpr std::string_view kExperts = "num_local_experts|num_experts";
+
+void read_experts(const Fields& fields, MixtureOfExperts& moe) {
+  if (fields.has(kExperts)) moe.experts = fields.count(kExperts);
+  moe.top_k = fields.size("num_experts_per_tok", moe.top_k);
 }
 
 void set_attention_bias(ModelConfig& config, bool bias) {
   config.traits.biases.qkv = config.traits.biases.attention_out = bias;
+}
+
+void refine_any_gemma(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  config.embedding_scale = std::sqrt(static_cast<double>(config.hidden));
+  fields.expect_flag("use_bidirectional_attention", false);
 }
 
 }  // namespace
@@ -44,62 +66,74 @@ void refine_llama(const Fields& fields, ModelConfig& config) {
 
 void refine_mistral(const Fields& fields, ModelConfig& config) {
   fields.expect_flag("attention_bias", false);
-  read_window(fields, config);
+  read_window(fields, config, 4096);
 }
 
 void refine_mixtral(const Fields& fields, ModelConfig& config) {
   read_window(fields, config);
-  config.moe.experts = fields.count("num_local_experts");
-  config.moe.top_k = fields.size("num_experts_per_tok");
+  read_experts(fields, config.moe);
   config.moe.intermediate = config.intermediate;
   config.moe.renormalise = true;
   config.moe.layers.assign(static_cast<size_t>(config.layers), true);
 }
 
+void refine_phi3(const Fields& fields, ModelConfig& config) {
+  for (const std::string_view key : {"attention_bias", "mlp_bias", "lm_head_bias"}) fields.expect_flag(key, false);
+  for (const std::string_view key : {"full_attn_mod", "interpolate_factor"}) fields.expect_number(key, 1);
+  read_window(fields, config);
+}
+
 void refine_qwen(const Fields& fields, ModelConfig& config) {
   if (config.traits.qk_norm == QkNorm::head) set_attention_bias(config, fields.flag("attention_bias", false));
   fields.expect_flag("use_mrope", false);
-  const bool windowed = fields.flag("use_sliding_window", false) && fields.has("sliding_window");
-  const int64_t window = windowed ? fields.size("sliding_window") : 0;
-  const int64_t first = fields.optional_integer("max_window_layers").value_or(0);
-  fields.any("sliding_window");
+  fields.any("sliding_window");  // which files have that do not use it
+  const int64_t window = fields.flag("use_sliding_window", false) ? window_size(fields, 4096) : 0;
+  const int64_t first = fields.optional_integer("max_window_layers").value_or(28);
   set_windows(fields, config, window, [first](int64_t layer) { return layer >= first; });
 }
 
 void refine_qwen_moe(const Fields& fields, ModelConfig& config) {
   refine_qwen(fields, config);
-  if (config.traits.qk_norm == QkNorm::none) config.traits.biases.qkv = fields.flag("qkv_bias", true);
-  config.moe.experts = fields.count("num_experts");
-  config.moe.top_k = fields.size("num_experts_per_tok");
-  config.moe.intermediate = fields.size("moe_intermediate_size");
-  config.moe.renormalise = fields.flag("norm_topk_prob", false);
-  if (config.traits.qk_norm == QkNorm::none)
-    config.moe.shared_intermediate = fields.size("shared_expert_intermediate_size");
+  // Unlike in the models without experts, max_window_layers does not count.
+  if (fields.flag("use_sliding_window", false)) read_window(fields, config, 4096);
+  MixtureOfExperts& moe = config.moe;
+  if (fields.optional_integer(kExperts) != 0)
+    read_experts(fields, moe);
+  else
+    moe.experts = moe.top_k = 0;
+  moe.intermediate = fields.size("moe_intermediate_size", moe.intermediate);
+  moe.renormalise = fields.flag("norm_topk_prob", false);
+  if (config.traits.qk_norm == QkNorm::none) {
+    config.traits.biases.qkv = fields.flag("qkv_bias", true);
+    moe.shared_intermediate = fields.size("shared_expert_intermediate_size", moe.shared_intermediate);
+  }
+  fields.any("num_experts_per_tok");  // means nothing without experts
   const int64_t step = fields.size("decoder_sparse_step", 1);
   const std::vector<int64_t> dense = fields.integers("mlp_only_layers");
   for (int64_t layer = 0; layer < config.layers; ++layer)
-    config.moe.layers.push_back((layer + 1) % step == 0 && std::find(dense.begin(), dense.end(), layer) == dense.end());
+    moe.layers.push_back(moe.experts > 0 && (layer + 1) % step == 0 &&
+                         std::find(dense.begin(), dense.end(), layer) == dense.end());
 }
 
 // Old files say "gelu" where the models have always computed its tanh form.
 void refine_gemma(const Fields& fields, ModelConfig& config) {
-  set_attention_bias(config, fields.flag("attention_bias", false));
+  refine_any_gemma(fields, config);
   if (fields.has("hidden_activation")) config.traits.activation = read_activation(fields, "hidden_activation");
   if (config.traits.activation == MapOp::gelu_erf) config.traits.activation = MapOp::gelu_tanh;
-  config.embedding_scale = std::sqrt(static_cast<double>(config.hidden));
-  fields.expect_flag("use_bidirectional_attention", false);
 }
 
 void refine_gemma2(const Fields& fields, ModelConfig& config) {
-  refine_gemma(fields, config);
+  refine_any_gemma(fields, config);
+  fields.any("hidden_act");  // a word of the first generation that later ones keep and do not read
   config.attention_scale = 1 / std::sqrt(fields.positive("query_pre_attn_scalar", 256));
-  config.attention_softcap = fields.number("attn_logit_softcapping", 0);
-  config.logit_softcap = fields.number("final_logit_softcapping", 0);
+  config.attention_softcap = softcap(fields, "attn_logit_softcapping", config.attention_softcap);
+  config.logit_softcap = softcap(fields, "final_logit_softcapping", config.logit_softcap);
   set_windows(fields, config, fields.size("sliding_window", 4096), [](int64_t layer) { return layer % 2 == 0; });
 }
 
 void refine_gemma3(const Fields& fields, ModelConfig& config) {
   refine_gemma2(fields, config);
+  config.attention_softcap = 0;  // the models have the field, and do without
   const int64_t pattern = fields.size("sliding_window_pattern|_sliding_window_pattern", 6);
   set_windows(fields, config, fields.size("sliding_window", 4096),
               [pattern](int64_t layer) { return (layer + 1) % pattern != 0; });
@@ -110,10 +144,26 @@ void refine_stablelm(const Fields& fields, ModelConfig& config) {
   config.traits.biases.qkv = fields.flag("use_qkv_bias", false);
   if (fields.flag("use_parallel_residual", false)) config.traits.residual = Residual::parallel;
   fields.expect_flag("qk_layernorm", false);
+  fields.expect_number("rotary_scaling_factor", 1);
+  fields.any("num_heads");  // num_attention_heads again
 }
 
 void refine_internlm(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("bias", true));
+  const nlohmann::json* object = fields.any("rotary");  // of the first generation
+  if (object == nullptr) return;
+  if (!object->is_object()) fields.refuse("rotary");
+  const Fields rotary(*object, "rotary");
+  config.rope.base = rotary.number("base", config.rope.base);
+  const std::string type = rotary.optional_text("type").value_or("origin");
+  if (type == "dynamic") {
+    config.rope.scaling = RopeScaling::dynamic;
+    config.rope.factor = rotary.positive("scaling_factor", 1);
+    config.rope.original_positions = config.max_positions;
+  } else if (type != "origin") {
+    rotary.refuse("type");
+  }
+  rotary.expect_all_read({});
 }
 
 // The 13B models have ALiBi, and no number of positions; the second generation scales the rows of its output matrix.
@@ -127,7 +177,7 @@ void refine_baichuan(const Fields& fields, ModelConfig& config) {
 }
 
 void refine_glm(const Fields& fields, ModelConfig& config) {
-  config.traits.biases.qkv = fields.flag("attention_bias", false);
+  config.traits.biases.qkv = fields.flag("attention_bias", config.traits.biases.qkv);
 }
 
 void refine_cohere(const Fields& fields, ModelConfig& config) {
@@ -164,7 +214,12 @@ void refine_chatglm(const Fields& fields, ModelConfig& config) {
 
 void refine_chatglm2(const Fields& fields, ModelConfig& config) {
   Traits& traits = config.traits;
-  config.kv_heads = fields.flag("multi_query_attention", false) ? fields.size("multi_query_group_num") : config.heads;
+  if (fields.flag("multi_query_attention", false)) {
+    config.kv_heads = fields.size("multi_query_group_num");
+  } else {
+    fields.any("multi_query_group_num");  // files have it all the same
+    traits.packing = QkvPacking::per_head;
+  }
   if (!fields.flag("rmsnorm", true)) {
     traits.norm = NormKind::layer;
     traits.norm_bias = true;
@@ -182,6 +237,10 @@ void refine_chatglm2(const Fields& fields, ModelConfig& config) {
 }
 
 void refine_bloom(const Fields& fields, ModelConfig& config) {
+  const int64_t slices = fields.optional_integer("pretraining_tp").value_or(1);
+  if (fields.flag("slow_but_exact", false) && slices > 1)
+    fail(ErrorCode::unsupported,
+         "config.json: Lathe does not compute products in {} slices ('slow_but_exact' with 'pretraining_tp')", slices);
   if (fields.flag("apply_residual_connection_post_layernorm", false)) config.traits.residual = Residual::normed;
 }
 
@@ -252,7 +311,7 @@ void refine_gpt_neo(const Fields& fields, ModelConfig& config) {
 void refine_gptj(const Fields& fields, ModelConfig& config) {
   fields.expect_flag("rotary", true);
   fields.expect_flag("scale_attn_weights", true);
-  config.rope.dim = fields.size("rotary_dim");
+  config.rope.dim = fields.mentions("rotary_dim") ? fields.size("rotary_dim") : 64;
 }
 
 void refine_gpt_neox(const Fields& fields, ModelConfig& config) {
@@ -262,6 +321,8 @@ void refine_gpt_neox(const Fields& fields, ModelConfig& config) {
 
 void refine_opt(const Fields& fields, ModelConfig& config) {
   Traits& traits = config.traits;
+  fields.expect_flag("learned_embeddings", true);
+  fields.expect_flag("scale_embeddings", false);
   const bool norm_first = fields.flag("do_layer_norm_before", true);
   if (!norm_first) traits.residual = Residual::post_norm;
   traits.final_norm = norm_first && !fields.flag("_remove_final_layer_norm", false);

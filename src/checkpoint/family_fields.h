@@ -12,6 +12,7 @@ void refine_mistral(const Fields& fields, ModelConfig& config);
 void refine_mixtral(const Fields& fields, ModelConfig& config);
 void refine_qwen(const Fields& fields, ModelConfig& config);
 void refine_qwen_moe(const Fields& fields, ModelConfig& config);
+void refine_phi3(const Fields& fields, ModelConfig& config);
 void refine_gemma(const Fields& fields, ModelConfig& config);
 void refine_gemma2(const Fields& fields, ModelConfig& config);
 void refine_gemma3(const Fields& fields, ModelConfig& config);

@@ -218,7 +218,7 @@ inline constexpr Names kChatGlm2Names{.root = "transformer.",
                                       .up = "mlp.dense_h_to_4h",
                                       .down = "mlp.dense_4h_to_h",
                                       .final_norm = "encoder.final_layernorm",
-                                      .head = "transformer.output_layer",
+                                      .head = "transformer.output_layer|output_layer",
                                       .buffers = "rotary_pos_emb.inv_freq"};
 
 }  // namespace lathe::checkpoint

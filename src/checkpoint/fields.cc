@@ -36,6 +36,17 @@ const json* Fields::find(std::string_view keys) const {
   return result;
 }
 
+bool Fields::mentions(std::string_view keys) const {
+  while (!keys.empty()) {
+    const std::string key(keys.substr(0, keys.find('|')));
+    keys.remove_prefix(std::min(keys.size(), key.size() + 1));
+    if (!object_.contains(key)) continue;
+    read_.insert(key);
+    return true;
+  }
+  return false;
+}
+
 void Fields::wrong_type(std::string_view keys, std::string_view wanted) const {
   const json* value = find(keys);
   if (value == nullptr) fail(ErrorCode::invalid_model, "{} has no '{}'", where_, first_of(keys));
@@ -137,6 +148,10 @@ std::vector<std::string> Fields::texts(std::string_view keys) const {
 
 void Fields::expect_flag(std::string_view key, bool value) const {
   if (optional_flag(key).value_or(value) != value) refuse(key);
+}
+
+void Fields::expect_number(std::string_view key, double value) const {
+  if (number(key, value) != value) refuse(key);
 }
 
 void Fields::refuse(std::string_view keys) const {

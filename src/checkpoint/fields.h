@@ -22,6 +22,8 @@ class Fields {
   static nlohmann::json parse(std::string_view text, std::string_view where);
 
   bool has(std::string_view keys) const { return find(keys) != nullptr; }
+  // Whether the field is there, if only as null: which may say "none" where no word means the default of the family.
+  bool mentions(std::string_view keys) const;
   std::optional<int64_t> optional_integer(std::string_view keys) const;
   std::optional<double> optional_number(std::string_view keys) const;
   std::optional<bool> optional_flag(std::string_view keys) const;
@@ -44,6 +46,7 @@ class Fields {
 
   // Throws Error(unsupported) unless the field is absent or has this value.
   void expect_flag(std::string_view key, bool value) const;
+  void expect_number(std::string_view key, double value) const;
   // Throws Error(unsupported) naming a field and its value, neither of which Lathe knows how to compute with.
   [[noreturn]] void refuse(std::string_view keys) const;
 

@@ -12,19 +12,31 @@ namespace {
 
 using nlohmann::json;
 
+// "Llama" of LlamaForCausalLM, LlamaModel and the like.
+std::string architecture(const Fields& fields) {
+  const std::vector<std::string> names = fields.texts("architectures");
+  if (names.empty()) fail(ErrorCode::invalid_model, "config.json has no 'model_type' and no 'architectures'");
+  const std::string& name = names.front();
+  for (const std::string_view ending : {"For", "LMHeadModel", "Model"})
+    if (const size_t end = name.rfind(ending); end != std::string::npos) return name.substr(0, end);
+  return name;
+}
+
 const Family& find_family(const Fields& fields) {
   const auto type = fields.optional_text("model_type");
-  if (!type) fail(ErrorCode::invalid_model, "config.json has no 'model_type'");
+  const std::string name = type ? *type : architecture(fields);
   for (const Family& family : families())
-    if (is_spelling(family.model_type, *type) && (family.if_field.empty() || fields.has(family.if_field)))
+    if (is_spelling(type ? family.model_type : family.architecture, name) &&
+        (family.if_field.empty() || fields.has(family.if_field)))
       return family;
   std::string known;
   for (const Family& family : families()) {
-    const std::string name(family.model_type.substr(0, family.model_type.find('|')));
-    if (known.find(" " + name + ",") == std::string::npos) known += " " + name + ",";
+    const std::string word(family.model_type.substr(0, family.model_type.find('|')));
+    if (known.find(" " + word + ",") == std::string::npos) known += " " + word + ",";
   }
   known.pop_back();
-  throw Error(ErrorCode::unsupported, fmt::format("the model_type '{}' is not known", *type))
+  throw Error(ErrorCode::unsupported,
+              fmt::format("the {} '{}' is not known", type ? "model_type" : "architecture", name))
       .remedy("Lathe knows these decoders:" + known);
 }
 
@@ -57,6 +69,7 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
   const auto original = scaling.optional_integer("original_max_position_embeddings");
   rope.original_positions =
       original ? *original : fields.size("original_max_position_embeddings", config.max_positions);
+  if (rope.scaling == RopeScaling::dynamic) rope.original_positions = config.max_positions;  // whatever the file says
   if (rope.original_positions < 1) scaling.refuse("original_max_position_embeddings");
   const bool stretched = rope.scaling != RopeScaling::none && rope.scaling != RopeScaling::longrope;
   const double ratio = static_cast<double>(config.max_positions) / static_cast<double>(rope.original_positions);
@@ -128,6 +141,24 @@ void check(const ModelConfig& config) {
          config.moe.experts);
 }
 
+ModelConfig starting_from(const Family& family) {
+  ModelConfig config;
+  config.family = family.model_type.substr(0, family.model_type.find('|'));
+  config.names = family.names;
+  config.traits = family.traits;
+  const Defaults& defaults = family.defaults;
+  config.kv_heads = defaults.kv_heads;
+  config.head_dim = defaults.head_dim;
+  config.rope.base = defaults.rope_base;
+  config.attention_softcap = defaults.attention_softcap;
+  config.logit_softcap = defaults.logit_softcap;
+  config.moe.experts = defaults.experts;
+  config.moe.top_k = defaults.top_k;
+  config.moe.intermediate = defaults.expert_intermediate;
+  config.moe.shared_intermediate = defaults.shared_intermediate;
+  return config;
+}
+
 }  // namespace
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
@@ -135,15 +166,11 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
     const json document = Fields::parse(checkpoint.config(), "config.json");
     const Fields fields(document, "config.json");
     const Family& family = find_family(fields);
-    ModelConfig config;
-    config.family = family.model_type.substr(0, family.model_type.find('|'));
-    config.names = family.names;
-    config.traits = family.traits;
+    ModelConfig config = starting_from(family);
     read_sizes(fields, family.fields, config);
     read_rope(fields, family.fields, config);
     if (family.refine != nullptr) family.refine(fields, config);
-    fields.expect_flag("is_encoder_decoder", false);
-    fields.expect_flag("add_cross_attention", false);
+    expect_usual(fields);
     if (fields.has("quantization_config"))
       throw Error(ErrorCode::unsupported, "the weights are quantised ('quantization_config')")
           .remedy("Use the checkpoint in 16 or 32 bits that it was made from");

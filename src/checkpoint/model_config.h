@@ -70,8 +70,8 @@ struct Traits {
   bool normalised_head = false;  // rows of the output matrix are scaled to length 1 (Baichuan 2)
 };
 
-// The names of tensors. Those of a layer stand behind root + layers + number + "."; all but `head` behind the root,
-// which a checkpoint may leave out. Names are without ".weight" and ".bias".
+// The names of tensors. Those of a layer stand behind root + layers + number + "."; all but `head`, "a|b", behind the
+// root, which a checkpoint may leave out. Names are without ".weight" and ".bias".
 struct Names {
   std::string_view root{}, embedding{}, embedding_norm{}, positions{}, project_in{}, project_out{};
   std::string_view layers{}, norm1{}, norm2{}, post_norm1{}, post_norm2{};

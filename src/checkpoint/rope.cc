@@ -60,7 +60,7 @@ class YarnRamp {
 }  // namespace
 
 std::vector<float> inverse_frequencies(const Rope& rope, int64_t positions, bool long_context) {
-  const double base = rope.scaling == RopeScaling::dynamic ? dynamic_base(rope, positions) : rope.base;
+  const double base = long_context && rope.scaling == RopeScaling::dynamic ? dynamic_base(rope, positions) : rope.base;
   const YarnRamp ramp(rope);
   std::vector<float> result;
   for (int64_t pair = 0; pair < rope.dim / 2; ++pair) {

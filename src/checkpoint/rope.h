@@ -29,8 +29,8 @@ struct Rope {
   std::vector<double> short_factors, long_factors;             // longrope
 };
 
-// dim / 2 angles per position. `positions` is the context that the tables are for: dynamic scaling depends on it.
-// `long_context` picks the factors of LongRoPE.
+// dim / 2 angles per position. `long_context`: of prompts beyond original_positions, for which LongRoPE has factors of
+// their own, and dynamic scaling a base that hangs on `positions`, the context that the tables are for.
 std::vector<float> inverse_frequencies(const Rope& rope, int64_t positions, bool long_context);
 
 // Cosines and sines, f32 [positions, frequencies]. Angles are products of f32, as in the reference implementations.

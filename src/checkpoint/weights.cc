@@ -41,6 +41,15 @@ Weights::Weights(Graph& graph, const Checkpoint& checkpoint, DType compute, std:
   if (checkpoint.contains(probe)) root_.clear();
 }
 
+std::string Weights::found_name(std::string_view names) const {
+  for (std::string_view rest = names; !rest.empty();) {
+    std::string candidate(rest.substr(0, rest.find('|')));
+    rest.remove_prefix(std::min(rest.size(), candidate.size() + 1));
+    if (contains(candidate + ".weight")) return candidate;
+  }
+  return std::string(names.substr(0, names.find('|')));
+}
+
 Value* Weights::table(const std::string& name, std::vector<int64_t> dims) {
   if (const auto found = constants_.find(name); found != constants_.end()) return found->second;
   Node* node = graph_.append(Constant{load(name, std::move(dims))}, {}, 1, name);

@@ -24,6 +24,9 @@ class Weights {
   // What a name that stands behind the root is called in the file.
   std::string under_root(std::string_view name) const { return root_ + std::string(name); }
 
+  // The one of the names "a|b" whose weight the file holds; the first where it holds none.
+  std::string found_name(std::string_view names) const;
+
   // Names are whole, with ".weight" or ".bias".
   bool contains(const std::string& name) const { return checkpoint_.contains(name); }
   // As stored: for look-ups, which convert what they find.

@@ -9,6 +9,7 @@
 #include "checkpoint/decoder.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/positions.h"
+#include "checkpoint/weights.h"
 #include "tests/base/temporary_folder.h"
 
 namespace lathe::checkpoint {
@@ -109,7 +110,154 @@ TEST(Config, FamiliesThatShareAModelTypeAreToldApart) {
   EXPECT_EQ(glm2.kv_heads, 2);
   EXPECT_EQ(glm2.rope.dim, 4);
   EXPECT_EQ(glm2.rope.base, 5e6);
+  const ModelConfig each = read(with(second, "multi_query_attention", false));
+  EXPECT_EQ(each.kv_heads, 4);
+  EXPECT_EQ(each.traits.packing, QkvPacking::per_head);
   EXPECT_THAT(message_of(with(first, "quantization_bit", 4)), HasSubstr("'quantization_bit' = 4"));
+}
+
+// As transformers 4.57 writes all that it knows of a model.
+TEST(Config, FieldsOfAFullDumpDoNotMatter) {
+  const char* dump = R"({"diversity_penalty": 0.0, "early_stopping": false, "encoder_no_repeat_ngram_size": 0,
+      "is_decoder": false, "length_penalty": 1.0, "no_repeat_ngram_size": 0, "num_beam_groups": 1,
+      "num_return_sequences": 1, "output_scores": false, "pruned_heads": {}, "remove_invalid_values": false,
+      "return_dict_in_generate": false, "tf_legacy_loss": false, "tie_encoder_decoder": false, "typical_p": 1.0,
+      "bad_words_ids": [[1]], "decoder_start_token_id": 1, "exponential_decay_length_penalty": [1, 2.0],
+      "cross_attention_hidden_size": 32, "rope_interleaved": false, "attn_bias": false})";
+  json config = llama();
+  config.update(json::parse(dump));
+  read(config);
+  EXPECT_THAT(message_of(with(config, "pruned_heads", {{"0", {1}}})), HasSubstr("'pruned_heads'"));
+  EXPECT_THAT(message_of(with(config, "rope_interleaved", true)), HasSubstr("'rope_interleaved' = true"));
+  EXPECT_THAT(message_of(with(config, "is_encoder_decoder", true)), HasSubstr("'is_encoder_decoder' = true"));
+}
+
+TEST(Config, AnArchitectureStandsForAMissingModelType) {
+  const json config = {{"hidden_size", 128}, {"num_attention_heads", 16}, {"num_hidden_layers", 2}, {"vocab_size", 10}};
+  constexpr std::pair<const char*, const char*> kCases[] = {
+      {"LlamaForCausalLM", "llama"},       {"LlamaModel", "llama"},
+      {"MistralForCausalLM", "mistral"},   {"Qwen2ForCausalLM", "qwen2"},
+      {"BaiChuanForCausalLM", "baichuan"}, {"InternLM2ForCausalLM", "internlm2"},
+      {"StableLmForCausalLM", "stablelm"}, {"RWForCausalLM", "falcon"}};
+  for (const auto& [architecture, family] : kCases)
+    EXPECT_EQ(read(with(config, "architectures", {architecture})).family, family);
+  EXPECT_THAT(message_of(with(config, "architectures", {"RwkvForCausalLM"})), HasSubstr("architecture 'Rwkv'"));
+}
+
+TEST(Config, WhatIsNotMentionedIsAsInTheClassOfTheFamily) {
+  struct Case {
+    const char* model_type;
+    int64_t kv_heads, head_dim;
+    double epsilon, rope_base;
+  };
+  constexpr Case kCases[] = {
+      {"llama", 16, 4, 1e-6, 1e4},        {"mistral", 8, 4, 1e-6, 1e4},    {"mixtral", 8, 4, 1e-5, 1e6},
+      {"qwen3", 16, 128, 1e-6, 1e4},      {"qwen2_moe", 16, 4, 1e-6, 1e4}, {"qwen3_moe", 4, 4, 1e-6, 1e4},
+      {"phi3", 16, 4, 1e-5, 1e4},         {"gemma", 16, 256, 1e-6, 1e4},   {"gemma2", 4, 256, 1e-6, 1e4},
+      {"gemma3_text", 4, 256, 1e-6, 1e6}, {"glm", 2, 128, 1.5625e-7, 1e4}, {"glm4", 2, 128, 1.5625e-7, 1e4},
+      {"cohere", 16, 4, 1e-5, 1e4},       {"olmo2", 16, 4, 1e-5, 1e4},     {"starcoder2", 2, 4, 1e-5, 1e4}};
+  for (const Case& expected : kCases) {
+    SCOPED_TRACE(expected.model_type);
+    json fields = with(with(llama(), "model_type", expected.model_type), "num_attention_heads", 16);
+    const ModelConfig config = read(with(fields, "hidden_size", 64));
+    EXPECT_EQ(config.kv_heads, expected.kv_heads);
+    EXPECT_EQ(config.head_dim, expected.head_dim);
+    EXPECT_EQ(config.epsilon, expected.epsilon);
+    EXPECT_EQ(config.rope.base, expected.rope_base);
+  }
+  EXPECT_TRUE(read(with(llama(), "model_type", "glm")).traits.biases.qkv);
+  const json gemma = with(llama(), "model_type", "gemma2");
+  EXPECT_EQ(read(gemma).attention_softcap, 50);
+  EXPECT_EQ(read(with(gemma, "attn_logit_softcapping", nullptr)).attention_softcap, 0);
+  EXPECT_EQ(read(gemma).logit_softcap, 30);
+  EXPECT_EQ(read(with(with(gemma, "hidden_act", "relu"), "hidden_activation", "gelu")).traits.activation,
+            MapOp::gelu_erf);
+  EXPECT_EQ(read(with(gemma, "hidden_act", "gelu")).traits.activation, MapOp::gelu_tanh);
+}
+
+TEST(Config, ExpertsHaveTwoSpellings) {
+  const json qwen = with(with(llama(), "model_type", "qwen3_moe"), "num_key_value_heads", 4);
+  EXPECT_EQ(read(qwen).moe.experts, 128);
+  EXPECT_EQ(read(qwen).moe.top_k, 8);
+  EXPECT_EQ(read(qwen).moe.intermediate, 768);
+  EXPECT_EQ(read(with(qwen, "num_local_experts", 16)).moe.experts, 16);
+  EXPECT_THAT(read(with(with(qwen, "num_experts", 0), "num_experts_per_tok", 8)).moe.layers, ElementsAre(false, false));
+  const json mixtral = with(with(llama(), "model_type", "mixtral"), "num_key_value_heads", 4);
+  EXPECT_EQ(read(with(mixtral, "num_experts", 4)).moe.experts, 4);
+  EXPECT_THAT(message_of(with(mixtral, "num_experts", 0)), HasSubstr("from 1 to"));
+}
+
+TEST(Config, GptNeoHasTwoSpellings) {
+  const json neo = {
+      {"model_type", "gpt_neo"}, {"hidden_size", 32}, {"vocab_size", 10}, {"attention_layers", {"global", "local"}}};
+  for (const auto& [layers, heads] :
+       {std::pair("num_layers", "num_heads"), std::pair("num_hidden_layers", "num_attention_heads")}) {
+    const ModelConfig config = read(with(with(neo, layers, 2), heads, 4));
+    EXPECT_EQ(config.heads, 4);
+    EXPECT_THAT(config.windows, ElementsAre(0, 256));
+  }
+}
+
+TEST(Config, WindowsByFamily) {
+  const json base = with(with(llama(), "num_key_value_heads", 4), "use_sliding_window", true);
+  const auto windows = [&](const char* type, json more) {
+    json config = with(base, "model_type", type);
+    if (std::string_view(type) == "mistral") config.erase("use_sliding_window");
+    config.update(more);
+    return read(config).windows;
+  };
+  EXPECT_THAT(windows("qwen2", {{"sliding_window", 8}}), ElementsAre(0, 0));  // from layer 28 on
+  EXPECT_THAT(windows("qwen3", {{"max_window_layers", 1}}), ElementsAre(0, 4096));
+  EXPECT_THAT(windows("qwen3", {{"max_window_layers", 1}, {"sliding_window", nullptr}}), ElementsAre(0, 0));
+  for (const char* type : {"qwen2_moe", "qwen3_moe"}) {
+    EXPECT_THAT(windows(type, {{"sliding_window", 8}, {"max_window_layers", 1}}), ElementsAre(8, 8));
+    EXPECT_THAT(windows(type, {{"sliding_window", 8}, {"use_sliding_window", false}}), ElementsAre(0, 0));
+  }
+  EXPECT_THAT(windows("mistral", json::object()), ElementsAre(4096, 4096));
+  EXPECT_THAT(windows("mistral", {{"sliding_window", nullptr}}), ElementsAre(0, 0));
+}
+
+TEST(Config, DynamicScalingStartsWhereThePositionsEnd) {
+  const json scaling = {{"rope_type", "dynamic"}, {"factor", 2}, {"original_max_position_embeddings", 16}};
+  const Rope rope = read(with(with(llama(), "max_position_embeddings", 64), "rope_scaling", scaling)).rope;
+  EXPECT_EQ(rope.original_positions, 64);
+  Rope plain = rope;
+  plain.scaling = RopeScaling::none;
+  EXPECT_EQ(inverse_frequencies(rope, 256, false), inverse_frequencies(plain, 256, false));
+  EXPECT_NE(inverse_frequencies(rope, 256, true), inverse_frequencies(plain, 256, true));
+  const json internlm = {{"base", 5e5}, {"type", "dynamic"}};
+  const Rope old = read(with(with(llama(), "model_type", "internlm"), "rotary", internlm)).rope;
+  EXPECT_EQ(old.base, 5e5);
+  EXPECT_EQ(old.scaling, RopeScaling::dynamic);
+}
+
+TEST(Config, FieldsThatMayHaveOneValueOnly) {
+  struct Case {
+    const char *model_type, *key;
+    json known, other;
+  };
+  const Case cases[] = {{"phi3", "full_attn_mod", 1, 2},
+                        {"phi3", "interpolate_factor", 1, 2},
+                        {"phi3", "lm_head_bias", false, true},
+                        {"phi3", "mlp_bias", false, true},
+                        {"opt", "learned_embeddings", true, false},
+                        {"opt", "scale_embeddings", false, true},
+                        {"llama", "attn_bias", false, true},
+                        {"internlm", "rotary", {{"type", "origin"}}, {{"type", "xpos"}}}};
+  for (const Case& one : cases) {
+    SCOPED_TRACE(one.key);
+    json config = with(llama(), "model_type", one.model_type);
+    if (std::string_view(one.model_type) == "opt") config.erase("intermediate_size");
+    read(with(config, one.key, one.known));
+    EXPECT_THAT(message_of(with(config, one.key, one.other)), HasSubstr("does not know how to compute with"));
+  }
+}
+
+TEST(Config, SlicesOfBloomAreRefused) {
+  const json bloom = {{"model_type", "bloom"}, {"hidden_size", 32}, {"n_layer", 2},
+                      {"n_head", 4},           {"vocab_size", 10},  {"slow_but_exact", true}};
+  EXPECT_EQ(read(with(bloom, "pretraining_tp", 1)).heads, 4);
+  EXPECT_THAT(message_of(with(bloom, "pretraining_tp", 2)), HasSubstr("'slow_but_exact'"));
 }
 
 TEST(Weights, AllThatDoesNotFitIsToldAtOnce) {
@@ -128,6 +276,21 @@ TEST(Weights, AllThatDoesNotFitIsToldAtOnce) {
                 AllOf(HasSubstr("21 of the weights"), HasSubstr("'model.embed_tokens.weight' [10, 32] is missing"),
                       HasSubstr("and 1 more")));
   }
+}
+
+// ChatGLM2's output matrix stands behind the root of the other tensors, which a file may leave out.
+TEST(Weights, ANameMayHaveSpellings) {
+  const TemporaryFolder folder;
+  const std::string header = R"({"output_layer.weight": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})";
+  std::string file(8, '\0');
+  file[0] = static_cast<char>(header.size());
+  folder.write("model.safetensors", file + header + std::string(8, 'x'));
+  folder.write("config.json", llama().dump());
+  const Checkpoint checkpoint = Checkpoint::open(folder.path());
+  Graph graph;
+  const Weights weights(graph, checkpoint, DType::f32, {}, {});
+  EXPECT_EQ(weights.found_name("transformer.output_layer|output_layer"), "output_layer");
+  EXPECT_EQ(weights.found_name("lm_head|head"), "lm_head");
 }
 
 TEST(Decoder, OptionsMustFit) {
