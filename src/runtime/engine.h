@@ -37,8 +37,8 @@ CompileOptions to_compile_options(const EngineOptions& options);
 // The model of a plan, lowered for this machine with the kernels that the plan has chosen. Takes the plan's graph.
 CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions& options);
 
-// Opens a model (import_graph(), compiled with `options`) or a .plan file; which one it is shows in its first bytes, not
-// in its name.
+// Opens a model (import_graph(), compiled with `options`) or a .plan file; which one it is shows in its first bytes,
+// not in its name.
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options);
 // From a graph in memory.
 std::shared_ptr<const Engine> make_engine(CompiledModel model);

@@ -17,7 +17,8 @@
 namespace lathe::tools {
 
 // The model of a folder: model.plan, else model.onnx, else the only .plan, else the only .onnx, there or in its folder
-// onnx/; else the folder itself, when it is a checkpoint. A file stands for itself. Throws Error(not_found) or, where the choice is not clear, Error(invalid_argument).
+// onnx/; else the folder itself, when it is a checkpoint. A file stands for itself. Throws Error(not_found) or, where
+// the choice is not clear, Error(invalid_argument).
 std::filesystem::path find_model(const std::filesystem::path& path);
 
 // Names of classes: id2label of config.json, or the lines of labels.txt; empty when there is neither.

@@ -213,7 +213,7 @@ TEST(Engine, FilesThatAreNoModels) {
     EXPECT_NE(error.file().find(name), std::string::npos) << error.what();
   }
   EXPECT_EQ(error_of([&] { Engine::open(folder / "missing"); }).code(), ErrorCode::not_found);
-  EXPECT_EQ(error_of([&] { Engine::open(folder.path()); }).code(), ErrorCode::io);
+  EXPECT_EQ(error_of([&] { Engine::open(folder.path()); }).code(), ErrorCode::not_found);
 }
 
 TEST(Engine, UnknownOptions) {

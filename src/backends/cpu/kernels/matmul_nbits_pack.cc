@@ -57,6 +57,7 @@ uint32_t nibbles_of(uint64_t bytes) {
 
 void nbits_pack(int nr, int bits, const Tensor& q, const NBitsShape& shape, uint8_t* packed) {
   const int64_t n = q.dims()[0], k = shape.k, offset = offset_of(q.dtype());
+  if (q.elements() == 0) return;  // there may be no memory to point into
   std::fill_n(packed, nbits_packed_bytes(nr, bits, n, shape), uint8_t{0});
   const int64_t row_bytes = nbits_packed_bytes(nr, bits, nr, shape) / nr;
   const int width = bit_width(q.dtype());
