@@ -88,6 +88,7 @@ void nbits_pack(int nr, int bits, const Tensor& q, const NBitsShape& shape, uint
 }
 
 void nbits_unpack(int nr, int bits, const uint8_t* packed, const NBitsShape& shape, Tensor& q) {
+  if (q.elements() == 0) return;
   const int64_t n = q.dims()[0], k = shape.k, offset = offset_of(q.dtype());
   const int64_t row_bytes = nbits_packed_bytes(nr, bits, nr, shape) / nr;
   for (int64_t row = 0; row < n; ++row) {
