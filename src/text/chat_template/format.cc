@@ -97,9 +97,10 @@ MarkedText convert(const Value& value, const Spec& spec, char text_align, Meter&
     if (!number) type_error("a number is expected, not", value);
     const bool integral = as_integer && value.integer().has_value();
     if (as_integer && !integral && !(std::abs(*number) < 9e18)) type_error("no integer is in", value);
-    std::string digits = as_integer ? integer_digits(integral ? *value.integer() : static_cast<int64_t>(*number), spec)
-                                    : real_digits(std::abs(*number), spec);
-    return pad(MarkedText(with_sign(std::move(digits), *number < 0, spec)), spec, '>', meter);
+    const std::string digits = as_integer
+                                   ? integer_digits(integral ? *value.integer() : static_cast<int64_t>(*number), spec)
+                                   : real_digits(std::abs(*number), spec);
+    return pad(MarkedText(with_sign(digits, *number < 0, spec)), spec, '>', meter);
   }
   MarkedText text = spec.type == 'r' ? to_repr(value, meter) : to_text(value, meter);
   if (spec.precision) {
