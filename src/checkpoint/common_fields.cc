@@ -104,13 +104,4 @@ const std::set<std::string, std::less<>>& neutral_fields() {
   return kNeutral;
 }
 
-bool is_spelling(std::string_view spellings, std::string_view name) {
-  for (;;) {
-    const size_t end = spellings.find('|');
-    if (spellings.substr(0, end) == name) return true;
-    if (end == std::string_view::npos) return false;
-    spellings.remove_prefix(end + 1);
-  }
-}
-
 }  // namespace lathe::checkpoint

@@ -32,7 +32,4 @@ void expect_usual(const Fields& fields);
 // arithmetic.
 const std::set<std::string, std::less<>>& neutral_fields();
 
-// Whether `name` is in the list "a|b".
-bool is_spelling(std::string_view spellings, std::string_view name);
-
 }  // namespace lathe::checkpoint

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "checkpoint/encoder_families.h"
 #include "checkpoint/layers.h"
+#include "checkpoint/spellings.h"
 #include "checkpoint/weights.h"
 #include "graph/build.h"
 
@@ -105,7 +106,7 @@ class EncoderBuilder {
  private:
   static ModelConfig read_config(const Fields& fields, const EncoderFamily& family) {
     ModelConfig config;
-    config.family = family.model_type.substr(0, family.model_type.find('|'));
+    config.family = first_spelling(family.model_type);
     config.names = family.names;
     config.traits = kEncoderTraits;
     read_sizes(fields, family.fields, config);

@@ -3,13 +3,12 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "checkpoint/spellings.h"
 
 namespace lathe::checkpoint {
 namespace {
 
 using nlohmann::json;
-
-std::string first_of(std::string_view keys) { return std::string(keys.substr(0, keys.find('|'))); }
 
 bool is_integer(const json& value) {
   return value.is_number_integer() && (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX});
@@ -25,32 +24,28 @@ json Fields::parse(std::string_view text, std::string_view where) {
 
 const json* Fields::find(std::string_view keys) const {
   const json* result = nullptr;
-  while (!keys.empty()) {
-    const std::string key(keys.substr(0, keys.find('|')));
-    keys.remove_prefix(std::min(keys.size(), key.size() + 1));
+  find_spelling(keys, [&](std::string_view spelling) {
+    const std::string key(spelling);
     const auto found = object_.find(key);
-    if (found == object_.end()) continue;
+    if (found == object_.end()) return false;
     read_.insert(key);
     if (result == nullptr && !found->is_null()) result = &*found;
-  }
+    return false;  // further spellings count as read, too
+  });
   return result;
 }
 
 bool Fields::mentions(std::string_view keys) const {
-  while (!keys.empty()) {
-    const std::string key(keys.substr(0, keys.find('|')));
-    keys.remove_prefix(std::min(keys.size(), key.size() + 1));
-    if (!object_.contains(key)) continue;
-    read_.insert(key);
-    return true;
-  }
-  return false;
+  const auto found = find_spelling(keys, [&](std::string_view key) { return object_.contains(std::string(key)); });
+  if (found) read_.insert(std::string(*found));
+  return found.has_value();
 }
 
 void Fields::wrong_type(std::string_view keys, std::string_view wanted) const {
   const json* value = find(keys);
-  if (value == nullptr) fail(ErrorCode::invalid_model, "{} has no '{}'", where_, first_of(keys));
-  fail(ErrorCode::invalid_model, "{}: '{}' is {}, but it must be {}", where_, first_of(keys), value->dump(), wanted);
+  if (value == nullptr) fail(ErrorCode::invalid_model, "{} has no '{}'", where_, first_spelling(keys));
+  fail(ErrorCode::invalid_model, "{}: '{}' is {}, but it must be {}", where_, first_spelling(keys), value->dump(),
+       wanted);
 }
 
 std::optional<int64_t> Fields::optional_integer(std::string_view keys) const {
@@ -156,7 +151,7 @@ void Fields::expect_number(std::string_view key, double value) const {
 
 void Fields::refuse(std::string_view keys) const {
   const json* value = find(keys);
-  fail(ErrorCode::unsupported, "{}: Lathe does not know how to compute with '{}' = {}", where_, first_of(keys),
+  fail(ErrorCode::unsupported, "{}: Lathe does not know how to compute with '{}' = {}", where_, first_spelling(keys),
        value == nullptr ? "null" : value->dump());
 }
 

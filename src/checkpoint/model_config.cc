@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/families.h"
+#include "checkpoint/spellings.h"
 
 namespace lathe::checkpoint {
 namespace {
@@ -31,7 +32,7 @@ const Family& find_family(const Fields& fields) {
       return family;
   std::string known;
   for (const Family& family : families()) {
-    const std::string word(family.model_type.substr(0, family.model_type.find('|')));
+    const std::string word(first_spelling(family.model_type));
     if (known.find(" " + word + ",") == std::string::npos) known += " " + word + ",";
   }
   known.pop_back();
@@ -143,7 +144,7 @@ void check(const ModelConfig& config) {
 
 ModelConfig starting_from(const Family& family) {
   ModelConfig config;
-  config.family = family.model_type.substr(0, family.model_type.find('|'));
+  config.family = first_spelling(family.model_type);
   config.names = family.names;
   config.traits = family.traits;
   const Defaults& defaults = family.defaults;

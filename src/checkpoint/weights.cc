@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "checkpoint/spellings.h"
 #include "graph/build.h"
 
 namespace lathe::checkpoint {
@@ -13,41 +14,23 @@ bool is_weight_type(DType type) {
   return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
 }
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
-bool ends_with_any(std::string_view text, std::string_view ends) {
-  while (!ends.empty()) {
-    const std::string_view end = ends.substr(0, ends.find('|'));
-    if (ends_with(text, end)) return true;
-    ends.remove_prefix(std::min(ends.size(), end.size() + 1));
-  }
-  return false;
-}
-
 }  // namespace
 
 Weights::Weights(Graph& graph, const Checkpoint& checkpoint, DType compute, std::string_view roots,
                  std::string_view probe)
-    : graph_(graph), checkpoint_(checkpoint), compute_(compute), root_(roots.substr(0, roots.find('|'))) {
-  for (std::string_view rest = roots; !rest.empty();) {
-    const std::string candidate(rest.substr(0, rest.find('|')));
-    rest.remove_prefix(std::min(rest.size(), candidate.size() + 1));
-    if (!checkpoint.contains(candidate + std::string(probe))) continue;
-    root_ = candidate;
-    return;
-  }
-  if (checkpoint.contains(probe)) root_.clear();
+    : graph_(graph), checkpoint_(checkpoint), compute_(compute), root_(first_spelling(roots)) {
+  const auto found = find_spelling(
+      roots, [&](std::string_view root) { return checkpoint.contains(std::string(root) + std::string(probe)); });
+  if (found)
+    root_ = *found;
+  else if (checkpoint.contains(probe))
+    root_.clear();
 }
 
 std::string Weights::found_name(std::string_view names) const {
-  for (std::string_view rest = names; !rest.empty();) {
-    std::string candidate(rest.substr(0, rest.find('|')));
-    rest.remove_prefix(std::min(rest.size(), candidate.size() + 1));
-    if (contains(candidate + ".weight")) return candidate;
-  }
-  return std::string(names.substr(0, names.find('|')));
+  const auto found =
+      find_spelling(names, [&](std::string_view name) { return contains(std::string(name) + ".weight"); });
+  return std::string(found.value_or(first_spelling(names)));
 }
 
 Value* Weights::table(const std::string& name, std::vector<int64_t> dims) {
@@ -96,9 +79,11 @@ void Weights::expect_complete() const {
 
 std::vector<std::string> Weights::unused(std::string_view buffers) const {
   std::vector<std::string> result;
-  for (const std::string& name : checkpoint_.names())
-    if (constants_.count(name) == 0 && ignored_.count(name) == 0 && !ends_with_any(name, buffers))
+  for (const std::string& name : checkpoint_.names()) {
+    const auto is_end = [&](std::string_view end) { return name.ends_with(end); };
+    if (constants_.count(name) == 0 && ignored_.count(name) == 0 && !find_spelling(buffers, is_end))
       result.push_back(name);
+  }
   return result;
 }
 

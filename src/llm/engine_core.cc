@@ -11,8 +11,23 @@ Scheduled& request_of(const Decision::Piece& piece) { return *static_cast<Schedu
 
 const Sequence& sequence_of(const Decision::Piece& piece) { return piece.task->sequences[piece.sequence]; }
 
-// Whether the piece brings its sequence to where the next token is chosen.
-bool reaches_end(const Decision::Piece& piece) { return piece.first + piece.count == sequence_of(piece).length(); }
+// The tokens of a piece whose logits are wanted: those of the prompt that are reported, [first, end), and the last one
+// where the piece brings its sequence to where the next token is chosen.
+struct WantedRows {
+  int64_t first = 0, end = 0;
+  bool chooses = false, last_is_reported = false;
+};
+
+WantedRows wanted_rows(const Decision::Piece& piece) {
+  const Scheduled& request = request_of(piece);
+  const int64_t piece_end = piece.first + piece.count;
+  WantedRows rows;
+  rows.end = std::min(piece_end, request.prompt_tokens);
+  rows.first = rows.end - request.unreported(piece.first, piece.count);
+  rows.chooses = piece_end == sequence_of(piece).length();
+  rows.last_is_reported = rows.first < rows.end && rows.end == piece_end;
+  return rows;
+}
 
 }  // namespace
 
@@ -100,12 +115,10 @@ void EngineCore::add_piece(const Decision::Piece& piece) {
   buffers_.starts.push_back(static_cast<int32_t>(row + piece.count));
   buffers_.contexts.push_back(static_cast<int32_t>(end));
   buffers_.prefixes.push_back(static_cast<int32_t>(layout.prefix_length()));
-  const int64_t reports = request.unreported(piece.first, piece.count);
-  const int64_t reported_end = std::min(end, request.prompt_tokens);
-  for (int64_t i = reported_end - reports; i < reported_end; ++i)
+  const WantedRows wanted = wanted_rows(piece);
+  for (int64_t i = wanted.first; i < wanted.end; ++i)
     buffers_.rows.push_back(static_cast<int32_t>(row + i - piece.first));
-  if (reaches_end(piece) && (reports == 0 || reported_end < end))
-    buffers_.rows.push_back(static_cast<int32_t>(row + piece.count - 1));
+  if (wanted.chooses && !wanted.last_is_reported) buffers_.rows.push_back(static_cast<int32_t>(row + piece.count - 1));
 }
 
 void EngineCore::use_logits(const Decision& decision, std::span<const float> logits) {
@@ -114,13 +127,10 @@ void EngineCore::use_logits(const Decision& decision, std::span<const float> log
   const auto next_row = [&] { return logits.subspan(vocabulary * row++, vocabulary); };
   for (const Decision::Piece& piece : decision.pieces) {
     Scheduled& request = request_of(piece);
-    const int64_t end = piece.first + piece.count;
-    const int64_t reports = request.unreported(piece.first, piece.count);
-    const int64_t reported_end = std::min(end, request.prompt_tokens);
+    const WantedRows wanted = wanted_rows(piece);
     std::span<const float> last;
-    for (int64_t i = reported_end - reports; i < reported_end; ++i) request.report(i, last = next_row());
-    if (!reaches_end(piece)) continue;
-    use_last_row(piece, reports == 0 || reported_end < end ? next_row() : last);
+    for (int64_t i = wanted.first; i < wanted.end; ++i) request.report(i, last = next_row());
+    if (wanted.chooses) use_last_row(piece, wanted.last_is_reported ? last : next_row());
   }
 }
 

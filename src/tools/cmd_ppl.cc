@@ -60,7 +60,7 @@ class PplCommand : public Command {
     llm_.engine.max_sequences = 1;
     const auto engine = open_llm(llm_, console);
     const std::vector<int32_t> ids = engine->encode(text);
-    // The window's last token is predicted, not computed from; the engine needs room for one more.
+    // One place stays free: with each window goes a token that is drawn and not looked at.
     const size_t size = static_cast<size_t>(std::min(window_, engine->facts().context - 1));
     double sum = 0;
     int64_t predicted = 0;
