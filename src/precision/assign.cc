@@ -165,7 +165,7 @@ void check_types(const PrecisionSupport& support, const PrecisionOptions& option
       throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", to_string(type), device));
 }
 
-// Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it.
+// Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it (not to TensorRT's).
 Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, const CompileOptions& compile,
                          const Batches& batches, const PrecisionOptions& options, bool asymmetric) {
   Ranges ranges;
@@ -177,7 +177,8 @@ Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, c
   if (options.progress) options.progress(fmt::format("calibrating {} ranges", missing.size()));
   for (const auto& [name, seen] : collect(graph, compile, batches, missing))
     ranges[name] = calibrated_range(seen.histogram, options.calibrator, asymmetric);
-  if (!options.range_cache.empty()) save_ranges(options.range_cache, ranges, options.calibrator);
+  if (!options.range_cache.empty() && !is_tensorrt_cache(options.range_cache))
+    save_ranges(options.range_cache, ranges, options.calibrator);
   return ranges;
 }
 

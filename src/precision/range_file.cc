@@ -1,5 +1,7 @@
 #include "precision/range_file.h"
 
+#include <bit>
+#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -14,29 +16,66 @@ using Json = nlohmann::json;
 
 constexpr int kFormat = 1;
 
-Range range_from(const std::string& name, const Json& json) {
-  const Range range{json.at(0).get<double>(), json.at(1).get<double>()};
+constexpr std::string_view kTensorRtMark = "TRT-";
+
+std::string_view text_of(const MappedFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+}
+
+Range checked(std::string_view name, Range range) {
   if (!std::isfinite(range.low) || !std::isfinite(range.high) || range.low > range.high)
     throw std::runtime_error(fmt::format("the range of '{}' is none", name));
   return range;
 }
 
+Ranges parse_json(std::string_view text) {
+  const Json root = Json::parse(text);
+  if (root.at("lathe_calibration").get<int>() != kFormat) throw std::runtime_error("it has another format");
+  Ranges ranges;
+  for (const auto& [name, range] : root.at("ranges").items())
+    ranges[name] = checked(name, {range.at(0).get<double>(), range.at(1).get<double>()});
+  return ranges;
+}
+
+Ranges parse_tensorrt(std::string_view text) {
+  constexpr double kLargestByte = 127;
+  Ranges ranges;
+  text.remove_prefix(std::min(text.size(), text.find('\n')));
+  while (!text.empty()) {
+    text.remove_prefix(1);  // the end of the line before
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(line.size());
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line.empty()) continue;
+    const size_t colon = line.rfind(": ");  // names may hold colons
+    if (colon == std::string_view::npos) throw std::runtime_error(fmt::format("'{}' is no line of a tensor", line));
+    const std::string_view name = line.substr(0, colon), digits = line.substr(colon + 2);
+    uint32_t bits = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), bits, 16);
+    if (error != std::errc() || end != digits.data() + digits.size())
+      throw std::runtime_error(fmt::format("the scale of '{}' is '{}'", name, digits));
+    const double largest = kLargestByte * std::bit_cast<float>(bits);
+    ranges[std::string(name)] = checked(name, {-largest, largest});
+  }
+  return ranges;
+}
+
 }  // namespace
+
+bool is_tensorrt_cache(const std::filesystem::path& path) {
+  return std::filesystem::is_regular_file(path) && text_of(*MappedFile::open(path)).starts_with(kTensorRtMark);
+}
 
 Ranges load_ranges(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  const std::string_view text(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
-  Ranges ranges;
+  const std::string_view text = text_of(*file);
   try {
-    const Json root = Json::parse(text);
-    if (root.at("lathe_calibration").get<int>() != kFormat) throw std::runtime_error("it has another format");
-    for (const auto& [name, range] : root.at("ranges").items()) ranges[name] = range_from(name, range);
+    return text.starts_with(kTensorRtMark) ? parse_tensorrt(text) : parse_json(text);
   } catch (const std::exception& error) {
     throw Error(ErrorCode::invalid_argument, fmt::format("not a calibration cache: {}", error.what()))
         .in_file(path.string())
         .remedy("Delete the file, or name another one");
   }
-  return ranges;
 }
 
 void save_ranges(const std::filesystem::path& path, const Ranges& ranges, Calibrator calibrator) {

@@ -17,6 +17,7 @@
 #include "build/tuner.h"
 #include "lathe/version.h"
 #include "onnx/importer.h"
+#include "precision/range_file.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/model_facts.h"
@@ -138,8 +139,9 @@ class Job {
     args.best = flags.best;
     if (!args.any()) return;
     args.layer_types = flags.layers;
-    (std::filesystem::path(flags.calibration).extension() == ".json" ? args.cache : args.calibration.inputs.source) =
-        flags.calibration;
+    const bool ranges = std::filesystem::path(flags.calibration).extension() == ".json" ||
+                        precision::is_tensorrt_cache(flags.calibration);
+    (ranges ? args.cache : args.calibration.inputs.source) = flags.calibration;
     Sizes sizes;
     if (!profiles_.empty())
       for (const auto& [name, range] : profiles_.front()) sizes[name] = range.opt;

@@ -174,7 +174,7 @@ constexpr TrtexecFlag kFlags[] = {
     {"int8", "", kPrecision, "Use int8 where accuracy allows", set_precision<&PrecisionFlags::int8>},
     {"int4", "", kPrecision, "Use int4 where accuracy allows", set_precision<&PrecisionFlags::int4>},
     {"best", "", kPrecision, "Use what is fastest where accuracy allows", set_precision<&PrecisionFlags::best>},
-    {"calib", "FILE", kPrecision, "Inputs to calibrate with", set_calibration},
+    {"calib", "FILE", kPrecision, "Inputs to calibrate with, or a calibration cache", set_calibration},
     {"layerPrecisions", "PATTERN:TYPE,..", kPrecision, "Types of layers by name", add_layer_types},
     {"layerOutputTypes", "PATTERN:TYPE,..", kPrecision, "The same", add_layer_types},
 

@@ -25,6 +25,19 @@ TEST(RangeFile, GivesBackWhatWasSaved) {
   EXPECT_EQ(ranges.at("conv \"1\"").high, 3.25);
 }
 
+TEST(RangeFile, ReadsTensorRtCaches) {
+  const auto path = file_with("trt.cache", "TRT-8501-EntropyCalibration2\nimages: 3c010204\r\n/a/Conv_out:0: 3f800000\n");
+  EXPECT_TRUE(is_tensorrt_cache(path));
+  const Ranges ranges = load_ranges(path);
+  ASSERT_EQ(ranges.size(), 2u);
+  EXPECT_NEAR(ranges.at("images").high, 1, 1e-4);  // an image's 1/127
+  EXPECT_EQ(ranges.at("/a/Conv_out:0").low, -127);
+  EXPECT_TRUE(load_ranges(file_with("none.cache", "TRT-8501-MinMaxCalibration")).empty());
+  EXPECT_FALSE(is_tensorrt_cache(std::filesystem::path(testing::TempDir()) / "absent.cache"));
+  for (const char* line : {"images", "images: ", "images: 3c01zz14", "images: 7f800000", "images: bf800000"})
+    EXPECT_THROW(load_ranges(file_with("bad.cache", fmt::format("TRT-1\n{}\n", line))), Error) << line;
+}
+
 TEST(RangeFile, RefusesWhatIsNone) {
   EXPECT_THROW(load_ranges(file_with("a.json", "{")), Error);
   EXPECT_THROW(load_ranges(file_with("b.json", R"({"ranges": {}})")), Error);
