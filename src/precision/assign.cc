@@ -165,7 +165,8 @@ void check_types(const PrecisionSupport& support, const PrecisionOptions& option
       throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", to_string(type), device));
 }
 
-// Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it (not to TensorRT's).
+// Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it (not to
+// TensorRT's).
 Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, const CompileOptions& compile,
                          const Batches& batches, const PrecisionOptions& options, bool asymmetric) {
   Ranges ranges;

@@ -2,8 +2,9 @@
 //
 //   {"lathe_calibration": 1, "calibrator": "entropy", "ranges": {"conv_1": [-0.5, 3.25]}}
 //
-// TensorRT's caches are read as well, for the scripts that have them: after a line "TRT-8501-EntropyCalibration2", one line
-// "conv_1: 3cd1f3c4" for each tensor, the eight digits being the bits of its scale, a 127th of its largest magnitude.
+// TensorRT's caches are read as well, for the scripts that have them: after a line "TRT-8501-EntropyCalibration2", one
+// line "conv_1: 3cd1f3c4" for each tensor, the eight digits being the bits of its scale, a 127th of its largest
+// magnitude.
 #pragma once
 
 #include <filesystem>

@@ -26,7 +26,8 @@ TEST(RangeFile, GivesBackWhatWasSaved) {
 }
 
 TEST(RangeFile, ReadsTensorRtCaches) {
-  const auto path = file_with("trt.cache", "TRT-8501-EntropyCalibration2\nimages: 3c010204\r\n/a/Conv_out:0: 3f800000\n");
+  const auto path =
+      file_with("trt.cache", "TRT-8501-EntropyCalibration2\nimages: 3c010204\r\n/a/Conv_out:0: 3f800000\n");
   EXPECT_TRUE(is_tensorrt_cache(path));
   const Ranges ranges = load_ranges(path);
   ASSERT_EQ(ranges.size(), 2u);
