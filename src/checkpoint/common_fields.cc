@@ -74,8 +74,8 @@ const std::set<std::string, std::less<>>& neutral_fields() {
   static const std::set<std::string, std::less<>> kNeutral{
       // of the file
       "architectures", "auto_map", "dtype", "finetuning_task", "id2label", "label2id", "model_type", "num_labels",
-      "problem_type", "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version",
-      "custom_pipelines", "conversational", "is_llama_config", "transformers.js_config",
+      "problem_type", "tokenizer_class", "tokenizer_type", "torch_dtype", "transformers_version", "unsloth_fixed",
+      "unsloth_version", "custom_pipelines", "conversational", "is_llama_config", "transformers.js_config",
       // training
       "activation_dropout", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout",
       "dropout", "embd_pdrop", "embed_dropout", "ffn_dropout", "gradient_checkpointing", "hidden_dropout",

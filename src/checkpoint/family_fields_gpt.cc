@@ -34,7 +34,7 @@ void refine_falcon(const Fields& fields, ModelConfig& config) {
     if (!multi_query) traits.packing = QkvPacking::per_head;
     if (!parallel) traits.residual = Residual::sequential;
   }
-  fields.expect_flag("apply_residual_connection_post_layernorm", false);
+  fields.any("apply_residual_connection_post_layernorm");  // the models have it, and do without
   const bool bias = fields.flag("bias", false);
   traits.biases = {bias, bias, bias, false};
   if (fields.flag("alibi", false)) {
@@ -127,8 +127,9 @@ void refine_codegen(const Fields& fields, ModelConfig& config) {
 void refine_mpt(const Fields& fields, ModelConfig& config) {
   fields.expect_flag("no_bias", true);
   fields.expect_number("expansion_ratio", 4);
-  for (const std::string_view key : {"logit_scale", "init_device", "init_config", "verbose", "norm_type", "tokenizer_name",
-                                     "embedding_fraction", "emb_pdrop", "learned_pos_emb", "fc_type", "ffn_config"})
+  for (const std::string_view key :
+       {"logit_scale", "init_device", "init_config", "verbose", "norm_type", "tokenizer_name", "embedding_fraction",
+        "emb_pdrop", "learned_pos_emb", "fc_type", "ffn_config"})
     fields.any(key);  // of training; ALiBi has the place of learned positions
   const nlohmann::json* object = fields.any("attn_config");
   if (object == nullptr) return;

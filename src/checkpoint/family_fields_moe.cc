@@ -55,7 +55,7 @@ void read_latent_attention(const Fields& fields, ModelConfig& config) {
   config.rope.dim = fields.size("qk_rope_head_dim", 64);
   config.head_dim = fields.size("qk_nope_head_dim", 128) + config.rope.dim;
   config.value_dim = fields.size("v_head_dim", 128);
-  fields.any("qk_head_dim");     // the sum of the two
+  fields.any("qk_head_dim");       // the sum of the two
   config.kv_heads = config.heads;  // whatever the file says
   config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
   const nlohmann::json* scaling = fields.any("rope_scaling|rope_parameters");
