@@ -1,31 +1,10 @@
 #include "checkpoint/common_fields.h"
 
-#include <array>
 #include <cmath>
-#include <utility>
 
 #include "base/error.h"
 
 namespace lathe::checkpoint {
-namespace {
-
-constexpr std::array<std::pair<std::string_view, MapOp>, 13> kActivations{{
-    {"silu", MapOp::silu},
-    {"swish", MapOp::silu},
-    {"relu", MapOp::relu},
-    {"gelu", MapOp::gelu_erf},
-    {"gelu_python", MapOp::gelu_erf},
-    {"gelu_new", MapOp::gelu_tanh},
-    {"gelu_fast", MapOp::gelu_tanh},
-    {"gelu_accurate", MapOp::gelu_tanh},
-    {"gelu_python_tanh", MapOp::gelu_tanh},
-    {"gelu_pytorch_tanh", MapOp::gelu_tanh},
-    {"mish", MapOp::mish},
-    {"sigmoid", MapOp::sigmoid},
-    {"tanh", MapOp::tanh},
-}};
-
-}  // namespace
 
 void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& config) {
   config.vocab = fields.size(names.vocab);
@@ -51,11 +30,37 @@ void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& conf
   config.traits.tied = fields.flag("tie_word_embeddings", config.traits.tied);
 }
 
-MapOp read_activation(const Fields& fields, std::string_view keys) {
-  const std::string name = fields.optional_text(keys).value_or("");
-  for (const auto& [spelling, op] : kActivations)
-    if (name == spelling) return op;
-  fields.refuse(keys);
+Activation read_activation(const Fields& fields, std::string_view keys) {
+  const auto activation = activation_named(fields.optional_text(keys).value_or(""));
+  if (!activation) fields.refuse(keys);
+  return *activation;
+}
+
+void set_windows(const Fields& fields, ModelConfig& config, int64_t window,
+                 const std::function<bool(int64_t)>& is_local) {
+  const std::vector<std::string> types = fields.texts("layer_types");
+  if (!types.empty() && static_cast<int64_t>(types.size()) != config.layers) fields.refuse("layer_types");
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    bool local = is_local(layer);
+    if (!types.empty()) {
+      const std::string& type = types[static_cast<size_t>(layer)];
+      local = type == "sliding_attention";
+      if (!local && type != "full_attention") fields.refuse("layer_types");
+    }
+    config.windows[static_cast<size_t>(layer)] = local ? window : 0;
+  }
+}
+
+int64_t window_size(const Fields& fields, int64_t otherwise) {
+  return fields.size("sliding_window", fields.mentions("sliding_window") ? 0 : otherwise);
+}
+
+void read_window(const Fields& fields, ModelConfig& config, int64_t otherwise) {
+  set_windows(fields, config, window_size(fields, otherwise), [](int64_t) { return true; });
+}
+
+void set_attention_bias(ModelConfig& config, bool bias) {
+  config.traits.biases.qkv = config.traits.biases.attention_out = bias;
 }
 
 void expect_usual(const Fields& fields) {
@@ -69,8 +74,8 @@ const std::set<std::string, std::less<>>& neutral_fields() {
   static const std::set<std::string, std::less<>> kNeutral{
       // of the file
       "architectures", "auto_map", "dtype", "finetuning_task", "id2label", "label2id", "model_type", "num_labels",
-      "problem_type", "tokenizer_class", "torch_dtype", "transformers_version", "unsloth_fixed", "unsloth_version",
-      "custom_pipelines", "conversational", "is_llama_config", "transformers.js_config",
+      "problem_type", "tokenizer_class", "tokenizer_type", "torch_dtype", "transformers_version", "unsloth_fixed",
+      "unsloth_version", "custom_pipelines", "conversational", "is_llama_config", "transformers.js_config",
       // training
       "activation_dropout", "attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout",
       "dropout", "embd_pdrop", "embed_dropout", "ffn_dropout", "gradient_checkpointing", "hidden_dropout",

@@ -1,6 +1,7 @@
 // What the config.json files of all families share: sizes, activations, and fields that change nothing.
 #pragma once
 
+#include <functional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -22,8 +23,17 @@ struct FieldNames {
 // field is missing.
 void read_sizes(const Fields& fields, const FieldNames& names, ModelConfig& config);
 
-// The function of an activation's name; throws Error(unsupported) that names the field and its value.
-MapOp read_activation(const Fields& fields, std::string_view keys);
+// The function of that name; throws Error(unsupported) that names the field and its value.
+Activation read_activation(const Fields& fields, std::string_view keys);
+
+// Layer types as recent configurations list them, or else the layers that `is_local` picks, get the window; 0: none.
+void set_windows(const Fields& fields, ModelConfig& config, int64_t window,
+                 const std::function<bool(int64_t)>& is_local);
+// Null says that there is none.
+int64_t window_size(const Fields& fields, int64_t otherwise);
+// A window, where the field is set, holds in all layers that `layer_types` does not except.
+void read_window(const Fields& fields, ModelConfig& config, int64_t otherwise = 0);
+void set_attention_bias(ModelConfig& config, bool bias);
 
 // Throws Error(unsupported) for fields that would make any family compute otherwise than its row says.
 void expect_usual(const Fields& fields);

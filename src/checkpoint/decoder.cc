@@ -79,14 +79,14 @@ class DecoderBuilder {
     logit_rows_ = integers("logit_rows", {Dim::symbol("rows")});
     attention_inputs_.block_size = options_.block_size;
     for (int64_t layer = 0; layer < config_.layers; ++layer) {
-      caches_.keys.push_back(add_cache("key_cache.", layer));
-      caches_.values.push_back(add_cache("value_cache.", layer));
+      caches_.keys.push_back(add_cache("key_cache.", layer, config_.head_dim));
+      caches_.values.push_back(add_cache("value_cache.", layer, config_.value_dim));
     }
   }
-  Value* add_cache(std::string_view kind, int64_t layer) {
+  Value* add_cache(std::string_view kind, int64_t layer, int64_t width) {
     return graph_->add_input(
         fmt::format("{}{}", kind, layer),
-        Type::tensor(options_.cache, {Dim::symbol("blocks"), config_.kv_heads, options_.block_size, config_.head_dim}));
+        Type::tensor(options_.cache, {Dim::symbol("blocks"), config_.kv_heads, options_.block_size, width}));
   }
 
   // Token embeddings, with everything that depends on positions alone.
@@ -99,6 +99,7 @@ class DecoderBuilder {
       x = layers_.linear(x, weights_.under_root(names.project_in), config_.embedding_width, config_.hidden, false);
     switch (traits.positions) {
       case Positions::learned: x = map2(*graph_, MapOp::add, x, learned_positions()); break;
+      case Positions::sinusoidal: x = map2(*graph_, MapOp::add, x, sinusoids()); break;
       case Positions::rotary:
         attention_inputs_.rotation = rotation(config_.rope);
         if (config_.local_rope_base) {
@@ -131,6 +132,20 @@ class DecoderBuilder {
     if (offset != 0)
       rows = map2(*graph_, MapOp::add, rows, constant(*graph_, Tensor::scalar(static_cast<int32_t>(offset))));
     return look_up(std::string(config_.names.positions), config_.max_positions + offset, config_.hidden, rows);
+  }
+
+  // Frequencies fall geometrically from 1 to 1/10000; sines stand left of all cosines.
+  Value* sinusoids() {
+    const int64_t offset = config_.traits.position_offset, half = config_.hidden / 2;
+    std::vector<float> frequencies;
+    for (int64_t i = 0; i < half; ++i)
+      frequencies.push_back(
+          static_cast<float>(std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half - 1))));
+    const RotaryTables tables = rotary_tables(frequencies, 1, max_positions_ + offset);
+    Value* rows =
+        map2(*graph_, MapOp::add, positions_, constant(*graph_, Tensor::scalar(static_cast<int32_t>(offset))));
+    const auto gather = [&](const Tensor& table) { return graph_->emit(Gather{0}, {constant(*graph_, table), rows}); };
+    return cast(*graph_, concat(*graph_, {gather(tables.sin), gather(tables.cos)}, 1), options_.compute);
   }
 
   // Whether prompts beyond `original_positions` turn by tables of their own, below those of shorter ones.
@@ -261,7 +276,8 @@ class DecoderBuilder {
     info.vocab = config_.vocab;
     info.layers = config_.layers;
     info.kv_heads = config_.kv_heads;
-    info.head_dim = info.value_dim = config_.head_dim;
+    info.head_dim = config_.head_dim;
+    info.value_dim = config_.value_dim;
     info.max_positions = max_positions_;
     info.block_size = options_.block_size;
     info.cache = options_.cache;

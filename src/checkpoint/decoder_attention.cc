@@ -22,11 +22,15 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
                                Value* value_cache) const {
   const auto index = static_cast<size_t>(layer);
   const bool local = config_.windows[index] > 0 && inputs_.local_rotation.cos != nullptr;
-  const Projected heads = turned(project(x, prefix), prefix, local ? inputs_.local_rotation : inputs_.rotation);
+  const bool unrotated = !config_.unrotated.empty() && config_.unrotated[index];
+  const Rotation rotation = unrotated ? Rotation{} : local ? inputs_.local_rotation : inputs_.rotation;
+  const Projected heads = config_.traits.packing == QkvPacking::latent ? from_latent(x, prefix, rotation)
+                                                                       : turned(project(x, prefix), prefix, rotation);
   PagedAttention op;
   op.heads = config_.heads;
   op.kv_heads = config_.kv_heads;
-  op.head_dim = op.value_dim = config_.head_dim;
+  op.head_dim = config_.head_dim;
+  op.value_dim = config_.value_dim;
   op.block_size = inputs_.block_size;
   op.scale = config_.attention_scale * (config_.layer_scales.empty() ? 1 : config_.layer_scales[index]);
   op.window = config_.windows[index];
@@ -41,7 +45,7 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
                           {heads.q.value, heads.k.value, heads.v.value, key_cache, value_cache, inputs_.sequence_starts,
                            inputs_.context_lengths, inputs_.block_table, inputs_.prefix_lengths, inputs_.slopes},
                           prefix + "attention");
-  return layers_.linear(y, prefix + std::string(config_.names.attention_out), config_.heads * config_.head_dim,
+  return layers_.linear(y, prefix + std::string(config_.names.attention_out), config_.heads * config_.value_dim,
                         config_.hidden, config_.traits.biases.attention_out);
 }
 
@@ -49,7 +53,8 @@ DecoderAttention::Projected DecoderAttention::project(Value* x, const std::strin
   const Names& names = config_.names;
   const int64_t d = config_.head_dim, q = config_.heads * d, kv = config_.kv_heads * d;
   const auto linear = [&](std::string_view name, int64_t columns) {
-    return layers_.linear(x, prefix + std::string(name), config_.hidden, columns, config_.traits.biases.qkv);
+    Value* y = layers_.linear(x, prefix + std::string(name), config_.hidden, columns, config_.traits.biases.qkv);
+    return config_.traits.qk_norm == QkNorm::none ? limited(y) : y;  // norms come before limits
   };
   switch (config_.traits.packing) {
     case QkvPacking::separate:
@@ -62,6 +67,15 @@ DecoderAttention::Projected DecoderAttention::project(Value* x, const std::strin
       Value* all = linear(names.qkv, 3 * q);
       return {{all, 0, 3 * d}, {all, d, 3 * d}, {all, 2 * d, 3 * d}};
     }
+    case QkvPacking::quarters: {
+      const Dim tokens = x->shape()[0];
+      Value* quarters = reshape(graph(), linear(names.qkv, 3 * q), {tokens, 4, 3 * q / 4});
+      const auto part = [&](int64_t index) {
+        return reshape(graph(), slice_axis(graph(), quarters, 2, index * q / 4, q / 4), {tokens, q});
+      };
+      return {{part(0), 0, d}, {part(2), 0, d}, {part(1), 0, d}};
+    }
+    case QkvPacking::latent:
     case QkvPacking::per_group: break;
   }
   const int64_t shared = q / kv, group = (shared + 2) * d;
@@ -78,9 +92,13 @@ DecoderAttention::Projected DecoderAttention::turned(Projected heads, const std:
   if (!norms && heads.q.value == heads.k.value) return turned_together(heads, rotation);
   const auto turn = [&](const Heads& part, int64_t count, std::string_view norm_name) {
     Value* y = separated(part, count);
-    if (norms) y = normed(y, prefix + std::string(norm_name), count);
-    return Heads{joined(rotated(y, rotation)), 0, config_.head_dim};
+    const bool last = config_.traits.norm_after_rotation;
+    if (norms && !last) y = limited(normed(y, prefix + std::string(norm_name), count));
+    y = rotated(y, rotation);
+    if (norms && last) y = limited(normed(y, prefix + std::string(norm_name), count));
+    return Heads{joined(y), 0, config_.head_dim};
   };
+  if (norms) heads.v.value = limited(heads.v.value);
   heads.q = turn(heads.q, config_.heads, config_.names.q_norm);
   heads.k = turn(heads.k, config_.kv_heads, config_.names.k_norm);
   return heads;
@@ -131,6 +149,12 @@ Value* DecoderAttention::rotated(Value* heads, const Rotation& rotation) const {
   const Shape shape = heads->shape();
   Value* halves = reshape(graph(), heads, {shape[0], shape[1], 2, config_.head_dim / 2});
   return reshape(graph(), graph().emit(op, {halves, rotation.cos, rotation.sin}), shape);
+}
+
+Value* DecoderAttention::limited(Value* x) const {
+  if (config_.qkv_limit == 0) return x;
+  const auto bound = [&](double value) { return scalar(graph(), value, x->dtype()); };
+  return map2(graph(), MapOp::min, map2(graph(), MapOp::max, x, bound(-config_.qkv_limit)), bound(config_.qkv_limit));
 }
 
 Value* DecoderAttention::joined(Value* heads) const {

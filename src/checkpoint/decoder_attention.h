@@ -51,12 +51,14 @@ class DecoderAttention {
   };
 
   Projected project(Value* x, const std::string& prefix) const;
+  Projected from_latent(Value* x, const std::string& prefix, const Rotation& rotation) const;
   Projected turned(Projected heads, const std::string& prefix, const Rotation& rotation) const;
   Projected turned_together(const Projected& heads, const Rotation& rotation) const;
   Value* separated(const Heads& heads, int64_t count) const;
   Value* normed(Value* heads, const std::string& name, int64_t count) const;
   Value* rotated(Value* heads, const Rotation& rotation) const;
   Value* joined(Value* heads) const;
+  Value* limited(Value* x) const;
 
   Graph& graph() const { return layers_.graph(); }
 

@@ -20,7 +20,7 @@ constexpr Traits kEncoderTraits{.norm = NormKind::layer,
                                 .residual = Residual::post_norm,
                                 .positions = Positions::learned,
                                 .mlp = MlpKind::plain,
-                                .activation = MapOp::gelu_erf,
+                                .activation = Activation::gelu_erf,
                                 .biases = {.qkv = true, .attention_out = true, .mlp = true},
                                 .tied = true};
 
@@ -198,12 +198,13 @@ class EncoderBuilder {
   }
   Value* text_class(Value* x) const {
     if (family_.pooled_text) return linear(pooled(x), family_.text.output, label_count_);
-    Value* inner = map1(*graph_, family_.text_activation, linear(first_token(x), family_.text.dense, config_.hidden));
+    Value* inner =
+        activate(*graph_, family_.text_activation, linear(first_token(x), family_.text.dense, config_.hidden));
     return linear(inner, family_.text.output, label_count_);
   }
   Value* masked_lm(Value* x) {
     const EncoderHead& head = family_.masked_lm;
-    Value* inner = map1(*graph_, config_.traits.activation, linear(x, head.dense, config_.hidden));
+    Value* inner = activate(*graph_, config_.traits.activation, linear(x, head.dense, config_.hidden));
     inner = layers_.norm(inner, std::string(head.norm), config_.hidden);
     const std::string own = std::string(head.decoder) + ".weight";
     if (config_.traits.tied) weights_.ignore(own);

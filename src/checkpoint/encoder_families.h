@@ -20,9 +20,9 @@ struct EncoderFamily {
   std::string_view token_types{}, pooler{};
   FieldNames fields{};
   EncoderHead masked_lm{}, text{}, tokens{};
-  MapOp text_activation = MapOp::tanh;  // between `dense` and `output`
-  bool pooled_text = false;             // the text head reads the pooler's output
-  bool padded_positions = false;        // positions count from the padding token's number on, over what is no padding
+  Activation text_activation = Activation::tanh;  // between `dense` and `output`
+  bool pooled_text = false;                       // the text head reads the pooler's output
+  bool padded_positions = false;  // positions count from the padding token's number on, over what is no padding
 };
 
 inline constexpr FieldNames kBertFields{
@@ -105,7 +105,7 @@ inline constexpr EncoderFamily kEncoderFamilies[] = {
                    .bias = "vocab_projector.bias"},
      .text = {.dense = "pre_classifier", .output = "classifier"},
      .tokens = {.output = "classifier"},
-     .text_activation = MapOp::relu},
+     .text_activation = Activation::relu},
 };
 
 }  // namespace lathe::checkpoint

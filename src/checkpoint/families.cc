@@ -62,6 +62,46 @@ constexpr FieldNames kGptNeoxFields{.kv_heads = {},
 constexpr FieldNames kOptFields{
     .kv_heads = {}, .head_dim = {}, .intermediate = "ffn_dim", .epsilon = {}, .activation = "activation_function"};
 
+constexpr FieldNames kMptFields{.hidden = "d_model|hidden_size",
+                                .layers = "n_layers|num_hidden_layers",
+                                .heads = "n_heads|num_attention_heads",
+                                .kv_heads = {},
+                                .head_dim = {},
+                                .intermediate = {},
+                                .positions = "max_seq_len",
+                                .epsilon = "layer_norm_epsilon",
+                                .activation = {}};
+
+constexpr FieldNames kXglmFields{.hidden = "d_model|hidden_size",
+                                 .layers = "num_layers|num_hidden_layers",
+                                 .heads = "attention_heads|num_attention_heads",
+                                 .kv_heads = {},
+                                 .head_dim = {},
+                                 .intermediate = "ffn_dim",
+                                 .epsilon = {},
+                                 .activation = "activation_function"};
+
+constexpr FieldNames kBioGptFields{.kv_heads = {}, .head_dim = {}, .epsilon = {}};
+
+constexpr FieldNames gpt1_fields() {
+  FieldNames fields = kGpt2Fields;
+  fields.activation = "afn";
+  return fields;
+}
+
+constexpr FieldNames kQwen1Fields{.kv_heads = {},
+                                  .head_dim = "kv_channels",
+                                  .positions = "seq_length|max_position_embeddings",
+                                  .epsilon = "layer_norm_epsilon",
+                                  .activation = {},
+                                  .rotary_fraction = "rotary_pct",
+                                  .rope_base = "rotary_emb_base"};
+
+constexpr FieldNames kExaoneFields{
+    .layers = "num_layers|num_hidden_layers", .epsilon = "layer_norm_epsilon", .activation = "activation_function"};
+
+constexpr FieldNames kOldStableLmFields{.epsilon = "norm_eps|layer_norm_eps", .rotary_fraction = "rope_pct"};
+
 constexpr FieldNames kChatGlmFields{.layers = "num_layers",
                                     .kv_heads = {},
                                     .head_dim = {},
@@ -90,7 +130,7 @@ constexpr Traits kGpt{.norm = NormKind::layer,
                       .epsilon = 1e-5,
                       .positions = Positions::learned,
                       .mlp = MlpKind::plain,
-                      .activation = MapOp::gelu_tanh,
+                      .activation = Activation::gelu_tanh,
                       .biases = {.qkv = true, .attention_out = true, .mlp = true},
                       .tied = true};
 
@@ -113,7 +153,7 @@ constexpr Traits kGpt2 = with(kGpt, [](Traits& t) {
 constexpr Traits kGptBigCode = with(kGpt, [](Traits& t) { t.packing = QkvPacking::stacked; });
 constexpr Traits kGptNeo = with(kGpt, [](Traits& t) { t.biases.qkv = false; });
 constexpr Traits kOpt = with(kGpt, [](Traits& t) {
-  t.activation = MapOp::relu;
+  t.activation = Activation::relu;
   t.position_offset = 2;
 });
 constexpr Traits kGptj = with(kGpt, [](Traits& t) {
@@ -123,19 +163,44 @@ constexpr Traits kGptj = with(kGpt, [](Traits& t) {
   t.biases = {.mlp = true, .head = true};
   t.tied = false;
 });
+constexpr Traits kCodeGen = with(kGptj, [](Traits& t) { t.packing = QkvPacking::quarters; });
+constexpr Traits kGpt1 = with(kGpt2, [](Traits& t) {
+  t.residual = Residual::post_norm;
+  t.final_norm = false;
+});
+constexpr Traits kXglm = with(kGpt, [](Traits& t) {
+  t.positions = Positions::sinusoidal;
+  t.position_offset = 2;
+  t.activation = Activation::gelu_erf;
+});
+constexpr Traits kBioGpt = with(kOpt, [](Traits& t) { t.activation = Activation::gelu_erf; });
+constexpr Traits kMpt = with(kGpt, [](Traits& t) {
+  t.norm_bias = false;
+  t.positions = Positions::alibi;
+  t.packing = QkvPacking::stacked;
+  t.activation = Activation::gelu_erf;
+  t.biases = {};
+});
+constexpr Traits kPersimmon = with(kGpt, [](Traits& t) {
+  t.positions = Positions::rotary;
+  t.rotary_fraction = 0.5;
+  t.packing = QkvPacking::per_head;
+  t.activation = Activation::relu_squared;
+  t.tied = false;
+});
 constexpr Traits kGptNeox = with(kGpt, [](Traits& t) {
   t.residual = Residual::parallel_norms;
   t.positions = Positions::rotary;
   t.rotary_fraction = 0.25;
   t.packing = QkvPacking::per_head;
-  t.activation = MapOp::gelu_erf;
+  t.activation = Activation::gelu_erf;
   t.tied = false;
 });
 constexpr Traits kFalcon = with(kGpt, [](Traits& t) {
   t.residual = Residual::parallel;
   t.positions = Positions::rotary;
   t.packing = QkvPacking::stacked;
-  t.activation = MapOp::gelu_erf;
+  t.activation = Activation::gelu_erf;
   t.biases = {};
 });
 constexpr Traits kPhi = with(kGpt, [](Traits& t) {
@@ -164,7 +229,7 @@ constexpr Traits kPhi3 = with(kLlama, [](Traits& t) {
 });
 constexpr Traits kGemma = with(kLlama, [](Traits& t) {
   t.unit_offset = true;
-  t.activation = MapOp::gelu_tanh;
+  t.activation = Activation::gelu_tanh;
   t.tied = true;
 });
 constexpr Traits kGemma2 = with(kGemma, [](Traits& t) { t.residual = Residual::sandwich; });
@@ -206,13 +271,69 @@ constexpr Traits kOlmo2 = with(kLlama, [](Traits& t) {
   t.residual = Residual::output_norm;
   t.qk_norm = QkNorm::all;
 });
+constexpr Traits kArcee = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.mlp = MlpKind::plain;
+  t.activation = Activation::relu_squared;
+});
+constexpr Traits kNemotron = with(kArcee, [](Traits& t) {
+  t.norm = NormKind::layer;
+  t.norm_bias = true;
+  t.unit_offset = true;
+  t.rotary_fraction = 0.5;
+});
+constexpr Traits kErnie = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.interleaved = true;
+  t.tied = true;
+});
+constexpr Traits kExaone = with(kLlama, [](Traits& t) { t.epsilon = 1e-5; });
+constexpr Traits kExaone4 = with(kExaone, [](Traits& t) {
+  t.residual = Residual::output_norm;
+  t.qk_norm = QkNorm::head;
+});
+constexpr Traits kHelium = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-8;
+  t.interleaved = true;
+});
+constexpr Traits kSmolLm3 = with(kLlama, [](Traits& t) { t.tied = true; });
+constexpr Traits kHunYuan = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.qk_norm = QkNorm::head;
+  t.norm_after_rotation = true;
+});
+constexpr Traits kQwen1 = with(kLlama, [](Traits& t) {
+  t.packing = QkvPacking::stacked;
+  t.biases.qkv = true;
+});
+constexpr Traits kOrion = with(kLlama, [](Traits& t) {
+  t.norm = NormKind::layer;
+  t.norm_bias = true;
+  t.epsilon = 1e-5;
+});
+constexpr Traits kOlmoe = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.qk_norm = QkNorm::all;
+});
+constexpr Traits kLatent = with(kLlama, [](Traits& t) {
+  t.packing = QkvPacking::latent;
+  t.interleaved = true;
+});
+constexpr Traits kGlm4Moe = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.rotary_fraction = 0.5;
+});
 
 // clang-format off
 constexpr Family kFamilies[] = {
     {.model_type = "llama|aquila|xverse|Yi", .architecture = "Llama|LLaMA|Aquila|Xverse|Yi", .names = kLlamaNames,
-     .traits = kLlama, .refine = refine_llama},
+     .traits = kLlama, .refine = refine_llama,
+     .unsaid = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+                   "num_attention_heads": 32})"},
     {.model_type = "mistral|ministral", .architecture = "Mistral|Ministral", .names = kLlamaNames, .traits = kLlama,
-     .defaults = {.kv_heads = 8}, .refine = refine_mistral},
+     .defaults = {.kv_heads = 8}, .refine = refine_mistral,
+     .unsaid = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+                   "num_attention_heads": 32, "max_position_embeddings": 131072})"},
     {.model_type = "mixtral", .architecture = "Mixtral", .names = mixtral_names(), .traits = kMixtral,
      .defaults = {.kv_heads = 8, .rope_base = 1e6, .experts = 8, .top_k = 2}, .refine = refine_mixtral},
     {.model_type = "qwen2", .architecture = "Qwen2", .names = kLlamaNames, .traits = kQwen2, .refine = refine_qwen},
@@ -230,9 +351,17 @@ constexpr Family kFamilies[] = {
      .traits = kGemma2,
      .defaults = {.kv_heads = 4, .head_dim = 256, .attention_softcap = 50, .logit_softcap = 30},
      .refine = refine_gemma2},
+    {.model_type = "vaultgemma", .architecture = "VaultGemma", .names = vaultgemma_names(), .fields = gemma2_fields(),
+     .traits = kGemma,
+     .defaults = {.kv_heads = 4, .head_dim = 256, .attention_softcap = 50, .logit_softcap = 30},
+     .refine = refine_gemma2},
     {.model_type = "gemma3_text", .architecture = "Gemma3", .names = gemma2_names(), .fields = gemma2_fields(),
-     .traits = kGemma3, .defaults = {.kv_heads = 4, .head_dim = 256, .rope_base = 1e6}, .refine = refine_gemma3},
-    {.model_type = "stablelm", .architecture = "StableLm|StableLM", .names = kLlamaNames,
+     .traits = kGemma3, .defaults = {.kv_heads = 4, .head_dim = 256, .rope_base = 1e6}, .refine = refine_gemma3,
+     .unsaid = R"({"vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+                   "num_attention_heads": 8, "max_position_embeddings": 131072})"},
+    {.model_type = "stablelm_epoch", .architecture = "StableLMEpoch", .names = kLlamaNames,
+     .fields = kOldStableLmFields, .traits = kStableLm, .refine = refine_stablelm},
+    {.model_type = "stablelm", .architecture = "StableLm|StableLM", .names = stablelm_names(),
      .fields = layer_norm_fields("layer_norm_eps"), .traits = kStableLm, .refine = refine_stablelm},
     {.model_type = "internlm", .architecture = "InternLM", .names = kLlamaNames, .traits = kLlama,
      .refine = refine_internlm},
@@ -246,12 +375,58 @@ constexpr Family kFamilies[] = {
      .defaults = {.kv_heads = 2, .head_dim = 128}, .refine = refine_glm},
     {.model_type = "cohere", .architecture = "Cohere", .names = kLlamaNames,
      .fields = layer_norm_fields("layer_norm_eps"), .traits = kCohere, .refine = refine_cohere},
+    {.model_type = "cohere2", .architecture = "Cohere2", .names = kLlamaNames,
+     .fields = layer_norm_fields("layer_norm_eps"), .traits = kCohere, .refine = refine_cohere2},
     {.model_type = "olmo", .architecture = "Olmo", .names = kLlamaNames, .fields = layer_norm_fields({}),
      .traits = kOlmo, .refine = refine_olmo},
     {.model_type = "olmo2", .architecture = "Olmo2", .names = olmo2_names(), .traits = kOlmo2,
      .refine = refine_llama},
+    {.model_type = "olmo3", .architecture = "Olmo3", .names = olmo2_names(), .traits = kOlmo2,
+     .refine = refine_olmo3},
+    {.model_type = "olmoe", .architecture = "Olmoe", .names = qwen_moe_names(), .traits = kOlmoe,
+     .defaults = {.experts = 64, .top_k = 8}, .refine = refine_olmoe},
+    {.model_type = "granitemoe", .architecture = "GraniteMoe", .names = granitemoe_names(), .traits = kLlama,
+     .defaults = {.experts = 8, .top_k = 2}, .refine = refine_granitemoe},
+    {.model_type = "granitemoeshared", .architecture = "GraniteMoeShared", .names = granitemoe_names(),
+     .traits = kLlama, .defaults = {.experts = 8, .top_k = 2}, .refine = refine_granitemoe},
     {.model_type = "granite", .architecture = "Granite", .names = kLlamaNames, .traits = kLlama,
      .refine = refine_granite},
+    {.model_type = "glm4_moe", .architecture = "Glm4Moe", .names = deepseek_names(), .traits = kGlm4Moe,
+     .defaults = {.kv_heads = 8, .expert_intermediate = 1408}, .refine = refine_glm4_moe},
+    {.model_type = "arcee", .architecture = "Arcee", .names = kLlamaNames, .traits = kArcee, .refine = refine_llama},
+    {.model_type = "nemotron", .architecture = "Nemotron", .names = kLlamaNames,
+     .fields = layer_norm_fields("norm_eps"), .traits = kNemotron, .refine = refine_llama},
+    {.model_type = "ernie4_5", .architecture = "Ernie4_5", .names = kLlamaNames, .traits = kErnie,
+     .defaults = {.kv_heads = 2, .head_dim = 128, .rope_base = 5e5}, .refine = refine_ernie},
+    {.model_type = "ernie4_5_moe", .architecture = "Ernie4_5_Moe", .names = ernie_moe_names(), .traits = kErnie,
+     .defaults = {.kv_heads = 4, .rope_base = 5e5}, .refine = refine_ernie_moe},
+    {.model_type = "exaone", .architecture = "Exaone", .names = exaone_names(), .fields = kExaoneFields,
+     .traits = kExaone, .refine = refine_exaone},
+    {.model_type = "exaone4", .architecture = "Exaone4", .names = olmo2_names(), .traits = kExaone4,
+     .refine = refine_exaone4},
+    {.model_type = "helium", .architecture = "Helium", .names = kLlamaNames, .traits = kHelium,
+     .defaults = {.kv_heads = 20, .head_dim = 128, .rope_base = 1e5}, .refine = refine_helium},
+    {.model_type = "seed_oss", .architecture = "SeedOss", .names = kLlamaNames, .traits = kLlama,
+     .defaults = {.kv_heads = 8, .head_dim = 128}, .refine = refine_seed_oss},
+    {.model_type = "smollm3", .architecture = "SmolLM3", .names = kLlamaNames, .traits = kSmolLm3,
+     .defaults = {.kv_heads = 4, .rope_base = 2e6}, .refine = refine_smollm3},
+    {.model_type = "hunyuan_v1_dense", .architecture = "HunYuanDenseV1", .names = hunyuan_names(), .traits = kHunYuan,
+     .refine = refine_hunyuan},
+    {.model_type = "minicpm", .architecture = "MiniCPM", .names = kLlamaNames, .traits = kSmolLm3,
+     .refine = refine_minicpm},
+    {.model_type = "internlm3", .architecture = "InternLM3", .names = kLlamaNames, .traits = kLlama,
+     .refine = refine_internlm3},
+    {.model_type = "orion", .architecture = "Orion", .names = kLlamaNames, .traits = kOrion, .refine = refine_llama},
+    {.model_type = "qwen", .architecture = "QWen", .names = qwen1_names(), .fields = kQwen1Fields, .traits = kQwen1,
+     .refine = refine_qwen1},
+    {.model_type = "deepseek", .architecture = "Deepseek", .names = deepseek_names(), .traits = kLlama,
+     .defaults = {.expert_intermediate = 1407}, .refine = refine_deepseek},
+    {.model_type = "deepseek_v2", .architecture = "DeepseekV2", .names = deepseek_names(), .traits = kLatent,
+     .defaults = {.expert_intermediate = 1407}, .refine = refine_deepseek_v2},
+    {.model_type = "deepseek_v3", .architecture = "DeepseekV3", .names = deepseek_names(), .traits = kLatent,
+     .defaults = {.expert_intermediate = 2048}, .refine = refine_deepseek_v3},
+    {.model_type = "dots1", .architecture = "Dots1", .names = deepseek_names(), .traits = kQwen3,
+     .defaults = {.kv_heads = 32, .expert_intermediate = 1408}, .refine = refine_dots1},
     {.model_type = "chatglm", .architecture = "ChatGLM", .if_field = "position_encoding_2d|inner_hidden_size",
      .names = kChatGlmNames, .fields = kChatGlmFields, .traits = kChatGlm, .refine = refine_chatglm},
     {.model_type = "chatglm", .architecture = "ChatGLM", .if_field = "multi_query_attention|kv_channels",
@@ -268,6 +443,19 @@ constexpr Family kFamilies[] = {
      .traits = kGptNeo, .refine = refine_gpt_neo},
     {.model_type = "gptj", .architecture = "GPTJ", .names = gptj_names(), .fields = kGpt2Fields, .traits = kGptj,
      .refine = refine_gptj},
+    {.model_type = "codegen", .architecture = "CodeGen", .names = codegen_names(), .fields = kGpt2Fields,
+     .traits = kCodeGen, .refine = refine_codegen},
+    {.model_type = "openai-gpt", .architecture = "OpenAIGPT", .names = gpt1_names(), .fields = gpt1_fields(),
+     .traits = kGpt1, .refine = refine_gpt1},
+    {.model_type = "mpt", .architecture = "Mpt|MPT", .names = kMptNames, .fields = kMptFields, .traits = kMpt,
+     .refine = refine_mpt},
+    {.model_type = "xglm", .architecture = "XGLM", .names = xglm_names(), .fields = kXglmFields, .traits = kXglm,
+     .refine = refine_xglm},
+    {.model_type = "biogpt", .architecture = "BioGpt", .names = biogpt_names(), .fields = kBioGptFields,
+     .traits = kBioGpt, .refine = refine_biogpt},
+    {.model_type = "persimmon", .architecture = "Persimmon", .names = persimmon_names(),
+     .fields = layer_norm_fields("layer_norm_eps"), .traits = kPersimmon, .defaults = {.rope_base = 25000},
+     .refine = refine_persimmon},
     {.model_type = "gpt_neox", .architecture = "GPTNeoX", .names = kGptNeoxNames, .fields = kGptNeoxFields,
      .traits = kGptNeox, .refine = refine_gpt_neox},
     {.model_type = "opt", .architecture = "OPT", .names = kOptNames, .fields = kOptFields, .traits = kOpt,

@@ -29,6 +29,8 @@ struct Family {
   Defaults defaults{};
   // What further fields of this family change; the common ones are read before. Null: nothing.
   void (*refine)(const Fields&, ModelConfig&) = nullptr;
+  // JSON: sizes that a `text_config` inside the configuration of a larger model leaves out where they are these.
+  std::string_view unsaid = "{}";
 };
 
 std::span<const Family> families();

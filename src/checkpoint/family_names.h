@@ -5,7 +5,7 @@
 
 namespace lathe::checkpoint {
 
-inline constexpr Names kLlamaNames{.root = "model.",
+inline constexpr Names kLlamaNames{.root = "model.|language_model.model.|model.language_model.",
                                    .embedding = "embed_tokens",
                                    .layers = "layers.",
                                    .norm1 = "input_layernorm",
@@ -20,6 +20,7 @@ inline constexpr Names kLlamaNames{.root = "model.",
                                    .up = "mlp.up_proj",
                                    .down = "mlp.down_proj",
                                    .final_norm = "norm",
+                                   .head = "lm_head|language_model.lm_head",
                                    .buffers = "rotary_emb.inv_freq|rotary_emb.cos_cached|rotary_emb.sin_cached"};
 
 constexpr Names mixtral_names() {
@@ -103,6 +104,68 @@ constexpr Names phi_names() {
   return names;
 }
 
+constexpr Names granitemoe_names() {
+  Names names = mixtral_names();
+  names.router = "block_sparse_moe.router.layer";
+  names.experts = "block_sparse_moe.";
+  names.expert_gate = {};
+  names.expert_up = "input_linear";
+  names.expert_down = "output_linear";
+  names.shared = "shared_mlp.";
+  return names;
+}
+
+constexpr Names deepseek_names() {
+  Names names = qwen_moe_names();
+  names.router_correction = "mlp.gate.e_score_correction_bias";
+  names.shared = "mlp.shared_experts.";
+  names.q_down = "self_attn.q_a_proj";
+  names.q_down_norm = "self_attn.q_a_layernorm";
+  names.q_up = "self_attn.q_b_proj";
+  names.kv_down = "self_attn.kv_a_proj_with_mqa";
+  names.kv_down_norm = "self_attn.kv_a_layernorm";
+  names.kv_up = "self_attn.kv_b_proj";
+  return names;
+}
+
+constexpr Names ernie_moe_names() {
+  Names names = deepseek_names();
+  names.router_correction = "mlp.moe_statics.e_score_correction_bias";
+  return names;
+}
+
+constexpr Names hunyuan_names() {
+  Names names = kLlamaNames;
+  names.q_norm = "self_attn.query_layernorm";
+  names.k_norm = "self_attn.key_layernorm";
+  return names;
+}
+
+constexpr Names stablelm_names() {
+  Names names = kLlamaNames;
+  names.q_norm = "self_attn.q_layernorm";
+  names.k_norm = "self_attn.k_layernorm";
+  return names;
+}
+
+constexpr Names vaultgemma_names() {
+  Names names = kLlamaNames;
+  names.norm2 = "pre_feedforward_layernorm";
+  return names;
+}
+
+constexpr Names persimmon_names() {
+  Names names = kLlamaNames;
+  names.qkv = "self_attn.query_key_value";
+  names.q_norm = "self_attn.q_layernorm";
+  names.k_norm = "self_attn.k_layernorm";
+  names.attention_out = "self_attn.dense";
+  names.up = "mlp.dense_h_to_4h";
+  names.down = "mlp.dense_4h_to_h";
+  names.final_norm = "final_layernorm";
+  return names;
+}
+
 inline constexpr Names kInternLm2Names{.root = "model.",
                                        .embedding = "tok_embeddings",
                                        .layers = "layers.",
@@ -166,6 +229,51 @@ constexpr Names gptj_names() {
   return names;
 }
 
+constexpr Names codegen_names() {
+  Names names = gptj_names();
+  names.qkv = "attn.qkv_proj";
+  names.buffers = "attn.causal_mask|attn.bias|attn.masked_bias";
+  return names;
+}
+
+constexpr Names gpt1_names() {
+  Names names = kGpt2Names;
+  names.embedding = "tokens_embed";
+  names.positions = "positions_embed";
+  names.final_norm = {};
+  names.buffers = "attn.bias|position_ids";
+  return names;
+}
+
+constexpr Names exaone_names() {
+  Names names = gpt_neo_names();
+  names.positions = {};
+  names.gate = "mlp.c_fc_0";
+  names.up = "mlp.c_fc_1";
+  names.buffers = "rotary.inv_freq|rotary_emb.inv_freq";
+  return names;
+}
+
+constexpr Names qwen1_names() {
+  Names names = kGpt2Names;
+  names.positions = {};
+  names.gate = "mlp.w2";
+  names.up = "mlp.w1";
+  names.buffers = "rotary_emb.inv_freq|attn.masked_bias";
+  return names;
+}
+
+inline constexpr Names kMptNames{.root = "transformer.",
+                                 .embedding = "wte",
+                                 .layers = "blocks.",
+                                 .norm1 = "norm_1",
+                                 .norm2 = "norm_2",
+                                 .qkv = "attn.Wqkv",
+                                 .attention_out = "attn.out_proj",
+                                 .up = "ffn.up_proj",
+                                 .down = "ffn.down_proj",
+                                 .final_norm = "norm_f"};
+
 inline constexpr Names kGptNeoxNames{
     .root = "gpt_neox.",
     .embedding = "embed_in",
@@ -195,6 +303,23 @@ inline constexpr Names kOptNames{.root = "model.decoder.|decoder.",
                                  .up = "fc1",
                                  .down = "fc2",
                                  .final_norm = "final_layer_norm"};
+
+constexpr Names xglm_names() {
+  Names names = kOptNames;
+  names.root = "model.";
+  names.positions = {};
+  names.final_norm = "layer_norm";
+  names.buffers = "embed_positions.weights";
+  return names;
+}
+
+constexpr Names biogpt_names() {
+  Names names = kOptNames;
+  names.root = "biogpt.";
+  names.final_norm = "layer_norm";
+  names.head = "output_projection";
+  return names;
+}
 
 inline constexpr Names kChatGlmNames{.root = "transformer.",
                                      .embedding = "word_embeddings",

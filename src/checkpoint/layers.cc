@@ -1,5 +1,7 @@
 #include "checkpoint/layers.h"
 
+#include <fmt/core.h>
+
 #include "graph/build.h"
 
 namespace lathe::checkpoint {
@@ -22,13 +24,23 @@ std::pair<Value*, Value*> Layers::norm_parameters(const std::string& name, int64
   return {scale, bias};
 }
 
-Value* Layers::norm(Value* x, const std::string& name, int64_t size) const {
+Value* Layers::norm(Value* x, const std::string& name, int64_t size, double epsilon) const {
   const auto [scale, bias] = norm_parameters(name, size);
-  return graph().emit(Norm{config_.traits.norm, x->type().rank() - 1, config_.epsilon, 1, {}}, {x, scale, bias}, name);
+  return graph().emit(Norm{config_.traits.norm, x->type().rank() - 1, epsilon, 1, {}}, {x, scale, bias}, name);
 }
 
 Value* Layers::norm_each(Value* x, const std::string& name, int64_t heads, int64_t size) const {
-  Value* scale = cast(graph(), weights_.f32(name + ".weight", {heads, size}), x->dtype());
+  Value* scale = nullptr;
+  const auto of_head = [&](int64_t head) { return fmt::format("{}.norms.{}.weight", name, head); };
+  if (weights_.contains(of_head(0))) {
+    std::vector<Value*> rows;
+    for (int64_t head = 0; head < heads; ++head)
+      rows.push_back(reshape(graph(), weights_.f32(of_head(head), {size}), {1, size}));
+    scale = concat(graph(), rows, 0);
+  } else {
+    scale = weights_.f32(name + ".weight", {heads, size});
+  }
+  scale = cast(graph(), scale, x->dtype());
   Norm norm{config_.traits.norm, x->type().rank() - 1, config_.epsilon, 1, {}};
   return map2(graph(), MapOp::mul, graph().emit(norm, {x}, name), scale);
 }
@@ -40,7 +52,7 @@ Value* Layers::scaled(Value* x, double factor) const {
 Value* Layers::gated_mlp(Value* x, const std::string& gate, const std::string& up, const std::string& down,
                          int64_t intermediate) const {
   const bool bias = config_.traits.biases.mlp;
-  Value* opened = map1(graph(), config_.traits.activation, linear(x, gate, config_.hidden, intermediate, bias));
+  Value* opened = activate(graph(), config_.traits.activation, linear(x, gate, config_.hidden, intermediate, bias));
   Value* inner = map2(graph(), MapOp::mul, opened, linear(x, up, config_.hidden, intermediate, bias));
   return linear(inner, down, intermediate, config_.hidden, bias);
 }
@@ -53,11 +65,17 @@ Value* Layers::mlp(Value* x, const std::string& layer) const {
   const bool bias = config_.traits.biases.mlp;
   if (config_.traits.mlp == MlpKind::gated) return gated_mlp(x, gate, up, down, intermediate);
   if (config_.traits.mlp == MlpKind::plain) {
-    Value* inner = map1(graph(), config_.traits.activation, linear(x, up, config_.hidden, intermediate, bias));
+    Value* inner = activate(graph(), config_.traits.activation, linear(x, up, config_.hidden, intermediate, bias));
     return linear(inner, down, intermediate, config_.hidden, bias);
   }
-  Value* both = linear(x, up, config_.hidden, 2 * intermediate, bias);
-  Value* opened = map1(graph(), config_.traits.activation, slice_axis(graph(), both, 1, 0, intermediate));
+  return stacked_mlp(x, up, down, intermediate);
+}
+
+// The gate's rows of the joint matrix stand above the others.
+Value* Layers::stacked_mlp(Value* x, const std::string& joint, const std::string& down, int64_t intermediate) const {
+  const bool bias = config_.traits.biases.mlp;
+  Value* both = linear(x, joint, config_.hidden, 2 * intermediate, bias);
+  Value* opened = activate(graph(), config_.traits.activation, slice_axis(graph(), both, 1, 0, intermediate));
   Value* inner = map2(graph(), MapOp::mul, opened, slice_axis(graph(), both, 1, intermediate, intermediate));
   return linear(inner, down, intermediate, config_.hidden, bias);
 }
@@ -66,13 +84,61 @@ Value* Layers::mlp(Value* x, const std::string& layer) const {
 Value* Layers::routing(Value* x, const std::string& layer) const {
   const MixtureOfExperts& moe = config_.moe;
   Value* scores = linear(x, layer + std::string(config_.names.router), config_.hidden, moe.experts, false);
-  Value* shares = graph().emit(Softmax{1, false, false}, {cast(graph(), scores, DType::f32)});
-  Node* top = graph().append(TopK{Dim(moe.top_k), 1, true, true}, {shares}, 2, layer + "top_k");
-  Value* chosen = top->output(0);
+  scores = cast(graph(), scores, DType::f32);
+  scores = moe.sigmoid ? map1(graph(), MapOp::sigmoid, scores) : graph().emit(Softmax{1, false, false}, {scores});
+  Value* merits = scores;
+  if (moe.corrected) {
+    const std::string name = layer + std::string(config_.names.router_correction);
+    merits = map2(graph(), MapOp::add, merits, weights_.f32(name, weights_.dims(name, {moe.experts})));
+    merits = reshape(graph(), merits, scores->shape());
+  }
+  if (moe.top_groups < moe.groups) merits = best_groups(merits);
+  Node* top = graph().append(TopK{Dim(moe.top_k), 1, true, true}, {merits}, 2, layer + "top_k");
+  Value* chosen = moe.corrected ? graph().emit(GatherElements{1}, {scores, top->output(1)}) : top->output(0);
   if (moe.renormalise) chosen = map2(graph(), MapOp::div, chosen, reduce(graph(), ReduceKind::sum, chosen, {1}, true));
-  Value* none = broadcast_to(graph(), scalar(graph(), 0, DType::f32), shares->shape());
+  Value* none = broadcast_to(graph(), scalar(graph(), 0, DType::f32), scores->shape());
   Value* spread = graph().emit(ScatterElements{1, ScatterReduction::none}, {none, top->output(1), chosen});
-  return cast(graph(), spread, x->dtype());
+  return cast(graph(), scaled(spread, moe.scale), x->dtype());
+}
+
+// The scores of the best groups of experts; 0 in the others.
+Value* Layers::best_groups(Value* scores) const {
+  const MixtureOfExperts& moe = config_.moe;
+  const Dim tokens = scores->shape()[0];
+  Value* grouped = reshape(graph(), scores, {tokens, moe.groups, moe.experts / moe.groups});
+  Node* leaders = graph().append(TopK{Dim(moe.group_leaders), 2, true, true}, {grouped}, 2);
+  Value* merits = reduce(graph(), ReduceKind::sum, leaders->output(0), {2}, false);
+  Node* best = graph().append(TopK{Dim(moe.top_groups), 1, true, true}, {merits}, 2);
+  const auto filled = [&](double value, const Shape& shape) {
+    return broadcast_to(graph(), scalar(graph(), value, DType::f32), shape);
+  };
+  Value* in_best = graph().emit(ScatterElements{1, ScatterReduction::none},
+                                {filled(0, merits->shape()), best->output(1), filled(1, best->output(1)->shape())});
+  Value* kept = map2(graph(), MapOp::mul, grouped, reshape(graph(), in_best, {tokens, moe.groups, 1}));
+  return reshape(graph(), kept, scores->shape());
+}
+
+// Experts have matrices of their own, or the matrices of all stand in one tensor, with the gate's rows above the
+// others.
+Value* Layers::expert(Value* x, const std::string& layer, int64_t expert) const {
+  const Names& names = config_.names;
+  if (names.expert_gate.empty()) {
+    const int64_t inner = config_.moe.intermediate;
+    const auto product = [&](Value* of, std::string_view name, int64_t in, int64_t out) {
+      const std::string whole = fmt::format("{}{}{}.weight", layer, names.experts, name);
+      Value* matrix = slice_axis(graph(), weights_.table(whole, {config_.moe.experts, out, in}), 0, expert, 1);
+      MatMul op;
+      op.trans_b = true;
+      return graph().emit(op, {of, cast(graph(), reshape(graph(), matrix, {out, in}), weights_.compute())}, whole);
+    };
+    Value* both = product(x, names.expert_up, config_.hidden, 2 * inner);
+    Value* opened = activate(graph(), config_.traits.activation, slice_axis(graph(), both, 1, 0, inner));
+    Value* joined = map2(graph(), MapOp::mul, opened, slice_axis(graph(), both, 1, inner, inner));
+    return product(joined, names.expert_down, inner, config_.hidden);
+  }
+  const std::string prefix = fmt::format("{}{}{}.", layer, names.experts, expert);
+  return gated_mlp(x, prefix + std::string(names.expert_gate), prefix + std::string(names.expert_up),
+                   prefix + std::string(names.expert_down), config_.moe.intermediate);
 }
 
 // Every expert runs on every token, and counts for nothing where it was not chosen: experts / top_k times the work that
@@ -82,19 +148,21 @@ Value* Layers::experts(Value* x, const std::string& layer) const {
   const Names& names = config_.names;
   Value* weights = routing(x, layer);
   Value* sum = nullptr;
-  for (int64_t expert = 0; expert < moe.experts; ++expert) {
-    const std::string prefix = layer + std::string(names.experts) + std::to_string(expert) + ".";
-    Value* y = gated_mlp(x, prefix + std::string(names.expert_gate), prefix + std::string(names.expert_up),
-                         prefix + std::string(names.expert_down), moe.intermediate);
-    y = map2(graph(), MapOp::mul, y, slice_axis(graph(), weights, 1, expert, 1));
+  for (int64_t i = 0; i < moe.experts; ++i) {
+    Value* y = map2(graph(), MapOp::mul, expert(x, layer, i), slice_axis(graph(), weights, 1, i, 1));
     sum = sum == nullptr ? y : map2(graph(), MapOp::add, sum, y);
   }
   if (moe.shared_intermediate == 0) return sum;
-  const std::string shared = layer + std::string(names.shared);
-  Value* y = gated_mlp(x, shared + std::string(names.expert_gate), shared + std::string(names.expert_up),
-                       shared + std::string(names.expert_down), moe.shared_intermediate);
-  Value* gate = linear(x, layer + std::string(names.shared_gate), config_.hidden, 1, false);
-  return map2(graph(), MapOp::add, sum, map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, gate)));
+  const std::string shared = layer + std::string(names.shared), up = shared + std::string(names.expert_up),
+                    down = shared + std::string(names.expert_down);
+  Value* y = names.expert_gate.empty()
+                 ? stacked_mlp(x, up, down, moe.shared_intermediate)
+                 : gated_mlp(x, shared + std::string(names.expert_gate), up, down, moe.shared_intermediate);
+  if (moe.shared_gate) {
+    Value* gate = linear(x, layer + std::string(names.shared_gate), config_.hidden, 1, false);
+    y = map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, gate));
+  }
+  return map2(graph(), MapOp::add, sum, y);
 }
 
 }  // namespace lathe::checkpoint

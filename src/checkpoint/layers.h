@@ -18,10 +18,11 @@ class Layers {
   // x times the transpose of the matrix [out, in] (or times [in, out], where the family stores that), plus the bias.
   Value* linear(Value* x, const std::string& name, int64_t in, int64_t out, bool bias) const;
   // Over the last axis, of `size` features.
-  Value* norm(Value* x, const std::string& name, int64_t size) const;
+  Value* norm(Value* x, const std::string& name, int64_t size) const { return norm(x, name, size, config_.epsilon); }
+  Value* norm(Value* x, const std::string& name, int64_t size, double epsilon) const;
   // Scale and bias of a norm, f32, or null. Files that were once TensorFlow's call them gamma and beta.
   std::pair<Value*, Value*> norm_parameters(const std::string& name, int64_t size) const;
-  // Of x [tokens, heads, size]: each head has a scale of its own.
+  // Of x [tokens, heads, size]: each head has a scale of its own, a row of one matrix or a vector by its number.
   Value* norm_each(Value* x, const std::string& name, int64_t heads, int64_t size) const;
   // `layer` is the prefix of the names of a layer.
   Value* mlp(Value* x, const std::string& layer) const;
@@ -31,7 +32,10 @@ class Layers {
  private:
   Value* gated_mlp(Value* x, const std::string& gate, const std::string& up, const std::string& down,
                    int64_t intermediate) const;
+  Value* stacked_mlp(Value* x, const std::string& joint, const std::string& down, int64_t intermediate) const;
   Value* routing(Value* x, const std::string& layer) const;
+  Value* best_groups(Value* scores) const;
+  Value* expert(Value* x, const std::string& layer, int64_t expert) const;
 
   Weights& weights_;
   const ModelConfig& config_;

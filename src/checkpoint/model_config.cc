@@ -41,6 +41,18 @@ const Family& find_family(const Fields& fields) {
       .remedy("Lathe knows these decoders:" + known);
 }
 
+// What describes the language model: the whole, or the part of a model that sees or hears, too.
+json text_model(json document) {
+  if (!document.contains("text_config") || !document["text_config"].is_object()) return document;
+  json text = document["text_config"];
+  for (const char* key : {"tie_word_embeddings", "quantization_config"})
+    if (document.contains(key) && !text.contains(key)) text[key] = document[key];
+  const json unsaid = json::parse(find_family(Fields(text, "text_config of config.json")).unsaid);
+  for (const auto& [key, value] : unsaid.items())
+    if (!text.contains(key)) text[key] = value;
+  return text;
+}
+
 // How much YaRN and LongRoPE enlarge cosines and sines.
 double magnitude(const Fields& scaling, const Rope& rope) {
   if (const auto given = scaling.optional_number("attention_factor")) return *given;
@@ -50,6 +62,14 @@ double magnitude(const Fields& scaling, const Rope& rope) {
   const auto of = [&](double strength) { return 0.1 * strength * std::log(rope.factor) + 1; };
   const double some = scaling.number("mscale", 0), all = scaling.number("mscale_all_dim", 0);
   return some != 0 && all != 0 ? of(some) / of(all) : of(1);
+}
+
+// HunYuan's base is stretched by a constant, whatever the length of the context.
+void stretch_once(const Fields& scaling, ModelConfig& config) {
+  config.rope.scaling = RopeScaling::none;
+  const auto dim = static_cast<double>(config.head_dim);
+  config.rope.base *= std::pow(scaling.positive("alpha", 1), dim / (dim - 2));
+  scaling.expect_all_read({"factor", "mscale", "mscale_all_dim", "beta_fast", "beta_slow"});
 }
 
 void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& config) {
@@ -66,6 +86,10 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
     known = true;
   }
   if (!known) scaling.refuse("rope_type|type");
+  if (rope.scaling == RopeScaling::dynamic && scaling.has("alpha")) {
+    stretch_once(scaling, config);
+    return;
+  }
   rope.base = scaling.number("rope_theta", rope.base);
   const auto original = scaling.optional_integer("original_max_position_embeddings");
   rope.original_positions =
@@ -164,7 +188,7 @@ ModelConfig starting_from(const Family& family) {
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
   try {
-    const json document = Fields::parse(checkpoint.config(), "config.json");
+    const json document = text_model(Fields::parse(checkpoint.config(), "config.json"));
     const Fields fields(document, "config.json");
     const Family& family = find_family(fields);
     ModelConfig config = starting_from(family);
@@ -178,6 +202,7 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
     fields.expect_all_read(neutral_fields());
     if (config.traits.positions == Positions::rotary || config.traits.positions == Positions::rotary_2d)
       finish_rope(config);
+    if (config.value_dim == 0) config.value_dim = config.head_dim;
     check(config);
     return config;
   } catch (Error& error) {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "checkpoint/activation.h"
 #include "checkpoint/rope.h"
-#include "graph/map_op.h"
 #include "graph/ops/norm.h"
 
 namespace lathe::checkpoint {
@@ -27,12 +27,14 @@ enum class Residual : uint8_t {
   normed,          // a = n1 x, h = r a + attn a, m = n2 h, y = r m + mlp m with r = residual_scale
 };
 
-// rotary_2d: half of each head turns with the position, half with the position inside the block (ChatGLM-6B).
-enum class Positions : uint8_t { learned, rotary, rotary_2d, alibi };
+// sinusoidal: a fixed table, sines left of cosines, in the place of a learned one. rotary_2d: half of each head turns
+// with the position, half with the position inside the block (ChatGLM-6B).
+enum class Positions : uint8_t { learned, sinusoidal, rotary, rotary_2d, alibi };
 
-// The order of the rows of a joint projection: all of q, then k, then v; q, k, v of each head; or, of each key/value
-// head, the queries that share it, its key, its value.
-enum class QkvPacking : uint8_t { separate, stacked, per_head, per_group };
+// The order of the rows of a joint projection: all of q, then k, then v; q, k, v of each head; of each key/value head,
+// the queries that share it, its key, its value; or q, v, k (in this order) of each quarter of the heads. latent: from
+// projections of low rank (LatentAttention).
+enum class QkvPacking : uint8_t { separate, stacked, per_head, per_group, quarters, latent };
 
 // down(act(up x)), or down(act(gate x) * up x) with two matrices or one that holds the gate above the rest.
 enum class MlpKind : uint8_t { plain, gated, gated_stacked };
@@ -61,8 +63,9 @@ struct Traits {
   int64_t position_offset = 0;  // of rows in a learned table
   QkvPacking packing = QkvPacking::separate;
   QkNorm qk_norm = QkNorm::none;
+  bool norm_after_rotation = false;  // of queries and keys
   MlpKind mlp = MlpKind::gated;
-  MapOp activation = MapOp::silu;
+  Activation activation = Activation::silu;
   Biases biases;
   bool transposed = false;       // matrices are stored [in, out] (GPT-2)
   bool tied = false;             // the output matrix is the embedding
@@ -76,18 +79,33 @@ struct Names {
   std::string_view root{}, embedding{}, embedding_norm{}, positions{}, project_in{}, project_out{};
   std::string_view layers{}, norm1{}, norm2{}, post_norm1{}, post_norm2{};
   std::string_view qkv{}, q{}, k{}, v{}, q_norm{}, k_norm{}, attention_out{};
-  std::string_view gate{}, up{}, down{};  // `up` is the joint matrix of a stacked MLP
-  std::string_view router{}, experts{}, expert_gate{}, expert_up{}, expert_down{}, shared{}, shared_gate{};
+  std::string_view q_down{}, q_down_norm{}, q_up{}, kv_down{}, kv_down_norm{}, kv_up{};  // of latent attention
+  std::string_view gate{}, up{}, down{};           // `up` is the joint matrix of a stacked MLP
+  std::string_view router{}, router_correction{};  // the latter whole, without an ending
+  std::string_view experts{}, expert_gate{}, expert_up{}, expert_down{}, shared{}, shared_gate{};
   std::string_view final_norm{}, head = "lm_head";
   std::string_view buffers{};  // endings of tensors that are no weights, "a|b"
 };
 
 struct MixtureOfExperts {
   int64_t experts = 0, top_k = 0;
-  int64_t intermediate = 0;         // of an expert
-  bool renormalise = false;         // the weights of the chosen experts sum to 1
-  int64_t shared_intermediate = 0;  // of an expert that every token uses, gated by a sigmoid; 0: none
-  std::vector<bool> layers;         // which layers have experts; the others have the plain MLP
+  int64_t intermediate = 0;  // of an expert
+  bool sigmoid = false;      // scores are sigmoids, not a softmax over all experts
+  bool corrected = false;    // a learned term is added to scores when experts are chosen, and does not count after
+  int64_t groups = 1, top_groups = 1;  // experts are chosen from the best groups alone,
+  int64_t group_leaders = 1;           // by the sum of the best scores of each, so many
+  bool renormalise = false;            // the weights of the chosen experts sum to 1,
+  double scale = 1;                    // and are then multiplied
+  int64_t shared_intermediate = 0;     // of an expert that every token uses; 0: none
+  bool shared_gate = false;            // by as much as a sigmoid says
+  std::vector<bool> layers;            // which layers have experts; the others have the plain MLP
+};
+
+// Queries, keys and values of ranks below their sizes (arXiv 2405.04434). rope.dim features of a head turn, and behind
+// those that do not; of keys, all heads share them.
+struct LatentAttention {
+  int64_t q_rank = 0;  // 0: queries are projected as a whole
+  int64_t kv_rank = 0;
 };
 
 struct ModelConfig {
@@ -95,11 +113,15 @@ struct ModelConfig {
   Names names;
   Traits traits;
   int64_t vocab = 0, hidden = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, intermediate = 0;
+  int64_t value_dim = 0;        // of a head's values
   int64_t embedding_width = 0;  // differs from hidden where there are projections in between
   int64_t max_positions = 0;
   double epsilon = 1e-5;
   Rope rope;
   std::optional<double> local_rope_base;  // of layers with a window; unscaled (Gemma 3)
+  std::vector<bool> unrotated;            // layers that know no positions; empty: none
+  LatentAttention latent;
+  double qkv_limit = 0;  // queries, keys and values are held within ± this; 0: no limit
   double attention_scale = 0;
   std::vector<double> layer_scales;  // factors to attention_scale, by layer; empty: 1
   double alibi_scale = 1;

@@ -33,6 +33,15 @@ std::string Weights::found_name(std::string_view names) const {
   return std::string(found.value_or(first_spelling(names)));
 }
 
+std::vector<int64_t> Weights::dims(const std::string& name, std::vector<int64_t> dims) const {
+  const StoredTensor* stored = checkpoint_.find(name);
+  const auto significant = [](std::vector<int64_t> sizes) {
+    sizes.erase(std::remove(sizes.begin(), sizes.end(), 1), sizes.end());
+    return sizes;
+  };
+  return stored != nullptr && significant(stored->dims) == significant(dims) ? stored->dims : dims;
+}
+
 Value* Weights::table(const std::string& name, std::vector<int64_t> dims) {
   if (const auto found = constants_.find(name); found != constants_.end()) return found->second;
   Node* node = graph_.append(Constant{load(name, std::move(dims))}, {}, 1, name);

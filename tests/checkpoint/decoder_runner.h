@@ -22,7 +22,9 @@ class DecoderRunner {
     for (const Value* input : decoder_.graph->inputs()) {
       if (input->name().find("_cache.") == std::string::npos) continue;
       const int64_t blocks = kTableWidth * static_cast<int64_t>(sequences);
-      Tensor cache(input->dtype(), {blocks, decoder_.info.kv_heads, decoder_.info.block_size, decoder_.info.head_dim});
+      const bool keys = input->name().starts_with("key_");
+      const int64_t width = keys ? decoder_.info.head_dim : decoder_.info.value_dim;
+      Tensor cache(input->dtype(), {blocks, decoder_.info.kv_heads, decoder_.info.block_size, width});
       for (int64_t i = 0; i < cache.elements(); ++i) cache.write_double(i, std::numeric_limits<double>::quiet_NaN());
       caches_.push_back(std::move(cache));
     }

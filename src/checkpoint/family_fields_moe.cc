@@ -1,0 +1,180 @@
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "checkpoint/common_fields.h"
+#include "checkpoint/family_fields.h"
+
+namespace lathe::checkpoint {
+namespace {
+
+constexpr std::string_view kExperts = "num_local_experts|num_experts";
+
+void read_experts(const Fields& fields, MixtureOfExperts& moe) {
+  if (fields.has(kExperts)) moe.experts = fields.count(kExperts);
+  moe.top_k = fields.size("num_experts_per_tok", moe.top_k);
+}
+
+// Layers from the first sparse one on have experts.
+void set_sparse_layers(ModelConfig& config, int64_t first) {
+  for (int64_t layer = 0; layer < config.layers; ++layer) config.moe.layers.push_back(layer >= first);
+}
+
+// Experts by DeepSeek's names: some that every token uses, the others in groups.
+void read_grouped_experts(const Fields& fields, ModelConfig& config) {
+  MixtureOfExperts& moe = config.moe;
+  moe.experts = fields.count("n_routed_experts");
+  moe.top_k = fields.size("num_experts_per_tok");
+  moe.intermediate = fields.size("moe_intermediate_size", moe.intermediate);
+  moe.shared_intermediate = fields.optional_integer("n_shared_experts").value_or(0) * moe.intermediate;
+  moe.groups = fields.size("n_group", 1);
+  moe.top_groups = fields.size("topk_group", moe.groups);
+  moe.scale = fields.positive("routed_scaling_factor", 1);
+  if (moe.experts % moe.groups != 0 || moe.top_groups > moe.groups) fields.refuse("n_group");
+  fields.expect_number("moe_layer_freq", 1);
+  set_sparse_layers(config, fields.optional_integer("first_k_dense_replace").value_or(0));
+  for (const std::string_view key : {"aux_loss_alpha", "seq_aux", "ep_size"}) fields.any(key);  // of training
+}
+
+// The third generation scores experts one by one, and a learned term steers which are chosen.
+void read_steered_experts(const Fields& fields, ModelConfig& config, bool renormalise) {
+  MixtureOfExperts& moe = config.moe;
+  read_grouped_experts(fields, config);
+  if (fields.optional_text("scoring_func").value_or("sigmoid") != "sigmoid") fields.refuse("scoring_func");
+  if (fields.optional_text("topk_method").value_or("noaux_tc") != "noaux_tc") fields.refuse("topk_method");
+  moe.sigmoid = moe.corrected = true;
+  moe.group_leaders = 2;
+  moe.renormalise = fields.flag("norm_topk_prob", renormalise);
+  fields.any("num_nextn_predict_layers");  // layers behind the last that only training and drafting use
+}
+
+// Scores are scaled once more for contexts that YaRN stretched, by as much as it enlarges what turns.
+void read_latent_attention(const Fields& fields, ModelConfig& config) {
+  config.latent.q_rank = fields.size("q_lora_rank", fields.mentions("q_lora_rank") ? 0 : 1536);
+  config.latent.kv_rank = fields.size("kv_lora_rank", 512);
+  config.rope.dim = fields.size("qk_rope_head_dim", 64);
+  config.head_dim = fields.size("qk_nope_head_dim", 128) + config.rope.dim;
+  config.value_dim = fields.size("v_head_dim", 128);
+  fields.any("qk_head_dim");       // the sum of the two
+  config.kv_heads = config.heads;  // whatever the file says
+  config.attention_scale = 1 / std::sqrt(static_cast<double>(config.head_dim));
+  const nlohmann::json* scaling = fields.any("rope_scaling|rope_parameters");
+  if (scaling != nullptr && scaling->is_object() && config.rope.factor > 1) {
+    const double strength = Fields(*scaling, "rope_scaling").number("mscale_all_dim", 0);
+    const double magnitude = 0.1 * strength * std::log(config.rope.factor) + 1;
+    config.attention_scale *= magnitude * magnitude;
+  }
+  set_attention_bias(config, fields.flag("attention_bias", false));
+}
+
+}  // namespace
+
+void refine_mixtral(const Fields& fields, ModelConfig& config) {
+  read_window(fields, config);
+  read_experts(fields, config.moe);
+  config.moe.intermediate = config.intermediate;
+  config.moe.renormalise = true;
+  config.moe.layers.assign(static_cast<size_t>(config.layers), true);
+}
+
+void refine_qwen_moe(const Fields& fields, ModelConfig& config) {
+  refine_qwen(fields, config);
+  // Unlike in the models without experts, max_window_layers does not count.
+  if (fields.flag("use_sliding_window", false)) read_window(fields, config, 4096);
+  MixtureOfExperts& moe = config.moe;
+  if (fields.optional_integer(kExperts) != 0)
+    read_experts(fields, moe);
+  else
+    moe.experts = moe.top_k = 0;
+  moe.intermediate = fields.size("moe_intermediate_size", moe.intermediate);
+  moe.renormalise = fields.flag("norm_topk_prob", false);
+  if (config.traits.qk_norm == QkNorm::none) {
+    config.traits.biases.qkv = fields.flag("qkv_bias", true);
+    moe.shared_intermediate = fields.size("shared_expert_intermediate_size", moe.shared_intermediate);
+    moe.shared_gate = true;
+  }
+  fields.any("num_experts_per_tok");  // means nothing without experts
+  const int64_t step = fields.size("decoder_sparse_step", 1);
+  const std::vector<int64_t> dense = fields.integers("mlp_only_layers");
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    moe.layers.push_back(moe.experts > 0 && (layer + 1) % step == 0 &&
+                         std::find(dense.begin(), dense.end(), layer) == dense.end());
+}
+
+void refine_olmoe(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  if (fields.has("clip_qkv")) config.qkv_limit = fields.positive("clip_qkv", 0);
+  read_experts(fields, config.moe);
+  config.moe.intermediate = config.intermediate;
+  config.moe.renormalise = fields.flag("norm_topk_prob", false);
+  set_sparse_layers(config, 0);
+}
+
+// The weights of the chosen experts are a softmax over their scores alone, which is the one over all, renormalised.
+void refine_granitemoe(const Fields& fields, ModelConfig& config) {
+  refine_granite(fields, config);
+  if (fields.optional_text("position_embedding_type").value_or("rope") != "rope")
+    fields.refuse("position_embedding_type");
+  read_experts(fields, config.moe);
+  config.moe.intermediate = config.intermediate;
+  config.moe.renormalise = true;
+  config.moe.shared_intermediate = fields.optional_integer("shared_intermediate_size").value_or(0);
+  set_sparse_layers(config, 0);
+}
+
+void refine_deepseek(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  read_grouped_experts(fields, config);
+  config.moe.renormalise = fields.flag("norm_topk_prob", false);
+  if (fields.optional_text("scoring_func").value_or("softmax") != "softmax") fields.refuse("scoring_func");
+}
+
+void refine_deepseek_v2(const Fields& fields, ModelConfig& config) {
+  read_latent_attention(fields, config);
+  config.traits.biases.mlp = fields.flag("mlp_bias", false);
+  read_grouped_experts(fields, config);
+  const std::string method = fields.optional_text("topk_method").value_or("greedy");
+  if (method == "greedy")
+    config.moe.groups = config.moe.top_groups = 1;
+  else if (method != "group_limited_greedy")
+    fields.refuse("topk_method");
+  fields.expect_flag("norm_topk_prob", false);
+  if (fields.optional_text("scoring_func").value_or("softmax") != "softmax") fields.refuse("scoring_func");
+}
+
+void refine_deepseek_v3(const Fields& fields, ModelConfig& config) {
+  read_latent_attention(fields, config);
+  config.traits.interleaved = fields.flag("rope_interleave", true);
+  read_steered_experts(fields, config, /*renormalise=*/true);
+}
+
+void refine_glm4_moe(const Fields& fields, ModelConfig& config) {
+  config.traits.biases.qkv = fields.flag("attention_bias", false);
+  if (fields.flag("use_qk_norm", false)) config.traits.qk_norm = QkNorm::head;
+  read_steered_experts(fields, config, /*renormalise=*/true);
+}
+
+void refine_dots1(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  const int64_t first = fields.optional_integer("max_window_layers").value_or(62);
+  set_windows(fields, config, window_size(fields, 4096), [first](int64_t layer) { return layer >= first; });
+  read_steered_experts(fields, config, /*renormalise=*/false);
+}
+
+void refine_ernie_moe(const Fields& fields, ModelConfig& config) {
+  refine_ernie(fields, config);
+  MixtureOfExperts& moe = config.moe;
+  moe.experts = fields.count("moe_num_experts");
+  moe.top_k = fields.size("moe_k", 6);
+  moe.intermediate = fields.size("moe_intermediate_size", 1536);
+  moe.shared_intermediate = fields.optional_integer("moe_num_shared_experts").value_or(2) * moe.intermediate;
+  moe.corrected = moe.renormalise = true;
+  const int64_t first = fields.optional_integer("moe_layer_start_index").value_or(1);
+  const int64_t last = fields.optional_integer("moe_layer_end_index").value_or(-1);
+  const int64_t interval = fields.size("moe_layer_interval", 1);
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    moe.layers.push_back((layer + 1) % interval == 0 && layer >= first && (last == -1 || layer <= last));
+  fields.any("moe_norm_min");  // holds the sum of a few positive numbers away from 0
+}
+
+}  // namespace lathe::checkpoint
