@@ -20,31 +20,39 @@ void set_sparse_layers(ModelConfig& config, int64_t first) {
   for (int64_t layer = 0; layer < config.layers; ++layer) config.moe.layers.push_back(layer >= first);
 }
 
+// What holds of a family's experts where config.json does not say.
+struct Grouping {
+  int64_t shared = 0, groups = 1, top_groups = 1, first_sparse = 0;
+  double scale = 1;
+  bool renormalise = false;
+};
+
 // Experts by DeepSeek's names: some that every token uses, the others in groups.
-void read_grouped_experts(const Fields& fields, ModelConfig& config) {
+void read_grouped_experts(const Fields& fields, ModelConfig& config, const Grouping& otherwise) {
   MixtureOfExperts& moe = config.moe;
-  moe.experts = fields.count("n_routed_experts");
-  moe.top_k = fields.size("num_experts_per_tok");
+  if (moe.experts == 0 || fields.has("n_routed_experts")) moe.experts = fields.count("n_routed_experts");
+  if (moe.top_k == 0 || fields.has("num_experts_per_tok")) moe.top_k = fields.size("num_experts_per_tok");
   moe.intermediate = fields.size("moe_intermediate_size", moe.intermediate);
-  moe.shared_intermediate = fields.optional_integer("n_shared_experts").value_or(0) * moe.intermediate;
-  moe.groups = fields.size("n_group", 1);
-  moe.top_groups = fields.size("topk_group", moe.groups);
-  moe.scale = fields.positive("routed_scaling_factor", 1);
+  const int64_t shared = fields.mentions("n_shared_experts") ? 0 : otherwise.shared;
+  moe.shared_intermediate = fields.optional_integer("n_shared_experts").value_or(shared) * moe.intermediate;
+  moe.groups = fields.size("n_group", otherwise.groups);
+  moe.top_groups = fields.size("topk_group", otherwise.top_groups);
+  moe.scale = fields.positive("routed_scaling_factor", otherwise.scale);
   if (moe.experts % moe.groups != 0 || moe.top_groups > moe.groups) fields.refuse("n_group");
   fields.expect_number("moe_layer_freq", 1);
-  set_sparse_layers(config, fields.optional_integer("first_k_dense_replace").value_or(0));
+  set_sparse_layers(config, fields.optional_integer("first_k_dense_replace").value_or(otherwise.first_sparse));
   for (const std::string_view key : {"aux_loss_alpha", "seq_aux", "ep_size"}) fields.any(key);  // of training
 }
 
 // The third generation scores experts one by one, and a learned term steers which are chosen.
-void read_steered_experts(const Fields& fields, ModelConfig& config, bool renormalise) {
+void read_steered_experts(const Fields& fields, ModelConfig& config, const Grouping& otherwise) {
   MixtureOfExperts& moe = config.moe;
-  read_grouped_experts(fields, config);
+  read_grouped_experts(fields, config, otherwise);
   if (fields.optional_text("scoring_func").value_or("sigmoid") != "sigmoid") fields.refuse("scoring_func");
   if (fields.optional_text("topk_method").value_or("noaux_tc") != "noaux_tc") fields.refuse("topk_method");
   moe.sigmoid = moe.corrected = true;
   moe.group_leaders = 2;
-  moe.renormalise = fields.flag("norm_topk_prob", renormalise);
+  moe.renormalise = fields.flag("norm_topk_prob", otherwise.renormalise);
   fields.any("num_nextn_predict_layers");  // layers behind the last that only training and drafting use
 }
 
@@ -124,7 +132,7 @@ void refine_granitemoe(const Fields& fields, ModelConfig& config) {
 
 void refine_deepseek(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
-  read_grouped_experts(fields, config);
+  read_grouped_experts(fields, config, {});
   config.moe.renormalise = fields.flag("norm_topk_prob", false);
   if (fields.optional_text("scoring_func").value_or("softmax") != "softmax") fields.refuse("scoring_func");
 }
@@ -132,7 +140,7 @@ void refine_deepseek(const Fields& fields, ModelConfig& config) {
 void refine_deepseek_v2(const Fields& fields, ModelConfig& config) {
   read_latent_attention(fields, config);
   config.traits.biases.mlp = fields.flag("mlp_bias", false);
-  read_grouped_experts(fields, config);
+  read_grouped_experts(fields, config, {.shared = 2});
   const std::string method = fields.optional_text("topk_method").value_or("greedy");
   if (method == "greedy")
     config.moe.groups = config.moe.top_groups = 1;
@@ -145,20 +153,22 @@ void refine_deepseek_v2(const Fields& fields, ModelConfig& config) {
 void refine_deepseek_v3(const Fields& fields, ModelConfig& config) {
   read_latent_attention(fields, config);
   config.traits.interleaved = fields.flag("rope_interleave", true);
-  read_steered_experts(fields, config, /*renormalise=*/true);
+  read_steered_experts(
+      fields, config,
+      {.shared = 1, .groups = 8, .top_groups = 4, .first_sparse = 3, .scale = 2.5, .renormalise = true});
 }
 
 void refine_glm4_moe(const Fields& fields, ModelConfig& config) {
   config.traits.biases.qkv = fields.flag("attention_bias", false);
   if (fields.flag("use_qk_norm", false)) config.traits.qk_norm = QkNorm::head;
-  read_steered_experts(fields, config, /*renormalise=*/true);
+  read_steered_experts(fields, config, {.shared = 1, .first_sparse = 1, .renormalise = true});
 }
 
 void refine_dots1(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
   const int64_t first = fields.optional_integer("max_window_layers").value_or(62);
   set_windows(fields, config, window_size(fields, 4096), [first](int64_t layer) { return layer >= first; });
-  read_steered_experts(fields, config, /*renormalise=*/false);
+  read_steered_experts(fields, config, {});
 }
 
 void refine_ernie_moe(const Fields& fields, ModelConfig& config) {

@@ -63,6 +63,7 @@ std::vector<AddedTokens::Segment> AddedTokens::split(std::string_view text, cons
   const auto add_text = [&](size_t end) {
     if (end > done) segments.push_back({text.substr(done, end - done), std::nullopt});
   };
+  // Tokens are also found in the white space that the one before took along.
   for (size_t at = 0; at < text.size() && !trie.empty();) {
     const auto match = trie.may_start_with(text[at]) ? find(at) : std::nullopt;
     if (!match) {
@@ -70,13 +71,14 @@ std::vector<AddedTokens::Segment> AddedTokens::split(std::string_view text, cons
       continue;
     }
     const AddedToken& token = tokens_[match->value];
-    const size_t start = at;
+    size_t start = at;
     at += match->length;
     if (token.single_word && !stands_alone(text, start, at)) continue;
-    if (token.rstrip) at = skip_spaces(text, at);
-    add_text(token.lstrip ? std::max(done, skip_spaces_back(text, start)) : start);
-    segments.push_back({{}, token.id});
-    done = at;
+    const size_t end = token.rstrip ? skip_spaces(text, at) : at;
+    if (token.lstrip) start = std::max(done, skip_spaces_back(text, start));
+    add_text(start);
+    if (start < end) segments.push_back({{}, token.id});
+    done = end;
   }
   add_text(text.size());
   return segments;

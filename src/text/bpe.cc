@@ -208,11 +208,15 @@ std::optional<uint32_t> Bpe::unit_id(std::string_view unit, bool first, bool las
     const auto id = vocabulary().id(unit);
     return id ? std::optional(to_unit(*id)) : std::nullopt;
   }
+  const auto id = vocabulary().id(affixed(unit, first, last));
+  return id ? std::optional(to_unit(*id)) : std::nullopt;
+}
+
+std::string Bpe::affixed(std::string_view unit, bool first, bool last) const {
   std::string token(unit);
   if (!first) token.insert(0, options_.continuing_subword_prefix);
   if (last) token += options_.end_of_word_suffix;
-  const auto id = vocabulary().id(token);
-  return id ? std::optional(to_unit(*id)) : std::nullopt;
+  return token;
 }
 
 void Bpe::add_bytes(std::string_view word, std::vector<uint32_t>& units) const {
@@ -249,7 +253,8 @@ void Bpe::add_characters(std::string_view word, std::vector<uint32_t>& units) co
         id = unit_id(word.substr(begin, end - begin), begin == 0, end == word.size());
       }
     }
-    if (!id && options_.byte_fallback && add_fallback_bytes(word.substr(begin, end - begin), units)) continue;
+    const auto unit = [&] { return affixed(word.substr(begin, end - begin), begin == 0, end == word.size()); };
+    if (!id && options_.byte_fallback && add_fallback_bytes(unit(), units)) continue;
     if (!id && !unk_) continue;
     if (unknown && (id || !options_.fuse_unk)) units.push_back(*unk_);
     unknown = !id;

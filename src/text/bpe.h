@@ -54,6 +54,8 @@ class Bpe final : public TokenModel {
   void add_characters(std::string_view word, std::vector<uint32_t>& units) const;
   void add_bytes(std::string_view word, std::vector<uint32_t>& units) const;
   std::optional<uint32_t> unit_id(std::string_view unit, bool first, bool last) const;
+  // A unit as it is called at its place in a word.
+  std::string affixed(std::string_view unit, bool first, bool last) const;
   bool add_fallback_bytes(std::string_view unit, std::vector<uint32_t>& units) const;
   void merge_few(std::vector<uint32_t>& units, std::vector<MergeTable::Found>& found) const;
   void merge_many(Scratch& scratch) const;

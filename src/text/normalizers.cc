@@ -58,7 +58,7 @@ std::string StripSpaces::normalize(std::string_view text) const {
 
 std::string StripAccents::normalize(std::string_view text) const {
   return map_characters(text, [](char32_t c, std::u32string& out) {
-    if (!is_non_spacing_mark(c)) out.push_back(c);
+    if (!is_mark(c)) out.push_back(c);
   });
 }
 

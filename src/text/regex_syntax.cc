@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "text/regex.h"
+#include "text/unicode_scripts.h"
 
 namespace lathe::text {
 namespace {
@@ -248,7 +249,10 @@ class Translator {
       if (c != '_' && c != '-' && c != ' ') plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     const auto* found = std::find_if(kPropertyNames.begin(), kPropertyNames.end(),
                                      [&](const NamePair& pair) { return pair.first == plain; });
-    return fmt::format("\\{}{{{}{}}}", kind, negated ? "^" : "", found == kPropertyNames.end() ? name : found->second);
+    // PCRE2 takes the bare name of a script for the property Script_Extensions.
+    const bool script = found == kPropertyNames.end() && (is_script_name(name) || plain == "unknown");
+    return fmt::format("\\{}{{{}{}{}}}", kind, negated ? "^" : "", script ? "sc:" : "",
+                       found == kPropertyNames.end() ? name : found->second);
   }
 
   // Behind "[".

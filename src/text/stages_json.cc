@@ -17,12 +17,14 @@
 #include "text/pre_tokenizers.h"
 #include "text/split_lexers.h"
 #include "text/unicode.h"
+#include "text/unicode_scripts.h"
 #include "text/wordpiece.h"
 
 namespace lathe::text {
 namespace {
 
 constexpr std::string_view kNormalizer = "normalizer", kPreTokenizer = "pre_tokenizer", kDecoder = "decoder";
+constexpr int64_t kMaxFixedLength = 65535;  // of a repetition in a regular expression
 constexpr const char* kMetaspaceMark = "\u2581";
 
 std::string type_of(const json& config, std::string_view component) {
@@ -167,6 +169,15 @@ void add_pre_tokenizers(const json& config, int depth, std::vector<std::unique_p
     stages.push_back(make_metaspace(config));
   } else if (type == "Split") {
     stages.push_back(make_split(config));
+  } else if (type == "UnicodeScripts") {
+    stages.push_back(
+        std::make_unique<Split>(Pattern::regex(one_script_expression()), SplitBehavior::removed, /*invert=*/true));
+  } else if (type == "FixedLength") {
+    const auto length = optional_field<int64_t>(config, "length", kPreTokenizer).value_or(5);
+    if (length < 1 || length > kMaxFixedLength)
+      malformed(kPreTokenizer, fmt::format("pieces of {} characters", length));
+    stages.push_back(std::make_unique<Split>(Pattern::regex(fmt::format("(?m:.{{1,{}}})", length)),
+                                             SplitBehavior::isolated, /*invert=*/false));
   } else if (type == "CharDelimiterSplit" || type == "WhitespaceSplit" || type == "Digits" || type == "Punctuation") {
     stages.push_back(make_character_split(config, type));
   } else {

@@ -251,7 +251,9 @@ TokenizerParts parse_tokenizer_json(std::string_view text) {
   if (const json* config = find(document, "normalizer")) parts.normalizer = make_normalizer(*config);
   PreTokenizerStages stages;
   if (const json* config = find(document, "pre_tokenizer")) stages = make_pre_tokenizer(*config);
-  const bool bytes = stages.ends_in_bytes && model_type(*model) == "BPE";
+  // Bytes that fall back do so as the characters that stand for them.
+  const bool falls_back = optional_field<bool>(*model, "byte_fallback", kModel).value_or(false);
+  const bool bytes = stages.ends_in_bytes && model_type(*model) == "BPE" && !falls_back;
   parts.model = make_model(*model, bytes);
   join(std::move(stages), bytes, parts);
   if (const json* config = find(document, "post_processor"))

@@ -75,6 +75,11 @@ bool is_non_spacing_mark(char32_t c) {
   return category(c) == UTF8PROC_CATEGORY_MN && c != kSharadaSandhiMark;
 }
 
+bool is_mark(char32_t c) {
+  const auto kind = category(c);
+  return kind >= UTF8PROC_CATEGORY_MN && kind <= UTF8PROC_CATEGORY_ME && !is_young(c);
+}
+
 bool is_number(char32_t c) {
   const auto kind = category(c);
   return kind >= UTF8PROC_CATEGORY_ND && kind <= UTF8PROC_CATEGORY_NO;

@@ -19,6 +19,8 @@ bool is_punctuation(char32_t c);
 bool is_word_character(char32_t c);
 // General category Mn.
 bool is_non_spacing_mark(char32_t c);
+// General category M: marks of all kinds.
+bool is_mark(char32_t c);
 // General category N: digits, letter-like and other numbers.
 bool is_number(char32_t c);
 

@@ -171,8 +171,8 @@ TEST(Config, WhatIsNotMentionedIsAsInTheClassOfTheFamily) {
   EXPECT_EQ(read(with(gemma, "attn_logit_softcapping", nullptr)).attention_softcap, 0);
   EXPECT_EQ(read(gemma).logit_softcap, 30);
   EXPECT_EQ(read(with(with(gemma, "hidden_act", "relu"), "hidden_activation", "gelu")).traits.activation,
-            MapOp::gelu_erf);
-  EXPECT_EQ(read(with(gemma, "hidden_act", "gelu")).traits.activation, MapOp::gelu_tanh);
+            Activation::gelu_erf);
+  EXPECT_EQ(read(with(gemma, "hidden_act", "gelu")).traits.activation, Activation::gelu_tanh);
 }
 
 TEST(Config, ExpertsHaveTwoSpellings) {

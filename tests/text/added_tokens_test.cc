@@ -52,6 +52,15 @@ TEST(AddedTokens, StrippingTakesWhiteSpaceAlong) {
   EXPECT_THAT(show(tokens.split_raw("  <l>")), ElementsAre("<1>"));
 }
 
+// White space that one token took along may hold the next; one that takes no more than that is none.
+TEST(AddedTokens, StrippingDoesNotHideTokens) {
+  AddedToken blanks = token(1, "  ");
+  blanks.rstrip = true;
+  EXPECT_THAT(show(AddedTokens({blanks}, nullptr).split_raw("a    b")), ElementsAre("a", "<1>", "<1>", "b"));
+  blanks.lstrip = true;
+  EXPECT_THAT(show(AddedTokens({blanks}, nullptr).split_raw("a    b")), ElementsAre("a", "<1>", "b"));
+}
+
 TEST(AddedTokens, SingleWordsNeedBoundaries) {
   AddedToken word = token(1, "foo");
   word.single_word = true;

@@ -105,6 +105,9 @@ TEST(Bpe, UnknownCharactersFallBackToTheirBytesWhereAllAreThere) {
   const Bpe model = make({"<unk>", "a", "<0xC3>", "<0xA9>"}, {}, options);
   EXPECT_THAT(ids_of(model, "aéa"), ElementsAre(1, 2, 3, 1));
   EXPECT_THAT(ids_of(model, "aèa"), ElementsAre(1, 0, 1));
+  options.continuing_subword_prefix = "#";  // is part of what falls back
+  const Bpe prefixed = make({"<unk>", "a", "<0xC3>", "<0xA9>", "<0x23>"}, {}, options);
+  EXPECT_THAT(ids_of(prefixed, "éé"), ElementsAre(2, 3, 4, 2, 3));
 }
 
 TEST(Bpe, AffixesMarkPlacesInTheWord) {

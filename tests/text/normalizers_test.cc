@@ -28,6 +28,7 @@ TEST(UnicodeNormalizer, TheFourForms) {
 TEST(Normalizers, SmallOnes) {
   EXPECT_EQ(Lowercase().normalize("AÉİ"), "aéi\u0307");
   EXPECT_EQ(StripAccents().normalize("é e\u0301"), "é e");
+  EXPECT_EQ(StripAccents().normalize("a\u0D57b\u20DDc"), "abc");  // spacing and enclosing marks, too
   EXPECT_EQ(Prepend("▁").normalize("a"), "▁a");
   EXPECT_EQ(Prepend("▁").normalize(""), "");
   EXPECT_EQ(Nmt().normalize(std::string("a\x01\tb\u200Bc\0", 9)), std::string("a b c\0", 6));

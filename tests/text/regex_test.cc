@@ -41,7 +41,8 @@ INSTANTIATE_TEST_SUITE_P(
         RegexCase{"[[:^space:]x]", " y", {"y"}}, RegexCase{R"(\u00e9\x{4f60}\x41)", "é你A", {"é你A"}},
         RegexCase{R"([\]\-^]+)", "]-^", {"]-^"}}, RegexCase{"[]a]", "]", {"]"}}, RegexCase{R"(\v)", "\n\v", {"\v"}},
         RegexCase{"(?i:'s)", "'S'ſ", {"'S", "'ſ"}}, RegexCase{R"(\s+(?!\S))", "a  b ", {" ", " "}},
-        RegexCase{R"((?<=a)b|(?>c+)c)", "abcc", {"b"}}, RegexCase{R"((a)\1)", "aa", {"aa"}}));
+        RegexCase{R"((?<=a)b|(?>c+)c)", "abcc", {"b"}}, RegexCase{R"((a)\1)", "aa", {"aa"}},
+        RegexCase{R"(\p{Hiragana}+)", "か、な", {"か", "な"}}, RegexCase{R"(\P{Greek})", "αa", {"a"}}));
 
 TEST_P(RegexMatches, AsOniguruma) {
   const std::string text = GetParam().text;

@@ -137,6 +137,20 @@ TEST_P(BadTokenizerJson, IsAnErrorThatNamesThePart) {
   }
 }
 
+TEST(TokenizerLoad, ScriptsAndLengthsCutWords) {
+  const auto pieces = [](const json& stage, const std::string& text) {
+    const json model = {{"type", "WordLevel"}, {"unk_token", "?"}, {"vocab", {{"?", 0}}}};
+    const TemporaryFolder folder;
+    folder.write("tokenizer.json", json{{"model", model}, {"pre_tokenizer", stage}}.dump());
+    return Tokenizer::load(folder / "tokenizer.json")->encode(text).ids.size();
+  };
+  const json scripts = {{"type", "UnicodeScripts"}};
+  EXPECT_EQ(pieces(scripts, " one two дом カー漢字 2+2"), 4);  // blanks belong to what stands before them
+  EXPECT_EQ(pieces(scripts, "   "), 0);
+  EXPECT_EQ(pieces({{"type", "FixedLength"}, {"length", 2}}, "aé\nbc"), 3);
+  EXPECT_THROW(pieces({{"type", "FixedLength"}, {"length", 0}}, "a"), Error);
+}
+
 TEST(TokenizerLoad, DeepNestingIsAnError) {
   json document = byte_level_document();
   json stage = {{"type", "NFC"}};

@@ -1,0 +1,161 @@
+"""Writes tests/data/checkpoints/families.json: what Transformers computes with tiny models of many families.
+
+The weights are not stored: both sides fill tensors from the names alone (fill() here, families_test.cc there).
+Usage: make_families.py OUT.json, with transformers 4.57.
+"""
+
+import json
+import re
+import sys
+
+import numpy as np
+import torch
+import transformers
+from transformers import AutoConfig, AutoModelForCausalLM
+
+SIZES = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+             max_position_embeddings=32, vocab_size=12, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+OLD = dict(n_embd=16, n_layer=2, n_head=4, n_positions=32, vocab_size=12, bos_token_id=1, eos_token_id=2)
+MHA = {key: value for key, value in SIZES.items() if key != "num_key_value_heads"}
+FALCON = {key: value for key, value in MHA.items() if key != "intermediate_size"}
+LATENT = dict(MHA, num_key_value_heads=4, kv_lora_rank=6, q_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=6, v_head_dim=5,
+              n_routed_experts=4, num_experts_per_tok=2, moe_intermediate_size=10)
+STEERED = dict(SIZES, n_routed_experts=4, num_experts_per_tok=2, moe_intermediate_size=10)
+YARN = dict(rope_type="yarn", factor=4.0, original_max_position_embeddings=8)
+PROMPT = [3, 7, 4, 4, 9, 1, 11, 6, 5]
+STEPS = 4
+
+CASES = {
+    "arcee": ("arcee", dict(SIZES)),
+    "biogpt": ("biogpt", dict(MHA)),
+    "codegen": ("codegen", dict(OLD, rotary_dim=2)),
+    "cohere": ("cohere", dict(SIZES, use_qk_norm=True, logit_scale=0.5)),
+    "cohere2": ("cohere2", dict(SIZES, num_hidden_layers=4, sliding_window=3)),
+    "deepseek-v2": ("deepseek_v2", dict(LATENT, n_shared_experts=2, first_k_dense_replace=1,
+                                        topk_method="group_limited_greedy", n_group=2, topk_group=1)),
+    "deepseek-v3": ("deepseek_v3", dict(LATENT, n_shared_experts=1, n_group=2, topk_group=1, first_k_dense_replace=1,
+                                        rope_scaling=dict(YARN, mscale=0.7, mscale_all_dim=0.5))),
+    "dots1": ("dots1", dict(STEERED, first_k_dense_replace=1, n_shared_experts=1)),
+    "ernie4_5": ("ernie4_5", dict(SIZES, head_dim=6, use_bias=True)),
+    "ernie4_5-moe": ("ernie4_5_moe", dict(SIZES, moe_num_experts=4, moe_k=2, moe_intermediate_size=10)),
+    "exaone4": ("exaone4", dict(SIZES, num_hidden_layers=3, sliding_window=3, sliding_window_pattern=2)),
+    "falcon-40b": ("falcon", dict(FALCON, new_decoder_architecture=True, num_kv_heads=2)),
+    "falcon-7b": ("falcon", dict(FALCON)),
+    "falcon-rw": ("falcon", dict(FALCON, alibi=True, parallel_attn=False, multi_query=False, bias=True)),
+    "gemma": ("gemma", dict(SIZES, head_dim=6)),
+    "gemma3": ("gemma3_text", dict(SIZES, head_dim=6, num_hidden_layers=3, sliding_window=3, sliding_window_pattern=2,
+                                   rope_scaling=dict(rope_type="linear", factor=8.0))),
+    "glm4": ("glm4", dict(SIZES, head_dim=4)),
+    "glm4-moe": ("glm4_moe", dict(STEERED, use_qk_norm=True, attention_bias=True)),
+    "gpt2-scaled": ("gpt2", dict(OLD, scale_attn_by_inverse_layer_idx=True, activation_function="quick_gelu")),
+    "gpt-bigcode": ("gpt_bigcode", dict(OLD)),
+    "gpt-neo": ("gpt_neo", dict(hidden_size=16, num_layers=2, num_heads=4, max_position_embeddings=32, vocab_size=12,
+                                window_size=3, attention_types=[[["global", "local"], 1]])),
+    "gptj": ("gptj", dict(OLD, rotary_dim=2)),
+    "granitemoe": ("granitemoeshared", dict(SIZES, num_local_experts=4, num_experts_per_tok=2, shared_intermediate_size=8,
+                                            embedding_multiplier=2.0, residual_multiplier=0.5, logits_scaling=2.0)),
+    "helium": ("helium", dict(SIZES, head_dim=4, attention_bias=True)),
+    "hunyuan": ("hunyuan_v1_dense", dict(SIZES, head_dim=6, rope_scaling=dict(type="dynamic", alpha=1000.0, factor=1.0))),
+    "llama-yarn": ("llama", dict(SIZES, rope_scaling=dict(YARN, attention_factor=1.3), hidden_act="relu6")),
+    "mixtral": ("mixtral", dict(SIZES, num_local_experts=4, num_experts_per_tok=2)),
+    "mpt": ("mpt", dict(d_model=18, n_heads=3, n_layers=2, max_seq_len=32, vocab_size=12, attn_config=dict(clip_qkv=0.7))),
+    "nemotron": ("nemotron", dict(SIZES, attention_bias=True)),
+    "olmo-clip": ("olmo", dict(SIZES, clip_qkv=0.5)),
+    "olmo3": ("olmo3", dict(SIZES, num_hidden_layers=4, sliding_window=3, rope_scaling=YARN)),
+    "olmoe": ("olmoe", dict(SIZES, num_experts=4, num_experts_per_tok=2, clip_qkv=0.5)),
+    "openai-gpt": ("openai-gpt", dict(OLD)),
+    "opt-post-norm": ("opt", dict(FALCON, ffn_dim=20, do_layer_norm_before=False, word_embed_proj_dim=6)),
+    "persimmon": ("persimmon", dict(MHA)),
+    "phi": ("phi", dict(SIZES, partial_rotary_factor=0.5, qk_layernorm=True)),
+    "phi3-window": ("phi3", dict(SIZES, sliding_window=3)),
+    "qwen3-moe": ("qwen3_moe", dict(SIZES, head_dim=6, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10)),
+    "seed-oss": ("seed_oss", dict(SIZES, head_dim=6)),
+    "smollm3": ("smollm3", dict(SIZES, no_rope_layers=[0, 1])),
+    "stablelm": ("stablelm", dict(SIZES, partial_rotary_factor=0.5, qk_layernorm=True, use_parallel_residual=True)),
+    "starcoder2": ("starcoder2", dict(SIZES, sliding_window=3)),
+    "vaultgemma": ("vaultgemma", dict(SIZES, head_dim=6, sliding_window=3)),
+    "xglm": ("xglm", dict(d_model=16, ffn_dim=20, num_layers=2, attention_heads=4, max_position_embeddings=32,
+                          vocab_size=12)),
+}
+
+
+
+def fill(name, shape):
+    """Numbers that follow from the name: FNV-1a of it seeds splitmix64, whose upper bits are the elements."""
+    seed = np.uint64(14695981039346656037)
+    with np.errstate(over="ignore"):
+        for byte in name.encode():
+            seed = (seed ^ np.uint64(byte)) * np.uint64(1099511628211)
+        count = int(np.prod(shape))
+        x = seed + (np.arange(count, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        x ^= x >> np.uint64(31)
+    u = (x >> np.uint64(40)).astype(np.float64) / 2**24 - 0.5
+    if len(shape) > 1:
+        values = u * 5.5 / np.sqrt(shape[-1])
+    else:
+        values = 0.6 * u + (1 if name.endswith("weight") else 0)
+    return torch.from_numpy(values.astype(np.float32).reshape(shape))
+
+
+def model_of(model_type, fields):
+    config = AutoConfig.for_model(model_type, **fields)
+    with transformers.modeling_utils.no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa" if model_type == "falcon" else "eager")
+    state = model.state_dict()
+    kept = {}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or (config.tie_word_embeddings and name.split(".")[0] in ("lm_head", "output_projection")):
+            continue
+        with torch.no_grad():
+            tensor.copy_(fill(name, tuple(tensor.shape)))
+        kept[name] = list(tensor.shape)
+    model.tie_weights()
+    return config, model.eval().float(), kept
+
+
+LAYER = re.compile(r"^(.*?\b(?:h|layers|blocks)\.)(\d+)\.(.*)$")
+
+
+def grouped(tensors, layers):
+    """{prefix of layers: {name: [shape, numbers of the layers that have it, unless all do]}}; "" for other tensors."""
+    groups = {}
+    for name, shape in tensors.items():
+        found = LAYER.match(name)
+        prefix, number, rest = found.groups() if found else ("", None, name)
+        same = groups.setdefault(prefix, {}).setdefault(rest, [shape, []])
+        assert same[0] == shape, name
+        same[1] += [] if number is None else [int(number)]
+    for rows in groups.values():
+        for rest, (shape, numbers) in rows.items():
+            rows[rest] = [shape] if len(numbers) in (0, layers) else [shape, numbers]
+    return groups
+
+
+def case(model_type, fields):
+    config, model, tensors = model_of(model_type, fields)
+    ids, greedy, logits = list(PROMPT), [], None
+    with torch.no_grad():
+        for _ in range(STEPS):
+            row = model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+            logits = row if logits is None else logits
+            greedy.append(int(row.argmax()))
+            ids.append(greedy[-1])
+    settings = {key: value for key, value in fields.items() if not key.endswith("_token_id")}
+    return {"config": {"model_type": model_type, **settings}, "layers": config.num_hidden_layers,
+            "tensors": grouped(tensors, config.num_hidden_layers), "logits": [round(float(x), 4) for x in logits],
+            "greedy": greedy}
+
+
+def main():
+    torch.manual_seed(0)
+    cases = {name: case(*arguments) for name, arguments in CASES.items()}
+    lines = [f'"{name}": {json.dumps(found, separators=(",", ":"))}' for name, found in cases.items()]
+    head = json.dumps({"prompt": PROMPT})[1:-1]
+    with open(sys.argv[1], "w", encoding="utf-8") as file:
+        file.write("{" + head + ',\n"cases": {\n' + ",\n".join(lines) + "\n}}\n")
+
+
+if __name__ == "__main__":
+    main()
