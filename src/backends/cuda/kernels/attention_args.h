@@ -18,7 +18,9 @@ struct AttentionArgs {
   float* partial;                                   // SPLIT: see attention.cuh
   float scale;
   int causal_offset;  // within +-2^30
-  int batch, queries, keys;
+  int batch, queries, keys;  // PACKED: sequences, and how many tokens each may have
+  const int* starts;         // PACKED: [batch + 1]
+  int tokens;                // PACKED: of all sequences
   unsigned tiles;      // of rows, of all key heads and splits: where blocks go from one to the next
   int section;         // CAUSAL: key heads whose rows are computed together, from the last to the first
   int splits;          // parts that the keys are cut into
