@@ -53,8 +53,8 @@ class Row {
 }  // namespace
 
 bool can_be_mask(DType type) {
-  return type == DType::i64 || type == DType::i32 || type == DType::i8 || type == DType::u8 ||
-         type == DType::boolean || type == DType::f32;
+  return type == DType::i64 || type == DType::i32 || type == DType::i8 || type == DType::u8 || type == DType::boolean ||
+         type == DType::f32;
 }
 
 int64_t packed_size(int64_t kept, int64_t batch, int64_t length) {

@@ -1,5 +1,5 @@
-// What pack_tokens (graph/ops/pack_tokens.h) does on the host: for the evaluator, the CPU, and an executor that asks how
-// many tokens there will be before the run begins.
+// What pack_tokens (graph/ops/pack_tokens.h) does on the host: for the evaluator, the CPU, and an executor that asks
+// how many tokens there will be before the run begins.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,8 @@ namespace lathe::passes {
 namespace {
 
 constexpr int64_t kSpaceAxes = 4;  // batch, head, query, key
-// exp() of less is 0 in f32 from about 100 on; models write 10000 and more. Products of queries and keys stay far below.
+// exp() of less is 0 in f32 from about 100 on; models write 10000 and more. Products of queries and keys stay far
+// below.
 constexpr double kGap = 5000;
 
 Shape without_ones(const Shape& shape) {
@@ -32,8 +33,7 @@ bool is_plain_self_attention(const Attention& op, const Node& node) {
 // The score as one program of the product and of the mask.
 class ScoreReader {
  public:
-  ScoreReader(const Node& node, const TokenAxes& axes)
-      : node_(node), axes_(axes), writer_({node.input(0)->dtype()}) {}
+  ScoreReader(const Node& node, const TokenAxes& axes) : node_(node), axes_(axes), writer_({node.input(0)->dtype()}) {}
 
   // The result as a function of what the mask holds at a key, and of the product.
   bool read() {

@@ -47,7 +47,7 @@ enum class Packing {
 std::optional<Packing> packing_from_string(std::string_view text);  // "auto", "on", "off"
 
 struct PassOptions {
-  std::vector<std::string> disabled;                           // names of passes to leave out
+  std::vector<std::string> disabled;  // names of passes to leave out
   Packing packing = Packing::automatic;
   bool verify = true;                                          // check the graph after each pass that changed it
   std::function<void(const PassReport&, const Graph&)> trace;  // called after each run of a pass

@@ -1,5 +1,5 @@
-// Which nodes compute each token of a [batch, length, ..] tensor from that token alone, so that they may run on any list
-// of tokens: on [1, T, ..]. pack_tokens.cc puts them there.
+// Which nodes compute each token of a [batch, length, ..] tensor from that token alone, so that they may run on any
+// list of tokens: on [1, T, ..]. pack_tokens.cc puts them there.
 #pragma once
 
 #include <optional>

@@ -85,7 +85,8 @@ CompileOptions to_compile_options(const EngineOptions& options) {
   }
   const auto packing = passes::packing_from_string(options.packing);
   if (!packing)
-    throw Error(ErrorCode::invalid_argument, "unknown packing '" + options.packing + "'").remedy("Known: auto, on, off");
+    throw Error(ErrorCode::invalid_argument, "unknown packing '" + options.packing + "'")
+        .remedy("Known: auto, on, off");
   compile_options.passes.packing = *packing;
   return compile_options;
 }

@@ -174,8 +174,7 @@ class Preparation {
 bool is_prepared_for(const Prepared& prepared, const Wiring& wiring, const RunSizes& sizes) {
   const int64_t* next = prepared.key.data();
   const int64_t* const end = next + prepared.key.size();
-  return walk_key(wiring, sizes, [&](int64_t number) { return next != end && *next++ == number; }) &&
-         next == end;
+  return walk_key(wiring, sizes, [&](int64_t number) { return next != end && *next++ == number; }) && next == end;
 }
 
 std::unique_ptr<Prepared> prepare(const Wiring& wiring, const RunSizes& sizes,

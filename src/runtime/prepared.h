@@ -45,7 +45,7 @@ struct Prepared {
 // What preparation depends on.
 struct RunSizes {
   std::span<const TensorRef> inputs;
-  std::span<const int64_t> counted;         // one per Wiring::counted
+  std::span<const int64_t> counted;       // one per Wiring::counted
   const SymbolBindings* outer = nullptr;  // null for a whole model
 };
 

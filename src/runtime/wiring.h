@@ -28,7 +28,7 @@ struct Wiring {
   std::vector<std::vector<std::string>> mentioned;     // by step: symbols in the op's fields
   std::vector<std::vector<std::string>> axis_symbols;  // by value and axis: the symbol that stands there alone, or ""
   std::vector<CountedSize> counted;
-  std::vector<std::string> outer_symbols;              // of a region: mentioned, but bound by nothing in it
+  std::vector<std::string> outer_symbols;  // of a region: mentioned, but bound by nothing in it
 };
 
 }  // namespace lathe

@@ -69,9 +69,10 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_flag("--tf32", options.tf32, "On a GPU: products of f32 may round their operands to TF32");
   app.add_flag("--capture-graph,!--no-graph", options.graphs,
                "On a GPU: replay runs of the same sizes as CUDA graphs, or do not (default: replay)");
-  app.add_option("--packing", options.packing,
-                 "Leave out the padding of token batches: auto (default) where no output changes, on also where outputs "
-                 "show padding, which is 0 then; off")
+  app.add_option(
+         "--packing", options.packing,
+         "Leave out the padding of token batches: auto (default) where no output changes, on also where outputs "
+         "show padding, which is 0 then; off")
       ->type_name("auto|on|off");
   app.add_option("--disable-pass", options.disabled_passes, "Leave out a rewrite by its name; repeatable")
       ->type_name("NAME")
@@ -137,7 +138,8 @@ ModelInputs make_inputs(const Graph& graph, const InputOptions& options, Console
   for (const Value* input : graph.inputs()) {
     const std::vector<int64_t>& dims = inputs.sizes.inputs.at(input->name());
     if (!inputs.tensors.count(input->name()))
-      inputs.tensors.emplace(input->name(), random_input(*input, dims, inputs.sizes.inputs, options.seed, options.made_up_lengths()));
+      inputs.tensors.emplace(input->name(),
+                             random_input(*input, dims, inputs.sizes.inputs, options.seed, options.made_up_lengths()));
   }
   return inputs;
 }

@@ -21,17 +21,18 @@ std::string encoder(const std::string& mask_type, const std::string& mask, const
     %wp = constant {value = f32[8, 3] random(6)}
     %qkv = matmul(%x, %wqkv)
     %m4 = reshape(%mask) {shape = [b, 1, 1, s]}
-)" + mask + R"(
+)" + mask +
+         R"(
     %a = attention(%qkv, %qkv, %qkv, %bias) {heads = 2, kv_heads = 2, head_dim = 4, value_dim = 4, scale = 0.5,
         q_stride = 4, k_offset = 8, k_stride = 4, v_offset = 16, v_stride = 4, score = )" +
          score + R"(}
     %o = matmul(%a, %wo, %x) {epilogue = (x0, x1) => add(x0, x1)}
     %y = norm(%o, %gain, _) {axis = 2, num_x = 1}
-)" + result + "}";
+)" + result +
+         "}";
 }
 
-const std::string kAdditive =
-    "%bias = map(%m4) {program = (x0) => mul(sub(1:f32, cast<f32>(x0)), -10000:f32)}";
+const std::string kAdditive = "%bias = map(%m4) {program = (x0) => mul(sub(1:f32, cast<f32>(x0)), -10000:f32)}";
 const std::string kFirst = R"(
     %f = slice(%y) {axes = [1], starts = [0], sizes = [1], steps = [1]}
     %g = reshape(%f) {shape = [b, 8]}
@@ -41,7 +42,8 @@ const std::string kFirst = R"(
 const std::string kAll = "return %y as \"y\"\n";
 
 // Right padding, left padding, holes, and a row that is all padding.
-const std::vector<int64_t> kMask = {1, 1, 1, 0, 0, 0, /**/ 0, 0, 0, 1, 1, 1, /**/ 1, 0, 1, 1, 0, 1, /**/ 0, 0, 0, 0, 0, 0};
+const std::vector<int64_t> kMask = {1,      1, 1, 0, 0, 0, /**/ 0, 0, 0, 1, 1, 1,
+                                    /**/ 1, 0, 1, 1, 0, 1, /**/ 0, 0, 0, 0, 0, 0};
 
 std::vector<RefValue> inputs_for(const Graph& graph, const std::vector<int64_t>& mask) {
   Tensor ids(DType::i64, {kBatch, kLength}), bits(graph.inputs()[1]->dtype(), {kBatch, kLength});
@@ -102,9 +104,11 @@ TEST(PackTokens, MasksInAllSpellings) {
            {"f32", "%bias = map(%m4) {program = (x0) => mul(sub(1:f32, x0), -3.4028235e+38:f32)}", add},
            {"bool", "%bias = map(%m4) {program = (x0) => select(x0, 0:f32, -inf:f32)}", add},
            {"i32", "%bias = map(%m4) {program = (x0) => ne(x0, 0:i32)}", "(x0, x1) => select(x1, x0, -10000:f32)"},
-           {"bool", "%bias = map(%m4) {program = (x0) => x0}", "(x0, x1) => select(logical_not(x1), x0, -inf:f32)", true},
-           {"i64", "%c = constant {value = f32[] [-65504]} %h = map(%m4) {program = (x0) => sub(1:f32, cast<f32>(x0))}"
-                   "%bias = map(%h, %c) {program = (x0, x1) => mul(x0, x1)}",
+           {"bool", "%bias = map(%m4) {program = (x0) => x0}", "(x0, x1) => select(logical_not(x1), x0, -inf:f32)",
+            true},
+           {"i64",
+            "%c = constant {value = f32[] [-65504]} %h = map(%m4) {program = (x0) => sub(1:f32, cast<f32>(x0))}"
+            "%bias = map(%h, %c) {program = (x0, x1) => mul(x0, x1)}",
             "(x0, x1) => add(mul(x0, 0.5:f32), x1)"}}) {
     const std::string text = encoder(s.type, s.bias, kFirst, s.score);
     const auto graph = packed(text);
@@ -117,10 +121,9 @@ TEST(PackTokens, MasksInAllSpellings) {
 }
 
 TEST(PackTokens, MasksThatOnlyWeakenKeysStay) {
-  for (const std::string bias :
-       {"%bias = map(%m4) {program = (x0) => mul(sub(1:f32, cast<f32>(x0)), -3:f32)}",
-        "%bias = map(%m4) {program = (x0) => mul(cast<f32>(x0), -inf:f32)}",  // 0 * inf
-        "%bias = map(%m4) {program = (x0) => select(gt(x0, iota(-1)), 0:f32, -inf:f32)}"})
+  for (const std::string bias : {"%bias = map(%m4) {program = (x0) => mul(sub(1:f32, cast<f32>(x0)), -3:f32)}",
+                                 "%bias = map(%m4) {program = (x0) => mul(cast<f32>(x0), -inf:f32)}",  // 0 * inf
+                                 "%bias = map(%m4) {program = (x0) => select(gt(x0, iota(-1)), 0:f32, -inf:f32)}"})
     EXPECT_EQ(packings(*packed(encoder("i64", bias, kFirst))), 0) << bias;
 }
 

@@ -31,7 +31,8 @@ TEST(LateValues, PositionsFeedKernels) {
 // Sequences of a padded batch attend to themselves alone; the sum of the tokens at the end reads all of them.
 std::string packed_graph(const std::string& mask) {
   return R"(graph packed(%x: f32[b, s, 4], %bits: i64[b, s]) {
-    )" + mask + R"(
+    )" + mask +
+         R"(
     %tokens, %starts, %rows = pack_tokens(%mask) : i32[t], i32[b + 2], i32[b, s]
     %list = reshape(%x) {shape = [b*s, 4]}
     %some = gather(%list, %tokens) {axis = 0}
@@ -54,7 +55,8 @@ TEST(LateValues, TokensOfAnInputAreCountedBeforeTheRun) {
   expect_reference(direct, runs);
   Session session(test::engine_of(direct), {1});
   const std::vector<int64_t> x_dims = {3, 4, 4}, mask_dims = {3, 4};
-  const TensorRef inputs[] = {{nullptr, DType::f32, x_dims, true, nullptr}, {nullptr, DType::i64, mask_dims, true, nullptr}};
+  const TensorRef inputs[] = {{nullptr, DType::f32, x_dims, true, nullptr},
+                              {nullptr, DType::i64, mask_dims, true, nullptr}};
   EXPECT_EQ(session.impl().executor->footprint(inputs).late_values, 0u);
 }
 

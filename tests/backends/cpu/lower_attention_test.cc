@@ -53,8 +53,9 @@ TEST_P(LowerAttention, PackedSequences) {
   const Tensor x = floats({1, 300, 144}, 1), keys = floats({1, 1, 1, 300}, 2), pairs = floats({1, 3, 1, 300}, 3),
                bits = random_tensor(DType::i64, {1, 1, 1, 300}, 4, 0, 1);
   for (const std::string program :
-       {"x0", "add(x0, x1)", "add(mul(x0, 0.5:f32), mul(sub(1:f32, cast<f32>(x3)), -10000:f32))", "sub(x0, mul(x2, x2))",
-        "select(ne(x3, 0:i64), x0, -1000:f32)", "add(x0, mul(cast<f32>(sub(iota(-1), iota(-2))), x1))"})
+       {"x0", "add(x0, x1)", "add(mul(x0, 0.5:f32), mul(sub(1:f32, cast<f32>(x3)), -10000:f32))",
+        "sub(x0, mul(x2, x2))", "select(ne(x3, 0:i64), x0, -1000:f32)",
+        "add(x0, mul(cast<f32>(sub(iota(-1), iota(-2))), x1))"})
     check(
         "(%x: f32[1, t, 144], %starts: i32[n], %k: f32[1, 1, 1, t], %p: f32[1, 3, 1, t], %b: i64[1, 1, 1, t]) { %y = "
         "attention(%x, %x, %x, %starts, %k, %p, %b) {heads = 3, kv_heads = 3, head_dim = 16, value_dim = 16, scale = "

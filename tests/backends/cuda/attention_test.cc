@@ -93,7 +93,8 @@ TEST_P(CudaAttention, PackedSequences) {
           starts.push_back(starts.back() + lengths[static_cast<size_t>(i) % lengths.size()]);
         const int64_t tokens = starts.back(), columns = 4 * dim;
         const Tensor qkv = random_tensor(*dtype_from_string(type), {1, tokens, 3 * columns}, 1);
-        const Tensor bounds = Tensor::of<int32_t>({static_cast<int64_t>(starts.size())}, std::span<const int32_t>(starts));
+        const Tensor bounds =
+            Tensor::of<int32_t>({static_cast<int64_t>(starts.size())}, std::span<const int32_t>(starts));
         Tensor bits = random_tensor(DType::i64, {1, 1, 1, tokens}, 4, 0, 5);
         for (const std::string score : {"x0", "add(x0, cast<" + type + ">(select(eq(x1, 0:i64), -10000:f32, 0:f32)))",
                                         "mul(x0, cast<" + type + ">(x1))"})

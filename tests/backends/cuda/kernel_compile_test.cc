@@ -335,8 +335,8 @@ void add_hopper_attention(std::vector<Representative>& all) {
         std::vector<std::string> defines = tiling.defines();
         for (const std::string& define :
              {fmt::format("ELEMENT={}", head == 80 ? "bf16" : "f16"), fmt::format("HEAD_DIM={}", head),
-              fmt::format("PACKED={}", head == 64 && !causal ? 1 : 0),
-              fmt::format("VALUE_DIM={}", head), fmt::format("CAUSAL={}", causal ? 1 : 0),
+              fmt::format("PACKED={}", head == 64 && !causal ? 1 : 0), fmt::format("VALUE_DIM={}", head),
+              fmt::format("CAUSAL={}", causal ? 1 : 0),
               fmt::format("SPLIT={}", causal && tiling.consumers == 1 ? 1 : 0), fmt::format("SCORE={}", score),
               fmt::format("GROUP={}", causal ? 3 : 1)})
           defines.push_back(define);

@@ -126,7 +126,7 @@ class Task {
   int64_t batch_ = 0, kv_head_ = 0;
   Range heads_, queries_;
   int64_t kv_len_ = 0, offset_ = 0;
-  int64_t first_query_ = 0, first_key_ = 0;  // of the sequence, in packed form
+  int64_t first_query_ = 0, first_key_ = 0;                 // of the sequence, in packed form
   const float *q_ = nullptr, *k_ = nullptr, *v_ = nullptr;  // of the sequence; k_ and v_ of the head
   float* out_ = nullptr;
 };

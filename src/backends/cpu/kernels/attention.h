@@ -26,8 +26,8 @@ struct AttentionMask {
   int64_t stride_b = 0, stride_h = 0, stride_q = 0, stride_k = 0;
 };
 
-// Scores after scale, softcap and mask: scores[r*ld + j] belongs to query `query + r`, key `key + j` of its sequence or,
-// in packed form, of all. Entries of keys that the query cannot see hold garbage.
+// Scores after scale, softcap and mask: scores[r*ld + j] belongs to query `query + r`, key `key + j` of its sequence
+// or, in packed form, of all. Entries of keys that the query cannot see hold garbage.
 struct ScoreRegion {
   float* scores;
   int64_t ld;

@@ -213,8 +213,7 @@ class AttentionStep : public Step {
                      const Tiling& tiling) const {
     constexpr int64_t kLine = 64, kHalf = 2;
     const int64_t batch = op_.packed ? 1 : args.batch, tokens = op_.packed ? args.tokens : args.keys;
-    const std::array<int64_t, 4> sizes = {features, tokens, op_.kv_heads, batch},
-                                 box = {kLine, tiling.keys, 1, 1};
+    const std::array<int64_t, 4> sizes = {features, tokens, op_.kv_heads, batch}, box = {kLine, tiling.keys, 1, 1};
     const auto bytes = [&](long long stride, int64_t size) { return size == 1 ? kTensorMapAlignment : stride * kHalf; };
     const std::array<int64_t, 3> strides = {bytes(view.token, tokens), bytes(view.head, op_.kv_heads),
                                             bytes(view.batch, batch)};

@@ -278,8 +278,9 @@ Candidates lower(const lathe::NonZero&, const Node& node, const Target& target) 
 Candidates lower(const lathe::PackTokens& op, const Node& node, const Target& target) {
   // Only of an input of the model does the executor count the tokens before the run.
   if (node.input(0)->producer() != nullptr) return {decline("pack_tokens", "the mask is computed by the model")};
-  return {accept("pack_tokens",
-                 [&op, &node, &target] { return Lowered{std::make_unique<PackTokensStep>(op, node, target), {}}; })};
+  return {accept("pack_tokens", [&op, &node, &target] {
+    return Lowered{std::make_unique<PackTokensStep>(op, node, target), {}};
+  })};
 }
 
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target) {
