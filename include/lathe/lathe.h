@@ -137,6 +137,9 @@ struct EngineOptions {
   std::string isa;  // instruction set of the CPU kernels: "generic", "avx2", "avx512"; empty: the best there is
   std::string kernel_cache;  // folder where kernels compiled for a GPU are kept between processes; empty: nowhere
   bool tf32 = false;         // on a GPU, products of f32 may round their operands to TF32, which is faster
+  // Whether models that take a padded batch and its mask leave the padding out: "auto" where no output changes, "on"
+  // also where outputs show tokens (those that are padding are 0 then), "off" nowhere. Plans were built one way.
+  std::string packing = "auto";
 };
 
 struct SessionOptions {

@@ -32,6 +32,7 @@ struct TensorRef {
   std::span<const int64_t> dims;
   bool present = false;
   const void* object = nullptr;  // sequences and optionals: a RefValue of graph/reference, owned by the session
+  const void* host = nullptr;    // of an input of a run that was uploaded: the elements that it was uploaded from
 
   int64_t elements() const {
     int64_t n = 1;

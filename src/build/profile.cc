@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "graph/token_packing.h"
 
 namespace lathe {
 
@@ -23,6 +24,7 @@ SymbolBindings bind_profile(const Graph& graph, const Profile& profile, std::vec
       if (shape[axis].is_symbol() && !symbols.find(shape[axis].to_string()))
         symbols.bind(shape[axis].to_string(), sizes[axis]);
   }
+  bind_all_tokens(graph, symbols);
   return symbols;
 }
 

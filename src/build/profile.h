@@ -20,8 +20,8 @@ struct SizeRange {
 };
 using Profile = std::map<std::string, SizeRange>;  // by input name
 
-// The symbols that stand alone in inputs of these sizes. Throws Error(invalid_argument) when the profile names an
-// unknown input or does not fit one.
+// The symbols that stand alone in inputs of these sizes, and those of packed tokens as if all were kept. Throws
+// Error(invalid_argument) when the profile names an unknown input or does not fit one.
 SymbolBindings bind_profile(const Graph& graph, const Profile& profile, std::vector<int64_t> SizeRange::*which);
 
 // The sizes of every input; nullopt when the profile leaves one open.

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "build/tuner_bench.h"
+#include "graph/token_packing.h"
 
 namespace lathe {
 namespace {
@@ -46,6 +47,7 @@ void add_between(const Graph& graph, const SymbolBindings& a, const SymbolBindin
     for (const Symbol& symbol : symbols)
       point.symbols.bind(symbol.name,
                          std::llround(symbol.low * std::pow(symbol.high / symbol.low, static_cast<double>(i) / steps)));
+    bind_all_tokens(graph, point.symbols);
   }
 }
 

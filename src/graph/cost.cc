@@ -100,7 +100,9 @@ struct Flops {
   double attention(const Attention& op) const {
     const double batch =
         op.q_order == HeadOrder::seq_major ? dim(in[0], 2) : dim(in[0], static_cast<int64_t>(in[0].dims.size()));
-    const double queries = tokens(in[0], op.q_order, batch), keys = tokens(in[1], op.k_order, batch);
+    const double queries = tokens(in[0], op.q_order, batch);
+    // Of packed tokens as if all sequences had the same length.
+    const double keys = op.packed ? queries / std::max(elements(in[3]) - 2, 1.0) : tokens(in[1], op.k_order, batch);
     // A causal mask hides a triangle: the last query sees all keys.
     const double hidden = op.causal ? std::min(queries, keys) * (queries - 1) / 2 : 0;
     const double pairs = batch * static_cast<double>(op.heads) * (queries * keys - hidden);

@@ -153,8 +153,8 @@ std::vector<DType> program_inputs_of(const Map&, const InferContext& c) { return
 std::vector<DType> program_inputs_of(const Norm& op, const InferContext& c) {
   return with_dtypes(c, {}, 0, static_cast<size_t>(std::max<int64_t>(op.num_x, 0)));
 }
-std::vector<DType> program_inputs_of(const Attention&, const InferContext& c) {
-  return with_dtypes(c, {c.tensor(0).dtype}, 3, c.count());
+std::vector<DType> program_inputs_of(const Attention& op, const InferContext& c) {
+  return with_dtypes(c, {c.tensor(0).dtype}, first_extra(op), c.count());
 }
 std::vector<DType> product_program_inputs(const InferContext& c) {
   return with_dtypes(c, {product_dtype(c, 0, 1)}, 2, c.count());

@@ -18,6 +18,7 @@
 #include "graph/ops/matmul_nbits.h"
 #include "graph/ops/movement.h"
 #include "graph/ops/norm.h"
+#include "graph/ops/pack_tokens.h"
 #include "graph/ops/paged_attention.h"
 #include "graph/ops/pool.h"
 #include "graph/ops/quantize.h"
@@ -40,7 +41,7 @@ using Op = std::variant<
     Reshape, Transpose, Slice, Concat, Pad, ReverseSequence, Gather, GatherElements, GatherNd, ScatterElements,
     ScatterNd,
     // selection
-    TopK, NonZero, Nms,
+    TopK, NonZero, Nms, PackTokens,
     // structure
     If, Loop, Scan, Sequence,
     // everything else

@@ -31,5 +31,7 @@ int fuse_epilogue(Graph& graph);
 int fuse_residual_norm(Graph& graph);
 int fuse_embedding(Graph& graph);
 int share_constants(Graph& graph);
+int pack_tokens(Graph& graph);
+int pack_outputs(Graph& graph);
 
 }  // namespace lathe::passes

@@ -54,6 +54,9 @@ constexpr PassInfo kPasses[] = {
     {"fuse-residual-norm", Stage::fused, fuse_residual_norm, "sums into the norm that follows"},
     {"dead-code", Stage::fused, dead_code, "drop nodes whose results nobody needs"},
     {"share-constants", Stage::fused, share_constants, "store equal weights of several regions once"},
+    {"pack-tokens", Stage::packed, pack_tokens, "leave out the padding of a batch of token sequences"},
+    {"pack-outputs", Stage::packed, pack_outputs, "the same where outputs show padding, which is 0 then"},
+    {"dead-code", Stage::packed, dead_code, "drop nodes whose results nobody needs"},
 };
 
 constexpr PassInfo kQuantisedPasses[] = {
@@ -120,8 +123,16 @@ std::string_view to_string(Stage stage) {
   switch (stage) {
     case Stage::simplified: return "simplified";
     case Stage::fused: return "fused";
+    case Stage::packed: return "packed";
     default: return "quantised";
   }
+}
+
+std::optional<Packing> packing_from_string(std::string_view text) {
+  if (text == "auto") return Packing::automatic;
+  if (text == "on") return Packing::always;
+  if (text == "off") return Packing::never;
+  return std::nullopt;
 }
 
 size_t count_nodes(const Graph& graph) {
@@ -135,6 +146,8 @@ namespace {
 
 std::vector<PassReport> run_table(Graph& graph, std::span<const PassInfo> table, const PassOptions& options) {
   const auto enabled = [&](const PassInfo& pass) {
+    if (pass.run == pack_tokens && options.packing == Packing::never) return false;
+    if (pass.run == pack_outputs && options.packing != Packing::always) return false;
     return std::find(options.disabled.begin(), options.disabled.end(), pass.name) == options.disabled.end();
   };
   std::vector<PassReport> reports;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,7 +13,7 @@
 
 namespace lathe::passes {
 
-enum class Stage { simplified, fused, quantised };
+enum class Stage { simplified, fused, packed, quantised };
 
 struct PassInfo {
   std::string_view name;
@@ -36,8 +37,18 @@ struct PassReport {
   int rewrites = 0;
 };
 
+// Whether the padding of a batch of token sequences is left out (pack_tokens.cc).
+enum class Packing {
+  automatic,  // where every element of every output stays what it is
+  always,     // also where outputs show tokens: those that are padding are 0 then
+  never,
+};
+
+std::optional<Packing> packing_from_string(std::string_view text);  // "auto", "on", "off"
+
 struct PassOptions {
-  std::vector<std::string> disabled;                           // names of passes to leave out
+  std::vector<std::string> disabled;  // names of passes to leave out
+  Packing packing = Packing::automatic;
   bool verify = true;                                          // check the graph after each pass that changed it
   std::function<void(const PassReport&, const Graph&)> trace;  // called after each run of a pass
 };

@@ -183,7 +183,8 @@ class Applier {
     Op op = node.op();
     if (program_of(op) == nullptr) return restore_others(node, operands);
     const bool score = node.is<Attention>();
-    rewrite_program(node, std::move(op), operands.size(), score ? DType::f32 : type.result);
+    const size_t first = score ? first_extra(*node.as<Attention>()) : operands.size();
+    rewrite_program(node, std::move(op), first, score ? DType::f32 : type.result);
   }
 
   // The result of an embedding has the type of its scale.

@@ -83,6 +83,11 @@ CompileOptions to_compile_options(const EngineOptions& options) {
       throw Error(ErrorCode::invalid_argument, "unknown instruction set '" + options.isa + "'")
           .remedy("Known: generic, avx2, avx512");
   }
+  const auto packing = passes::packing_from_string(options.packing);
+  if (!packing)
+    throw Error(ErrorCode::invalid_argument, "unknown packing '" + options.packing + "'")
+        .remedy("Known: auto, on, off");
+  compile_options.passes.packing = *packing;
   return compile_options;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "graph/reference/evaluator.h"
+#include "graph/token_packing.h"
 #include "runtime/control_flow.h"
 
 namespace lathe {
@@ -40,13 +41,15 @@ Executor::~Executor() = default;
 
 Prepared& Executor::prepared_for(std::span<const TensorRef> inputs, const SymbolBindings* outer) {
   check_types(inputs);
+  count(inputs);
+  const RunSizes sizes{inputs, counted_, outer};
   const auto found = std::find_if(cache_.begin(), cache_.end(), [&](const std::unique_ptr<Prepared>& prepared) {
-    return is_prepared_for(*prepared, wiring_, inputs, outer);
+    return is_prepared_for(*prepared, wiring_, sizes);
   });
   if (found != cache_.end()) {
     std::rotate(cache_.begin(), found, found + 1);
   } else {
-    std::unique_ptr<Prepared> made = prepare(wiring_, inputs, outer, capacities_, device_);
+    std::unique_ptr<Prepared> made = prepare(wiring_, sizes, capacities_, device_);
     if (cache_.size() == kMaxPrepared) cache_.pop_back();
     cache_.insert(cache_.begin(), std::move(made));
   }
@@ -71,6 +74,26 @@ void Executor::check_types(std::span<const TensorRef> inputs) const {
       fail(ErrorCode::invalid_argument, "input '{}' must have shape {}, not {}", value.name(), to_string(type.shape),
            to_string(inputs[i].dims));
   }
+}
+
+// Sizes that follow from elements. Without data, as when memory is set aside, the largest that they can be.
+void Executor::count(std::span<const TensorRef> inputs) {
+  counted_.clear();
+  for (const CountedSize& counted : wiring_.counted) {
+    const TensorRef& input = inputs[counted.input];
+    counted_.push_back(input.data == nullptr
+                           ? input.elements()
+                           : packed_size(*counted.op, {input.dtype, on_host(input), input.dims[0], input.dims[1]}));
+  }
+}
+
+const void* Executor::on_host(const TensorRef& input) {
+  if (device_.host_memory()) return input.data;
+  if (input.host != nullptr) return input.host;
+  bound_values_.resize(storage_bytes(input.dtype, input.elements()));
+  device_.synchronize();
+  device_.download(bound_values_, input.data);
+  return bound_values_.data();
 }
 
 void Executor::reserve(std::span<const TensorRef> inputs) {

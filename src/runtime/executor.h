@@ -68,6 +68,8 @@ class Executor {
 
   Prepared& prepared_for(std::span<const TensorRef> inputs, const SymbolBindings* outer);
   void check_types(std::span<const TensorRef> inputs) const;
+  void count(std::span<const TensorRef> inputs);
+  const void* on_host(const TensorRef& input);
   void execute(std::span<const TensorRef> inputs, std::span<TensorRef> outputs, const SymbolBindings* outer,
                StepObserver* observer);
   void assign_pointers(const Prepared& prepared, std::span<const TensorRef> inputs, std::span<TensorRef> outputs);
@@ -99,7 +101,8 @@ class Executor {
   DeviceBuffer arena_, late_workspace_;
   std::vector<int64_t> view_dims_;       // of an alias, while a step is made ready
   std::vector<LateValue*> step_late_;    // outputs of a control-flow step, while it is made ready
-  std::vector<std::byte> bound_values_;  // what a Bind reads
+  std::vector<std::byte> bound_values_;  // what a Bind reads, or counting
+  std::vector<int64_t> counted_;         // as RunSizes has them
 };
 
 }  // namespace lathe

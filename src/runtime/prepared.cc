@@ -11,30 +11,31 @@ constexpr int64_t kUnbound = std::numeric_limits<int64_t>::min();
 
 // Calls visit(number) for every number of the key, until one returns false.
 template <class Visit>
-bool walk_key(const Wiring& wiring, std::span<const TensorRef> inputs, const SymbolBindings* outer, Visit&& visit) {
-  for (const TensorRef& input : inputs) {
+bool walk_key(const Wiring& wiring, const RunSizes& sizes, Visit&& visit) {
+  for (const TensorRef& input : sizes.inputs) {
     if (!visit(static_cast<int64_t>(input.dims.size()))) return false;
     for (const int64_t size : input.dims)
       if (!visit(size)) return false;
   }
-  if (outer == nullptr) return true;
+  for (const int64_t size : sizes.counted)
+    if (!visit(size)) return false;
+  if (sizes.outer == nullptr) return true;
   for (const std::string& name : wiring.outer_symbols)
-    if (!visit(outer->find(name).value_or(kUnbound))) return false;
+    if (!visit(sizes.outer->find(name).value_or(kUnbound))) return false;
   return true;
 }
 
 class Preparation {
  public:
-  Preparation(const Wiring& wiring, std::span<const TensorRef> inputs, DeviceContext& device)
-      : wiring_(wiring), program_(wiring.program), inputs_(inputs), device_(device) {}
+  Preparation(const Wiring& wiring, const RunSizes& sizes, DeviceContext& device)
+      : wiring_(wiring), program_(wiring.program), sizes_(sizes), inputs_(sizes.inputs), device_(device) {}
 
-  std::unique_ptr<Prepared> run(const SymbolBindings* outer,
-                                std::span<const std::shared_ptr<const Placement>> capacities) && {
-    walk_key(wiring_, inputs_, outer, [&](int64_t number) {
+  std::unique_ptr<Prepared> run(std::span<const std::shared_ptr<const Placement>> capacities) && {
+    walk_key(wiring_, sizes_, [&](int64_t number) {
       prepared_->key.push_back(number);
       return true;
     });
-    bind_symbols(outer);
+    bind_symbols(sizes_.outer);
     check_inputs();
     evaluate_values();
     prepared_->steps.resize(program_.steps.size());
@@ -69,6 +70,7 @@ class Preparation {
     }
     for (const std::string& name : wiring_.outer_symbols)
       if (const auto value = outer == nullptr ? std::nullopt : outer->find(name)) symbols.bind(name, *value);
+    for (size_t i = 0; i < sizes_.counted.size(); ++i) symbols.bind(wiring_.counted[i].symbol, sizes_.counted[i]);
     prepared_->input_symbols = symbols.mark();
   }
 
@@ -161,6 +163,7 @@ class Preparation {
 
   const Wiring& wiring_;
   const Program& program_;
+  const RunSizes& sizes_;
   std::span<const TensorRef> inputs_;
   DeviceContext& device_;
   std::unique_ptr<Prepared> prepared_ = std::make_unique<Prepared>();
@@ -168,17 +171,15 @@ class Preparation {
 
 }  // namespace
 
-bool is_prepared_for(const Prepared& prepared, const Wiring& wiring, std::span<const TensorRef> inputs,
-                     const SymbolBindings* outer) {
+bool is_prepared_for(const Prepared& prepared, const Wiring& wiring, const RunSizes& sizes) {
   const int64_t* next = prepared.key.data();
   const int64_t* const end = next + prepared.key.size();
-  return walk_key(wiring, inputs, outer, [&](int64_t number) { return next != end && *next++ == number; }) &&
-         next == end;
+  return walk_key(wiring, sizes, [&](int64_t number) { return next != end && *next++ == number; }) && next == end;
 }
 
-std::unique_ptr<Prepared> prepare(const Wiring& wiring, std::span<const TensorRef> inputs, const SymbolBindings* outer,
+std::unique_ptr<Prepared> prepare(const Wiring& wiring, const RunSizes& sizes,
                                   std::span<const std::shared_ptr<const Placement>> capacities, DeviceContext& device) {
-  return Preparation(wiring, inputs, device).run(outer, capacities);
+  return Preparation(wiring, sizes, device).run(capacities);
 }
 
 bool evaluate_sizes(const SymbolBindings& symbols, const Value& value, std::vector<int64_t>& dims) {

@@ -42,13 +42,19 @@ struct Prepared {
   std::unique_ptr<Recording> recording;
 };
 
-// Whether this was made for these sizes. `outer` is null for a whole model.
-bool is_prepared_for(const Prepared& prepared, const Wiring& wiring, std::span<const TensorRef> inputs,
-                     const SymbolBindings* outer);
+// What preparation depends on.
+struct RunSizes {
+  std::span<const TensorRef> inputs;
+  std::span<const int64_t> counted;       // one per Wiring::counted
+  const SymbolBindings* outer = nullptr;  // null for a whole model
+};
+
+// Whether this was made for these sizes.
+bool is_prepared_for(const Prepared& prepared, const Wiring& wiring, const RunSizes& sizes);
 
 // A placement of `capacities`, smallest first, is taken where one is large enough. Throws Error(invalid_argument) on
 // sizes that do not fit the model.
-std::unique_ptr<Prepared> prepare(const Wiring& wiring, std::span<const TensorRef> inputs, const SymbolBindings* outer,
+std::unique_ptr<Prepared> prepare(const Wiring& wiring, const RunSizes& sizes,
                                   std::span<const std::shared_ptr<const Placement>> capacities, DeviceContext& device);
 
 // The sizes of a value into `dims`; false when one depends on a symbol that has no value yet. Throws Error when they

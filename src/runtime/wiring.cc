@@ -31,6 +31,20 @@ Names find_outer_symbols(const Graph& graph) {
   return mentioned;
 }
 
+std::vector<CountedSize> find_counted(const Program& program) {
+  std::vector<CountedSize> counted;
+  for (const ProgramStep& step : program.steps) {
+    const PackTokens* op = step.node->as<PackTokens>();
+    if (op == nullptr) continue;
+    const auto input = std::find(program.inputs.begin(), program.inputs.end(), step.inputs.at(0));
+    const Value* mask = step.node->input(0);
+    const Dim& size = step.node->output()->shape()[0];
+    if (input != program.inputs.end() && mask->type().ranked && size.is_symbol())
+      counted.push_back({static_cast<size_t>(input - program.inputs.begin()), op, size.to_string()});
+  }
+  return counted;
+}
+
 }  // namespace
 
 Wiring::Wiring(const Graph& its_graph, const Program& its_program)
@@ -38,6 +52,7 @@ Wiring::Wiring(const Graph& its_graph, const Program& its_program)
       program(its_program),
       input_of_root(program.values.size(), -1),
       output_of_root(program.values.size(), -1),
+      counted(find_counted(program)),
       outer_symbols(find_outer_symbols(graph)) {
   for (size_t i = 0; i < program.inputs.size(); ++i)
     input_of_root[static_cast<size_t>(program.inputs[i])] = static_cast<int>(i);

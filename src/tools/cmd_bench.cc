@@ -330,7 +330,7 @@ class BenchCommand : public Command {
     ModelInputs inputs{{}, choose_sizes(graph, input_options)};
     for (const Value* input : graph.inputs())
       inputs.tensors.emplace(input->name(), random_input(*input, inputs.sizes.inputs.at(input->name()),
-                                                         inputs.sizes.inputs, inputs_.seed));
+                                                         inputs.sizes.inputs, inputs_.seed, inputs_.made_up_lengths()));
     point.batch = batch_of(inputs.sizes);
     point.measurement = measure(engine_, inputs.tensors, benchmark_options(point.threads, kSweepSeconds));
     return point;

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "graph/bindings.h"
+#include "graph/token_packing.h"
 #include "onnx/proto.h"
 
 namespace lathe::tools {
@@ -97,6 +98,7 @@ CostFacts estimate_costs(const Program& program, const std::map<std::string, int
   for (const auto& [name, value] : values) symbols.bind(name, value);
   CostFacts facts;
   for (const ProgramStep& step : program.steps) {
+    bind_all_tokens(*step.node, symbols);
     const auto cost = cost_of_node(*step.node, symbols);
     if (!cost) ++facts.unknown;
     facts.steps.push_back(cost.value_or(Cost{}));

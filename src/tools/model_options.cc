@@ -48,6 +48,7 @@ CompileOptions ModelOptions::compile_options() const {
   engine.isa = isa;
   engine.kernel_cache = kernel_cache_folder().string();
   engine.tf32 = tf32;
+  engine.packing = packing;
   CompileOptions compile = to_compile_options(engine);
   compile.optimise = device != "reference";
   compile.passes.disabled = disabled_passes;
@@ -68,6 +69,11 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
   app.add_flag("--tf32", options.tf32, "On a GPU: products of f32 may round their operands to TF32");
   app.add_flag("--capture-graph,!--no-graph", options.graphs,
                "On a GPU: replay runs of the same sizes as CUDA graphs, or do not (default: replay)");
+  app.add_option(
+         "--packing", options.packing,
+         "Leave out the padding of token batches: auto (default) where no output changes, on also where outputs "
+         "show padding, which is 0 then; off")
+      ->type_name("auto|on|off");
   app.add_option("--disable-pass", options.disabled_passes, "Leave out a rewrite by its name; repeatable")
       ->type_name("NAME")
       ->allow_extra_args(false);
@@ -88,6 +94,10 @@ void add_input_options(CLI::App& app, InputOptions& options, bool with_files) {
       ->type_name("NAME=N")
       ->allow_extra_args(false);
   app.add_option("--seed", options.seed, "Seed of made-up data (default 0)")->type_name("N");
+  app.add_option("--lengths", options.lengths,
+                 "Lengths of sequences in made-up masks: full (default), or half on average, at random")
+      ->type_name("full|half")
+      ->check(CLI::IsMember({"full", "half"}).description(""));
 }
 
 std::shared_ptr<const Engine> open_model(const std::filesystem::path& path, const ModelOptions& options,
@@ -128,7 +138,8 @@ ModelInputs make_inputs(const Graph& graph, const InputOptions& options, Console
   for (const Value* input : graph.inputs()) {
     const std::vector<int64_t>& dims = inputs.sizes.inputs.at(input->name());
     if (!inputs.tensors.count(input->name()))
-      inputs.tensors.emplace(input->name(), random_input(*input, dims, inputs.sizes.inputs, options.seed));
+      inputs.tensors.emplace(input->name(),
+                             random_input(*input, dims, inputs.sizes.inputs, options.seed, options.made_up_lengths()));
   }
   return inputs;
 }

@@ -27,6 +27,7 @@ struct ModelOptions {
   std::string isa;
   int threads = 0;  // 0: one per physical core
   bool tf32 = false, graphs = true;
+  std::string packing = "auto";
   std::vector<std::string> disabled_passes;
 
   // The reference device evaluates models as they were imported: it is there to check the optimiser, too.
@@ -35,7 +36,7 @@ struct ModelOptions {
   int thread_count() const { return threads > 0 ? threads : default_thread_count(); }
 };
 
-// --device, --isa, --threads, --tf32, --capture-graph, --no-graph, --disable-pass.
+// --device, --isa, --threads, --tf32, --capture-graph, --no-graph, --packing, --disable-pass.
 void add_model_options(CLI::App& app, ModelOptions& options);
 // The name and values of one --device option more, for commands that open two models.
 CLI::Option* add_device_option(CLI::App& app, const std::string& name, std::string& device, const std::string& text);
@@ -47,9 +48,11 @@ std::shared_ptr<const Engine> open_model(const std::filesystem::path& path, cons
 struct InputOptions {
   std::vector<std::string> files, shapes, dims;
   uint64_t seed = 0;
+  std::string lengths = "full";
+  Lengths made_up_lengths() const { return lengths == "half" ? Lengths::half : Lengths::full; }
 };
 
-// --shape, --dim, --seed, and --input if `with_files`.
+// --shape, --dim, --seed, --lengths, and --input if `with_files`.
 void add_input_options(CLI::App& app, InputOptions& options, bool with_files);
 
 struct ModelInputs {

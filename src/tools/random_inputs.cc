@@ -35,8 +35,14 @@ void fill_values(Tensor& tensor, Random& random) {
   for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_double(i, random.normal());
 }
 
-void fill_ones(Tensor& tensor) {
-  for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_double(i, 1);
+void fill_mask(Tensor& tensor, uint64_t seed, Lengths lengths) {
+  Random random(seed);
+  const int64_t size = tensor.rank() == 0 ? 1 : tensor.dims().back();
+  int64_t length = size;
+  for (int64_t i = 0; i < tensor.elements(); ++i) {
+    if (lengths == Lengths::half && i % size == 0) length = 1 + random.below(size);
+    tensor.write_double(i, i % size < length ? 1 : 0);
+  }
 }
 
 }  // namespace
@@ -57,13 +63,14 @@ double Random::normal() {  // Box and Muller
   return radius * std::cos(2 * std::numbers::pi * uniform());
 }
 
-Tensor random_input(const Value& input, const std::vector<int64_t>& dims, const Sizes& all, uint64_t seed) {
+Tensor random_input(const Value& input, const std::vector<int64_t>& dims, const Sizes& all, uint64_t seed,
+                    Lengths lengths) {
   Tensor tensor(input.dtype(), dims);
   Random random(seed ^ hash(input.name()));
   const std::optional<int64_t> rows = indexed_rows(input);
   switch (role_of(input)) {
     case InputRole::values: fill_values(tensor, random); break;
-    case InputRole::mask: fill_ones(tensor); break;
+    case InputRole::mask: fill_mask(tensor, seed, lengths); break;
     case InputRole::token_types: break;
     case InputRole::lengths:
       for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_int(i, longest_axis(all));

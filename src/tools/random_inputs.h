@@ -15,8 +15,13 @@ namespace lathe::tools {
 
 using Tensors = std::map<std::string, Tensor>;  // by name of input or output
 
-// Data of an input, in given sizes. The name takes part in the seed, so that two inputs differ.
-Tensor random_input(const Value& input, const std::vector<int64_t>& dims, const Sizes& all, uint64_t seed);
+// How much of each row of a mask counts: all of it, or a random part from its start on, which is half of it on average.
+enum class Lengths { full, half };
+
+// Data of an input, in given sizes. The name takes part in the seed, so that two inputs differ; all masks have the same
+// lengths.
+Tensor random_input(const Value& input, const std::vector<int64_t>& dims, const Sizes& all, uint64_t seed,
+                    Lengths lengths = Lengths::full);
 
 // A small generator whose numbers are the same everywhere, unlike those of the standard library's distributions.
 class Random {

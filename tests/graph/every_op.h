@@ -77,6 +77,7 @@ graph every-op(%x: f32[batch, 4], %image: f32[n, 8, h, w], %ids: i64[batch, seq]
   %scattered_nd = scatter_nd(%x, %position, %update) {reduction = max}
   %top, %top_at = top_k(%x) {k = min(batch, 4), axis = 1, largest = false, sorted = false}
   %nonzero = non_zero(%x)
+  %token_rows, %token_starts, %token_places = pack_tokens(%ids) {kept = 0, keep_first = false}
   %boxes_kept = nms(%boxes, %scores) {max_per_class = 5, iou_threshold = 0.5, score_threshold = 0.25, center_point = true}
   %either = if(%flag, %x) {then_branch = graph (%a: f32[batch, 4]) {
     %b = map(%a) {program = (x0) => neg(x0)}

@@ -146,6 +146,24 @@ TEST(Apply, MasksOfAttentionStayAsLargeAsTheyAre) {
   EXPECT_EQ(attention->input(3)->dtype(), DType::f32) << after.text;
 }
 
+TEST(Apply, PackedAttentionKeepsWhereSequencesStart) {
+  const Applied after = applied(R"(graph (%x: f32[b, n, 24], %mask: i64[b, n]) {
+  %tokens, %starts, %rows = pack_tokens(%mask) : i32[t], i32[b + 2], i32[b, n]
+  %list = reshape(%x) {shape = [b*n, 24]}
+  %some = gather(%list, %tokens) {axis = 0}
+  %p = reshape(%some) {shape = [1, t, 24]}
+  %y = attention(%p, %p, %p, %starts) {heads = 2, kv_heads = 2, head_dim = 4, value_dim = 4, scale = 0.5,
+    q_stride = 4, k_offset = 8, k_stride = 4, v_offset = 16, v_stride = 4, packed = true, longest = n,
+    score = (x0) => mul(x0, 2:f32)}
+  return %y as "y"
+})",
+                                {{"y", kHalf}}, kGpu, 5e-3);
+  const Node* attention = producer(after, "attention");
+  EXPECT_EQ(attention->input(0)->dtype(), DType::f16);
+  EXPECT_TRUE(attention->input(3)->producer()->is<PackTokens>()) << after.text;
+  EXPECT_EQ(attention->inputs().size(), 4u);
+}
+
 TEST(Apply, TablesOfEmbeddings) {
   const std::string text = R"(graph (%ids: i64[n]) {
   %table = constant {value = f32[8, 4] random(1)}

@@ -28,6 +28,38 @@ TEST(LateValues, PositionsFeedKernels) {
                                 {f({5}, {0, 0, 0, 0, 7})}});
 }
 
+// Sequences of a padded batch attend to themselves alone; the sum of the tokens at the end reads all of them.
+std::string packed_graph(const std::string& mask) {
+  return R"(graph packed(%x: f32[b, s, 4], %bits: i64[b, s]) {
+    )" + mask +
+         R"(
+    %tokens, %starts, %rows = pack_tokens(%mask) : i32[t], i32[b + 2], i32[b, s]
+    %list = reshape(%x) {shape = [b*s, 4]}
+    %some = gather(%list, %tokens) {axis = 0}
+    %p = reshape(%some) {shape = [1, t, 4]}
+    %y = attention(%p, %p, %p, %starts) {heads = 1, kv_heads = 1, head_dim = 4, value_dim = 4, packed = true, longest = s}
+    %z = map(%y) {program = (x0) => mul(x0, 2:f32)}
+    return %z as "z", %starts as "starts", %rows as "rows"
+  })";
+}
+
+TEST(LateValues, TokensOfAnInputAreCountedBeforeTheRun) {
+  const Tensor x = test::floats({3, 4, 4});
+  const std::vector<std::vector<Tensor>> runs = {{x, i({3, 4}, {1, 1, 0, 0, 0, 0, 1, 1, 1, 0, 0, 1})},
+                                                 {x, i({3, 4}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1})},
+                                                 {x, i({3, 4}, {0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0})},
+                                                 {test::floats({0, 4, 4}), i({0, 4}, {})}};
+  expect_reference(packed_graph("%mask = map(%bits) {program = (x0) => sub(1:i64, x0)}"), runs);
+  std::string direct = packed_graph("");
+  direct.replace(direct.find("%bits"), 5, "%mask");
+  expect_reference(direct, runs);
+  Session session(test::engine_of(direct), {1});
+  const std::vector<int64_t> x_dims = {3, 4, 4}, mask_dims = {3, 4};
+  const TensorRef inputs[] = {{nullptr, DType::f32, x_dims, true, nullptr},
+                              {nullptr, DType::i64, mask_dims, true, nullptr}};
+  EXPECT_EQ(session.impl().executor->footprint(inputs).late_values, 0u);
+}
+
 TEST(LateValues, AViewMustFitWhatCame) {
   const std::string text = R"(graph view(%x: f32[n]) {
     %at = non_zero(%x) : i64[1, u0]

@@ -46,6 +46,25 @@ TEST(RandomInputs, MasksTypesPositionsAndLengths) {
   EXPECT_EQ(make(*graph, 4, {}), Tensor::of<bool>({}, {true}));
 }
 
+TEST(RandomInputs, RowsOfMasksMayBeShorter) {
+  const auto graph =
+      parse_graph("graph g(%attention_mask: i64[n, s], %other_mask: f32[n, s]) { return %other_mask as \"y\" }");
+  const auto halves = [&](size_t input) {
+    return random_input(*graph->inputs()[input], {400, 9}, {}, 3, Lengths::half);
+  };
+  const Tensor mask = halves(0), other = halves(1);
+  int64_t ones = 0;
+  for (int64_t i = 0; i < mask.elements(); ++i) {
+    ones += mask.read_int(i);
+    EXPECT_EQ(other.read_double(i), static_cast<double>(mask.read_int(i)));
+    if (i % 9 == 0)
+      EXPECT_EQ(mask.read_int(i), 1);
+    else
+      EXPECT_LE(mask.read_int(i), mask.read_int(i - 1));
+  }
+  EXPECT_NEAR(static_cast<double>(ones) / 400, 5, 0.5);
+}
+
 TEST(RandomInputs, NumbersAreNormal) {
   const auto graph = parse_graph("graph g(%x: f32[n], %h: f16[n]) { return %x as \"y\" }");
   const Tensor x = make(*graph, 0, {10000});

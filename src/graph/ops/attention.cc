@@ -37,6 +37,11 @@ void check_fields(const Attention& op, const InferContext& c) {
   if (op.head_dim < 1 || op.value_dim < 1) c.fail("heads of {} and {} features", op.head_dim, op.value_dim);
   if (op.q_order == HeadOrder::transposed || op.output_order == HeadOrder::transposed)
     c.fail("only keys and values may be transposed");
+  if (!op.packed) return;
+  for (const HeadOrder order : {op.q_order, op.k_order, op.v_order, op.output_order})
+    if (order != HeadOrder::token_major) c.fail("packed tokens must be token_major");
+  if (op.causal) c.fail("packed tokens cannot be causal");
+  if (!op.longest.is_nonnegative()) c.fail("sequences of at most {} tokens", op.longest.to_string());
 }
 
 Shape output_shape(const Attention& op, const Dim& batch, const Dim& queries) {
@@ -60,13 +65,14 @@ void check_head_columns(const InferContext& c, const HeadColumns& layout, const 
 }
 
 Types infer_op(const Attention& op, InferContext& c) {
-  c.expect_inputs(3, SIZE_MAX);
+  const size_t extras = first_extra(op);
+  c.expect_inputs(extras, SIZE_MAX);
   const DType dtype = c.float_tensor(0).dtype;
   c.expect_dtype(1, dtype);
   c.expect_dtype(2, dtype);
   check_fields(op, c);
   if (!op.score.empty()) {
-    check_program(c, op.score, {dtype}, 3, c.count());
+    check_program(c, op.score, {dtype}, extras, c.count());
     if (!is_float(op.score.result_type())) c.fail("the score must be a floating-point number");
   }
   if (!c.tensor(0).ranked || !c.tensor(1).ranked || !c.tensor(2).ranked) return {Type::unranked(dtype)};
@@ -75,7 +81,13 @@ Types infer_op(const Attention& op, InferContext& c) {
   const auto v = check_heads(c, {op.v_order, {2, op.kv_heads, op.value_dim, op.v_offset, op.v_stride}});
   const Dim batch = c.same(c.same(q.batch, k.batch, "batch sizes"), v.batch, "batch sizes");
   const Dim keys = c.same(k.length, v.length, "key and value lengths");
-  check_epilogue(c, op.score, dtype, {batch, op.heads, q.length, keys}, 3);
+  if (op.packed) {
+    c.expect_dtype(3, DType::i32);
+    c.expect_rank(3, 1);
+    c.same(batch, 1, "batch size of packed tokens");
+    c.same(q.length, keys, "packed queries and keys");
+  }
+  check_epilogue(c, op.score, dtype, {batch, op.heads, q.length, keys}, extras);
   return {Type::tensor(dtype, output_shape(op, batch, q.length))};
 }
 

@@ -18,6 +18,11 @@ enum class HeadOrder : uint8_t { token_major, seq_major, head_major, transposed 
 // iota(-4) the batch; extras broadcast to that space. Masks of every spelling live there. Causal: key <= query +
 // causal_offset, applied on top. Rows in which every key is masked (-inf) give 0. The output is token_major [batch,
 // seq, heads * value_dim], or as output_order says.
+//
+// Packed: (q, k, v, starts i32 [S + 1], extras..) -> y. The batch is 1, and its T tokens are those of S sequences, one
+// after the other: starts[s] .. starts[s + 1] of sequence s, starts[0] = 0 and starts[S] = T. A query sees the keys of
+// its own sequence. The index space of the score stays [1, heads, T, T]. No sequence has more than `longest` tokens. q,
+// k, v and y are token_major, and causal is not allowed.
 struct Attention {
   static constexpr std::string_view kName = "attention";
   int64_t heads = 1, kv_heads = 1;
@@ -29,6 +34,8 @@ struct Attention {
   bool causal = false;
   Dim causal_offset;
   MapProgram score;
+  bool packed = false;
+  Dim longest;
   template <class Self, class V>
   static void fields(Self& s, V&& visit) {
     visit("heads", s.heads);
@@ -49,8 +56,12 @@ struct Attention {
     visit("causal", s.causal);
     visit("causal_offset", s.causal_offset);
     visit("score", s.score);
+    visit("packed", s.packed);
+    visit("longest", s.longest);
   }
 };
+// The first operand that the score reads.
+inline size_t first_extra(const Attention& op) { return op.packed ? 4 : 3; }
 
 // (x, cos, sin) -> y: rotary position embedding of the first rotary_dim features of the last axis; the rest is copied.
 // cos and sin broadcast to x's leading axes and have rotary_dim / 2 columns. Pairs are (d, d + rotary_dim / 2), or

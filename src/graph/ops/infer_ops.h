@@ -113,6 +113,7 @@ Types infer_op(const ScatterNd& op, InferContext& c);
 Types infer_op(const TopK& op, InferContext& c);
 Types infer_op(const NonZero& op, InferContext& c);
 Types infer_op(const Nms& op, InferContext& c);
+Types infer_op(const PackTokens& op, InferContext& c);
 Types infer_op(const If& op, InferContext& c);
 Types infer_op(const Loop& op, InferContext& c);
 Types infer_op(const Scan& op, InferContext& c);

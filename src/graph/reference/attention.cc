@@ -82,9 +82,24 @@ std::vector<double> apply_score(const Attention& op, std::vector<double> product
   for (const MapInstr& instr : op.score.code())
     if (instr.op == MapOp::input && instr.args[0] == 0) type = instr.type;
   const Tensor product = write_wide(type, space, products);
-  std::vector<const Tensor*> inputs = call.tensors_from(3);
+  std::vector<const Tensor*> inputs = call.tensors_from(first_extra(op));
   inputs.insert(inputs.begin(), &product);
   return read_wide<double>(run_program(op.score, inputs, space, call.symbols));
+}
+
+// The sequence of each token.
+std::vector<int64_t> sequences_of(const Tensor& starts, int64_t tokens, int64_t longest) {
+  const std::span<const int32_t> bounds = starts.as<int32_t>();
+  std::vector<int64_t> sequences;
+  for (size_t s = 0; s + 1 < bounds.size(); ++s) {
+    const int64_t length = int64_t{bounds[s + 1]} - bounds[s];
+    if (bounds[s] != static_cast<int64_t>(sequences.size()) || length < 0 || length > longest) break;
+    sequences.insert(sequences.end(), static_cast<size_t>(length), static_cast<int64_t>(s));
+  }
+  if (bounds.empty() || bounds.back() != tokens || static_cast<int64_t>(sequences.size()) != tokens)
+    fail(ErrorCode::invalid_argument, "the starts of sequences of at most {} tokens do not divide {} tokens", longest,
+         tokens);
+  return sequences;
 }
 
 void check_heads(const HeadView& q, const HeadView& k, const HeadView& v) {
@@ -109,6 +124,8 @@ std::vector<RefValue> evaluate(const Attention& op, const Call& call) {
   Sizes dims = output_dims(op, qs.batch, qs.tokens);
   const HeadView ys = view_heads(dims, {op.output_order, 0, op.value_dim, op.heads, op.value_dim});
   const int64_t causal_offset = op.causal ? call.symbols.evaluate(op.causal_offset) : 0;
+  std::vector<int64_t> sequences(static_cast<size_t>(qs.tokens), 0);  // that do not see each other
+  if (op.packed) sequences = sequences_of(call.tensor(3), qs.tokens, call.symbols.evaluate(op.longest));
   const std::vector<double> values = read_wide<double>(v);
   std::vector<double> y(static_cast<size_t>(product_of(dims)), 0);
   double* row = scores.data();
@@ -116,6 +133,9 @@ std::vector<RefValue> evaluate(const Attention& op, const Call& call) {
     const int64_t i = line % qs.tokens, h = line / qs.tokens % op.heads, b = line / qs.tokens / op.heads;
     for (int64_t j = 0; op.causal && j < ks.tokens; ++j)
       if (j > i + causal_offset) row[j] = -std::numeric_limits<double>::infinity();
+    for (int64_t j = 0; op.packed && j < ks.tokens; ++j)
+      if (sequences[static_cast<size_t>(i)] != sequences[static_cast<size_t>(j)])
+        row[j] = -std::numeric_limits<double>::infinity();
     softmax_row({row, static_cast<size_t>(ks.tokens)}, /*log=*/false, /*safe=*/true);
     double* to = y.data() + ys.offset(b, i, h);
     for (int64_t j = 0; j < ks.tokens; ++j) {

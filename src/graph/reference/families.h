@@ -65,6 +65,7 @@ std::vector<RefValue> evaluate(const ScatterNd& op, const Call& call);
 std::vector<RefValue> evaluate(const TopK& op, const Call& call);
 std::vector<RefValue> evaluate(const NonZero& op, const Call& call);
 std::vector<RefValue> evaluate(const Nms& op, const Call& call);
+std::vector<RefValue> evaluate(const PackTokens& op, const Call& call);
 std::vector<RefValue> evaluate(const If& op, const Call& call);
 std::vector<RefValue> evaluate(const Loop& op, const Call& call);
 std::vector<RefValue> evaluate(const Scan& op, const Call& call);

@@ -1,10 +1,11 @@
-// Top-k, non-zero positions, non-maximum suppression.
+// Top-k, non-zero positions, tokens worth computing, non-maximum suppression.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "graph/reference/families.h"
 #include "graph/reference/indexing.h"
+#include "graph/token_packing.h"
 
 namespace lathe::reference {
 namespace {
@@ -113,6 +114,16 @@ std::vector<RefValue> evaluate(const NonZero&, const Call& call) {
   for (size_t axis = 0; axis < strides.size(); ++axis)
     for (const int64_t flat : found) positions.push_back(flat / strides[axis] % x.dims()[axis]);
   return {write_wide(DType::i64, {x.rank(), static_cast<int64_t>(found.size())}, positions)};
+}
+
+std::vector<RefValue> evaluate(const PackTokens& op, const Call& call) {
+  const Tensor& x = call.tensor(0);
+  if (x.rank() != 2 || !can_be_mask(x.dtype()))
+    fail(ErrorCode::invalid_model, "a mask of tokens cannot be {}{}", to_string(x.dtype()), to_string(x.dims()));
+  const TokenMask mask{x.dtype(), x.bytes().data(), x.dims()[0], x.dims()[1]};
+  Tensor tokens(DType::i32, {packed_size(op, mask)}), starts(DType::i32, {mask.batch + 2}), rows(DType::i32, x.dims());
+  pack_tokens(op, mask, tokens.mutable_as<int32_t>(), starts.mutable_as<int32_t>(), rows.mutable_as<int32_t>());
+  return {std::move(tokens), std::move(starts), std::move(rows)};
 }
 
 std::vector<RefValue> evaluate(const Nms& op, const Call& call) {

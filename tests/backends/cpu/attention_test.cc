@@ -52,7 +52,9 @@ std::vector<double> reference_row(const Attention& p, int64_t b, int64_t h, int6
     score *= p.scale;
     if (p.softcap != 0) score = p.softcap * std::tanh(score / p.softcap);
     if (p.mask.data != nullptr)
-      score += p.mask.data[b * p.mask.stride_b + h * p.mask.stride_h + i * p.mask.stride_q + j * p.mask.stride_k];
+      score += p.mask.data[b * p.mask.stride_b + h * p.mask.stride_h +
+                           (p.q_offsets != nullptr ? s.q_row + i : i) * p.mask.stride_q +
+                           (p.k_offsets != nullptr ? s.k_row + j : j) * p.mask.stride_k];
     scores[static_cast<size_t>(j)] = score + bias(b, h, i, j);
     highest = std::fmax(highest, scores[static_cast<size_t>(j)]);
   }
@@ -258,6 +260,11 @@ TEST_P(AttentionTest, PackedSegments) {
   c.p.right = 0;
   c.p.align_ends = true;
   check(c.p);
+  const Buffer mask = Buffer::random(39 * 60, 9, -3, 3);
+  for (const AttentionMask& shape : {AttentionMask{mask.data(), 0, 0, 0, 1}, AttentionMask{mask.data(), 0, 0, 60, 1}}) {
+    c.p.mask = shape;
+    check(c.p);
+  }
 }
 
 TEST_P(AttentionTest, TransposedOperands) {

@@ -46,6 +46,25 @@ TEST_P(LowerAttention, Scores) {
   }
 }
 
+TEST_P(LowerAttention, PackedSequences) {
+  // Lengths around the sizes of tiles; empty sequences within, and at the end.
+  const std::vector<int32_t> bounds = {0, 70, 70, 71, 199, 214, 300, 300};
+  const Tensor starts = Tensor::of<int32_t>({8}, std::span<const int32_t>(bounds));
+  const Tensor x = floats({1, 300, 144}, 1), keys = floats({1, 1, 1, 300}, 2), pairs = floats({1, 3, 1, 300}, 3),
+               bits = random_tensor(DType::i64, {1, 1, 1, 300}, 4, 0, 1);
+  for (const std::string program :
+       {"x0", "add(x0, x1)", "add(mul(x0, 0.5:f32), mul(sub(1:f32, cast<f32>(x3)), -10000:f32))",
+        "sub(x0, mul(x2, x2))", "select(ne(x3, 0:i64), x0, -1000:f32)",
+        "add(x0, mul(cast<f32>(sub(iota(-1), iota(-2))), x1))"})
+    check(
+        "(%x: f32[1, t, 144], %starts: i32[n], %k: f32[1, 1, 1, t], %p: f32[1, 3, 1, t], %b: i64[1, 1, 1, t]) { %y = "
+        "attention(%x, %x, %x, %starts, %k, %p, %b) {heads = 3, kv_heads = 3, head_dim = 16, value_dim = 16, scale = "
+        "0.3, q_stride = 16, k_offset = 48, k_stride = 16, v_offset = 96, v_stride = 16, packed = true, longest = 128, "
+        "score = (x0, x1, x2, x3) => " +
+            program + "} return %y }",
+        {x, starts, keys, pairs, bits}, {5e-5, true, {}});
+}
+
 TEST_P(LowerAttention, RowsThatSeeNothingGiveZero) {
   check(
       "(%q: f32[b, 1, s, 4], %m: bool[s, 1]) { %y = attention(%q, %q, %q, %m) {heads = 1, kv_heads = 1, head_dim = 4, "

@@ -221,6 +221,9 @@ void add_selection(std::vector<Representative>& all) {
   for (const char* type : {"float", "f16", "i64", "bool"})
     all.push_back({fmt::format("top_k_{}", type), {"top_k.cu", "top_k", {fmt::format("TYPE={}", type)}, {}}, 64});
   all.push_back({"non_zero_f32", {"non_zero.cu", "non_zero", {"TYPE=float", "INDEX=u32"}, {}}, 64});
+  for (const char* type : {"float", "i64", "bool"})
+    all.push_back(
+        {fmt::format("pack_{}", type), {"pack_tokens.cu", "pack_tokens", {fmt::format("TYPE={}", type)}, {}}, 64});
   all.push_back({"scan_counts", {"scan_counts.cu", "scan_counts", {}, {}}, 64});
   all.push_back({"nms_f32", {"nms.cu", "nms", {"TYPE=float"}, {}}, 128});
 }
@@ -297,11 +300,16 @@ void add_attention(std::vector<Representative>& all) {
         defines.push_back(key + "=" + std::to_string(value));
       for (const char* name : {"CAUSAL=", "SCORE=", "SPLIT=", "K_TRANSPOSED=", "V_TRANSPOSED="})
         defines.push_back(name + flag);
+      defines.push_back("PACKED=0");
       const std::string file = c.type == "float" ? "attention_f32.cu" : "attention.cu";
       const std::string name = "attention_" + c.name + (general ? "_general" : "");
       all.push_back({name, {file, "attention", defines, general ? score : ""}, c.registers});
       // A few bytes are better than smaller tiles.
       if (c.name == "large_128" && general) all.back().max_spill_bytes = 16;
+      if (!general && (c.name == "large_64" || c.name == "f32_64")) {
+        defines.back() = "PACKED=1";
+        all.push_back({name + "_packed", {file, "attention", defines, ""}, c.registers});
+      }
       if (c.name == "large_64")
         all.push_back({name + "_combine", {"attention_combine.cu", "combine", defines, general ? score : ""}, 64});
     }
@@ -327,7 +335,8 @@ void add_hopper_attention(std::vector<Representative>& all) {
         std::vector<std::string> defines = tiling.defines();
         for (const std::string& define :
              {fmt::format("ELEMENT={}", head == 80 ? "bf16" : "f16"), fmt::format("HEAD_DIM={}", head),
-              fmt::format("VALUE_DIM={}", head), fmt::format("CAUSAL={}", causal ? 1 : 0),
+              fmt::format("PACKED={}", head == 64 && !causal ? 1 : 0), fmt::format("VALUE_DIM={}", head),
+              fmt::format("CAUSAL={}", causal ? 1 : 0),
               fmt::format("SPLIT={}", causal && tiling.consumers == 1 ? 1 : 0), fmt::format("SCORE={}", score),
               fmt::format("GROUP={}", causal ? 3 : 1)})
           defines.push_back(define);

@@ -75,6 +75,7 @@ class Matrix {
     add("transpose.cu",
         {{"ELEMENT=1", "ELEMENT=2", "ELEMENT=4", "ELEMENT=8", "ELEMENT=16"}, {"PACK=1"}, {"INDEX=u64"}});
     add("top_k.cu", {{"TYPE=float", "TYPE=f16", "TYPE=bf16", "TYPE=double", "TYPE=i64", "TYPE=i32", "TYPE=u8"}});
+    add("pack_tokens.cu", {{"TYPE=float", "TYPE=i64", "TYPE=i32", "TYPE=i8", "TYPE=u8", "TYPE=bool"}});
     add("non_zero.cu", {{"TYPE=float", "TYPE=f16", "TYPE=bf16", "TYPE=i64", "TYPE=bool"}, {"INDEX=u32", "INDEX=u64"}});
   }
 

@@ -91,6 +91,32 @@ TEST(ReferenceAttention, ScoreProgramKnowsItsPlaceAndExtras) {
   expect_values(run1(op, {zeros, zeros, v, Tensor::of<bool>({1, 1, 1, 2}, {true, false})}), {1, 2, 2}, {1, 10, 1, 0});
 }
 
+TEST(ReferenceAttention, PackedSequencesDoNotSeeEachOther) {
+  const Tensor x = noise({1, 7, 8}, 1), mask = noise({1, 1, 1, 7}, 2);
+  Attention op = attention(2, 2, 4);
+  op.score.finish(op.score.binary(MapOp::add, op.score.input(0, DType::f32), op.score.input(1, DType::f32)));
+  Attention packed = op;
+  packed.packed = true;
+  packed.longest = 4;
+  const auto part = [](const Tensor& t, int64_t axis, int64_t first, int64_t size) {
+    return run1(Slice{{axis}, {Dim(first)}, {Dim(size)}, {1}}, {t});
+  };
+  const auto starts = [](std::vector<int32_t> s) {
+    return Tensor::of<int32_t>({static_cast<int64_t>(s.size())}, std::span<const int32_t>(s));
+  };
+  std::vector<RefValue> alone;
+  for (const auto& [first, size] : {std::pair{0, 4}, {4, 0}, {4, 1}, {5, 2}}) {
+    const Tensor tokens = part(x, 1, first, size);
+    alone.emplace_back(run1(op, {tokens, tokens, tokens, part(mask, 3, first, size)}));
+  }
+  expect_values(run1(packed, {x, x, x, starts({0, 4, 4, 5, 7}), mask}), {1, 7, 8}, numbers(run1(Concat{1}, alone)),
+                1e-6);
+  for (const std::vector<int32_t>& bad : {std::vector<int32_t>{0, 5, 7}, {0, 4}, {1, 4, 7}, {0, 4, 3, 7}, {}})
+    expect_error(ErrorCode::invalid_argument, "do not divide 7 tokens", [&] {
+      run(packed, {x, x, x, starts(bad), mask});
+    });
+}
+
 TEST(ReferenceAttention, RefusesOperandsThatDoNotFit) {
   expect_error(ErrorCode::invalid_argument, "[1, 2, 3]", [] {
     run1(attention(2, 2, 2), {counting({1, 2, 3}), counting({1, 2, 4}), counting({1, 2, 4})});

@@ -25,6 +25,23 @@ TEST(ReferenceNonZero, ListsPositionsByAxis) {
   EXPECT_EQ(run1(NonZero{}, {Tensor::scalar<int64_t>(4)}).dims(), (Sizes{0, 1}));
 }
 
+TEST(ReferencePackTokens, ListsTheTokensOfEachRow) {
+  // Padding on the right, on the left, all of a row, and a row with something else than 0 and 1.
+  const Tensor mask = ints({4, 4}, {1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 2, 0, 1});
+  const auto kept = [&](const PackTokens& op) { return run(op, {mask}, 3); };
+  const auto last = kept({.kept = 1, .keep_first = false});
+  expect_values(std::get<Tensor>(last[0]), {12}, {0, 1, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0});
+  expect_values(std::get<Tensor>(last[1]), {6}, {0, 2, 3, 7, 11, 12});
+  expect_values(std::get<Tensor>(last[2]), {4, 4}, {0, 1, -1, -1, -1, -1, -1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
+  const auto first = kept({.kept = 1, .keep_first = true});
+  expect_values(std::get<Tensor>(first[0]), {12}, {0, 1, 4, 7, 8, 9, 10, 11, 12, 13, 14, 15});
+  expect_values(std::get<Tensor>(first[1]), {6}, {0, 2, 4, 8, 12, 12});
+  const auto zeros = kept({.kept = 0, .keep_first = false});
+  expect_values(std::get<Tensor>(zeros[1]), {6}, {0, 2, 5, 9, 13, 16});
+  expect_values(std::get<Tensor>(run(PackTokens{}, {ints({2, 0}, {})}, 3)[1]), {4}, {0, 0, 0, 0});
+  expect_values(std::get<Tensor>(run(PackTokens{}, {ints({0, 3}, {})}, 3)[1]), {2}, {0, 0});
+}
+
 class ReferenceNms : public testing::Test {
  protected:
   const Tensor boxes_ = floats({1, 4, 4}, {0, 0, 1, 1, 1, 1.1f, 0, 0.1f, 0, 10, 1, 11, 0, 10.1f, 1, 11.1f});

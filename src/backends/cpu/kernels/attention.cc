@@ -126,6 +126,7 @@ class Task {
   int64_t batch_ = 0, kv_head_ = 0;
   Range heads_, queries_;
   int64_t kv_len_ = 0, offset_ = 0;
+  int64_t first_query_ = 0, first_key_ = 0;                 // of the sequence, in packed form
   const float *q_ = nullptr, *k_ = nullptr, *v_ = nullptr;  // of the sequence; k_ and v_ of the head
   float* out_ = nullptr;
 };
@@ -145,13 +146,15 @@ void Task::locate(int64_t index) {
   int64_t out_at = batch_ * p_.out_stride_b;
   if (p_.q_offsets != nullptr) {
     q_len = p_.q_offsets[batch_ + 1] - p_.q_offsets[batch_];
-    q_at = p_.q_offsets[batch_] * p_.q.stride_s;
-    out_at = p_.q_offsets[batch_] * p_.out_stride_s;
+    first_query_ = p_.q_offsets[batch_];
+    q_at = first_query_ * p_.q.stride_s;
+    out_at = first_query_ * p_.out_stride_s;
   }
   if (p_.k_offsets != nullptr) {
     kv_len_ = p_.k_offsets[batch_ + 1] - p_.k_offsets[batch_];
-    k_at = p_.k_offsets[batch_] * p_.k.stride_s;
-    v_at = p_.k_offsets[batch_] * p_.v.stride_s;
+    first_key_ = p_.k_offsets[batch_];
+    k_at = first_key_ * p_.k.stride_s;
+    v_at = first_key_ * p_.v.stride_s;
   }
   if (p_.kv_lens != nullptr) kv_len_ = std::min<int64_t>(kv_len_, p_.kv_lens[batch_]);
   q_ = p_.q.data + q_at;
@@ -287,14 +290,14 @@ void Task::attend(const Tile& tile, Range keys) {
   score(tile, keys.begin, block.first, block.last);
   if (p_.mask.data != nullptr) {
     block.mask = p_.mask.data + batch_ * p_.mask.stride_b + tile.head * p_.mask.stride_h +
-                 tile.query * p_.mask.stride_q + keys.begin * p_.mask.stride_k;
+                 (first_query_ + tile.query) * p_.mask.stride_q + (first_key_ + keys.begin) * p_.mask.stride_k;
     block.mask_stride_row = row_stride(p_.mask.stride_q, p_.mask.stride_h);
     block.mask_stride_key = p_.mask.stride_k;
   }
   kernels_.scale(block);
   if (p_.score_map != nullptr) {
     p_.score_map(p_.score_context, {scores_ + block.first, block.ld, tile.rows, block.last - block.first, batch_,
-                                    tile.head, tile.query, keys.begin + block.first});
+                                    tile.head, first_query_ + tile.query, first_key_ + keys.begin + block.first});
   }
   kernels_.exponentiate(block);
   weigh(tile, keys.begin, block.first, block.last);

@@ -20,14 +20,14 @@ struct AttentionOperand {
   int64_t stride_b = 0, stride_s = 0, stride_h = 0, stride_d = 1;
 };
 
-// Added to the scores of (b, h, q, k); a stride of 0 broadcasts. In packed form q and k count within the segment.
+// Added to the scores of (b, h, q, k); a stride of 0 broadcasts. In packed form q and k count over all sequences.
 struct AttentionMask {
   const float* data = nullptr;
   int64_t stride_b = 0, stride_h = 0, stride_q = 0, stride_k = 0;
 };
 
-// Scores after scale, softcap and mask: scores[r*ld + j] belongs to query `query + r`, key `key + j`
-// of its sequence. Entries of keys that the query cannot see hold garbage.
+// Scores after scale, softcap and mask: scores[r*ld + j] belongs to query `query + r`, key `key + j` of its sequence
+// or, in packed form, of all. Entries of keys that the query cannot see hold garbage.
 struct ScoreRegion {
   float* scores;
   int64_t ld;

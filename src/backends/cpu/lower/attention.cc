@@ -8,12 +8,13 @@
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/lower/map_step.h"
 #include "backends/score_form.h"
+#include "base/error.h"
 
 namespace lathe::cpu {
 namespace {
 
 constexpr size_t kSpaceAxes = 4;  // batch, head, query, key
-constexpr size_t kExtras = 3;     // the first operand after q, k, v
+constexpr size_t kStarts = 3;     // the operand of packed tokens that says where sequences begin
 
 struct Heads {
   int64_t batch, tokens;
@@ -69,13 +70,15 @@ struct ScoreCall {
   std::span<const void* const> inputs;
   const std::vector<int64_t>& space;
   ScratchPool& pool;
+  bool packed;
 };
 
 void map_scores(void* context, const ScoreRegion& region) noexcept {
   const ScoreCall& call = *static_cast<const ScoreCall*>(context);
   const int slot = call.pool.take();
   for (int64_t r = 0; r < region.rows; ++r) {
-    const int64_t row = (region.batch * call.space[1] + region.head) * call.space[2] + region.query + r;
+    const int64_t batch = call.packed ? 0 : region.batch;
+    const int64_t row = (batch * call.space[1] + region.head) * call.space[2] + region.query + r;
     const int64_t begin = row * call.space[3] + region.key;
     float* scores = region.scores + r * region.ld;
     call.plan.run_range(call.inputs, scores, scores, begin, begin + region.keys, call.pool.at(slot));
@@ -86,7 +89,7 @@ void map_scores(void* context, const ScoreRegion& region) noexcept {
 class AttentionStep : public Step {
  public:
   AttentionStep(const lathe::Attention& op, const KernelTable& kernels)
-      : op_(op), kernels_(kernels), form_(match_score(op.score)) {
+      : op_(op), extras_(first_extra(op)), kernels_(kernels), form_(match_score(op.score)) {
     if (!form_)
       program_ = std::make_unique<MapCode>(op.score, kernels.map);
     else if (!form_->mask.empty())
@@ -107,7 +110,7 @@ class AttentionStep : public Step {
     plan(io, *state);
     if (program_ == nullptr || plain_mask_) return state;
     std::vector<std::span<const int64_t>> dims = {state->space};
-    for (size_t i = kExtras; i < io.inputs.size(); ++i) dims.push_back(io.inputs[i].dims);
+    for (size_t i = extras_; i < io.inputs.size(); ++i) dims.push_back(io.inputs[i].dims);
     // The mask program does not read the product, whose place is given by one element.
     static constexpr int64_t kOne[] = {1};
     if (form_) dims[0] = kOne;
@@ -122,16 +125,17 @@ class AttentionStep : public Step {
     const Parts parts = cut(workspace, state, io.threads);
     Attention kernel = state.kernel;
     place(io, kernel);
+    if (op_.packed) kernel.q_offsets = kernel.k_offsets = checked_starts(io, kernel.q_len);
     const void* inputs[kMaxMapInputs] = {};
-    for (size_t i = kExtras; i < io.inputs.size(); ++i) inputs[i - kExtras + 1] = io.inputs[i].data;
-    const std::span<const void* const> program_inputs(inputs, io.inputs.size() - kExtras + 1);
+    for (size_t i = extras_; i < io.inputs.size(); ++i) inputs[i - extras_ + 1] = io.inputs[i].data;
+    const std::span<const void* const> program_inputs(inputs, io.inputs.size() - extras_ + 1);
     if (form_ || program_ == nullptr) {
       kernel.mask.data = mask(state, program_inputs, parts, team_of(device));
       return attention(team_of(device), kernels_.gemm, kernels_.attention, kernel, parts.kernel);
     }
     ScratchPool pool(parts.map, io.threads, program_->scratch_bytes());
     for (int t = 0; t < io.threads; ++t) state.program->plan.start(pool.at(t));
-    ScoreCall call{state.program->plan, program_inputs, state.space, pool};
+    ScoreCall call{state.program->plan, program_inputs, state.space, pool, op_.packed};
     kernel.score_map = map_scores;
     kernel.score_context = &call;
     attention(team_of(device), kernels_.gemm, kernels_.attention, kernel, parts.kernel);
@@ -169,7 +173,7 @@ class AttentionStep : public Step {
         dims[axis] = space[axis];
       }
       if (instr.op != MapOp::input) continue;
-      const auto& extra = io.inputs[static_cast<size_t>(instr.args[0]) + kExtras - 1].dims;
+      const auto& extra = io.inputs[static_cast<size_t>(instr.args[0]) + extras_ - 1].dims;
       for (size_t back = 1; back <= std::min(extra.size(), kSpaceAxes); ++back)
         if (extra[extra.size() - back] != 1) dims[kSpaceAxes - back] = space[kSpaceAxes - back];
     }
@@ -185,6 +189,17 @@ class AttentionStep : public Step {
     a.out_stride_b = out.where.stride_b;
     a.out_stride_s = out.where.stride_s;
     a.out_stride_h = out.where.stride_h;
+  }
+
+  static const int32_t* checked_starts(const StepIo& io, int64_t longest) {
+    const auto* starts = io.inputs[kStarts].as<const int32_t>();
+    const int64_t count = io.inputs[kStarts].elements(), tokens = io.inputs[0].dims[1];
+    bool fits = starts[0] == 0 && starts[count - 1] == tokens;
+    for (int64_t s = 1; s < count; ++s) fits &= starts[s] >= starts[s - 1] && starts[s] - starts[s - 1] <= longest;
+    if (!fits)
+      fail(ErrorCode::invalid_argument, "the starts of sequences of at most {} tokens do not divide {} tokens", longest,
+           tokens);
+    return starts;
   }
 
   void plan(const StepIo& io, AttentionState& state) const {
@@ -207,6 +222,10 @@ class AttentionStep : public Step {
       a.offset = io.symbols->evaluate(op_.causal_offset);
     }
     state.space = {a.batch, a.heads, a.q_len, a.kv_len};
+    if (op_.packed) {
+      a.batch = io.inputs[kStarts].elements() - 1;
+      a.q_len = a.kv_len = std::min(a.q_len, io.symbols->evaluate(op_.longest));
+    }
     if (!form_) a.score_map = map_scores;
     if (!form_ || form_->mask.empty()) return;
     state.mask_dims = mask_dims(io, state.space);
@@ -215,6 +234,7 @@ class AttentionStep : public Step {
   }
 
   lathe::Attention op_;
+  size_t extras_;  // the first operand that the score reads
   const KernelTable& kernels_;
   std::optional<ScoreForm> form_;
   std::unique_ptr<MapCode> program_;
@@ -222,11 +242,11 @@ class AttentionStep : public Step {
 };
 
 std::string why_not(const lathe::Attention& op, const Node& node, const MapKernels& kernels) {
-  for (size_t i = 0; i < kExtras; ++i)
+  for (size_t i = 0; i < kStarts; ++i)
     if (node.input(i)->dtype() != DType::f32) return "computes in f32 only, not " + to_string(node.input(i)->type());
   if (op.score.empty()) return {};
   if (op.score.result_type() != DType::f32) return "scores are f32 only";
-  if (node.inputs().size() - kExtras + 1 > kMaxMapInputs) return "too many inputs";
+  if (node.inputs().size() - first_extra(op) + 1 > kMaxMapInputs) return "too many inputs";
   return MapCode::why_unsupported(op.score, kernels);
 }
 

@@ -52,6 +52,7 @@ Candidates lower(const lathe::ScatterNd& op, const Node& node, const Target& tar
 Candidates lower(const lathe::TopK& op, const Node& node, const Target& target);
 Candidates lower(const lathe::NonZero& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target);
+Candidates lower(const lathe::PackTokens& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Rnn& op, const Node& node, const Target& target);
 
 // All candidates for a node, whatever its op.

@@ -1,4 +1,5 @@
-// Ops whose result depends on comparing elements. How many rows non_zero and nms give shows only when they run.
+// Ops whose result depends on comparing elements. How many rows non_zero and nms give shows only when they run; how
+// many tokens pack_tokens gives is mostly known before.
 #include <algorithm>
 
 #include "backends/cpu/kernels/nms.h"
@@ -6,6 +7,7 @@
 #include "backends/cpu/kernels/top_k.h"
 #include "backends/cpu/lower/lower.h"
 #include "base/error.h"
+#include "graph/token_packing.h"
 
 namespace lathe::cpu {
 namespace {
@@ -82,6 +84,30 @@ class NonZeroStep : public Step {
   static size_t counts_of(const StepIo& io) { return static_cast<size_t>(io.threads) + 1; }
 };
 
+class PackTokensStep : public Step {
+ public:
+  explicit PackTokensStep(const lathe::PackTokens& op) : op_(op) {}
+
+  void run(const StepIo& io, const StepState*, void*, DeviceContext&) const override {
+    const TensorRef& x = io.inputs[0];
+    const TokenMask mask{x.dtype, x.data, x.dims[0], x.dims[1]};
+    const auto fill = [&](void* tokens, int64_t size) {
+      const auto all = [&](const TensorRef& out) {
+        return std::span(out.as<int32_t>(), static_cast<size_t>(out.elements()));
+      };
+      pack_tokens(op_, mask, {static_cast<int32_t*>(tokens), static_cast<size_t>(size)}, all(io.outputs[1]),
+                  all(io.outputs[2]));
+    };
+    const TensorRef& tokens = io.outputs[0];
+    if (tokens.data != nullptr) return fill(tokens.data, tokens.elements());
+    const int64_t size = packed_size(op_, mask);
+    fill(io.allocator->allocate(0, DType::i32, {&size, 1}), size);
+  }
+
+ private:
+  lathe::PackTokens op_;
+};
+
 class NmsStep : public Step {
  public:
   NmsStep(const lathe::Nms& op, const KernelTable& kernels) : op_(op), kernels_(kernels) {}
@@ -126,6 +152,10 @@ Candidates lower(const lathe::NonZero&, const Node& node, const Target&) {
   const Type& x = node.input(0)->type();
   if (!can_test_for_zero(x.dtype)) return {decline("non_zero", "does not read elements of type " + to_string(x))};
   return {accept("non_zero", [] { return plain_step<NonZeroStep>(); })};
+}
+
+Candidates lower(const lathe::PackTokens& op, const Node&, const Target&) {
+  return {accept("pack_tokens", [&op] { return plain_step<PackTokensStep>(op); })};
 }
 
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target) {

@@ -23,7 +23,7 @@ KERNEL(THREADS, AttentionArgs) {
   const auto load_keys = [&](int first) {
     const T* from = k + first * args.k.token;
     const i64 stride = K_TRANSPOSED ? args.k.feature : args.k.token;
-    const int left = args.keys - first;
+    const int left = part.keys(args) - first;
     load_strided<kKeyLines, kKeyWidth, kKeyPitch>(keys, from, stride, K_TRANSPOSED ? HEAD_DIM : left,
                                                   K_TRANSPOSED ? left : HEAD_DIM);
     end_of_copies();
@@ -31,7 +31,7 @@ KERNEL(THREADS, AttentionArgs) {
   const auto load_values = [&](int first) {
     const T* from = v + first * args.v.token;
     const i64 stride = V_TRANSPOSED ? args.v.feature : args.v.token;
-    const int left = args.keys - first;
+    const int left = part.keys(args) - first;
     load_strided<kValueLines, kValueWidth, kValuePitch>(values, from, stride, V_TRANSPOSED ? VALUE_DIM : left,
                                                         V_TRANSPOSED ? left : VALUE_DIM);
     end_of_copies();

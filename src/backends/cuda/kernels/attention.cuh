@@ -5,6 +5,11 @@
 // Definitions, besides those of attention_softmax.cuh: KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; ROWS,
 // KEYS of a tile; CAUSAL, SCORE, SPLIT, K_TRANSPOSED, V_TRANSPOSED (0 or 1); EXTRA_AXES, four bits per extra operand:
 // it varies along key (1), query (2), head (4), batch (8).
+//
+// PACKED (0 or 1): the batch is the sequences that lie one after the other in a row of tokens. Their lengths are read
+// here, so that a recording serves all batches of a size: blocks are launched for the longest that there may be, and
+// those beyond the end of their sequence have nothing to do. Nothing is read outside of the tokens, whatever `starts`
+// holds.
 #pragma once
 
 #include "attention_args.h"
@@ -23,6 +28,7 @@ struct Part {
   int first_row, rows;  // of the tile; rows of the key head altogether
   int split;            // which part of the keys
   int begin, end;       // keys
+  int first_token = 0;  // PACKED: of the sequence
 
   // Tile number `tile` of the rows of a (batch, key head).
   __device__ Part(const AttentionArgs& args, int pair, int tile, int which)
@@ -33,6 +39,13 @@ struct Part {
         split(SPLIT ? which : 0),
         begin(split * args.keys_per_split),
         end(SPLIT ? min(args.keys, begin + args.keys_per_split) : args.keys) {
+#if PACKED
+    first_token = min(max(args.starts[batch], 0), args.tokens);
+    end = min(max(args.starts[batch + 1], first_token), args.tokens) - first_token;
+    end = min(end, args.keys);
+    rows = end * GROUP;
+    if (first_row >= rows) end = 0;
+#endif
     end = visible_keys(args, *this, query(min(first_row + ROWS, rows) - 1));
   }
   static __device__ int tiles(const AttentionArgs& args) { return (args.queries * GROUP + ROWS - 1) / ROWS; }
@@ -42,10 +55,13 @@ struct Part {
     return {args, block / tiles, tiles - 1 - block % tiles, int(blockIdx.y)};
   }
   static __device__ int query(int row) { return row / GROUP; }
+  // How many tokens there are to read.
+  __device__ int keys(const AttentionArgs& args) const { return PACKED ? rows / GROUP : args.keys; }
   __device__ int head(int row) const { return kv_head * GROUP + row % GROUP; }
 
   __device__ const T* line(const AttentionView& view, int head) const {
-    return static_cast<const T*>(view.data) + batch * view.batch + head * view.head;
+    return static_cast<const T*>(view.data) + (PACKED ? first_token * view.token : batch * view.batch) +
+           head * view.head;
   }
 };
 
@@ -73,6 +89,11 @@ struct ScorePosition {
     return axis_from_end == -1 ? key + element : axis_from_end == -2 ? query : axis_from_end == -3 ? head : batch;
   }
 };
+
+inline __device__ ScorePosition position_of(const Part& part, int head, int query, int key) {
+  if (PACKED) return {0, head, part.first_token + query, part.first_token + key};
+  return {part.batch, head, query, key};
+}
 
 #if SCORE
 struct ExtraReader {

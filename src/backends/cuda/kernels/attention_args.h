@@ -17,10 +17,12 @@ struct AttentionArgs {
   long long dims[kAttentionMaxDims];                // values of the score's dimension expressions
   float* partial;                                   // SPLIT: see attention.cuh
   float scale;
-  int causal_offset;  // within +-2^30
-  int batch, queries, keys;
-  unsigned tiles;      // of rows, of all key heads and splits: where blocks go from one to the next
-  int section;         // CAUSAL: key heads whose rows are computed together, from the last to the first
-  int splits;          // parts that the keys are cut into
-  int keys_per_split;  // a multiple of KEYS; all keys when they are not split
+  int causal_offset;         // within +-2^30
+  int batch, queries, keys;  // PACKED: sequences, and how many tokens each may have
+  const int* starts;         // PACKED: [batch + 1]
+  int tokens;                // PACKED: of all sequences
+  unsigned tiles;            // of rows, of all key heads and splits: where blocks go from one to the next
+  int section;               // CAUSAL: key heads whose rows are computed together, from the last to the first
+  int splits;                // parts that the keys are cut into
+  int keys_per_split;        // a multiple of KEYS; all keys when they are not split
 };

@@ -81,7 +81,7 @@ struct Rows {
 #pragma unroll
       for (int j = 0; j < kKeys; ++j) {
         const int key = first_key + x() + 16 * j;
-        const ScorePosition at{part.batch, head, query, min(key, args.keys - 1)};
+        const ScorePosition at = position_of(part, head, query, min(key, part.keys(args) - 1));
         scores[i][j] = key >= visible ? minus_infinity() : score_of(args, at, scores[i][j]);
       }
     }
@@ -166,7 +166,7 @@ KERNEL(THREADS, AttentionArgs) {
   const T* k = part.line(args.k, part.kv_head);
   const T* v = part.line(args.v, part.kv_head);
   const auto load_keys = [&](int first) {
-    load_operand<K_TRANSPOSED, HEAD, kHeadPitch>(keys, k, args.k, first, args.keys - first, HEAD_DIM);
+    load_operand<K_TRANSPOSED, HEAD, kHeadPitch>(keys, k, args.k, first, part.keys(args) - first, HEAD_DIM);
   };
 
   Rows rows(args, part);
@@ -177,7 +177,7 @@ KERNEL(THREADS, AttentionArgs) {
   for (int first = part.begin; first < part.end; first += KEYS) {
     wait_for_copies<0>();
     __syncthreads();
-    load_operand<V_TRANSPOSED, kValue, kValue>(values, v, args.v, first, args.keys - first, VALUE_DIM);
+    load_operand<V_TRANSPOSED, kValue, kValue>(values, v, args.v, first, part.keys(args) - first, VALUE_DIM);
     rows.multiply_keys(queries, keys);
     wait_for_copies<0>();
     __syncthreads();

@@ -29,7 +29,7 @@ struct WarpRows : WarpTile {
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             const int key = first_key + column_in_tile(n) + i;
-            const ScorePosition at{part.batch, head, query, min(key, args.keys - 1)};
+            const ScorePosition at = position_of(part, head, query, min(key, part.keys(args) - 1));
             float& s = scores[m][n][2 * half + i];
             s = key >= visible ? minus_infinity() : score_of(args, at, s);
           }

@@ -4,6 +4,9 @@
 // while the latter is running; consumers take turns at starting products, so that the exponentials of one overlap with
 // the products of the others. Blocks stay, and go from tile to tile of rows.
 //
+// PACKED: the last tile of keys of a sequence also brings tokens of the next one, whose weight is 0: values that are not
+// finite spoil the sequence before them.
+//
 // Definitions beside those of attention.cuh: CONSUMERS, DEPTH, CONSUMER_REGISTERS and PRODUCER_REGISTERS (0: as
 // compiled). HEAD and VALUE are head sizes that the instructions have. Floor: 4 * rows * keys * head size flops over
 // the tensor peak, or rows * keys exponentials at 16 in a clock and multiprocessor: with heads of 64 features both take
@@ -114,18 +117,21 @@ struct Producer {
   const Shared& shared;
   Position at, values_at;
 
+  static __device__ int batch_of(const Part& part) { return PACKED ? 0 : part.batch; }
   __device__ void load_keys(const Part& part, int first) const {
     const u32 full = shared.keys_full(at.stage()), to = shared.keys + at.stage() * kKeyBytes;
     arrive_expecting(full, kKeyBytes);
     for (int line = 0; line < kHeadLines; ++line)
-      load_box(to + line * KEYS * kLineBytes, keys, full, line * kLine, first, part.kv_head, part.batch);
+      load_box(to + line * KEYS * kLineBytes, keys, full, line * kLine, part.first_token + first, part.kv_head,
+               batch_of(part));
   }
   __device__ void load_values(const Part& part, int first) {
     wait(shared.values_empty(values_at.stage()), values_at.parity() ^ 1);
     const u32 full = shared.values_full(values_at.stage()), to = shared.values + values_at.stage() * kValueBytes;
     arrive_expecting(full, kValueBytes);
     for (int line = 0; line < kValueLines; ++line)
-      load_box(to + line * KEYS * kLineBytes, values, full, line * kLine, first, part.kv_head, part.batch);
+      load_box(to + line * KEYS * kLineBytes, values, full, line * kLine, part.first_token + first, part.kv_head,
+               batch_of(part));
     values_at.advance();
   }
 
@@ -171,7 +177,7 @@ struct Producer {
   // A finite number stays finite: rows that see no other keys depend on it.
   __device__ float bias_in_powers(const Part& part, int key) const {
     constexpr float kLowest = -3.402823466e38f;
-    const float bias = key_bias(args, {part.batch, 0, 0, key}), in_powers = bias * kLog2e;
+    const float bias = key_bias(args, position_of(part, 0, 0, key)), in_powers = bias * kLog2e;
     return in_powers < kLowest && bias >= kLowest ? kLowest : in_powers;
   }
   __device__ void next_stage(int first_of_stage, float bias) const {
@@ -227,6 +233,7 @@ struct Consumer : WarpRows {
   // The 64 rows of this warpgroup.
   __device__ void load_queries(int of_tile) {
     const Part of = Tile(of_tile).part(args);
+    if (PACKED && of.first_row >= of.rows) return;
     constexpr int kUnits = kHeadLines * 8, kStep = kGroup / kUnits;
     const int unit = threadIdx.x % kGroup % kUnits;
     const u32 to = queries(of_tile) + unit / 8 * kGroupRows * kLineBytes;

@@ -38,6 +38,17 @@ struct ScanArgs {
   unsigned long long n;
 };
 
+constexpr int kPackThreads = 1024;
+
+struct PackTokensArgs {
+  const void* mask;  // [batch, length]
+  int* tokens;       // [size]
+  int* starts;       // [batch + 2]
+  int* rows;         // [batch, length]
+  int batch, length, size;
+  int kept, keep_first;
+};
+
 constexpr int kNmsThreads = 512;
 
 struct NmsArgs {

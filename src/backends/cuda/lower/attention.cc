@@ -15,7 +15,7 @@
 namespace lathe::cuda {
 namespace {
 
-constexpr size_t kExtras = 3;     // the first operand after q, k, v
+constexpr size_t kStarts = 3;     // the operand of packed tokens that says where sequences begin
 constexpr size_t kSpaceAxes = 4;  // batch, head, query, key
 constexpr int64_t kMaxHead = 256;
 constexpr int kCombineThreads = 128;
@@ -87,11 +87,15 @@ struct AttentionState : StepState {
 class AttentionStep : public Step {
  public:
   AttentionStep(const lathe::Attention& op, const Node& node, const Target& target)
-      : op_(op), target_(target), type_(node.output()->dtype()), vector_(128 / bit_width(type_)) {
+      : op_(op),
+        extras_(first_extra(op)),
+        target_(target),
+        type_(node.output()->dtype()),
+        vector_(128 / bit_width(type_)) {
     std::vector<DType> types = {type_};
-    for (size_t i = kExtras; i < node.inputs().size(); ++i) types.push_back(node.inputs()[i]->dtype());
+    for (size_t i = extras_; i < node.inputs().size(); ++i) types.push_back(node.inputs()[i]->dtype());
     for (const bool hopper : {false, true}) {
-      scores_[hopper] = read_score(op, type_, std::span(node.inputs()).subspan(kExtras), hopper);
+      scores_[hopper] = read_score(op, type_, std::span(node.inputs()).subspan(extras_), hopper);
       if (scores_[hopper].kind != ScoreKind::none) codes_[hopper] = program_code(scores_[hopper].program, types);
     }
     for (const bool packed : {false, true})
@@ -99,9 +103,9 @@ class AttentionStep : public Step {
     find_extra_axes(node);
     for (const bool packed : likely_packing(node)) {
       for (const Tiling& tiling : tilings_[packed]) request(tiling, packed, false);
-      request(tilings_[packed].back(), packed, true);
+      if (!op.packed) request(tilings_[packed].back(), packed, true);
     }
-    request_combine();
+    if (!op.packed) request_combine();
   }
 
   std::unique_ptr<StepState> prepare(const StepIo& io) const override {
@@ -116,10 +120,15 @@ class AttentionStep : public Step {
     args.batch = static_cast<int>(q.batch);
     args.queries = static_cast<int>(q.tokens);
     args.keys = static_cast<int>(k.tokens);
+    if (op_.packed) {
+      args.batch = static_cast<int>(io.inputs[kStarts].elements()) - 1;
+      args.tokens = args.keys;
+      args.queries = args.keys = static_cast<int>(std::min(k.tokens, io.symbols->evaluate(op_.longest)));
+    }
     const int64_t offset = op_.causal ? io.symbols->evaluate(op_.causal_offset) : 0;
     args.causal_offset = static_cast<int>(std::clamp<int64_t>(offset, -kMaxCausalOffset, kMaxCausalOffset));
-    for (size_t i = kExtras; i < io.inputs.size(); ++i)
-      fill_strides(io.inputs[i].dims, args.extra_strides[i - kExtras]);
+    for (size_t i = extras_; i < io.inputs.size(); ++i)
+      fill_strides(io.inputs[i].dims, args.extra_strides[i - extras_]);
     const bool packed =
         packs(q, op_.head_dim, vector_) && packs(k, op_.head_dim, vector_) && packs(v, op_.value_dim, vector_);
     if (q.batch * q.tokens == 0) return state;
@@ -146,7 +155,8 @@ class AttentionStep : public Step {
     args.k.data = at(1, state.k_offset);
     args.v.data = at(2, state.v_offset);
     args.y.data = io.outputs[0].data;
-    for (size_t i = kExtras; i < io.inputs.size(); ++i) args.extras[i - kExtras] = io.inputs[i].data;
+    if (op_.packed) args.starts = io.inputs[kStarts].as<const int>();
+    for (size_t i = extras_; i < io.inputs.size(); ++i) args.extras[i - extras_] = io.inputs[i].data;
     args.partial = static_cast<float*>(workspace);
     const CUstream stream = stream_of(device);
     const Tiling& tiling = *state.tiling;
@@ -165,10 +175,10 @@ class AttentionStep : public Step {
  private:
   // Which axes of the scores each extra operand varies along, as far as is known when lowering.
   void find_extra_axes(const Node& node) {
-    for (size_t i = kExtras; i < node.inputs().size(); ++i) {
+    for (size_t i = extras_; i < node.inputs().size(); ++i) {
       const Shape& shape = node.inputs()[i]->shape();
       for (size_t axis = 0; axis < shape.size(); ++axis)
-        if (shape[shape.size() - 1 - axis] != Dim(1)) extra_axes_ |= uint64_t{1} << (4 * (i - kExtras) + axis);
+        if (shape[shape.size() - 1 - axis] != Dim(1)) extra_axes_ |= uint64_t{1} << (4 * (i - extras_) + axis);
     }
   }
 
@@ -202,11 +212,11 @@ class AttentionStep : public Step {
   CUtensorMap map_of(const AttentionView& view, const AttentionArgs& args, int64_t features,
                      const Tiling& tiling) const {
     constexpr int64_t kLine = 64, kHalf = 2;
-    const std::array<int64_t, 4> sizes = {features, args.keys, op_.kv_heads, args.batch},
-                                 box = {kLine, tiling.keys, 1, 1};
+    const int64_t batch = op_.packed ? 1 : args.batch, tokens = op_.packed ? args.tokens : args.keys;
+    const std::array<int64_t, 4> sizes = {features, tokens, op_.kv_heads, batch}, box = {kLine, tiling.keys, 1, 1};
     const auto bytes = [&](long long stride, int64_t size) { return size == 1 ? kTensorMapAlignment : stride * kHalf; };
-    const std::array<int64_t, 3> strides = {bytes(view.token, args.keys), bytes(view.head, op_.kv_heads),
-                                            bytes(view.batch, args.batch)};
+    const std::array<int64_t, 3> strides = {bytes(view.token, tokens), bytes(view.head, op_.kv_heads),
+                                            bytes(view.batch, batch)};
     return make_tensor_map(target_.kernels.device().driver(), view.data, {2, sizes, strides, box});
   }
 
@@ -219,7 +229,7 @@ class AttentionStep : public Step {
           fmt::format("VALUE_DIM={}", op_.value_dim), fmt::format("VECTOR={}", packed ? vector_ : 1),
           fmt::format("CAUSAL={}", flag(op_.causal)),
           fmt::format("SCORE={}", static_cast<int>(scores_[tiling.hopper()].kind)),
-          fmt::format("SPLIT={}", flag(split)),
+          fmt::format("SPLIT={}", flag(split)), fmt::format("PACKED={}", flag(op_.packed)),
           fmt::format("K_TRANSPOSED={}", flag(op_.k_order == HeadOrder::transposed)),
           fmt::format("V_TRANSPOSED={}", flag(op_.v_order == HeadOrder::transposed)),
           fmt::format("EXTRA_AXES=0x{:x}ull", extra_axes_)})
@@ -242,7 +252,8 @@ class AttentionStep : public Step {
     AttentionArgs& args = state.args;
     const int64_t rows = args.queries * (op_.heads / op_.kv_heads), pairs = args.batch * op_.kv_heads;
     const AttentionPlan plan =
-        plan_attention(tilings_[packed], {pairs, rows, args.keys, op_.causal}, target_.device.multiprocessors);
+        plan_attention(tilings_[packed], {pairs, rows, args.keys, op_.causal, /*may_split=*/!op_.packed},
+                       target_.device.multiprocessors);
     args.splits = static_cast<int>(plan.splits);
     args.keys_per_split = static_cast<int>(plan.keys_per_split);
     args.tiles = static_cast<unsigned>(plan.blocks * plan.splits);
@@ -262,6 +273,7 @@ class AttentionStep : public Step {
   }
 
   const lathe::Attention& op_;
+  size_t extras_;  // the first operand that the score reads
   const Target& target_;
   DType type_;
   int vector_;                                  // elements in 16 bytes
@@ -275,11 +287,11 @@ std::string why_not(const lathe::Attention& op, const Node& node) {
   const DType type = node.output()->dtype();
   if (type != DType::f32 && type != DType::f16 && type != DType::bf16) return "element type";
   if (op.head_dim > kMaxHead || op.value_dim > kMaxHead) return "heads of more than 256 features";
-  if (node.inputs().size() > kExtras + kAttentionMaxExtras) return "too many operands";
+  if (node.inputs().size() > first_extra(op) + kAttentionMaxExtras) return "too many operands";
   if (op.score.dims().size() > kAttentionMaxDims) return "too many dimension expressions";
   if (op.score.empty()) return {};
   std::vector<DType> types = {type};
-  for (size_t i = kExtras; i < node.inputs().size(); ++i) types.push_back(node.inputs()[i]->dtype());
+  for (size_t i = first_extra(op); i < node.inputs().size(); ++i) types.push_back(node.inputs()[i]->dtype());
   return why_unsupported(op.score, types);
 }
 

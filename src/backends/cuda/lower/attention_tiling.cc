@@ -138,7 +138,7 @@ AttentionPlan plan_attention(const std::vector<Tiling>& tilings, const Attention
   const int64_t least_tiles = tiling.hopper() ? 8 : 2;
   const int64_t wanted = multiprocessors * (tiling.hopper() ? 1 : kBlocksPerMultiprocessor) / blocks;
   int64_t splits = 1;
-  if (blocks < multiprocessors)
+  if (problem.may_split && blocks < multiprocessors)
     splits = std::clamp<int64_t>(wanted, 1, std::min(kMaxSplits, ceil_div(key_tiles, least_tiles)));
   const int64_t tiles_per_split = ceil_div(key_tiles, splits);
   return {&tiling, blocks, ceil_div(key_tiles, tiles_per_split), tiles_per_split * tiling.keys};

@@ -35,6 +35,7 @@ std::vector<Tiling> attention_tilings(const Attention& op, DType type, ScoreKind
 struct AttentionProblem {
   int64_t pairs, rows, keys;
   bool causal;
+  bool may_split = true;  // the keys
 };
 
 struct AttentionPlan {

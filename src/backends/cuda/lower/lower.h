@@ -37,6 +37,7 @@ Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& tar
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target);
+Candidates lower(const lathe::PackTokens& op, const Node& node, const Target& target);
 Candidates lower(const lathe::NonZero& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Norm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pad& op, const Node& node, const Target& target);

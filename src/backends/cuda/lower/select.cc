@@ -1,5 +1,5 @@
-// Ops whose result depends on comparing elements: top_k, non_zero, nms. The latter two learn the size of their result
-// from the device, so they wait for it and cannot be recorded.
+// Ops whose result depends on comparing elements: top_k, non_zero, pack_tokens, nms. non_zero and nms learn the size of
+// their result from the device, so they wait for it and cannot be recorded.
 #include "backends/cuda/kernels/select_args.h"
 
 #include <bit>
@@ -157,6 +157,39 @@ class NonZeroStep : public Step {
   const Kernel& scan_;
 };
 
+// ---- pack_tokens ----
+
+class PackTokensStep : public Step {
+ public:
+  PackTokensStep(const lathe::PackTokens& op, const Node& node, const Target& target)
+      : op_(op),
+        kernel_(target.kernels.request({"pack_tokens.cu", "pack_tokens", {type_define(node.input(0)->dtype())}, {}})) {}
+
+  std::unique_ptr<StepState> prepare(const StepIo& io) const override {
+    if (const auto& dims = io.inputs[0].dims; dims[0] * dims[1] > INT32_MAX)
+      fail(ErrorCode::unsupported, "a batch of {} x {} tokens", dims[0], dims[1]);
+    return nullptr;
+  }
+
+  void run(const StepIo& io, const StepState*, void*, DeviceContext& device) const override {
+    const auto size = [](int64_t x) { return static_cast<int>(x); };
+    const PackTokensArgs args{io.inputs[0].data,
+                              io.outputs[0].as<int>(),
+                              io.outputs[1].as<int>(),
+                              io.outputs[2].as<int>(),
+                              size(io.inputs[0].dims[0]),
+                              size(io.inputs[0].dims[1]),
+                              size(io.outputs[0].elements()),
+                              size(op_.kept),
+                              op_.keep_first};
+    kernel_.launch(stream_of(device), {1}, kPackThreads, 0, args);
+  }
+
+ private:
+  lathe::PackTokens op_;
+  const Kernel& kernel_;
+};
+
 // ---- nms ----
 
 struct NmsState {
@@ -240,6 +273,14 @@ Candidates lower(const lathe::NonZero&, const Node& node, const Target& target) 
   if (why.empty() && node.input(0)->type().rank() > kMoveMaxRank) why = "more than 8 axes";
   if (!why.empty()) return {decline("non_zero", std::move(why))};
   return {accept("non_zero", [&node, &target] { return Lowered{std::make_unique<NonZeroStep>(node, target), {}}; })};
+}
+
+Candidates lower(const lathe::PackTokens& op, const Node& node, const Target& target) {
+  // Only of an input of the model does the executor count the tokens before the run.
+  if (node.input(0)->producer() != nullptr) return {decline("pack_tokens", "the mask is computed by the model")};
+  return {accept("pack_tokens", [&op, &node, &target] {
+    return Lowered{std::make_unique<PackTokensStep>(op, node, target), {}};
+  })};
 }
 
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target) {
