@@ -10,8 +10,9 @@
 // One engine serves any number of requests at once, from any threads: each step of the model takes some tokens of each
 // of them (a piece of a long prompt, one token of an answer), up to a budget. What a request computes and draws does
 // not depend on what else is being served, up to rounding: kernels for few rows and for many may differ in the last
-// bits. Keys and values live in blocks of a pool; requests whose prompts begin alike share blocks. When the pool runs
-// out, the youngest request gives its blocks back and is computed again later, which nobody sees but the clock.
+// bits, unless EngineOptions::deterministic. Keys and values live in blocks of a pool; requests whose prompts begin
+// alike share blocks. When the pool runs out, the youngest request gives its blocks back and is computed again later,
+// which nobody sees but the clock.
 //
 // Every failure is a lathe::Error.
 #pragma once
@@ -33,18 +34,26 @@
 namespace lathe::llm {
 
 struct EngineOptions {
-  std::string device = "cpu";     // "cpu", "cuda", "cuda:1"
-  std::string isa;                // of CPU kernels; empty: the best there is
-  std::string kernel_cache;       // as in lathe::EngineOptions
-  int threads = 0;                // 0: one per physical core
-  std::optional<DType> dtype;     // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
-  std::optional<DType> kv_dtype;  // of cached keys and values; none: f32 on CPUs, as dtype on GPUs
-  int64_t context = 0;            // tokens of the longest sequence; 0: what the model was made for, as far as it fits
-  int64_t block_size = 16;        // tokens of a block
-  int64_t blocks = 0;             // of the pool; 0: as many as memory and max_sequences make sensible
-  int64_t step_tokens = 512;      // budget of a step; longer prompts take several
-  int64_t max_sequences = 64;     // in a step
-  bool prefix_cache = true;       // keep blocks of ended requests for prompts that begin like them
+  std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
+  std::string isa;             // of CPU kernels; empty: the best there is
+  std::string kernel_cache;    // as in lathe::EngineOptions
+  int threads = 0;             // 0: one per physical core
+  std::optional<DType> dtype;  // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
+  // Of cached keys and values: f32, f16, bf16, or quantised as they come, each head of a token with a scale of its own:
+  // i8, f8e4m3. None: f32 on CPUs, as dtype on GPUs.
+  std::optional<DType> kv_dtype;
+  // Bytes that weights, keys and values and what a step works in may take on a GPU; 0: all that is free. Weights that
+  // do not fit stay on the host, and come over while other layers are computed, in every step.
+  int64_t gpu_memory = 0;
+  int64_t context = 0;         // tokens of the longest sequence; 0: what the model was made for, as far as it fits
+  int64_t block_size = 16;     // tokens of a block
+  int64_t blocks = 0;          // of the pool; 0: as many as memory and max_sequences make sensible
+  int64_t step_tokens = 512;   // budget of a step; longer prompts take several
+  int64_t max_sequences = 64;  // in a step
+  // Logits do not depend, in any bit, on what else is served, how prompts are cut into steps, and what was preempted or
+  // found in the cache. Slower: kernels that are best for some sizes only are left out.
+  bool deterministic = false;
+  bool prefix_cache = true;  // keep blocks of ended requests for prompts that begin like them
 };
 
 struct SamplingOptions {
@@ -159,6 +168,13 @@ struct ModelFacts {
   std::vector<int32_t> eos;
 };
 
+// Where the time of an engine's steps went, all of them together.
+struct StepTimes {
+  int64_t steps = 0;
+  double model_ms = 0;  // in which the model computed
+  double host_ms = 0;   // the rest: what to compute is decided, tokens are chosen and handed out
+};
+
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant"
   std::string content;
@@ -176,6 +192,7 @@ class Engine {
   Generation submit(Request request);
 
   const ModelFacts& facts() const;
+  StepTimes step_times() const;
   // What the folder's generation_config.json recommends, where it samples at all.
   const SamplingOptions& recommended() const;
   // Whether the folder has a tokenizer. Without one, tokens have no text and what follows throws Error(not_found).

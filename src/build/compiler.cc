@@ -46,6 +46,7 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   if (const std::optional<int> ordinal = cuda_ordinal(options.device))
     return cuda::make_cuda_backend({.ordinal = *ordinal,
                                     .kernel_cache = options.kernel_cache,
+                                    .uniform_rows = options.uniform_rows,
                                     .tf32 = options.tf32,
                                     .compiled = options.compiled});
   if (options.device != "cpu")
@@ -55,7 +56,7 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   if (options.isa && *options.isa > best)
     fail(ErrorCode::invalid_argument, "this machine has no {} instructions; its best is {}", to_string(*options.isa),
          to_string(best));
-  return cpu::make_cpu_backend(options.isa.value_or(best));
+  return cpu::make_cpu_backend(options.isa.value_or(best), options.uniform_rows);
 }
 
 std::unique_ptr<WeightPacker> make_weight_packer(const std::string& device) {

@@ -24,6 +24,9 @@ struct BackendOptions {
   std::filesystem::path kernel_cache = {};   // folder for kernels compiled for a GPU; empty: they are not kept
   bool tf32 = false;                         // on a GPU, products of f32 may round their operands to TF32
   std::span<const std::byte> compiled = {};  // Backend::compiled_code() of before; outlives the backend
+  // What is computed of a row of a product, or of a token of a sequence, does not depend in any bit on what else is
+  // computed in the same run. Slower: one kernel must serve all sizes.
+  bool uniform_rows = false;
 };
 
 struct CompileOptions : BackendOptions {

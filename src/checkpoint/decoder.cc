@@ -11,6 +11,7 @@
 #include "checkpoint/model_config.h"
 #include "checkpoint/weights.h"
 #include "graph/build.h"
+#include "graph/paged_cache.h"
 
 namespace lathe::checkpoint {
 namespace {
@@ -49,9 +50,9 @@ class DecoderBuilder {
  private:
   void check_options() const {
     const auto is_type = [](DType type) { return type == DType::f32 || is_half(type); };
-    if (!is_type(options_.compute) || !is_type(options_.cache))
-      fail(ErrorCode::invalid_argument, "a decoder computes and caches in f32, f16 or bf16, not in {} and {}",
-           to_string(options_.compute), to_string(options_.cache));
+    if (!is_type(options_.compute))
+      fail(ErrorCode::invalid_argument, "a decoder computes in f32, f16 or bf16, not in {}",
+           to_string(options_.compute));
     if (options_.block_size < 1 || options_.max_positions < 0)
       fail(ErrorCode::invalid_argument, "blocks of {} tokens or contexts of {} cannot be", options_.block_size,
            options_.max_positions);
@@ -84,9 +85,10 @@ class DecoderBuilder {
     }
   }
   Value* add_cache(std::string_view kind, int64_t layer, int64_t width) {
+    const CacheRows rows{options_.cache, width, options_.block_size};
     return graph_->add_input(
         fmt::format("{}{}", kind, layer),
-        Type::tensor(options_.cache, {Dim::symbol("blocks"), config_.kv_heads, options_.block_size, width}));
+        Type::tensor(options_.cache, {Dim::symbol("blocks"), config_.kv_heads, options_.block_size, rows.columns()}));
   }
 
   // Token embeddings, with everything that depends on positions alone.

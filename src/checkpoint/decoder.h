@@ -21,7 +21,7 @@ namespace lathe::checkpoint {
 struct DecoderOptions {
   // f32: weights in bf16 are widened, those in f16 stay (products widen them exactly). f16, bf16: activations too.
   DType compute = DType::f32;
-  DType cache = DType::f32;  // f32, f16 or bf16
+  DType cache = DType::f32;  // what paged_attention takes: f32, f16, bf16, i8 or f8e4m3
   int64_t block_size = 16;
   int64_t max_positions = 0;  // 0: what the model was made for
 };

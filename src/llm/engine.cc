@@ -37,10 +37,16 @@ void Engine::Impl::serve() {
 
 bool Engine::Impl::take_new(bool idle) {
   std::unique_lock lock(mutex_);
+  times_ = core_.times();
   if (idle) wake_.wait(lock, [&] { return closing_ || !new_.empty(); });
   for (auto& request : new_) core_.add(std::move(request));
   new_.clear();
   return !closing_;
+}
+
+StepTimes Engine::Impl::step_times() const {
+  const std::lock_guard lock(mutex_);
+  return times_;
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -48,6 +54,7 @@ Engine::~Engine() = default;
 
 Generation Engine::submit(Request request) { return Generation(impl_->submit(std::move(request))); }
 const ModelFacts& Engine::facts() const { return impl_->parts.model->facts(); }
+StepTimes Engine::step_times() const { return impl_->step_times(); }
 
 const SamplingOptions& Engine::recommended() const { return impl_->parts.recommended; }
 

@@ -28,6 +28,7 @@ struct Engine::Impl {
 
   std::shared_ptr<Scheduled> submit(Request request);
   const ModelText& text() const;  // throws Error(not_found) where there is none
+  StepTimes step_times() const;
 
   EngineParts parts;
 
@@ -37,9 +38,10 @@ struct Engine::Impl {
   bool take_new(bool idle);
 
   EngineCore core_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<std::shared_ptr<Scheduled>> new_;
+  StepTimes times_;  // of the core, when it last looked for requests
   bool closing_ = false;
   std::thread thread_;  // last: it uses everything above
 };

@@ -1,11 +1,18 @@
 #include "llm/engine_core.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/error.h"
 
 namespace lathe::llm {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double milliseconds_since(Clock::time_point begun) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begun).count();
+}
 
 Scheduled& request_of(const Decision::Piece& piece) { return *static_cast<Scheduled*>(piece.task); }
 
@@ -34,6 +41,7 @@ WantedRows wanted_rows(const Decision::Piece& piece) {
 void EngineCore::Buffers::clear() {
   for (auto* buffer : {&token_ids, &positions, &block_positions, &starts, &contexts, &prefixes, &table, &rows})
     buffer->clear();
+  first_rows.clear();
 }
 
 EngineCore::EngineCore(StepModel& model, const SchedulerOptions& options)
@@ -45,12 +53,13 @@ void EngineCore::add(std::shared_ptr<Scheduled> request) {
 }
 
 bool EngineCore::step() {
+  const Clock::time_point begun = Clock::now();
+  const double model_before = times_.model_ms;
   drop_cancelled();
-  const Decision decision = scheduler_.next();
+  const Decision& decision = scheduler_.next();
   if (decision.pieces.empty()) return false;
   try {
-    for (const Decision::Copy& copy : decision.copies) model_.copy_block(copy.from, copy.to);
-    const std::span<const float> logits = model_.run(make_batch(decision));
+    const std::span<const float> logits = run_model(decision);
     scheduler_.complete(decision);
     use_logits(decision, logits);
   } catch (...) {
@@ -58,7 +67,18 @@ bool EngineCore::step() {
       if (!request_of(piece).done()) end(request_of(piece), FinishReason::error, std::current_exception());
   }
   std::erase_if(requests_, [](const auto& request) { return request->done(); });
+  ++times_.steps;
+  times_.host_ms += milliseconds_since(begun) - (times_.model_ms - model_before);
   return true;
+}
+
+std::span<const float> EngineCore::run_model(const Decision& decision) {
+  const StepBatch batch = make_batch(decision);
+  const Clock::time_point begun = Clock::now();
+  for (const Decision::Copy& copy : decision.copies) model_.copy_block(copy.from, copy.to);
+  const std::span<const float> logits = model_.run(batch);
+  times_.model_ms += milliseconds_since(begun);
+  return logits;
 }
 
 void EngineCore::close(FinishReason reason) {
@@ -116,6 +136,7 @@ void EngineCore::add_piece(const Decision::Piece& piece) {
   buffers_.contexts.push_back(static_cast<int32_t>(end));
   buffers_.prefixes.push_back(static_cast<int32_t>(layout.prefix_length()));
   const WantedRows wanted = wanted_rows(piece);
+  buffers_.first_rows.push_back(buffers_.rows.size());
   for (int64_t i = wanted.first; i < wanted.end; ++i)
     buffers_.rows.push_back(static_cast<int32_t>(row + i - piece.first));
   if (wanted.chooses && !wanted.last_is_reported) buffers_.rows.push_back(static_cast<int32_t>(row + piece.count - 1));
@@ -123,15 +144,25 @@ void EngineCore::add_piece(const Decision::Piece& piece) {
 
 void EngineCore::use_logits(const Decision& decision, std::span<const float> logits) {
   const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
-  size_t row = 0;
-  const auto next_row = [&] { return logits.subspan(vocabulary * row++, vocabulary); };
-  for (const Decision::Piece& piece : decision.pieces) {
-    Scheduled& request = request_of(piece);
-    const WantedRows wanted = wanted_rows(piece);
-    std::span<const float> last;
-    for (int64_t i = wanted.first; i < wanted.end; ++i) request.report(i, last = next_row());
-    if (wanted.chooses) use_last_row(piece, wanted.last_is_reported ? last : next_row());
+  for (size_t i = 0; i < decision.pieces.size(); ++i) {
+    Scheduled& request = request_of(decision.pieces[i]);
+    if (request.done()) continue;  // with another of its sequences
+    try {
+      use_rows(decision.pieces[i], logits.subspan(vocabulary * buffers_.first_rows[i]));
+    } catch (...) {
+      end(request, FinishReason::error, std::current_exception());
+    }
   }
+}
+
+// `logits` begins with the first row of the piece.
+void EngineCore::use_rows(const Decision::Piece& piece, std::span<const float> logits) {
+  const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
+  auto next_row = [&, row = size_t{0}]() mutable { return logits.subspan(vocabulary * row++, vocabulary); };
+  const WantedRows wanted = wanted_rows(piece);
+  std::span<const float> last;
+  for (int64_t i = wanted.first; i < wanted.end; ++i) request_of(piece).report(i, last = next_row());
+  if (wanted.chooses) use_last_row(piece, wanted.last_is_reported ? last : next_row());
 }
 
 // The answer is empty when the prompt has just been computed: all sequences of the request go on from there.

@@ -19,24 +19,28 @@ class EngineCore {
   void check(const Scheduled& request) const { scheduler_.check(request); }
   void add(std::shared_ptr<Scheduled> request);
   // Drops cancelled requests, then computes a step. False when there is nothing to do. What the model throws ends the
-  // requests of that step.
+  // requests of that step; what the sampling or a callback of a request throws ends that one.
   bool step();
   // Ends all requests.
   void close(FinishReason reason);
 
   const Scheduler& scheduler() const { return scheduler_; }
+  const StepTimes& times() const { return times_; }
 
  private:
   // The spans of a StepBatch, kept between steps so that their memory is.
   struct Buffers {
     std::vector<int32_t> token_ids, positions, block_positions, starts, contexts, prefixes, table, rows;
+    std::vector<size_t> first_rows;  // of each piece, in `rows`
     void clear();
   };
 
+  std::span<const float> run_model(const Decision& decision);
   void drop_cancelled();
   StepBatch make_batch(const Decision& decision);
   void add_piece(const Decision::Piece& piece);
   void use_logits(const Decision& decision, std::span<const float> logits);
+  void use_rows(const Decision::Piece& piece, std::span<const float> logits);
   void use_last_row(const Decision::Piece& piece, std::span<const float> logits);
   void advance_search(Scheduled& request, const std::vector<BeamSearch::Next>& next);
   void end(Scheduled& request, FinishReason reason, std::exception_ptr error = nullptr);
@@ -46,6 +50,7 @@ class EngineCore {
   Scheduler scheduler_;
   std::vector<std::shared_ptr<Scheduled>> requests_;
   Buffers buffers_;
+  StepTimes times_;
 };
 
 }  // namespace lathe::llm

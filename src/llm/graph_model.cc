@@ -12,6 +12,8 @@ namespace {
 
 // Of the memory that is free once the weights are in place. The rest is for activations, and for whoever else.
 constexpr double kShareOfHost = 0.5, kShareOfDevice = 0.85;
+// Of a budget for the device: what keys and values may take at most where weights do not fit, and what activations do.
+constexpr size_t kCachePart = 4, kActivationPart = 10;
 
 class PromptPositions : public Layout {
  public:
@@ -36,11 +38,16 @@ ModelFacts facts_of(const checkpoint::DecoderInfo& info) {
 
 bool is_cache(std::string_view name) { return name.starts_with("key_cache.") || name.starts_with("value_cache."); }
 
-// Tables of few widths mean few sets of sizes that steps must be prepared for.
+// Few sizes mean few sets of them that steps must be prepared for, and recordings that serve many steps. Rows beyond
+// the step's own belong to no sequence.
 int64_t wider(int64_t width) {
   int64_t wide = 8;
   while (wide < width) wide *= 2;
   return wide;
+}
+int64_t rounded_up(int64_t count) {
+  const int64_t step = count <= 8 ? 1 : (count <= 64 ? 8 : 32);
+  return (count + step - 1) / step * step;
 }
 
 }  // namespace
@@ -48,8 +55,7 @@ int64_t wider(int64_t width) {
 GraphModel::GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options)
     : info_(std::move(decoder.info)),
       facts_(facts_of(info_)),
-      session_(make_engine(compile(std::move(decoder.graph), options.compile)), options.session) {
-  find_caches();
+      session_(make_engine(std::move(decoder), options), options.session) {
   allocate_caches(choose_blocks(options));
 }
 
@@ -58,8 +64,28 @@ GraphModel::~GraphModel() {
     if (cache.memory != nullptr) session_.impl().device->release(cache.memory);
 }
 
-void GraphModel::find_caches() {
-  for (const Value* input : session_.engine().impl().model.graph->inputs()) {
+std::shared_ptr<const lathe::Engine> GraphModel::make_engine(checkpoint::Decoder decoder,
+                                                             const GraphModelOptions& options) {
+  CompiledModel model = compile(std::move(decoder.graph), options.compile);
+  find_caches(*model.graph);
+  if (options.device_budget == 0) return lathe::make_engine(std::move(model));
+  const size_t all = options.device_budget - options.device_budget / kActivationPart;
+  const auto blocks = static_cast<size_t>(options.blocks > 0 ? options.blocks : longest() * options.sequences);
+  const size_t caches = std::min(blocks * block_bytes(), options.blocks > 0 ? all : all / kCachePart);
+  auto engine = lathe::make_engine(std::move(model), std::max<size_t>(all - caches, 1));
+  const WeightMemory& weights = engine->impl().weights;
+  budget_for_caches_ = std::max<size_t>(all - std::min(all, weights.owned_bytes() + weights.ring_bytes()), 1);
+  return engine;
+}
+
+size_t GraphModel::block_bytes() const {
+  size_t bytes = 0;
+  for (const Cache& cache : caches_) bytes += cache.block_bytes;
+  return bytes;
+}
+
+void GraphModel::find_caches(const Graph& graph) {
+  for (const Value* input : graph.inputs()) {
     if (!is_cache(input->name())) {
       integers_.push_back(input->name());
       continue;
@@ -77,30 +103,30 @@ void GraphModel::find_caches() {
 
 int64_t GraphModel::choose_blocks(const GraphModelOptions& options) {
   if (options.blocks > 0) return options.blocks;
-  const int64_t longest = (facts_.context + facts_.block_size - 1) / facts_.block_size;
   const DeviceContext& device = *session_.impl().device;
-  size_t block_bytes = 0;
-  for (const Cache& cache : caches_) block_bytes += cache.block_bytes;
   const double share = device.host_memory() ? kShareOfHost : kShareOfDevice;
-  const auto affordable = static_cast<int64_t>(static_cast<double>(device.free_bytes()) * share /
-                                               static_cast<double>(std::max<size_t>(block_bytes, 1)));
-  if (options.may_shorten && affordable > 0 && affordable < longest) {
+  auto bytes = static_cast<size_t>(static_cast<double>(device.free_bytes()) * share);
+  if (budget_for_caches_ > 0) bytes = std::min(bytes, budget_for_caches_);
+  const auto affordable = static_cast<int64_t>(bytes / std::max<size_t>(block_bytes(), 1));
+  if (options.may_shorten && affordable > 0 && affordable < longest()) {
     facts_.context = affordable * facts_.block_size;
     return affordable;
   }
-  if (affordable < longest)
+  if (affordable < longest())
     throw Error(ErrorCode::out_of_memory,
                 fmt::format("a context of {} tokens takes {} MB of keys and values, {} MB are free", facts_.context,
-                            static_cast<size_t>(longest) * block_bytes >> 20, device.free_bytes() >> 20))
+                            static_cast<size_t>(longest()) * block_bytes() >> 20, bytes >> 20))
         .remedy("Choose a shorter context, or keys and values of 16 bits");
-  return std::min(affordable, longest * options.sequences);
+  return std::min(affordable, longest() * options.sequences);
 }
 
 void GraphModel::allocate_caches(int64_t blocks) {
   facts_.blocks = blocks;
+  padded_.resize(integers_.size());
   for (Cache& cache : caches_) {
     cache.dims[0] = blocks;
     cache.memory = session_.impl().device->allocate(cache.block_bytes * static_cast<size_t>(blocks));
+    inputs_.emplace_back(cache.name, cache.dtype, cache.dims, cache.memory, Memory::device);
   }
 }
 
@@ -108,29 +134,39 @@ std::unique_ptr<Layout> GraphModel::layout(std::span<const int32_t> prompt) cons
   return std::make_unique<PromptPositions>(checkpoint::layout_prompt(info_, prompt));
 }
 
-void GraphModel::bind(std::string_view name, std::span<const int32_t> values, std::vector<int64_t> dims) {
-  if (std::find(integers_.begin(), integers_.end(), name) != integers_.end())
-    inputs_.emplace_back(name, values, std::move(dims));
+void GraphModel::bind(std::string_view name, std::span<const int32_t> values, int64_t count, int32_t filler) {
+  const auto place = std::find(integers_.begin(), integers_.end(), name);
+  if (place == integers_.end()) return;
+  std::vector<int32_t>& padded = padded_[static_cast<size_t>(place - integers_.begin())];
+  padded.assign(values.begin(), values.end());
+  padded.resize(static_cast<size_t>(count), filler);
+  inputs_.emplace_back(name, std::span<const int32_t>(padded), std::vector<int64_t>{count});
+}
+
+void GraphModel::bind_table(const StepBatch& batch, int64_t sequences) {
+  const int64_t width = wider(batch.table_width);
+  table_.assign(static_cast<size_t>(sequences * width), 0);
+  for (int64_t s = 0; s < batch.sequences; ++s)
+    std::copy_n(batch.block_table.begin() + s * batch.table_width, batch.table_width, table_.begin() + s * width);
+  inputs_.emplace_back("block_table", std::span<const int32_t>(table_), std::vector<int64_t>{sequences, width});
 }
 
 std::span<const float> GraphModel::run(const StepBatch& batch) {
-  const auto tokens = static_cast<int64_t>(batch.token_ids.size());
-  const int64_t width = wider(batch.table_width);
-  table_.assign(static_cast<size_t>(batch.sequences * width), 0);
-  for (int64_t s = 0; s < batch.sequences; ++s)
-    std::copy_n(batch.block_table.begin() + s * batch.table_width, batch.table_width, table_.begin() + s * width);
-  inputs_.clear();
-  bind("token_ids", batch.token_ids, {tokens});
-  bind("positions", batch.positions, {tokens});
-  bind("block_positions", batch.block_positions, {tokens});
-  bind("sequence_starts", batch.sequence_starts, {batch.sequences + 1});
-  bind("context_lengths", batch.context_lengths, {batch.sequences});
-  bind("prefix_lengths", batch.prefix_lengths, {batch.sequences});
-  bind("block_table", table_, {batch.sequences, width});
-  bind("logit_rows", batch.logit_rows, {static_cast<int64_t>(batch.logit_rows.size())});
-  for (const Cache& cache : caches_)
-    inputs_.emplace_back(cache.name, cache.dtype, cache.dims, cache.memory, Memory::device);
-  return session_.run(inputs_).front().as<float>();
+  // On the host, tokens cost what they cost; a GPU computes whole tiles of them anyway.
+  const auto own_tokens = static_cast<int64_t>(batch.token_ids.size());
+  const int64_t tokens = session_.impl().device->host_memory() ? own_tokens : rounded_up(own_tokens);
+  const int64_t sequences = rounded_up(batch.sequences);
+  inputs_.erase(inputs_.begin() + static_cast<std::ptrdiff_t>(caches_.size()), inputs_.end());
+  bind("token_ids", batch.token_ids, tokens);
+  bind("positions", batch.positions, tokens);
+  bind("block_positions", batch.block_positions, tokens);
+  bind("sequence_starts", batch.sequence_starts, sequences + 1, static_cast<int32_t>(own_tokens));
+  bind("context_lengths", batch.context_lengths, sequences);
+  bind("prefix_lengths", batch.prefix_lengths, sequences);
+  bind_table(batch, sequences);
+  bind("logit_rows", batch.logit_rows, rounded_up(static_cast<int64_t>(batch.logit_rows.size())));
+  const std::span<const float> logits = session_.run(inputs_).front().as<float>();
+  return logits.first(batch.logit_rows.size() * static_cast<size_t>(facts_.vocabulary));
 }
 
 void GraphModel::copy_block(BlockId from, BlockId to) {

@@ -18,6 +18,7 @@ struct GraphModelOptions {
   SessionOptions session;
   int64_t blocks = 0;  // of the pool; 0: enough for `sequences` of full length, as far as there is memory
   int64_t sequences = 1;
+  size_t device_budget = 0;  // bytes on a device with memory of its own; 0: all that is free
   bool may_shorten = false;  // a context whose keys and values do not fit becomes as long as they do
 };
 
@@ -42,18 +43,25 @@ class GraphModel : public StepModel {
     size_t block_bytes = 0;
     void* memory = nullptr;
   };
-  void find_caches();
+  void find_caches(const Graph& graph);
+  std::shared_ptr<const lathe::Engine> make_engine(checkpoint::Decoder decoder, const GraphModelOptions& options);
+  int64_t longest() const { return (facts_.context + facts_.block_size - 1) / facts_.block_size; }
+  size_t block_bytes() const;
   int64_t choose_blocks(const GraphModelOptions& options);
   void allocate_caches(int64_t blocks);
-  void bind(std::string_view name, std::span<const int32_t> values, std::vector<int64_t> dims);
+  // The values, and zeros (or `filler`) up to `count`.
+  void bind(std::string_view name, std::span<const int32_t> values, int64_t count, int32_t filler = 0);
+  void bind_table(const StepBatch& batch, int64_t sequences);
 
   checkpoint::DecoderInfo info_;
   ModelFacts facts_;
-  Session session_;
   std::vector<Cache> caches_;
   std::vector<std::string> integers_;  // inputs that the graph has besides the caches
-  std::vector<Input> inputs_;          // of a run
-  std::vector<int32_t> table_;         // of a run, widened
+  size_t budget_for_caches_ = 0;       // 0: what is free
+  Session session_;
+  std::vector<Input> inputs_;                 // of a run; the caches come first and stay
+  std::vector<int32_t> table_;                // of a run, widened
+  std::vector<std::vector<int32_t>> padded_;  // of a run: its other integers, by input
 };
 
 }  // namespace lathe::llm

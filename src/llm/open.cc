@@ -1,10 +1,11 @@
 // From a checkpoint folder to an engine.
+#include "llm/open.h"
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
-#include "checkpoint/decoder.h"
 #include "llm/engine.h"
 #include "llm/graph_model.h"
 #include "runtime/engine.h"
@@ -14,19 +15,6 @@ namespace {
 
 bool on_host(const EngineOptions& options) { return !cuda_ordinal(options.device); }
 
-checkpoint::DecoderOptions decoder_options(const EngineOptions& options) {
-  const DType wide = on_host(options) ? DType::f32 : DType::f16;
-  checkpoint::DecoderOptions decoder;
-  decoder.compute = options.dtype.value_or(wide);
-  decoder.cache = options.kv_dtype.value_or(on_host(options) ? DType::f32 : decoder.compute);
-  decoder.block_size = options.block_size;
-  decoder.max_positions = options.context;
-  for (const DType type : {decoder.compute, decoder.cache})
-    if (type != DType::f32 && !is_half(type))
-      fail(ErrorCode::unsupported, "language models are computed in f32, f16 or bf16, not in {}", to_string(type));
-  return decoder;
-}
-
 GraphModelOptions model_options(const EngineOptions& options) {
   lathe::EngineOptions engine;
   engine.device = options.device;
@@ -34,7 +22,9 @@ GraphModelOptions model_options(const EngineOptions& options) {
   engine.kernel_cache = options.kernel_cache;
   GraphModelOptions model;
   model.compile = to_compile_options(engine);
+  model.compile.uniform_rows = options.deterministic;
   model.session.threads = options.threads;
+  model.device_budget = static_cast<size_t>(on_host(options) ? 0 : options.gpu_memory);
   model.blocks = options.blocks;
   model.sequences = options.max_sequences;
   model.may_shorten = options.context == 0;
@@ -58,6 +48,23 @@ SamplingOptions recommended_sampling(std::string_view generation_config) {
 }
 
 }  // namespace
+
+checkpoint::DecoderOptions decoder_options(const EngineOptions& options) {
+  const DType wide = on_host(options) ? DType::f32 : DType::f16;
+  checkpoint::DecoderOptions decoder;
+  decoder.compute = options.dtype.value_or(wide);
+  decoder.cache = options.kv_dtype.value_or(on_host(options) ? DType::f32 : decoder.compute);
+  decoder.block_size = options.block_size;
+  decoder.max_positions = options.context;
+  const auto is_wide = [](DType type) { return type == DType::f32 || is_half(type); };
+  if (!is_wide(decoder.compute))
+    fail(ErrorCode::unsupported, "language models are computed in f32, f16 or bf16, not in {}",
+         to_string(decoder.compute));
+  if (!is_wide(decoder.cache) && decoder.cache != DType::i8 && decoder.cache != DType::f8e4m3)
+    fail(ErrorCode::unsupported, "keys and values are kept in f32, f16, bf16, i8 or f8e4m3, not in {}",
+         to_string(decoder.cache));
+  return decoder;
+}
 
 std::unique_ptr<Engine> Engine::open(const std::string& folder, const EngineOptions& options) {
   const auto checkpoint = checkpoint::Checkpoint::open(folder);

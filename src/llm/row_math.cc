@@ -63,14 +63,27 @@ void for_each_vector(std::span<const float> row, const Visit& visit) {
 }  // namespace
 
 float row_max(std::span<const float> row) {
-  Floats most = broadcast(-kInfinity);
-  for_each_vector(row, [&](Floats x) { most = larger(x, most); });
-  return std::max({most[0], most[1], most[2], most[3]});
+  constexpr size_t kChains = 4;  // of comparisons that do not wait for each other
+  Floats most[kChains];
+  for (Floats& chain : most) chain = broadcast(-kInfinity);
+  size_t i = 0;
+  for (; i + kChains * kLanes <= row.size(); i += kChains * kLanes)
+    for (size_t c = 0; c < kChains; ++c) most[c] = larger(load(row.data() + i + c * kLanes), most[c]);
+  for_each_vector(row.subspan(i), [&](Floats x) { most[0] = larger(x, most[0]); });
+  const Floats all = larger(larger(most[0], most[1]), larger(most[2], most[3]));
+  return std::max({all[0], all[1], all[2], all[3]});
 }
 
 int32_t row_argmax(std::span<const float> row) {
-  const auto found = std::find(row.begin(), row.end(), row_max(row));
-  return found != row.end() ? static_cast<int32_t>(found - row.begin()) : 0;
+  float most = -kInfinity;
+  std::span<const float> holder = row;
+  for (size_t i = 0; i < row.size(); i += kBlock) {
+    const auto block = row.subspan(i, std::min(kBlock, row.size() - i));
+    const float here = row_max(block);
+    if (here > most) most = here, holder = block;
+  }
+  const auto found = std::find(holder.begin(), holder.end(), most);
+  return found != holder.end() ? static_cast<int32_t>(&*found - row.data()) : 0;
 }
 
 double sum_exp(std::span<const float> row, float shift, float scale, float lowest) {

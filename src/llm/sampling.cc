@@ -191,8 +191,9 @@ bool Sampler::cuts() const {
 
 int32_t Sampler::choose(std::span<const float> scores, const History& history, int choice) const {
   if (options_.temperature == 0 || options_.top_k == 1) {
-    finite_max(scores);
-    return row_argmax(scores);
+    const int32_t id = row_argmax(scores);
+    finite_max(scores.subspan(static_cast<size_t>(id), 1));  // the largest
+    return id;
   }
   const double draw = uniform(options_.seed, static_cast<uint64_t>(choice), history.answer.size());
   if (!cuts()) return draw_from_all(scores, draw);

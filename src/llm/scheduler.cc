@@ -50,40 +50,41 @@ void Scheduler::remove(Task& task) {
   waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), &task), waiting_.end());
 }
 
-Decision Scheduler::next() {
-  Decision decision;
+const Decision& Scheduler::next() {
+  decision_.pieces.clear();
+  decision_.copies.clear();
   budget_ = options_.step_tokens;
   single_tokens_ = 0;
   short_of_blocks_ = false;
   for (const Task* task : running_) single_tokens_ += single_tokens(*task);
-  for (size_t i = 0; i < running_.size(); ++i) plan_task(i, decision);
-  if (!short_of_blocks_) admit(decision);
-  return decision;
+  for (size_t i = 0; i < running_.size(); ++i) plan_task(i);
+  if (!short_of_blocks_) admit();
+  return decision_;
 }
 
-void Scheduler::plan_task(size_t index, Decision& decision) {
+void Scheduler::plan_task(size_t index) {
   Task& task = *running_[index];
   single_tokens_ = std::max<int64_t>(0, single_tokens_ - single_tokens(task));
   for (size_t i = 0; i < task.sequences.size(); ++i) {
     Sequence& sequence = task.sequences[i];
     if (!sequence.ready()) continue;
-    const int64_t count = piece_size(task, sequence, decision);
+    const int64_t count = piece_size(task, sequence);
     if (count == 0) continue;
     const int64_t blocks = blocks_for(sequence.computed + count) - static_cast<int64_t>(sequence.blocks.size());
     if (!make_room(index, blocks + (writes_shared_block(sequence) ? 1 : 0))) continue;
-    decision.pieces.push_back({&task, i, sequence.computed, count});
-    extend(sequence, count, decision);
+    decision_.pieces.push_back({&task, i, sequence.computed, count});
+    extend(sequence, count);
     budget_ -= count;
   }
 }
 
 // Tokens that the sequence gets in this step. A prefix is not cut: where it is longer than a whole budget, it has a
 // step that begins with it.
-int64_t Scheduler::piece_size(const Task& task, const Sequence& sequence, const Decision& decision) const {
+int64_t Scheduler::piece_size(const Task& task, const Sequence& sequence) const {
   const int64_t remaining = sequence.remaining();
   const int64_t free = remaining == 1 ? budget_ : budget_ - single_tokens_;
   const int64_t least = std::max<int64_t>(1, task.prefix_tokens - sequence.computed);
-  if (free < least) return decision.pieces.empty() ? least : 0;
+  if (free < least) return decision_.pieces.empty() ? least : 0;
   return std::min(remaining, free);
 }
 
@@ -111,7 +112,7 @@ void Scheduler::preempt_youngest() {
   waiting_.push_front(&task);
 }
 
-void Scheduler::admit(Decision& decision) {
+void Scheduler::admit() {
   int64_t sequences = 0;
   for (const Task* task : running_) sequences += static_cast<int64_t>(task->width);
   while (!waiting_.empty() && budget_ > 0) {
@@ -127,7 +128,7 @@ void Scheduler::admit(Decision& decision) {
     waiting_.pop_front();
     begin(task, prefix);
     running_.push_back(&task);
-    plan_task(running_.size() - 1, decision);
+    plan_task(running_.size() - 1);
   }
 }
 
@@ -164,11 +165,11 @@ bool Scheduler::writes_shared_block(const Sequence& sequence) const {
 }
 
 // Blocks for `count` tokens more, the one that they begin in its own.
-void Scheduler::extend(Sequence& sequence, int64_t count, Decision& decision) {
+void Scheduler::extend(Sequence& sequence, int64_t count) {
   if (writes_shared_block(sequence)) {
     const BlockId shared = sequence.blocks.back();
     sequence.blocks.back() = take_block();
-    decision.copies.push_back({shared, sequence.blocks.back()});
+    decision_.copies.push_back({shared, sequence.blocks.back()});
     pool_.release(shared, false);
   }
   // What is written into a block of its own that the cache knows is another continuation.

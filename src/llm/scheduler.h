@@ -55,8 +55,8 @@ class Scheduler {
   void add(Task& task);
   void remove(Task& task);
 
-  // Empty only when no task has tokens left to compute.
-  Decision next();
+  // Empty only when no task has tokens left to compute. Valid until the next call.
+  const Decision& next();
   // The pieces have been computed. Sequences that follow are forked where the prompt is done.
   void complete(const Decision& decision);
 
@@ -70,14 +70,14 @@ class Scheduler {
   const std::deque<Task*>& waiting() const { return waiting_; }
 
  private:
-  void plan_task(size_t index, Decision& decision);
-  void admit(Decision& decision);
+  void plan_task(size_t index);
+  void admit();
   bool make_room(size_t index, int64_t blocks);
   void preempt_youngest();
-  int64_t piece_size(const Task& task, const Sequence& sequence, const Decision& decision) const;
+  int64_t piece_size(const Task& task, const Sequence& sequence) const;
   std::vector<PrefixCache::Entry> cached_prefix(const Task& task, const Sequence& sequence) const;
   void begin(Task& task, const std::vector<PrefixCache::Entry>& prefix);
-  void extend(Sequence& sequence, int64_t count, Decision& decision);
+  void extend(Sequence& sequence, int64_t count);
   void remember(const Task& task, Sequence& sequence);
   void start_followers(Task& task);
   BlockId take_block();
@@ -89,6 +89,7 @@ class Scheduler {
   PrefixCache cache_;
   std::vector<Task*> running_;  // oldest first
   std::deque<Task*> waiting_;   // preempted ones in front
+  Decision decision_;           // the last one; its memory is kept
   // While a decision is made:
   int64_t budget_ = 0;
   int64_t single_tokens_ = 0;  // of tasks that have not had their turn

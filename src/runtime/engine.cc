@@ -14,8 +14,8 @@ TensorInfo info_of(const Type& type, const std::string& name) {
   return info;
 }
 
-std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
-  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights);
+std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl, size_t weight_budget = 0) {
+  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights, weight_budget);
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) {
     impl->inputs.push_back(info_of(input->type(), input->name()));
@@ -37,10 +37,10 @@ CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions
   return model;
 }
 
-std::shared_ptr<const Engine> make_engine(CompiledModel model) {
+std::shared_ptr<const Engine> make_engine(CompiledModel model, size_t weight_budget) {
   auto impl = std::make_unique<Engine::Impl>();
   impl->model = std::move(model);
-  return finish(std::move(impl));
+  return finish(std::move(impl), weight_budget);
 }
 
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options) {

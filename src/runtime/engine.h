@@ -40,7 +40,7 @@ CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions
 // Opens a model (import_graph(), compiled with `options`) or a .plan file; which one it is shows in its first bytes,
 // not in its name.
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options);
-// From a graph in memory.
-std::shared_ptr<const Engine> make_engine(CompiledModel model);
+// From a graph in memory. `weight_budget`: see WeightMemory.
+std::shared_ptr<const Engine> make_engine(CompiledModel model, size_t weight_budget = 0);
 
 }  // namespace lathe

@@ -14,11 +14,13 @@ constexpr size_t kMaxPrepared = 256;
 
 }  // namespace
 
-Executor::Executor(const Graph& graph, const Program& program, std::span<void* const> weights, DeviceContext& device)
+Executor::Executor(const Graph& graph, const Program& program, std::span<void* const> weights, DeviceContext& device,
+                   WeightStream* stream)
     : wiring_(graph, program),
       program_(program),
       weights_(weights),
       device_(device),
+      stream_(stream),
       control_flow_(program.steps.size()),
       pointers_(program.values.size(), nullptr),
       arena_(device),
@@ -140,7 +142,7 @@ void Executor::execute(std::span<const TensorRef> inputs, std::span<TensorRef> o
 // A run at the addresses of the one before is recorded, and those after it replay the recording. False when this run
 // has to be made step by step.
 bool Executor::replay(Prepared& prepared) {
-  if (!prepared.recordable) return false;
+  if (!prepared.recordable || stream_ != nullptr) return false;
   pointers_.push_back(arena_.data());  // where workspaces lie
   const bool moved = prepared.addresses != pointers_;
   if (moved) prepared.addresses = pointers_;
@@ -167,6 +169,7 @@ void Executor::run_steps(Prepared& prepared, StepObserver* observer) {
   for (size_t s = 0; s < program_.steps.size(); ++s) {
     const Node& node = *program_.steps[s].node;
     try {
+      if (stream_ != nullptr) stream_->before(s);
       if (observer != nullptr) observer->before(s);
       if (node.is<Bind>())
         run_bind(prepared, s);
@@ -174,6 +177,7 @@ void Executor::run_steps(Prepared& prepared, StepObserver* observer) {
         run_late_step(prepared, s, observer);
       else
         run_step(prepared, s, observer);
+      if (stream_ != nullptr) stream_->after(s);
     } catch (Error& error) {
       throw error.in_node(node.name(), op_name(node.op()));
     }

@@ -11,6 +11,7 @@
 
 #include "runtime/device_buffer.h"
 #include "runtime/prepared.h"
+#include "runtime/weight_stream.h"
 
 namespace lathe {
 
@@ -29,8 +30,10 @@ class StepObserver {
 
 class Executor {
  public:
-  // `weights` holds the device address of each weight of the outermost program. All arguments outlive the executor.
-  Executor(const Graph& graph, const Program& program, std::span<void* const> weights, DeviceContext& device);
+  // `weights` holds the device address of each weight of the outermost program, `stream` brings those that have no
+  // place there for good. All arguments outlive the executor.
+  Executor(const Graph& graph, const Program& program, std::span<void* const> weights, DeviceContext& device,
+           WeightStream* stream = nullptr);
   ~Executor();
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
@@ -93,6 +96,7 @@ class Executor {
   const Program& program_;
   std::span<void* const> weights_;
   DeviceContext& device_;
+  WeightStream* const stream_;
   std::vector<std::unique_ptr<Prepared>> cache_;  // most recently used first
   std::vector<std::shared_ptr<const Placement>> capacities_;
   std::vector<std::unique_ptr<ControlFlow>> control_flow_;  // by step; null for most

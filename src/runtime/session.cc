@@ -73,6 +73,7 @@ Session::Impl::~Impl() {
 void Session::Impl::evict() {
   if (executor == nullptr) return;
   executor.reset();
+  stream.reset();
   io.reset();
   engine->impl().end_use(true);
 }
@@ -84,11 +85,13 @@ void Session::Impl::restore() {
   try {
     if (!device->host_memory())
       io = std::make_unique<DeviceIo>(*device, engine->inputs().size(), engine->outputs().size());
-    executor =
-        std::make_unique<Executor>(*shared.model.graph, shared.model.program, shared.weights.addresses(), *device);
+    if (shared.weights.streams()) stream = shared.weights.make_stream(*device);
+    const auto weights = stream != nullptr ? stream->addresses() : shared.weights.addresses();
+    executor = std::make_unique<Executor>(*shared.model.graph, shared.model.program, weights, *device, stream.get());
     reserve_for_profiles();
   } catch (...) {
     executor.reset();
+    stream.reset();
     io.reset();
     shared.end_use(true);
     throw;

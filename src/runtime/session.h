@@ -32,8 +32,9 @@ struct Session::Impl {
 
   std::shared_ptr<const Engine> engine;
   std::unique_ptr<DeviceContext> device;
-  std::unique_ptr<DeviceIo> io;        // null when the device reads and writes host memory, and while evicted
-  std::unique_ptr<Executor> executor;  // null while evicted
+  std::unique_ptr<DeviceIo> io;          // null when the device reads and writes host memory, and while evicted
+  std::unique_ptr<WeightStream> stream;  // null when all weights are on the device, and while evicted
+  std::unique_ptr<Executor> executor;    // null while evicted
   // Watch the runs; not owned.
   StepObserver* observer = nullptr;
   RunTimer* timer = nullptr;

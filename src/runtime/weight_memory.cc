@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "base/error.h"
 
@@ -20,8 +21,12 @@ bool aligned_for(const std::byte* data, DType type) {
 
 }  // namespace
 
-WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source)
-    : program_(&program), backend_(&backend), source_(&source), addresses_(program.weights.size(), nullptr) {
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget)
+    : program_(&program),
+      backend_(&backend),
+      source_(&source),
+      addresses_(program.weights.size(), nullptr),
+      budget_(budget) {
   restore();
   for (size_t i = 0; backend.host_memory() && i < addresses_.size(); ++i)
     addresses_[i] = const_cast<std::byte*>(place(program.weights[i]).data());  // steps never write to constant operands
@@ -37,6 +42,11 @@ WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
   std::swap(device_, other.device_);
   std::swap(owned_, other.owned_);
   std::swap(owned_bytes_, other.owned_bytes_);
+  std::swap(budget_, other.budget_);
+  std::swap(plan_, other.plan_);
+  std::swap(groups_, other.groups_);
+  std::swap(pinned_, other.pinned_);
+  std::swap(unpinned_, other.unpinned_);
   return *this;
 }
 
@@ -46,6 +56,11 @@ void WeightMemory::evict() noexcept {
     if (address != nullptr) device_->release(address);
     address = nullptr;
   }
+  for (std::byte* memory : pinned_) dynamic_cast<CopyQueueMaker&>(*device_).release_pinned(memory);
+  pinned_.clear();
+  unpinned_.clear();
+  groups_.clear();
+  plan_ = {};
   device_.reset();
   owned_bytes_ = 0;
 }
@@ -54,7 +69,12 @@ void WeightMemory::restore() try {
   if (backend_->host_memory() || device_ != nullptr) return;
   device_ = backend_->make_context({});
   device_->begin_run();
+  std::vector<size_t> bytes;
+  for (const Weight& weight : program_->weights) bytes.push_back(bytes_of(weight));
+  plan_ = plan_streams(*program_, bytes, budget_ > 0 ? budget_ : SIZE_MAX);
+  for (const StreamGroup& group : plan_.groups) keep_on_host(group);
   for (size_t i = 0; i < addresses_.size(); ++i) {
+    if (plan_.streamed[i]) continue;
     const size_t before = owned_bytes_;
     const std::span<const std::byte> placed = place(program_->weights[i]);
     addresses_[i] = move_to_device(placed);
@@ -63,6 +83,41 @@ void WeightMemory::restore() try {
 } catch (...) {
   evict();
   throw;
+}
+
+size_t WeightMemory::bytes_of(const Weight& weight) const {
+  const Tensor& constant = weight.node->as<Constant>()->value;
+  if (constant.dtype() == DType::string) return 0;
+  if (weight.layout.plain()) return storage_bytes(constant.dtype(), constant.elements());
+  return backend_->packed_bytes(weight.layout, constant.dtype(), constant.dims());
+}
+
+void WeightMemory::keep_on_host(const StreamGroup& group) {
+  const size_t last = group.weights.back();
+  const size_t bytes = plan_.offsets[last] + bytes_of(program_->weights[last]);
+  auto* const maker = dynamic_cast<CopyQueueMaker*>(device_.get());
+  std::byte* const pinned = maker != nullptr ? maker->allocate_pinned(bytes) : nullptr;
+  std::vector<StreamedBytes>& parts = groups_.emplace_back();
+  const size_t before = owned_bytes_;
+  if (pinned != nullptr) {
+    pinned_.push_back(pinned);
+    parts.push_back({0, {pinned, bytes}});
+  }
+  for (const size_t index : group.weights) {
+    const std::span<const std::byte> placed = place(program_->weights[index]);
+    if (pinned == nullptr)
+      parts.push_back({plan_.offsets[index], placed});
+    else if (!placed.empty())
+      std::memcpy(pinned + plan_.offsets[index], placed.data(), placed.size());
+    if (pinned != nullptr) owned_.clear();
+  }
+  std::move(owned_.begin(), owned_.end(), std::back_inserter(unpinned_));
+  owned_.clear();
+  owned_bytes_ = before;
+}
+
+std::unique_ptr<WeightStream> WeightMemory::make_stream(DeviceContext& device) const {
+  return std::make_unique<WeightStream>(plan_, groups_, addresses_, device);
 }
 
 // What the host had to make for the weight goes away.

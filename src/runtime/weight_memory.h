@@ -1,6 +1,7 @@
 // The residency table of an engine: the device address of every weight of a program, and the memory behind those that
 // the engine had to make (in another layout than the stored one, aligned, or on a device with memory of its own). The
-// others are used where they lie.
+// others are used where they lie. With a budget, a device with memory of its own gets as many as fit, and the rest
+// waits on the host, in memory that is fast to copy from where there is enough of it (weight_stream.h).
 #pragma once
 
 #include <memory>
@@ -10,14 +11,15 @@
 
 #include "build/program.h"
 #include "build/weight_source.h"
+#include "runtime/weight_stream.h"
 
 namespace lathe {
 
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // The arguments outlive it.
-  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source);
+  // The arguments outlive it. `budget`: bytes that weights may take on a device with memory of its own; 0: any.
+  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget = 0);
   ~WeightMemory();
   WeightMemory(WeightMemory&& other) noexcept { *this = std::move(other); }
   WeightMemory& operator=(WeightMemory&& other) noexcept;
@@ -27,21 +29,35 @@ class WeightMemory {
   // Brings them back, to other addresses.
   void restore();
 
+  // Null for weights that stream.
   std::span<void* const> addresses() const { return addresses_; }
   size_t owned_bytes() const { return owned_bytes_; }
+  bool streams() const { return !plan_.groups.empty(); }
+  // That a stream takes on the device.
+  size_t ring_bytes() const { return plan_.slot_bytes * StreamPlan::kSlots; }
+  // For a session that runs on `device`, which streams() its weights.
+  std::unique_ptr<WeightStream> make_stream(DeviceContext& device) const;
 
  private:
   std::span<std::byte> allocate(size_t bytes);
   void* move_to_device(std::span<const std::byte> weight);
   std::span<const std::byte> place(const Weight& weight);
+  size_t bytes_of(const Weight& weight) const;
+  void keep_on_host(const StreamGroup& group);
 
   const Program* program_ = nullptr;
   const Backend* backend_ = nullptr;
   const WeightSource* source_ = nullptr;
   std::vector<void*> addresses_;           // null while evicted
   std::unique_ptr<DeviceContext> device_;  // owns addresses_; null where they are of the host, and while evicted
-  std::vector<std::unique_ptr<std::byte, void (*)(void*)>> owned_;
+  using Owned = std::vector<std::unique_ptr<std::byte, void (*)(void*)>>;
+  Owned owned_;
   size_t owned_bytes_ = 0;
+  size_t budget_ = 0;
+  StreamPlan plan_;
+  std::vector<std::vector<StreamedBytes>> groups_;  // by group
+  std::vector<std::byte*> pinned_;                  // of device_
+  Owned unpinned_;
 };
 
 }  // namespace lathe

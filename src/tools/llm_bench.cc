@@ -23,14 +23,16 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
 }
 
-// Random prompts, the same ones whenever they are asked for.
-std::vector<llm::Request> make_requests(const llm::Engine& engine, int64_t batch, int64_t prompt, int64_t answer) {
+// Random prompts, the same ones whenever they are asked for. They share blocks with others of their salt only.
+std::vector<llm::Request> make_requests(const llm::Engine& engine, int64_t batch, int64_t prompt, int64_t answer,
+                                        const std::string& salt) {
   std::mt19937 random;
   std::uniform_int_distribution<int32_t> id(0, static_cast<int32_t>(engine.facts().vocabulary) - 1);
   std::vector<llm::Request> requests(static_cast<size_t>(batch));
   for (llm::Request& request : requests) {
     for (int64_t i = 0; i < prompt; ++i) request.prompt.push_back(id(random));
     request.max_tokens = answer;
+    request.cache_salt = salt;
     request.sampling.temperature = 0;
     request.ignore_eos = true;
   }
@@ -69,6 +71,48 @@ double decode_speed(const Run& run) {
   return static_cast<double>(counted) / seconds_between(all_begun, run.end);
 }
 
+struct Speeds {
+  double prompt = 0, answer = 0;  // tokens a second
+  double host_us = 0;             // of a step while answers grow, beside the model
+};
+
+// What is measured comes after a run that prepares sizes and touches memory. Answers find their prompts in the cache.
+Speeds measure_batch(llm::Engine& engine, const LlmBenchOptions& options, int64_t batch) {
+  const auto requests = [&](int64_t answer, const std::string& salt) {
+    return make_requests(engine, batch, options.prompt, answer, salt);
+  };
+  run_all(engine, requests(2, fmt::format("warm {}", batch)));
+  const std::string salt = std::to_string(batch);
+  const Run prefill = run_all(engine, requests(1, salt));
+  const llm::StepTimes before = engine.step_times();
+  Speeds speeds;
+  speeds.answer = decode_speed(run_all(engine, requests(options.answer, salt)));
+  const llm::StepTimes after = engine.step_times();
+  speeds.prompt = static_cast<double>(batch * options.prompt) / seconds_between(prefill.begun, prefill.end);
+  speeds.host_us = (after.host_ms - before.host_ms) * 1000 / static_cast<double>(after.steps - before.steps);
+  return speeds;
+}
+
+// All requests at once, as many served at a time as the engine serves; beside that what the same shapes take in batches
+// of as many, prompts first, then answers side by side to the end.
+nlohmann::json measure_requests(llm::Engine& engine, const LlmBenchOptions& options, int64_t batch, const Speeds& alone,
+                                Console& console) {
+  const auto count = static_cast<double>(options.requests);
+  const double batches = count * static_cast<double>(options.prompt) / alone.prompt +
+                         count * static_cast<double>(options.answer) / alone.answer;
+  const Run run =
+      run_all(engine, make_requests(engine, options.requests, options.prompt, options.answer, "one after the other"));
+  const double seconds = seconds_between(run.begun, run.end), tokens = count * static_cast<double>(options.answer);
+  console.print("{} requests, {} at a time: {} answer tokens/s; in whole batches {} ({} %)\n", options.requests, batch,
+                format_number(tokens / seconds), format_number(tokens / batches),
+                format_number(100 * batches / seconds));
+  return {{"requests", options.requests},
+          {"at_a_time", batch},
+          {"seconds", seconds},
+          {"seconds_in_batches", batches},
+          {"answer_tokens_per_second", tokens / seconds}};
+}
+
 }  // namespace
 
 void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options) {
@@ -83,8 +127,9 @@ void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options) {
       ->check(CLI::Range(int64_t{1}, int64_t{4096}).description(""));
   app.add_option("--dtype", options.dtype, "Of a checkpoint: type that it is computed in (default auto)")
       ->type_name("auto|fp32|fp16|bf16");
-  app.add_option("--kv-dtype", options.kv_dtype, "Of a checkpoint: type of cached keys and values (default auto)")
-      ->type_name("auto|fp32|fp16|bf16");
+  add("--requests", options.requests,
+      "Of a checkpoint: also so many requests at once, of which the largest batch is served at a time");
+  add_kv_option(app, options.kv_dtype);
 }
 
 void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& console) {
@@ -96,33 +141,31 @@ void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& c
   open.engine.max_sequences = *std::max_element(options.batches.begin(), options.batches.end());
   const auto engine = open_llm(open, console);
   Progress progress(console);
-  Table table({{"batch", Align::right}, {"prompt tokens/s", Align::right}, {"answer tokens/s", Align::right}});
+  Table table({{"batch", Align::right},
+               {"prompt tokens/s", Align::right},
+               {"answer tokens/s", Align::right},
+               {"us/step of the host", Align::right}});
   nlohmann::json results = nlohmann::json::array();
+  Speeds of_largest;
   for (const int64_t batch : options.batches) {
     progress.show(fmt::format("{} at a time", batch));
-    // What is measured comes after a run that prepares sizes and touches memory. Answers find their prompts in the
-    // cache.
-    const auto requests = [&](int64_t prompt, int64_t answer) { return make_requests(*engine, batch, prompt, answer); };
-    auto warm = requests(options.prompt, 2);
-    for (llm::Request& request : warm) request.cache_salt = fmt::format("warm {}", batch);
-    run_all(*engine, std::move(warm));
-    auto prompts = requests(options.prompt, 1);
-    for (llm::Request& request : prompts) request.cache_salt = std::to_string(batch);
-    const Run prefill = run_all(*engine, prompts);
-    for (llm::Request& request : prompts) request.max_tokens = options.answer;
-    const double decode = decode_speed(run_all(*engine, std::move(prompts)));
-    const double prompt_speed =
-        static_cast<double>(batch * options.prompt) / seconds_between(prefill.begun, prefill.end);
-    table.add_row({std::to_string(batch), format_number(prompt_speed), format_number(decode)});
+    const Speeds speeds = measure_batch(*engine, options, batch);
+    if (batch == open.engine.max_sequences) of_largest = speeds;
+    table.add_row({std::to_string(batch), format_number(speeds.prompt), format_number(speeds.answer),
+                   format_number(speeds.host_us)});
     results.push_back({{"batch", batch},
                        {"prompt_tokens", options.prompt},
                        {"answer_tokens", options.answer},
-                       {"prompt_tokens_per_second", prompt_speed},
-                       {"answer_tokens_per_second", decode}});
+                       {"prompt_tokens_per_second", speeds.prompt},
+                       {"answer_tokens_per_second", speeds.answer},
+                       {"host_us_per_step", speeds.host_us}});
   }
   progress.clear();
   console.print("{}", table.render(console));
-  console.result({{"model", llm.folder}, {"device", llm.engine.device}, {"results", results}});
+  nlohmann::json document = {{"model", llm.folder}, {"device", llm.engine.device}, {"results", results}};
+  if (options.requests > 0)
+    document["requests"] = measure_requests(*engine, options, open.engine.max_sequences, of_largest, console);
+  console.result(document);
 }
 
 }  // namespace lathe::tools

@@ -1,5 +1,6 @@
 // How fast a language model is: prompts (`pp` tokens each) and answers (`tg` tokens each, behind such prompts), for one
-// or more requests at a time.
+// or more requests at a time; and for many requests that take each other's places, beside as many in batches that begin
+// and end together.
 #pragma once
 
 #include <vector>
@@ -15,10 +16,11 @@ namespace lathe::tools {
 struct LlmBenchOptions {
   int64_t prompt = 512, answer = 128;
   std::vector<int64_t> batches = {1};
+  int64_t requests = 0;  // 0: only batches
   std::string dtype = "auto", kv_dtype = "auto";
 };
 
-// --pp, --tg, --batch, --dtype, --kv-dtype.
+// --pp, --tg, --batch, --requests, --dtype, --kv.
 void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options);
 
 // Prints a table; the result is an array with an object per batch. `llm` names folder and device.

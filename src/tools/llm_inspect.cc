@@ -6,8 +6,10 @@
 #include "checkpoint/decoder.h"
 #include "checkpoint/encoder.h"
 #include "graph/bindings.h"
-#include "lathe/llm.h"
+#include "graph/paged_cache.h"
+#include "llm/open.h"
 #include "runtime/prepared.h"
+#include "tools/llm_options.h"
 #include "tools/table.h"
 #include "tools/units.h"
 
@@ -50,8 +52,18 @@ double step_bytes(const CompiledModel& model, DeviceContext& device, int64_t tok
 }
 
 double token_bytes(const checkpoint::DecoderInfo& info) {
-  const int64_t elements = info.layers * info.kv_heads * (info.head_dim + info.value_dim);
-  return static_cast<double>(storage_bytes(info.cache, elements));
+  int64_t columns = 0;
+  for (const int64_t features : {info.head_dim, info.value_dim})
+    columns += CacheRows{info.cache, features, info.block_size}.columns();
+  return static_cast<double>(storage_bytes(info.cache, info.layers * info.kv_heads * columns));
+}
+
+// "lm_head.bias, h.0.rotary.inv_freq, .. (12 altogether)"
+std::string list_some(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 3;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i == 0 ? "" : ", ") + names[i];
+  return names.size() <= kShown ? text : fmt::format("{}, .. ({} altogether)", text, names.size());
 }
 
 }  // namespace
@@ -62,8 +74,13 @@ bool is_checkpoint(const std::string& path) {
          !checkpoint::is_encoder(checkpoint::Checkpoint::open(path));
 }
 
-void inspect_llm(const std::string& folder, const ModelOptions& options, Console& console) {
-  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint::Checkpoint::open(folder));
+void inspect_llm(const std::string& folder, const ModelOptions& options, const std::string& kv_dtype,
+                 Console& console) {
+  llm::EngineOptions engine;
+  engine.device = options.device;
+  engine.kv_dtype = parse_kv_dtype(kv_dtype);
+  checkpoint::Decoder decoder =
+      checkpoint::build_decoder(checkpoint::Checkpoint::open(folder), llm::decoder_options(engine));
   const checkpoint::DecoderInfo info = decoder.info;
   Needs needs;
   count_weights(*decoder.graph, needs);
@@ -78,12 +95,13 @@ void inspect_llm(const std::string& folder, const ModelOptions& options, Console
   Table table({{""}, {"", Table::Align::right}, {""}});
   table.add_row(
       {"weights", format_bytes(needs.weights), format_count(static_cast<double>(needs.parameters)) + " parameters"});
-  table.add_row({"keys, values", format_bytes(needs.token), "a token"});
+  table.add_row({"keys, values", format_bytes(needs.token), fmt::format("a token, in {}", to_string(info.cache))});
   table.add_row({"", format_bytes(context), fmt::format("a context of {} tokens", info.max_positions)});
   table.add_row({"a step", format_bytes(needs.step), fmt::format("of {} tokens", llm::EngineOptions{}.step_tokens)});
   table.add_row({"free", format_bytes(needs.free), fits ? "one context fits" : "one context does not fit"});
   console.print("{}  {}, {} layers, {} tokens\n{}", console.paint(Colour::bold, folder), info.family, info.layers,
                 info.vocab, table.render(console));
+  if (!info.unused_tensors.empty()) console.print("unused tensors: {}\n", list_some(info.unused_tensors));
   console.result({{"model", folder},
                   {"family", info.family},
                   {"layers", info.layers},
@@ -91,10 +109,12 @@ void inspect_llm(const std::string& folder, const ModelOptions& options, Console
                   {"context", info.max_positions},
                   {"parameters", needs.parameters},
                   {"weight_bytes", needs.weights},
+                  {"kv_dtype", to_string(info.cache)},
                   {"kv_bytes_per_token", needs.token},
                   {"step_bytes", needs.step},
                   {"free_bytes", needs.free},
-                  {"fits", fits}});
+                  {"fits", fits},
+                  {"unused_tensors", info.unused_tensors}});
 }
 
 }  // namespace lathe::tools

@@ -12,6 +12,6 @@ namespace lathe::tools {
 bool is_checkpoint(const std::string& path);
 
 // Prints it, with whether it fits the device; the result is one object.
-void inspect_llm(const std::string& folder, const ModelOptions& options, Console& console);
+void inspect_llm(const std::string& folder, const ModelOptions& options, const std::string& kv_dtype, Console& console);
 
 }  // namespace lathe::tools

@@ -14,12 +14,17 @@
 namespace lathe::tools {
 namespace {
 
-std::optional<DType> parse_dtype(const std::string& option, const std::string& text) {
-  if (text == "auto") return std::nullopt;
+std::optional<DType> parse_wide(const std::string& text) {
   if (text == "fp32" || text == "f32") return DType::f32;
   if (text == "fp16" || text == "f16") return DType::f16;
   if (text == "bf16") return DType::bf16;
-  throw Error(ErrorCode::invalid_argument, fmt::format("{} '{}' is unknown", option, text))
+  return std::nullopt;
+}
+
+std::optional<DType> parse_dtype(const std::string& text) {
+  const std::optional<DType> type = parse_wide(text);
+  if (type || text == "auto") return type;
+  throw Error(ErrorCode::invalid_argument, fmt::format("--dtype '{}' is unknown", text))
       .remedy("Known: auto, fp32, fp16, bf16");
 }
 
@@ -56,6 +61,20 @@ constexpr int64_t kMany = 1'000'000'000;
 
 }  // namespace
 
+std::optional<DType> parse_kv_dtype(const std::string& text) {
+  if (text == "int8") return DType::i8;
+  if (text == "fp8") return DType::f8e4m3;
+  const std::optional<DType> type = parse_wide(text);
+  if (type || text == "auto") return type;
+  throw Error(ErrorCode::invalid_argument, fmt::format("--kv '{}' is unknown", text))
+      .remedy("Known: auto, fp32, fp16, bf16, int8, fp8");
+}
+
+void add_kv_option(CLI::App& app, std::string& type) {
+  app.add_option("--kv,--kv-dtype", type, "Type of a language model's cached keys and values (default: auto)")
+      ->type_name("auto|fp32|fp16|bf16|int8|fp8");
+}
+
 void add_llm_options(CLI::App& app, LlmOptions& options) {
   app.add_option("DIR", options.folder, "Folder with config.json, weights and tokenizer")->required();
   add_device_option(app, "--device", options.engine.device, "Where to run");
@@ -64,8 +83,7 @@ void add_llm_options(CLI::App& app, LlmOptions& options) {
   add_number(app, "--threads", options.engine.threads, 1, 1024, "Threads (default: one per physical core)");
   app.add_option("--dtype", options.dtype, "Type that the model is computed in (default: auto)")
       ->type_name("auto|fp32|fp16|bf16");
-  app.add_option("--kv-dtype", options.kv_dtype, "Type of cached keys and values (default: auto)")
-      ->type_name("auto|fp32|fp16|bf16");
+  add_kv_option(app, options.kv_dtype);
   add_number(app, "--context", options.engine.context, int64_t{1}, kMany,
              "Tokens of prompt and answer together (default: what the model was made for)");
   add_number(app, "--block-size", options.engine.block_size, int64_t{1}, int64_t{4096},
@@ -73,6 +91,13 @@ void add_llm_options(CLI::App& app, LlmOptions& options) {
   add_number(app, "--blocks", options.engine.blocks, int64_t{1}, kMany, "Blocks of the cache (default: as needed)");
   add_number(app, "--chunk", options.engine.step_tokens, int64_t{1}, kMany,
              "Tokens that one step computes at most (default 512)");
+  app.add_option(
+         "--gpu-memory", options.engine.gpu_memory,
+         "What the model may take of a GPU's memory; layers that do not fit stream from the host (default: all)")
+      ->type_name("8GiB|500MB..")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  app.add_flag("--deterministic", options.engine.deterministic,
+               "The same bits whatever else is served and however prompts are cut; slower");
   app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Compute prompts that begin alike each time");
 }
 
@@ -80,8 +105,8 @@ std::unique_ptr<llm::Engine> open_llm(const LlmOptions& options, Console& consol
   Progress progress(console);
   progress.show("opening " + options.folder);
   llm::EngineOptions engine = options.engine;
-  engine.dtype = parse_dtype("--dtype", options.dtype);
-  engine.kv_dtype = parse_dtype("--kv-dtype", options.kv_dtype);
+  engine.dtype = parse_dtype(options.dtype);
+  engine.kv_dtype = parse_kv_dtype(options.kv_dtype);
   engine.prefix_cache = !options.no_prefix_cache;
   engine.kernel_cache = kernel_cache_folder().string();
   return llm::Engine::open(options.folder, engine);

@@ -22,7 +22,12 @@ struct LlmOptions {
   llm::EngineOptions engine;  // what has no text of its own above
 };
 
-// DIR, --device, --isa, --threads, --dtype, --kv-dtype, --context, --block-size, --chunk, --no-prefix-cache.
+// --kv, also as --kv-dtype.
+void add_kv_option(CLI::App& app, std::string& type);
+// "auto": none. Throws Error(invalid_argument).
+std::optional<DType> parse_kv_dtype(const std::string& text);
+
+// DIR, --device, --isa, --threads, --dtype, --kv, --context, --block-size, --chunk, --no-prefix-cache.
 void add_llm_options(CLI::App& app, LlmOptions& options);
 
 // Shows what is going on while the model is read and compiled.

@@ -292,11 +292,21 @@ INSTANTIATE_TEST_SUITE_P(
              "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
              "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
              "operand 0 must have 2 axes"},
-        Case{"%q: f16[t, 32], %kc: i8[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+        Case{"%q: f16[t, 32], %kc: u8[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
              "i32[s, b]",
              "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
              "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
-             "a cache holds f32, f16 or bf16"},
+             "a cache holds f32, f16, bf16, i8 or f8e4m3"},
+        Case{"%q: f16[t, 32], %kc: i8[n, 2, 16, 4], %vc: i8[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
+             "features of a cached head: 4 and 8 differ"},
+        Case{"%q: f16[t, 32], %kc: i8[n, 2, 3, 9], %vc: i8[n, 2, 3, 9], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 5, value_dim "
+             "= 5, block_size = 3, q_stride = 5, k_stride = 5, v_stride = 5}",
+             "3 rows of 5 bytes leave no place for scales"},
         Case{"%q: f16[t, 32], %kc: f16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
              "i32[s, b]",
              "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "

@@ -137,6 +137,52 @@ TEST_P(LlmGolden, ChoicesAndBeamsForkTheirBlocks) {
   EXPECT_NEAR(best.score, score / static_cast<double>(best.tokens.size()), 1e-3);
 }
 
+// Logits and answers to the last bit, whatever else is computed beside them.
+TEST_P(LlmGolden, DeterministicBits) {
+  struct Answers {
+    std::vector<std::vector<float>> logits;
+    std::vector<Ids> ids;
+    std::vector<float> logprobs;
+    bool operator==(const Answers&) const = default;
+  };
+  options_.deterministic = true;
+  const auto answer = [&](EngineOptions options, bool together) {
+    const auto engine = Engine::open(GetParam(), options);
+    Answers answers;
+    answers.logits.resize(prompts_.size());
+    std::vector<Generation> generations;
+    for (size_t i = 0; i < prompts_.size(); ++i) {
+      Request asked = request(i);
+      asked.on_prompt_logits = [&to = answers.logits[i]](int64_t, std::span<const float> row) {
+        to.insert(to.end(), row.begin(), row.end());
+      };
+      generations.push_back(engine->submit(std::move(asked)));
+      if (!together) generations.back().wait();
+    }
+    for (Generation& generation : generations) {
+      const Choice& choice = generation.wait().choices[0];
+      answers.ids.push_back(choice.ids());
+      for (const Token& token : choice.tokens) answers.logprobs.push_back(token.logprob);
+    }
+    return answers;
+  };
+  const Answers alone = answer(options_, false);
+  EXPECT_TRUE(answer(options_, true) == alone) << "side by side";
+  EngineOptions chunks = options_;
+  for (const int64_t step_tokens : {1, 3, 7}) {
+    chunks.step_tokens = step_tokens;
+    EXPECT_TRUE(answer(chunks, true) == alone) << "in chunks of " << step_tokens;
+  }
+  EngineOptions threads = options_;
+  threads.threads = 2;
+  EXPECT_TRUE(answer(threads, true) == alone) << "on two threads";
+  size_t longest = 0;
+  for (const Ids& prompt : prompts_) longest = std::max(longest, prompt.size());
+  EngineOptions little = options_;
+  little.blocks = static_cast<int64_t>(longest + greedy_[0].size() + 3) / 4 + 1;
+  EXPECT_TRUE(answer(little, true) == alone) << "with preemption";
+}
+
 std::string name_of(const ::testing::TestParamInfo<std::string>& info) {
   std::string name = std::filesystem::path(info.param).filename().string();
   for (char& c : name)

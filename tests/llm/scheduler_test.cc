@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "base/error.h"
 #include "toy_model.h"
 
@@ -287,6 +289,33 @@ TEST(Scheduler, WhatTheModelThrowsEndsTheRequestsOfThatStepOnly) {
   const auto later = bench.add(greedy(counting(0, 6)));
   bench.run();
   EXPECT_EQ(later->wait().choices[0].ids(), answers_alone(bench.model, later->request())[0]);
+}
+
+TEST(Scheduler, WhatChoosingATokenThrowsEndsThatRequestOnly) {
+  Bench bench;
+  bench.model.poison = 23;
+  const auto first = bench.add(greedy(counting(0, 6)));
+  Request poisoned = greedy({23, 2});
+  poisoned.n = 3;
+  const auto bad_logits = bench.add(poisoned);
+  Request reporting = greedy(counting(5, 6));
+  reporting.on_prompt_logits = [](int64_t position, std::span<const float>) {
+    if (position == 3) throw std::runtime_error("not this one");
+  };
+  const auto bad_report = bench.add(reporting);
+  Request counted = greedy(counting(3, 4));
+  counted.on_token = [tokens = 0](const Token&) mutable {
+    if (++tokens == 2) throw std::runtime_error("enough");
+  };
+  const auto bad_callback = bench.add(counted);
+  const auto last = bench.add(greedy(counting(7, 3)));
+  bench.run();
+  EXPECT_EQ(first->wait().choices[0].ids(), answers_alone(bench.model, first->request())[0]);
+  EXPECT_EQ(last->wait().choices[0].ids(), answers_alone(bench.model, last->request())[0]);
+  EXPECT_THROW(bad_logits->wait(), Error);
+  EXPECT_THROW(bad_report->wait(), std::runtime_error);
+  EXPECT_THROW(bad_callback->wait(), std::runtime_error);
+  EXPECT_EQ(bench.free_blocks(), 64);
 }
 
 }  // namespace

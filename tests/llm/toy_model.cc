@@ -1,6 +1,7 @@
 #include "toy_model.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "llm/sampling.h"
@@ -91,7 +92,9 @@ std::span<const float> ToyModel::run(const StepBatch& batch) {
     const int64_t last = batch.context_lengths[static_cast<size_t>(sequence)] - (*end - row);
     uint64_t state = 0;
     for (int64_t i = 0; i <= last; ++i) state = mix(state, slot(batch, sequence, i).value);
-    fill_row(state, std::span(logits_).subspan(r * vocabulary, vocabulary));
+    const auto logits = std::span(logits_).subspan(r * vocabulary, vocabulary);
+    fill_row(state, logits);
+    if (slot(batch, sequence, 0).token == poison) std::fill(logits.begin(), logits.end(), std::nanf(""));
   }
   return logits_;
 }

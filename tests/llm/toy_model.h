@@ -38,6 +38,7 @@ class ToyModel : public StepModel {
   int64_t tokens = 0;         // of all steps
   int64_t largest_step = 0;   // in tokens
   int64_t fail_at_step = -1;  // throws there
+  int32_t poison = -1;        // logits of sequences that begin with it are no numbers
 
  private:
   struct Slot {

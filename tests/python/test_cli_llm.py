@@ -1,8 +1,14 @@
 """generate and chat against the tokens that the reference implementation chose."""
 
+import fcntl
 import json
+import os
+import pty
+import select
 import signal
 import subprocess
+import termios
+import time
 
 import numpy as np
 import pytest
@@ -126,7 +132,85 @@ def test_control_c_ends_generation():
     assert process.returncode == 130
 
 
+class Terminal:
+    """A program at a terminal."""
+
+    def __init__(self, *args):
+        self.parent, child = pty.openpty()
+        self.process = subprocess.Popen([LATHE, *map(str, args)], stdin=child, stdout=child, stderr=child,
+                                        start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(child)
+        self.shown = b""
+
+    def wait_for(self, text, timeout=60):
+        """Reads until `text` has come; returns what came before it."""
+        end = time.monotonic() + timeout
+        while text not in self.shown:
+            ready, _, _ = select.select([self.parent], [], [], max(0, end - time.monotonic()))
+            assert ready, self.shown.decode(errors="replace")
+            self.shown += os.read(self.parent, 4096)
+        before, _, self.shown = self.shown.partition(text)
+        return before
+
+    def type(self, text):
+        os.write(self.parent, text.encode())
+
+
+CONTROL_C = "\x03"
+
+
+def test_control_c_stops_the_answer_not_the_conversation(tmp_path):
+    chat = Terminal("chat", BLOOM, "--ignore-eos", "--max-tokens", 900, "--greedy")
+    chat.wait_for(b"> ")
+    chat.type("春\n")
+    chat.wait_for(b"\n")  # the echo
+    while len(chat.shown) < 30:
+        chat.shown += os.read(chat.parent, 100)
+    chat.type(CONTROL_C)
+    chat.wait_for(b"> ")
+    chat.type(f"/save {tmp_path}/talk.json\n")
+    chat.wait_for(b"> ")
+    user, answer = json.loads((tmp_path / "talk.json").read_text())
+    assert user["content"] == "春" and 0 < len(answer["content"]) < 800
+    chat.type(f"/reset\n/save {tmp_path}/none.json\n")
+    chat.wait_for(b"> ")
+    chat.wait_for(b"> ")
+    assert json.loads((tmp_path / "none.json").read_text()) == []
+    chat.type(CONTROL_C)  # with no answer under way it leaves
+    assert chat.process.wait(60) in (0, 130)
+
+
+def test_control_c_again_leaves():
+    chat = Terminal("chat", BLOOM, "--ignore-eos", "--max-tokens", 900, "--chunk", 1)
+    chat.wait_for(b"> ")
+    chat.type("春" * 400 + "\n")
+    chat.wait_for(b"\n")
+    for _ in range(1000):  # one signal may be taken for two, so a few more come
+        os.killpg(chat.process.pid, signal.SIGINT)
+        time.sleep(0.02)
+        if chat.process.poll() is not None:
+            return
+    pytest.fail("it is still there")
+
+
+@pytest.mark.parametrize("kv", ["fp16", "int8", "fp8"])
+def test_narrow_keys_and_values(tmp_path, kv):
+    text = tmp_path / "poems.txt"
+    text.write_text("".join(case["prompt"] + answer_of(case) for case in POEMS))
+    wide = lathe_json("ppl", BLOOM, text)["perplexity"]
+    narrow = lathe_json("ppl", BLOOM, text, "--kv", kv)["perplexity"]
+    assert wide != narrow and abs(narrow - wide) < 0.01 * wide
+
+
+def test_deterministic_answers_do_not_depend_on_company():
+    prompts = [case["prompt"] for case in POEMS]
+    together = lathe_json("generate", BLOOM, *prompts, "--deterministic", "--chunk", 5)
+    for prompt, answer in zip(prompts, together):
+        assert lathe_json("generate", BLOOM, prompt, "--deterministic")["logprobs"] == answer["logprobs"]
+
+
 def test_wrong_calls(tmp_path):
+    assert "int8" in lathe_fails("generate", BLOOM, "x", "--kv", "int7")
     assert "config.json" in lathe_fails("generate", tmp_path, "x")
     assert "token ids" in lathe_fails("generate", BLOOM, "--prompt-ids", "1,x")
     assert "6144" in lathe_fails("generate", BLOOM, "--prompt-ids", "1,6144")

@@ -105,6 +105,69 @@ TEST_F(DeviceMemory, AReservationThatDoesNotFitLeavesTheSessionUsable) {
   test::expect_close(test::run(session, {x_}), expected_);
 }
 
+// Nine layers of 4 KB and one small table that two of them read.
+std::string layers() {
+  std::string text = "graph (%x: f32[n, 32]) {\n  %shared = constant {value = f32[32] random(50)}\n";
+  std::string in = "%x";
+  for (int i = 0; i < 9; ++i) {
+    text += fmt::format("  %w{} = constant {{value = f32[32, 32] random({})}}\n  %h{} = matmul({}, %w{})\n", i, i + 1,
+                        i, in, i);
+    in = fmt::format("%h{}", i);
+    if (i == 2 || i == 7) {
+      text += fmt::format("  %s{} = map({}, %shared) {{program = (x0, x1) => add(x0, x1)}}\n", i, in);
+      in = fmt::format("%s{}", i);
+    }
+  }
+  return text + fmt::format("  return {} as \"y\"\n}}", in);
+}
+
+TEST_F(DeviceMemory, WeightsThatDoNotFitComeThroughARing) {
+  const Tensor x = floats({3, 32});
+  const std::vector<Tensor> expected = test::reference(layers(), {x});
+  for (const size_t budget : {13000, 17000, 25000, 34000})
+    for (const bool late : {false, true})
+      for (const size_t pinned : {size_t{0}, size_t{9000}, SIZE_MAX}) {
+        test::IslandMemory memory;
+        memory.late_copies = late;
+        memory.pinned_limit = pinned;
+        const auto engine = make_engine(test::compile_on_island(layers(), memory), budget);
+        ASSERT_TRUE(engine->impl().weights.streams());
+        EXPECT_LE(memory.bytes() + engine->impl().weights.ring_bytes(), budget);
+        Session first(engine), second(engine);
+        for (int run = 0; run < 3; ++run) {
+          test::expect_close(test::run(first, {x}), expected);
+          test::expect_close(test::run(second, {x}), expected);
+        }
+        EXPECT_THROW(test::run(first, {floats({3, 31})}), Error);
+        test::expect_close(test::run(first, {x}), expected);
+        first.evict();
+        second.evict();
+        EXPECT_EQ(memory.bytes(), 0u);
+        test::expect_close(test::run(second, {x}), expected);
+      }
+}
+
+// Of three layers that do not stay, two take turns in one place; the other has its own.
+TEST_F(DeviceMemory, WhatFitsStays) {
+  const Tensor x = floats({3, 32});
+  const auto engine =
+      make_engine(test::compile_on_island(layers(), memory_), 33100);  // six layers, two places, the table
+  Session session(engine);
+  EXPECT_EQ(memory_.streamed, 2u);
+  for (size_t run = 1; run <= 3; ++run) {
+    test::run(session, {x});
+    EXPECT_EQ(memory_.streamed, 2u + 2 * run);
+  }
+}
+
+TEST_F(DeviceMemory, ABudgetThatIsTooSmallSaysWhatWouldDo) {
+  const Error error = test::error_of([&] { make_engine(test::compile_on_island(layers(), memory_), 5000); });
+  EXPECT_EQ(error.code(), ErrorCode::out_of_memory);
+  EXPECT_THAT(error.what(), testing::HasSubstr("two places"));
+  EXPECT_EQ(memory_.bytes(), 0u);
+  EXPECT_FALSE(make_engine(test::compile_on_island(layers(), memory_), 40000)->impl().weights.streams());
+}
+
 TEST_F(DeviceMemory, AnEngineThatDoesNotFitLeavesNothingBehind) {
   memory_.limit = 100;
   EXPECT_EQ(test::error_of([&] { open(); }).code(), ErrorCode::out_of_memory);

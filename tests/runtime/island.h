@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 
+#include "backends/copy_queue.h"
 #include "backends/reference/reference_backend.h"
 #include "base/error.h"
 #include "tests/runtime/engine_of.h"
@@ -17,6 +18,8 @@ struct IslandMemory {
   std::mutex mutex;
   std::map<void*, size_t> taken;
   size_t limit = SIZE_MAX, uploads = 0, downloads = 0;
+  size_t pinned_limit = SIZE_MAX, pinned = 0, streamed = 0;
+  bool late_copies = false;  // copies of queues are made when they are waited for, else as soon as they may be
 
   size_t bytes() const {
     size_t sum = 0;
@@ -26,7 +29,40 @@ struct IslandMemory {
   bool holds(const void* address) const { return taken.contains(const_cast<void*>(address)); }
 };
 
-class IslandContext : public DeviceContext {
+// Steps run when they are enqueued, so a copy that need not wait any more is made at once, or as late as it may be:
+// both show in the results if a step reads too early or a copy comes too soon.
+class IslandCopyQueue : public CopyQueue {
+ public:
+  explicit IslandCopyQueue(IslandMemory& memory, size_t slots) : memory_(memory), copied_(slots) {}
+  void copy(void* device, std::span<const std::byte> host) override {
+    ++memory_.streamed;
+    copies_.push_back({device, host});
+    if (!memory_.late_copies) flush(copies_.size());
+  }
+  void mark_copied(size_t slot) override { copied_[slot] = made_ + copies_.size(); }
+  void await_copied(size_t slot) override { flush(copied_[slot] - std::min(copied_[slot], made_)); }
+  void mark_used(size_t) override {}
+  void await_used(size_t) override {}
+
+ private:
+  struct Copy {
+    void* to;
+    std::span<const std::byte> from;
+  };
+  void flush(size_t count) {
+    for (size_t i = 0; i < count; ++i)
+      if (!copies_[i].from.empty()) std::memcpy(copies_[i].to, copies_[i].from.data(), copies_[i].from.size());
+    copies_.erase(copies_.begin(), copies_.begin() + static_cast<std::ptrdiff_t>(count));
+    made_ += count;
+  }
+
+  IslandMemory& memory_;
+  std::vector<Copy> copies_;  // that wait
+  size_t made_ = 0;
+  std::vector<size_t> copied_;  // by slot: copies made and waiting before its mark
+};
+
+class IslandContext : public DeviceContext, public CopyQueueMaker {
  public:
   explicit IslandContext(IslandMemory& memory) : memory_(memory) {}
   void* allocate(size_t bytes) override {
@@ -54,6 +90,16 @@ class IslandContext : public DeviceContext {
     if (bytes > 0) std::memcpy(destination, source, bytes);
   }
   bool host_memory() const override { return false; }
+
+  std::unique_ptr<CopyQueue> make_copy_queue(size_t slots) override {
+    return std::make_unique<IslandCopyQueue>(memory_, slots);
+  }
+  std::byte* allocate_pinned(size_t bytes) override {
+    if (memory_.pinned + bytes > memory_.pinned_limit) return nullptr;
+    memory_.pinned += bytes;
+    return new std::byte[bytes];
+  }
+  void release_pinned(std::byte* memory) noexcept override { delete[] memory; }
 
  private:
   IslandMemory& memory_;

@@ -12,7 +12,7 @@ namespace {
 
 class CpuBackend : public Backend {
  public:
-  explicit CpuBackend(Isa isa) : target_{kernel_table(isa), fast_bf16_unit(detect_cpu_features(), isa)} {}
+  CpuBackend(Isa isa, bool uniform) : target_{kernel_table(isa), fast_bf16_unit(detect_cpu_features(), isa), uniform} {}
 
   std::string_view name() const override { return "cpu"; }
   std::string target() const override { return std::string(to_string(target_.kernels.isa)); }
@@ -48,6 +48,6 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(Isa isa) { return std::make_unique<CpuBackend>(isa); }
+std::unique_ptr<Backend> make_cpu_backend(Isa isa, bool uniform) { return std::make_unique<CpuBackend>(isa, uniform); }
 
 }  // namespace lathe::cpu

@@ -12,7 +12,7 @@ namespace lathe::cpu {
 
 struct KernelTable;
 
-// Kernels of `isa`, which the machine must have.
-std::unique_ptr<Backend> make_cpu_backend(Isa isa);
+// Kernels of `isa`, which the machine must have. `uniform`: see BackendOptions::uniform_rows.
+std::unique_ptr<Backend> make_cpu_backend(Isa isa, bool uniform = false);
 
 }  // namespace lathe::cpu

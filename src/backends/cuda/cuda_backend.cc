@@ -32,7 +32,7 @@ class CudaBackend : public Backend {
       : device_(Device::open(options.ordinal)),
         kernels_(device_, options.kernel_cache, options.compiled),
         libraries_(device_),
-        target_{kernels_, device_->info(), libraries_, options.tf32} {}
+        target_{kernels_, device_->info(), libraries_, options.tf32, options.uniform_rows} {}
 
   std::string_view name() const override { return "cuda"; }
   std::string target() const override { return device_->info().arch(); }

@@ -12,6 +12,7 @@ namespace lathe::cuda {
 struct CudaOptions {
   int ordinal = 0;                           // which GPU
   std::filesystem::path kernel_cache = {};   // folder for compiled kernels; empty: none
+  bool uniform_rows = false;                 // BackendOptions::uniform_rows
   bool tf32 = false;                         // products of f32 may round their operands to TF32, which is faster
   std::span<const std::byte> compiled = {};  // Backend::compiled_code() of before; outlives the backend
 };

@@ -57,6 +57,47 @@ class CudaClock : public DeviceClock {
   std::vector<CUevent> events_;
 };
 
+// A stream of its own, and two events for each slot.
+class CudaCopyQueue : public CopyQueue {
+ public:
+  CudaCopyQueue(std::shared_ptr<const Device> device, CUstream steps, size_t slots)
+      : device_(std::move(device)), steps_(steps), copied_(slots), used_(slots) {
+    device_->check(device_->driver().stream_create(&copies_, kStreamNonBlocking), "making a stream");
+    for (auto* events : {&copied_, &used_})
+      for (CUevent& event : *events)
+        device_->check(device_->driver().event_create(&event, kEventDisableTiming), "making an event");
+  }
+  ~CudaCopyQueue() override {
+    device_->try_make_current();
+    device_->driver().stream_synchronize(copies_);
+    for (const auto& events : {copied_, used_})
+      for (const CUevent event : events) device_->driver().event_destroy(event);
+    device_->driver().stream_destroy(copies_);
+  }
+
+  void copy(void* to, std::span<const std::byte> host) override {
+    if (host.empty()) return;
+    device_->check(device_->driver().memcpy_htod_async(address(to), host.data(), host.size(), copies_),
+                   "copying weights to the GPU");
+  }
+  void mark_copied(size_t slot) override { record(copied_[slot], copies_); }
+  void await_copied(size_t slot) override { wait(steps_, copied_[slot]); }
+  void mark_used(size_t slot) override { record(used_[slot], steps_); }
+  void await_used(size_t slot) override { wait(copies_, used_[slot]); }  // at once where nothing was recorded
+
+ private:
+  void record(CUevent event, CUstream stream) {
+    device_->check(device_->driver().event_record(event, stream), "marking a point of a stream");
+  }
+  void wait(CUstream stream, CUevent event) {
+    device_->check(device_->driver().stream_wait_event(stream, event, 0), "making a stream wait");
+  }
+
+  std::shared_ptr<const Device> device_;
+  CUstream steps_, copies_ = nullptr;
+  std::vector<CUevent> copied_, used_;
+};
+
 }  // namespace
 
 CudaContext::CudaContext(std::shared_ptr<const Device> device, const ContextOptions& options)
@@ -170,6 +211,22 @@ std::unique_ptr<Recording> CudaContext::end_recording() {
   CUgraph graph = nullptr;
   device_->check(device_->driver().stream_end_capture(stream_, &graph), "recording a run");
   return std::make_unique<CudaGraph>(device_, graph);
+}
+
+std::unique_ptr<CopyQueue> CudaContext::make_copy_queue(size_t slots) {
+  device_->make_current();
+  return std::make_unique<CudaCopyQueue>(device_, stream_, slots);
+}
+
+std::byte* CudaContext::allocate_pinned(size_t bytes) {
+  device_->make_current();
+  void* memory = nullptr;
+  return device_->driver().mem_alloc_host(&memory, bytes) == kCudaSuccess ? static_cast<std::byte*>(memory) : nullptr;
+}
+
+void CudaContext::release_pinned(std::byte* memory) noexcept {
+  device_->try_make_current();
+  device_->driver().mem_free_host(memory);
 }
 
 void CudaContext::replay(Recording& recording) { static_cast<CudaGraph&>(recording).launch(stream_); }

@@ -5,11 +5,12 @@
 #include <memory>
 
 #include "backends/backend.h"
+#include "backends/copy_queue.h"
 #include "backends/cuda/device.h"
 
 namespace lathe::cuda {
 
-class CudaContext : public DeviceContext {
+class CudaContext : public DeviceContext, public CopyQueueMaker {
  public:
   CudaContext(std::shared_ptr<const Device> device, const ContextOptions& options);
   ~CudaContext() override;
@@ -33,6 +34,10 @@ class CudaContext : public DeviceContext {
   void begin_recording() override;
   std::unique_ptr<Recording> end_recording() override;
   void replay(Recording& recording) override;
+
+  std::unique_ptr<CopyQueue> make_copy_queue(size_t slots) override;
+  std::byte* allocate_pinned(size_t bytes) override;
+  void release_pinned(std::byte* memory) noexcept override;
 
  private:
   std::byte* take_pinned(size_t bytes);

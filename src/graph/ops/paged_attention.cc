@@ -2,6 +2,7 @@
 #include "graph/ops/paged_attention.h"
 
 #include "graph/ops/infer_ops.h"
+#include "graph/paged_cache.h"
 
 namespace lathe {
 namespace {
@@ -28,11 +29,15 @@ const Shape& integers(const InferContext& c, size_t operand, int64_t rank) {
 
 void check_cache(const PagedAttention& op, const InferContext& c, size_t operand, int64_t features) {
   const DType type = c.tensor(operand).dtype;
-  if (type != DType::f32 && !is_half(type)) c.fail("operand {}: a cache holds f32, f16 or bf16", operand);
+  const CacheRows rows{type, features, op.block_size};
+  if (type != DType::f32 && !is_half(type) && type != DType::i8 && type != DType::f8e4m3)
+    c.fail("operand {}: a cache holds f32, f16, bf16, i8 or f8e4m3", operand);
+  if (rows.scaled() && op.block_size * features % int64_t{sizeof(float)} != 0)
+    c.fail("{} rows of {} bytes leave no place for scales, which are aligned to 4", op.block_size, features);
   const Shape& cache = shape(c, operand, 4);
   c.same(cache[1], op.kv_heads, "heads of a cache");
   c.same(cache[2], op.block_size, "tokens of a block");
-  c.same(cache[3], features, "features of a cached head");
+  c.same(cache[3], rows.columns(), "features of a cached head");
 }
 
 }  // namespace

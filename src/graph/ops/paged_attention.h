@@ -13,9 +13,9 @@ namespace lathe {
 //
 // q, k, v: [T, columns], positions already applied; feature d of head h is column offset + h * stride + d, so that a
 // fused product may stand thrice. Query head h reads key/value head h / (heads / kv_heads).
-// key_cache [N, kv_heads, block_size, head_dim], value_cache [N, kv_heads, block_size, value_dim]: N blocks, f32, f16
-// or bf16, written in place (see written_operands). Operands 5 to 8 are i32: sequence_starts [S + 1], context_lengths
-// [S], block_table [S, B], prefix_lengths [S]; slopes is f32 [heads].
+// key_cache [N, kv_heads, block_size, head_dim], value_cache [.., value_dim]: N blocks, f32, f16, bf16 or 8 bits with a
+// scale a row (graph/paged_cache.h), written in place (see written_operands). Operands 5 to 8 are i32: sequence_starts
+// [S + 1], context_lengths [S], block_table [S, B], prefix_lengths [S]; slopes is f32 [heads].
 //
 // Token t with starts[s] <= t < starts[s + 1] belongs to sequence s; tokens from starts[S] on belong to none, and their
 // rows of y are 0. context_lengths[s] counts the keys of s once the new ones are in, so t has the index

@@ -1,6 +1,10 @@
 // Attention over a paged cache.
+#include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
+#include "graph/paged_cache.h"
 #include "graph/paged_step.h"
 #include "graph/reference/families.h"
 #include "graph/reference/indexing.h"
@@ -30,19 +34,57 @@ PagedStep read_step(const PagedAttention& op, const Call& call) {
 // A cache and the shape of its heads.
 struct Cache {
   Tensor tensor;
-  int64_t kv_heads, features;
+  int64_t kv_heads;
+  CacheRows rows;
 
-  int64_t row(const PagedStep& step, int64_t s, int64_t j, int64_t head) const {
-    return ((step.block(s, j) * kv_heads + head) * step.block_size + j % step.block_size) * features;
+  Cache(const Tensor& cache, int64_t heads, int64_t features, int64_t block_size)
+      : tensor(cache), kv_heads(heads), rows{cache.dtype(), features, block_size} {}
+
+  std::vector<double> read(const PagedStep& step, int64_t s, int64_t j, int64_t head) const {
+    const int64_t of_head = step.block(s, j) * kv_heads + head, slot = j % step.block_size;
+    const int64_t first = rows.row(of_head, slot) * rows.features / rows.row_bytes();
+    float scale = 1;
+    if (rows.scaled()) std::memcpy(&scale, tensor.bytes().data() + rows.scale(of_head, slot), sizeof scale);
+    std::vector<double> row;
+    for (int64_t d = 0; d < rows.features; ++d) row.push_back(tensor.read_double(first + d) * scale);
+    return row;
+  }
+  void write(const PagedStep& step, int64_t s, int64_t j, int64_t head, const std::vector<double>& row) {
+    const int64_t of_head = step.block(s, j) * kv_heads + head, slot = j % step.block_size;
+    const int64_t first = rows.row(of_head, slot) * rows.features / rows.row_bytes();
+    float scale = 1;
+    if (rows.scaled()) {
+      scale = scale_of(row);
+      std::memcpy(tensor.mutable_bytes().data() + rows.scale(of_head, slot), &scale, sizeof scale);
+    }
+    for (int64_t d = 0; d < rows.features; ++d) {
+      const double x = row[static_cast<size_t>(d)];
+      if (rows.type == DType::i8)
+        tensor.write_int(first + d, std::isnan(scale) ? 0 : std::lrint(static_cast<float>(x) / scale));
+      else
+        tensor.write_double(first + d, rows.scaled() ? static_cast<float>(x) / scale : x);
+    }
   }
   // The new rows of every sequence: columns offset + head * stride + feature of `x`.
   void take(const PagedStep& step, const Tensor& x, int64_t offset, int64_t stride) {
     for (int64_t s = 0; s < step.sequences(); ++s)
       for (int64_t i = 0; i < step.new_tokens(s); ++i)
-        for (int64_t h = 0; h < kv_heads; ++h)
-          for (int64_t d = 0; d < features; ++d)
-            tensor.write_double(row(step, s, step.first_new(s) + i, h) + d,
-                                x.read_double((step.start(s) + i) * x.dims()[1] + offset + h * stride + d));
+        for (int64_t h = 0; h < kv_heads; ++h) {
+          std::vector<double> row;
+          for (int64_t d = 0; d < rows.features; ++d)
+            row.push_back(x.read_double((step.start(s) + i) * x.dims()[1] + offset + h * stride + d));
+          write(step, s, step.first_new(s) + i, h, row);
+        }
+  }
+
+ private:
+  float scale_of(const std::vector<double>& row) const {
+    float largest = 0;
+    for (const double x : row) {
+      if (!std::isfinite(x)) return std::numeric_limits<float>::quiet_NaN();
+      largest = std::max(largest, static_cast<float>(std::abs(x)));
+    }
+    return std::max(largest / rows.largest(), std::numeric_limits<float>::min());
   }
 };
 
@@ -59,15 +101,15 @@ class Row {
     std::vector<double> scores;
     for (int64_t key = first; key < end; ++key) {
       double sum = 0;
-      const int64_t row = keys_.row(step_, s, key, kv_head);
-      for (int64_t d = 0; d < op_.head_dim; ++d) sum += q.read_double(query + d) * keys_.tensor.read_double(row + d);
+      const std::vector<double> row = keys_.read(step_, s, key, kv_head);
+      for (int64_t d = 0; d < op_.head_dim; ++d) sum += q.read_double(query + d) * row[static_cast<size_t>(d)];
       scores.push_back(score(sum, head, key));
     }
     softmax_row(scores, /*log=*/false, /*safe=*/true);
     for (int64_t key = first; key < end; ++key) {
-      const int64_t row = values_.row(step_, s, key, kv_head);
+      const std::vector<double> row = values_.read(step_, s, key, kv_head);
       for (int64_t d = 0; d < op_.value_dim; ++d)
-        to[d] += scores[static_cast<size_t>(key - first)] * values_.tensor.read_double(row + d);
+        to[d] += scores[static_cast<size_t>(key - first)] * row[static_cast<size_t>(d)];
     }
   }
 
@@ -89,7 +131,8 @@ class Row {
 std::vector<RefValue> evaluate(const PagedAttention& op, const Call& call) {
   const Tensor& q = call.tensor(0);
   const PagedStep step = read_step(op, call);
-  Cache keys{call.tensor(3), op.kv_heads, op.head_dim}, values{call.tensor(4), op.kv_heads, op.value_dim};
+  Cache keys(call.tensor(3), op.kv_heads, op.head_dim, op.block_size);
+  Cache values(call.tensor(4), op.kv_heads, op.value_dim, op.block_size);
   keys.take(step, call.tensor(1), op.k_offset, op.k_stride);
   values.take(step, call.tensor(2), op.v_offset, op.v_stride);
 

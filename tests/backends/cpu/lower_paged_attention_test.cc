@@ -2,8 +2,11 @@
 // and that a sequence is none the wiser about the others.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <functional>
 #include <numeric>
 
+#include "graph/paged_cache.h"
 #include "tests/backends/cpu/lower_test_util.h"
 
 namespace lathe::cpu {
@@ -21,11 +24,13 @@ struct Decoder {
   DType compute = DType::f32, cache = DType::f32;
 
   int64_t columns() const { return (heads + kv_heads) * head_dim + kv_heads * value_dim; }
+  CacheRows rows(int64_t features) const { return {cache, features, block_size}; }
   // One fused product stands for q, k and v.
   std::string text() const {
-    std::string inputs = fmt::format("%x: {}[t, {}], %kc: {}[n, {}, {}, {}], %vc: {}[n, {}, {}, {}]",
-                                     to_string(compute), columns(), to_string(cache), kv_heads, block_size, head_dim,
-                                     to_string(cache), kv_heads, block_size, value_dim);
+    std::string inputs =
+        fmt::format("%x: {}[t, {}], %kc: {}[n, {}, {}, {}], %vc: {}[n, {}, {}, {}]", to_string(compute), columns(),
+                    to_string(cache), kv_heads, block_size, rows(head_dim).columns(), to_string(cache), kv_heads,
+                    block_size, rows(value_dim).columns());
     inputs += ", %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]";
     if (prefix) inputs += ", %pre: i32[s]";
     if (slopes) inputs += fmt::format(", %sl: f32[{}]", heads);
@@ -50,6 +55,19 @@ Tensor integers(Sizes dims, const std::vector<int64_t>& values) {
   return t;
 }
 
+// A row of a cache with numbers within [-2, 2].
+void fill_row(Tensor& cache, const CacheRows& rows, int64_t head, int64_t slot, const std::function<double()>& number) {
+  const int64_t first = rows.row(head, slot) * rows.features / rows.row_bytes();
+  for (int64_t d = 0; d < rows.features; ++d) {
+    if (rows.type == DType::i8)
+      cache.write_int(first + d, static_cast<int64_t>(number() * 60));
+    else
+      cache.write_double(first + d, number());
+  }
+  const float scale = rows.type == DType::i8 ? 0.015f : 0.8f;
+  if (rows.scaled()) std::memcpy(cache.mutable_bytes().data() + rows.scale(head, slot), &scale, sizeof scale);
+}
+
 std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unused_tokens) const {
   const auto sequences = static_cast<int64_t>(chunks.size());
   int64_t width = 1, blocks = 2, tokens = 0;
@@ -66,8 +84,11 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), std::mt19937(7));
   const auto cache_of = [&](int64_t features) {
-    Tensor t(cache, {blocks, kv_heads, block_size, features});
-    for (int64_t i = 0; i < t.elements(); ++i) t.write_double(i, std::nan(""));
+    Tensor t(cache, {blocks, kv_heads, block_size, rows(features).columns()});
+    if (rows(features).scaled())  // scales that are NaN
+      std::fill_n(t.mutable_bytes().data(), t.bytes().size(), std::byte{0xff});
+    else
+      for (int64_t i = 0; i < t.elements(); ++i) t.write_double(i, std::nan(""));
     return t;
   };
   Tensor keys = cache_of(head_dim), values = cache_of(value_dim), x(compute, {tokens + unused_tokens, columns()});
@@ -83,8 +104,7 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
     const auto fill = [&](Tensor& t, int64_t features, int64_t j) {
       const int64_t block = table[static_cast<size_t>(s * width + j / block_size)];
       for (int64_t h = 0; h < kv_heads; ++h)
-        for (int64_t d = 0; d < features; ++d)
-          t.write_double(((block * kv_heads + h) * block_size + j % block_size) * features + d, real(engine));
+        fill_row(t, rows(features), block * kv_heads + h, j % block_size, [&] { return real(engine); });
     };
     for (int64_t j = 0; j < chunk.past; ++j) {
       fill(keys, head_dim, j);
@@ -201,9 +221,23 @@ TEST_P(LowerPagedAttention, NarrowActivations) {
   }
 }
 
+TEST_P(LowerPagedAttention, CachesOf8Bits) {
+  for (const DType cache : {DType::i8, DType::f8e4m3}) {
+    check({.cache = cache}, kMixed);
+    check({.heads = 12, .kv_heads = 3, .head_dim = 80, .value_dim = 24, .window = 30, .softcap = 2, .cache = cache},
+          kMixed);
+    check({.heads = 2, .kv_heads = 1, .head_dim = 128, .value_dim = 128, .slopes = true, .cache = cache},
+          {{1, 1500, 1}, {150, 1100, 5}, {2, 5, 2}});
+    check({.head_dim = 20, .value_dim = 20, .block_size = 3, .prefix = true, .cache = cache},
+          {{1, 100, 1}, {30, 75, 2}});
+    check({.heads = 8, .kv_heads = 2, .compute = DType::f16, .cache = cache}, kMixed);
+  }
+}
+
 TEST_P(LowerPagedAttention, SequencesDoNotDependOnEachOther) {
   expect_independent({.heads = 4, .kv_heads = 2, .cache = DType::f16});
   expect_independent({.heads = 4, .kv_heads = 2, .compute = DType::f16, .cache = DType::f16});
+  expect_independent({.heads = 4, .kv_heads = 2, .cache = DType::i8});
 }
 
 }  // namespace

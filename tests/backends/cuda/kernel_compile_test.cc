@@ -366,12 +366,20 @@ void add_paged_attention(std::vector<Representative>& all) {
         std::vector<std::string> defines = paged_defines(op, {type, cache, general, general});
         defines.insert(defines.end(), more.begin(), more.end());
         defines.push_back(general ? "VECTOR=1" : type == DType::f32 ? "VECTOR=4" : "VECTOR=8");
-        const std::string kind = file + (more.front() == "DECODE=1" ? "_decode" : "");
+        const std::string kind =
+            fmt::format("{}{}_{}", file, more.front() == "DECODE=1" ? "_decode" : "", to_string(cache));
         all.push_back({name + "_" + kind, {file + ".cu", "paged", defines, {}}, registers});
       };
       const DType half = general ? DType::bf16 : DType::f16;
       add("paged_attention", paged_decode_tiling(op).defines(), half, half, 255);
       add("paged_attention", paged_chunk_tiling(op).defines(), half, half, 255);
+      const DType byte = general ? DType::f8e4m3 : DType::i8;
+      if (head == 128) {
+        add("paged_attention", paged_decode_tiling(op).defines(), half, byte, 255);
+        add("paged_attention", paged_chunk_tiling(op).defines(), half, byte, 255);
+        add("paged_attention_f32", {"THREADS=128"}, DType::f32, byte, 128);
+        add("paged_store", {"THREADS=256"}, half, byte, 64);
+      }
       add("paged_attention_f32", {"THREADS=128"}, DType::f32, general ? DType::bf16 : DType::f32, 128);
       if (head != 64) continue;
       add("paged_store", {"THREADS=256"}, DType::f32, general ? DType::f16 : DType::f32, 64);

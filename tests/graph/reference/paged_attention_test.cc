@@ -1,4 +1,8 @@
 // Attention over a paged cache, against the attention op over keys that lie in a row.
+#include <cmath>
+#include <cstring>
+#include <limits>
+
 #include "tests/graph/reference/evaluate.h"
 
 namespace lathe {
@@ -49,6 +53,31 @@ TEST(ReferencePagedAttention, WritesRowsAndSeesTheirPast) {
   expect_values(std::get<Tensor>(results[0]), {3, 1}, {3, 10, 15});
   expect_values(std::get<Tensor>(results[2]), {4, 1, 2, 1}, {5, 0, 0, 0, 1, 3, 10, 20});
   expect_values(step.values, {4, 1, 2, 1}, {0, 0, 0, 0, 1, 3, 0, 0});  // the operand itself is left alone
+}
+
+TEST(ReferencePagedAttention, RowsOf8BitsHaveScales) {
+  // Two rows of four features in each block, then their scales.
+  for (const DType type : {DType::i8, DType::f8e4m3}) {
+    const Tensor values =
+        floats({3, 4}, {127, -63.5, 0.4, 0, 0, 0, 0, 0, 1, -2, std::numeric_limits<float>::infinity(), 3});
+    PagedAttention op = paged(1, 1, 4);
+    const Tensor cache(type, {2, 1, 2, 8});
+    const std::vector<RefValue> results =
+        run(op, {Tensor(DType::f32, {3, 4}), Tensor(DType::f32, {3, 4}), values, cache, cache, ints32({2}, {0, 3}),
+                 ints32({1}, {3}), ints32({1, 2}, {1, 0})});
+    const std::span<const float> y = std::get<Tensor>(results[0]).as<float>();
+    EXPECT_NEAR(y[0], 127, 1e-4);
+    EXPECT_NEAR(y[1], -63.5, type == DType::i8 ? 0.51 : 1);
+    EXPECT_NEAR(y[2], 0.4, type == DType::i8 ? 0.5 : 0.02);
+    EXPECT_EQ(y[3], 0);
+    EXPECT_NEAR(y[4], 127.0 / 2, 1e-4);  // the mean with a row of zeros
+    for (size_t d = 8; d < 12; ++d) EXPECT_TRUE(std::isnan(y[d]));
+    const std::span<const std::byte> stored = std::get<Tensor>(results[2]).bytes().subspan(16);  // block 1
+    EXPECT_EQ(static_cast<uint8_t>(stored[0]), type == DType::i8 ? 127 : 0x7e);
+    float scale = 0;
+    std::memcpy(&scale, stored.data() + 8, sizeof scale);
+    EXPECT_EQ(scale, type == DType::i8 ? 1.0f : 127.0f / 448);
+  }
 }
 
 TEST(ReferencePagedAttention, EqualsCausalAttentionOverARow) {

@@ -23,6 +23,7 @@ struct Product {
   GemmEpilogue epilogue;
   int64_t batch;
   bool direct;
+  const GemmTileKernel* tiles;  // by rows
 };
 
 // One tile: rows [row, row + rows), columns of panel `panel`, whose B starts at `b`.
@@ -34,10 +35,10 @@ void compute_tile(const Product& p, int64_t row, int rows, int64_t panel, const 
   const float* a = p.a + row * p.lda;
   if (!p.direct) {
     alignas(64) float sums[kGemmMaxRows * kMaxPanel];
-    p.kernels.tile[rows]({a, p.lda, b, ldb, p.k, sums, kMaxPanel, cols, false, prefetch});
+    p.tiles[rows]({a, p.lda, b, ldb, p.k, sums, kMaxPanel, cols, false, prefetch});
     return store_tile(p.kernels, e, p.n, p.batch, row, rows, panel, sums, kMaxPanel);
   }
-  p.kernels.tile[rows]({a, p.lda, b, ldb, p.k, e.c + row * e.ldc + col, e.ldc, cols, false, prefetch});
+  p.tiles[rows]({a, p.lda, b, ldb, p.k, e.c + row * e.ldc + col, e.ldc, cols, false, prefetch});
   if (e.post != nullptr) e.post(e.post_context, {p.batch, row, row + rows, col, col + cols});
 }
 
@@ -88,7 +89,7 @@ void gemm_part(const Product& p, const Panels& weights, Range rows, Range panels
 void stream_panels(const Product& p, const GemmStreamKernels& kernels, const Gemm& g, Range panels) {
   const int rows = static_cast<int>(g.m);
   const int64_t panel_bytes = packed_b_bytes(g.panels, p.kernels.nr, p.k, p.kernels.nr);
-  const auto tile = kernels.tile[static_cast<int>(g.panels)][rows];
+  const auto tile = (g.uniform ? kernels.uniform_tile : kernels.tile)[static_cast<int>(g.panels)][rows];
   alignas(64) float sums[kStreamMaxRows * kMaxPanel];
   for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
     tile({g.a, g.lda, static_cast<const char*>(g.packed_b) + panel * panel_bytes, g.k, sums});
@@ -106,7 +107,15 @@ int64_t gemm_workspace_floats(const KernelTable& kernels, const Gemm& g, int thr
 void gemm(ThreadTeam& team, const KernelTable& table, const Gemm& g, float* workspace) {
   if (g.m <= 0 || g.n <= 0) return;
   const GemmKernels& kernels = table.gemm;
-  const Product product{kernels, g.n, g.k, g.a, g.lda, g.epilogue, 0, stores_directly(g.epilogue)};
+  const Product product{kernels,
+                        g.n,
+                        g.k,
+                        g.a,
+                        g.lda,
+                        g.epilogue,
+                        0,
+                        stores_directly(g.epilogue) && !g.uniform,
+                        g.uniform ? kernels.uniform_tile : kernels.tile};
   const int64_t panels = panel_count(kernels.nr, g.n);
   if (g.m <= table.gemm_stream.max_rows) {
     return team.parallel_for(panels, [&](int64_t begin, int64_t end, int) {
@@ -158,7 +167,15 @@ void matmul(ThreadTeam& team, const GemmKernels& kernels, const Matmul& mm, floa
       const auto offset = [&](int64_t MatmulBatch::*stride) {
         return outer * mm.outer.*stride + inner * mm.inner.*stride;
       };
-      Product product{kernels, mm.n, mm.k, mm.a + offset(&MatmulBatch::a), mm.lda, mm.epilogue, batch, direct};
+      Product product{kernels,
+                      mm.n,
+                      mm.k,
+                      mm.a + offset(&MatmulBatch::a),
+                      mm.lda,
+                      mm.epilogue,
+                      batch,
+                      direct,
+                      mm.uniform ? kernels.uniform_tile : kernels.tile};
       product.epilogue.c += offset(&MatmulBatch::c);
       if (product.epilogue.residual != nullptr) product.epilogue.residual += offset(&MatmulBatch::residual);
 

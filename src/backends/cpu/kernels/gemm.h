@@ -77,6 +77,7 @@ struct Gemm {
   const void* packed_b;
   GemmEpilogue epilogue;
   PanelType panels = PanelType::f32;
+  bool uniform = false;  // the bits of a row do not depend on how many there are, which costs some speed with few
 };
 // Floats of workspace that gemm() needs; zero for panels of f32.
 int64_t gemm_workspace_floats(const KernelTable& kernels, const Gemm& gemm, int threads);
@@ -96,6 +97,7 @@ struct Matmul {
   int64_t stride_k, stride_n;
   MatmulBatch outer, inner;
   GemmEpilogue epilogue;  // bias is shared by all products
+  bool uniform = false;   // as in Gemm
 };
 // Floats of workspace that matmul() needs; it may be zero.
 int64_t matmul_workspace_floats(const GemmKernels& kernels, const Matmul& matmul, int threads);

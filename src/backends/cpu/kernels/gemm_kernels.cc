@@ -32,11 +32,11 @@ inline void multiply_add(Vec (&acc)[rows][vecs], const float* a, int64_t lda, co
   }
 }
 
-template <int rows, int vecs, bool masked>
+template <int rows, int vecs, bool masked, bool uniform>
 void tile(const GemmTile& t) noexcept {
   const int tail = t.cols - (vecs - 1) * kVecWidth;  // columns in the last vector
   // Few rows mean few independent sums; a second set of accumulators for odd k keeps the multipliers busy.
-  constexpr int kSets = rows * vecs <= 6 ? 2 : 1;
+  constexpr int kSets = rows * vecs <= 6 && !uniform ? 2 : 1;
   Vec acc[kSets][rows][vecs];
   LATHE_UNROLL
   for (int i = 0; i < rows; ++i) {
@@ -79,11 +79,11 @@ void tile(const GemmTile& t) noexcept {
   }
 }
 
-template <int rows>
+template <int rows, bool uniform>
 void tile_of(const GemmTile& t) noexcept {
-  if (t.cols == kPanel) return tile<rows, 2, false>(t);
-  if (t.cols > kVecWidth) return tile<rows, 2, true>(t);
-  return tile<rows, 1, true>(t);
+  if (t.cols == kPanel) return tile<rows, 2, false, uniform>(t);
+  if (t.cols > kVecWidth) return tile<rows, 2, true, uniform>(t);
+  return tile<rows, 1, true, uniform>(t);
 }
 
 template <ActivationKind kind>
@@ -139,21 +139,23 @@ void pack_panel(const float* b, int64_t stride_k, int64_t stride_n, int64_t k, i
     for (int j = 0; j < kPanel; ++j) panel[i * kPanel + j] = j < cols ? b[i * stride_k + j * stride_n] : 0.0f;
 }
 
-template <int rows>
+template <int rows, bool uniform>
 constexpr GemmTileKernel tile_or_null() {
-  if constexpr (rows <= kMaxRows) return tile_of<rows>;
+  constexpr bool kDiffers = uniform && rows <= 6;  // others have one set of sums anyway
+  if constexpr (rows <= kMaxRows) return tile_of<rows, kDiffers>;
   return nullptr;
 }
 
-constexpr GemmKernels kKernels = {
-    kPanel,
-    kMaxRows,
-    {nullptr, tile_or_null<1>(), tile_or_null<2>(), tile_or_null<3>(), tile_or_null<4>(), tile_or_null<5>(),
-     tile_or_null<6>(), tile_or_null<7>(), tile_or_null<8>(), tile_or_null<9>(), tile_or_null<10>(), tile_or_null<11>(),
-     tile_or_null<12>(), tile_or_null<13>(), tile_or_null<14>()},
-    finish,
-    pack_panel,
-};
+#define LATHE_TILES(uniform)                                                                     \
+  {                                                                                              \
+    nullptr, tile_or_null<1, uniform>(), tile_or_null<2, uniform>(), tile_or_null<3, uniform>(), \
+        tile_or_null<4, uniform>(), tile_or_null<5, uniform>(), tile_or_null<6, uniform>(),      \
+        tile_or_null<7, uniform>(), tile_or_null<8, uniform>(), tile_or_null<9, uniform>(),      \
+        tile_or_null<10, uniform>(), tile_or_null<11, uniform>(), tile_or_null<12, uniform>(),   \
+        tile_or_null<13, uniform>(), tile_or_null<14, uniform>()                                 \
+  }
+constexpr GemmKernels kKernels = {kPanel, kMaxRows, LATHE_TILES(false), LATHE_TILES(true), finish, pack_panel};
+#undef LATHE_TILES
 
 }  // namespace
 

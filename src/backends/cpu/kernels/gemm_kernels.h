@@ -50,6 +50,8 @@ struct GemmKernels {
   int nr;                                 // columns of a panel
   int max_rows;                           // rows of the tallest tile, at most kGemmMaxRows
   GemmTileKernel tile[kGemmMaxRows + 1];  // by number of rows, 1..max_rows
+  // The same, all with one sum for each element, along k: a row's bits do not depend on the rows beside it.
+  GemmTileKernel uniform_tile[kGemmMaxRows + 1];
   void (*finish)(const GemmFinish&) noexcept;
   // Packs columns [0, cols) of a B whose element (k, n) is b[k*stride_k + n*stride_n] into one panel [k][nr].
   void (*pack_panel)(const float* b, int64_t stride_k, int64_t stride_n, int64_t k, int cols, float* panel) noexcept;

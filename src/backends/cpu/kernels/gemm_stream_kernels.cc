@@ -72,10 +72,10 @@ inline void multiply_add(Vec (&sums)[rows][kVecs], const float* a, int64_t lda, 
   }
 }
 
-template <PanelType type, int rows>
+template <PanelType type, int rows, bool uniform>
 void tile(const GemmStream& s) noexcept {
   using P = Panel<type>;
-  constexpr int kSets = rows <= kMaxRows / 2 ? 2 : 1;  // few sums are few chains of additions
+  constexpr int kSets = rows <= kMaxRows / 2 && !uniform ? 2 : 1;  // few sums are few chains of additions
   Vec sums[kSets][rows][kVecs];
   LATHE_UNROLL
   for (int set = 0; set < kSets; ++set) {
@@ -130,21 +130,26 @@ void widen(const void* panel, int64_t k, float* out) noexcept {
 }
 
 using TileKernel = void (*)(const GemmStream&) noexcept;
-template <PanelType type, int rows>
+template <PanelType type, int rows, bool uniform>
 constexpr TileKernel tile_or_null() {
-  if constexpr (rows <= kMaxRows) return tile<type, rows>;
+  constexpr bool kDiffers = uniform && rows <= kMaxRows / 2;
+  if constexpr (rows <= kMaxRows) return tile<type, rows, kDiffers>;
   return nullptr;
 }
 
-#define LATHE_TILES(type)                                                                                        \
-  {                                                                                                              \
-    nullptr, tile_or_null<type, 1>(), tile_or_null<type, 2>(), tile_or_null<type, 3>(), tile_or_null<type, 4>(), \
-        tile_or_null<type, 5>(), tile_or_null<type, 6>(), tile_or_null<type, 7>(), tile_or_null<type, 8>()       \
+#define LATHE_TILES(type, uniform)                                                                                 \
+  {                                                                                                                \
+    nullptr, tile_or_null<type, 1, uniform>(), tile_or_null<type, 2, uniform>(), tile_or_null<type, 3, uniform>(), \
+        tile_or_null<type, 4, uniform>(), tile_or_null<type, 5, uniform>(), tile_or_null<type, 6, uniform>(),      \
+        tile_or_null<type, 7, uniform>(), tile_or_null<type, 8, uniform>()                                         \
   }
-constexpr GemmStreamKernels kKernels = {
-    kMaxRows,
-    {LATHE_TILES(PanelType::f32), LATHE_TILES(PanelType::f16), LATHE_TILES(PanelType::bf16)},
-    {widen<PanelType::f32>, widen<PanelType::f16>, widen<PanelType::bf16>}};
+#define LATHE_TYPES(uniform) \
+  { LATHE_TILES(PanelType::f32, uniform), LATHE_TILES(PanelType::f16, uniform), LATHE_TILES(PanelType::bf16, uniform) }
+constexpr GemmStreamKernels kKernels = {kMaxRows,
+                                        LATHE_TYPES(false),
+                                        LATHE_TYPES(true),
+                                        {widen<PanelType::f32>, widen<PanelType::f16>, widen<PanelType::bf16>}};
+#undef LATHE_TYPES
 #undef LATHE_TILES
 
 }  // namespace

@@ -28,6 +28,8 @@ inline constexpr int kStreamMaxRows = 8;
 struct GemmStreamKernels {
   int max_rows;                                                                      // at most kStreamMaxRows
   void (*tile[kPanelTypes][kStreamMaxRows + 1])(const GemmStream& stream) noexcept;  // by number of rows, from 1
+  // With one sum for each element, as GemmKernels::uniform_tile.
+  void (*uniform_tile[kPanelTypes][kStreamMaxRows + 1])(const GemmStream& stream) noexcept;
   // The whole panel in f32, [k][nr].
   void (*widen[kPanelTypes])(const void* panel, int64_t k, float* out) noexcept;
 };

@@ -14,6 +14,9 @@ constexpr int64_t kOctet = 8;
 constexpr int64_t kWidenedRows = 16;  // from here on panels are widened into the cache
 constexpr int64_t kLeastResidentTiles = 4;
 
+// Whether weights are widened in registers; else panel by panel.
+bool reads_packed(const MatMulNBitsArgs& args) { return args.m < kWidenedRows && !args.uniform; }
+
 int64_t aligned(int64_t bytes) { return ceil_div(bytes, 64) * 64; }
 
 int64_t octets(const NBitsShape& s) {
@@ -157,7 +160,8 @@ struct Product {
       for (int64_t t = 0; t < tiles; ++t) {
         const Range tile = even_part(part.size(), t, tiles);
         const int64_t row = part.begin + tile.begin;
-        gemm.tile[tile.size()]({args.a + row * k, k, scratch, gemm.nr, k, sums, gemm.nr, cols, false, nullptr});
+        (args.uniform ? gemm.uniform_tile : gemm.tile)[tile.size()](
+            {args.a + row * k, k, scratch, gemm.nr, k, sums, gemm.nr, cols, false, nullptr});
         finish(row, tile.size(), i, sums);
       }
     }
@@ -198,7 +202,7 @@ int64_t nbits_parameter_bytes(int nr, int bytes, int64_t n, int64_t blocks) {
 
 size_t matmul_nbits_workspace_bytes(const KernelTable& kernels, const MatMulNBitsArgs& args, int threads) {
   if (args.round_rows) return static_cast<size_t>(RoundedRows(args, kernels.matmul_nbits.max_rows, nullptr).bytes());
-  return args.m < kWidenedRows ? 0 : static_cast<size_t>(threads * widened_floats(kernels, args) * 4);
+  return reads_packed(args) ? 0 : static_cast<size_t>(threads * widened_floats(kernels, args) * 4);
 }
 
 void matmul_nbits(ThreadTeam& team, const KernelTable& kernels, const MatMulNBitsArgs& args, std::byte* workspace) {
@@ -216,7 +220,7 @@ void matmul_nbits(ThreadTeam& team, const KernelTable& kernels, const MatMulNBit
       const Range part_rows = even_part(args.m, part % split.rows, split.rows);
       if (args.round_rows)
         product.rounded(even_part(rows.tiles, part % split.rows, split.rows), some);
-      else if (args.m < kWidenedRows)
+      else if (reads_packed(args))
         product.floats(part_rows, some);
       else
         product.widened(part_rows, some, reinterpret_cast<float*>(workspace) + thread * widened_floats(kernels, args));

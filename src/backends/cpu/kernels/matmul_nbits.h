@@ -40,6 +40,7 @@ struct MatMulNBitsArgs {
   bool nibbles;
   bool round_rows;
   GemmEpilogue epilogue;
+  bool uniform = false;  // as in Gemm
 };
 size_t matmul_nbits_workspace_bytes(const KernelTable& kernels, const MatMulNBitsArgs& args, int threads);
 void matmul_nbits(ThreadTeam& team, const KernelTable& kernels, const MatMulNBitsArgs& args, std::byte* workspace);

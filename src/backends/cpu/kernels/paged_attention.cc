@@ -41,7 +41,7 @@ struct Cut {
 Cut cut_sequence(const PagedAttention& p, int64_t s) {
   const int64_t tokens = p.step.new_tokens(s), rows = tokens * group_of(p);
   Cut cut{rows, ceil_div(rows, kTaskRows)};
-  if (tokens == 0 || tokens > kSplitTokens || cut.tiles > 1) return cut;
+  if (p.uniform || tokens == 0 || tokens > kSplitTokens || cut.tiles > 1) return cut;
   const int64_t first = p.step.first_new(s), last = first + tokens - 1;
   cut.first_split = p.step.first_key(first, p.window) / kSplitKeys;
   cut.splits = ceil_div(p.step.end_key(s, last), kSplitKeys) - cut.first_split;
@@ -61,7 +61,7 @@ struct Room {
     const int64_t tokens = p.step.tokens;
     rows = round_up(std::min(kTaskRows, tokens * group_of(p)), kAlign);
     const int64_t splits = ceil_div(p.step.table_width * p.step.block_size, kSplitKeys);
-    partials = splits > 1 ? std::min(tokens, kSplitTokens * p.step.sequences()) * p.heads * splits : 0;
+    partials = splits > 1 && !p.uniform ? std::min(tokens, kSplitTokens * p.step.sequences()) * p.heads * splits : 0;
     v_columns = round_up(p.value_dim, gemm.nr);
     q = round_up(rows * p.head_dim, kAlign);
     scores = std::max<int64_t>(kGemmMaxRows, kPagedMaxRows) * kKeyBlock;
@@ -96,7 +96,13 @@ struct Places {
   }
 };
 
+// Null for types without scales.
+const ScaledRowKernels* scaled_kernels(const PagedAttentionKernels& kernels, DType cache) {
+  return cache == DType::i8 ? &kernels.i8 : (cache == DType::f8e4m3 ? &kernels.f8e4m3 : nullptr);
+}
+
 const CachedRowKernels& row_kernels(const PagedAttentionKernels& kernels, DType cache) {
+  if (const ScaledRowKernels* scaled = scaled_kernels(kernels, cache)) return scaled->rows;
   return cache == DType::f32 ? kernels.f32 : (cache == DType::f16 ? kernels.f16 : kernels.bf16);
 }
 
@@ -104,12 +110,18 @@ const CachedRowKernels& row_kernels(const PagedAttentionKernels& kernels, DType 
 class Cache {
  public:
   Cache(const PagedAttention& p, void* data, int64_t width)
-      : step_(p.step), kv_heads_(p.kv_heads), width_(width), bytes_(bit_width(p.cache) / 8), data_(data) {}
+      : step_(p.step),
+        kv_heads_(p.kv_heads),
+        rows_{p.cache, width, p.step.block_size},
+        data_(static_cast<char*>(data)) {}
 
-  int64_t width() const { return width_; }
+  int64_t width() const { return rows_.features; }
   char* row(int64_t s, int64_t j, int64_t head) const {
-    const int64_t block = step_.block(s, j) * kv_heads_ + head;
-    return static_cast<char*>(data_) + (block * step_.block_size + j % step_.block_size) * width_ * bytes_;
+    return data_ + rows_.row(step_.block(s, j) * kv_heads_ + head, j % step_.block_size);
+  }
+  // Of the row, where the type has scales; those of a run of rows lie side by side.
+  float* scale(int64_t s, int64_t j, int64_t head) const {
+    return reinterpret_cast<float*>(data_ + rows_.scale(step_.block(s, j) * kv_heads_ + head, j % step_.block_size));
   }
   // Calls visit(rows, first, count) for each run of neighbouring rows of keys.
   template <class Visit>
@@ -123,8 +135,9 @@ class Cache {
 
  private:
   const PagedStep& step_;
-  int64_t kv_heads_, width_, bytes_;
-  void* data_;
+  int64_t kv_heads_;
+  CacheRows rows_;
+  char* data_;
 };
 
 // Some rows of one key/value head of a sequence, and the keys that they are taken through.
@@ -140,6 +153,7 @@ class Task {
       : p_(p),
         kernels_(kernels),
         cached_(row_kernels(kernels.paged_attention, p.cache)),
+        scaled_(scaled_kernels(kernels.paged_attention, p.cache)),
         widen_(kernels.map.load(p.cache)),
         places_(places),
         v_columns_(room.v_columns),
@@ -164,7 +178,7 @@ class Task {
     std::fill_n(row_sum_, rows, 0.0f);
     std::fill_n(sums_, rows * v_columns_, 0.0f);
     copy_queries();
-    const bool direct = rows <= kPagedMaxRows;
+    const bool direct = rows <= kPagedMaxRows || p_.uniform;
     const int64_t tile = direct ? kPagedMaxRows : kernels_.gemm.max_rows;
     for (int64_t key = item.keys.begin / kKeyBlock * kKeyBlock; key < item.keys.end; key += kKeyBlock) {
       const Range keys{std::max(key, item.keys.begin), std::min(key + kKeyBlock, item.keys.end)};
@@ -192,7 +206,9 @@ class Task {
   void widen(const Cache& cache, Range keys, float* to) const {
     cache.for_each_run(item_.sequence, item_.kv_head, keys, [&](const char* rows, int64_t first, int64_t count) {
       float* out = to + (first - keys.begin) * cache.width();
-      if (widen_ == nullptr)
+      if (scaled_ != nullptr)
+        scaled_->widen(rows, count * cache.width(), out);
+      else if (widen_ == nullptr)
         std::memcpy(out, rows, static_cast<size_t>(count * cache.width()) * sizeof(float));
       else
         widen_(out, rows, nullptr, nullptr, count * cache.width());
@@ -246,9 +262,10 @@ class Task {
     if (block.first >= block.last) return;
     const Range seen{block.first, block.last};
     if (direct)
-      score_cached(rows, keys.begin, seen);
+      score_cached(row, rows, keys.begin, seen);
     else
       score_gathered(row, rows, seen);
+    multiply_by_scales(keys_cache_, rows, keys.begin, seen);
     if (p_.softcap > 0) kernels_.attention.scale(block);
     if (p_.slopes != nullptr) {
       for (int64_t r = 0; r < rows; ++r)
@@ -256,10 +273,22 @@ class Task {
                                            static_cast<float>(keys.begin + seen.begin - index(row + r)));
     }
     kernels_.attention.exponentiate(block);
+    multiply_by_scales(values_cache_, rows, keys.begin, seen);
     if (direct)
-      weigh_cached(rows, keys.begin, seen);
+      weigh_cached(row, rows, keys.begin, seen);
     else
       weigh_gathered(row, rows, seen);
+  }
+
+  // Scores by those of keys, weights by those of values.
+  void multiply_by_scales(const Cache& cache, int64_t rows, int64_t first_key, Range seen) const {
+    if (scaled_ == nullptr) return;
+    const Range keys{first_key + seen.begin, first_key + seen.end};
+    cache.for_each_run(item_.sequence, item_.kv_head, keys, [&](const char*, int64_t first, int64_t count) {
+      const float* scales = cache.scale(item_.sequence, first, item_.kv_head);
+      for (int64_t r = 0; r < rows; ++r)
+        kernels_.paged_attention.multiply(scores_ + r * kKeyBlock + first - first_key, scales, count);
+    });
   }
 
   // What is read after the row `key` of a cache: the first rows of the next block, or of `other`.
@@ -267,21 +296,21 @@ class Task {
     return key < end ? cache.row(item_.sequence, key, item_.kv_head) : other;
   }
 
-  void score_cached(int64_t rows, int64_t first_key, Range seen) {
+  void score_cached(int64_t row, int64_t rows, int64_t first_key, Range seen) {
     const Range keys{first_key + seen.begin, first_key + seen.end};
     const char* values = values_cache_.row(item_.sequence, keys.begin, item_.kv_head);
     keys_cache_.for_each_run(item_.sequence, item_.kv_head, keys, [&](const char* at, int64_t first, int64_t count) {
       const CachedRows run{at, count, p_.head_dim, after(keys_cache_, first + count, keys.end, values)};
-      cached_.dots[rows](run, q_, scores_ + first - first_key, kKeyBlock);
+      cached_.dots[rows](run, q_ + row * p_.head_dim, scores_ + first - first_key, kKeyBlock);
     });
   }
 
-  void weigh_cached(int64_t rows, int64_t first_key, Range seen) {
+  void weigh_cached(int64_t row, int64_t rows, int64_t first_key, Range seen) {
     const Range keys{first_key + seen.begin, first_key + seen.end};
     values_cache_.for_each_run(item_.sequence, item_.kv_head, keys, [&](const char* at, int64_t first, int64_t count) {
       const char* next_keys = after(keys_cache_, keys.end, item_.keys.end, at);
       const CachedRows run{at, count, p_.value_dim, after(values_cache_, first + count, keys.end, next_keys)};
-      cached_.weigh[rows](run, scores_ + first - first_key, kKeyBlock, sums_, v_columns_);
+      cached_.weigh[rows](run, scores_ + first - first_key, kKeyBlock, sums_ + row * v_columns_, v_columns_);
     });
   }
 
@@ -322,7 +351,8 @@ class Task {
   const PagedAttention& p_;
   const KernelTable& kernels_;
   const CachedRowKernels& cached_;
-  const MapFn widen_;  // null: the cache is f32
+  const ScaledRowKernels* const scaled_;
+  const MapFn widen_;  // of 16 bits; null for other caches
   const Places& places_;
   const int64_t v_columns_;
   const Cache keys_cache_, values_cache_;
@@ -355,8 +385,8 @@ class Run {
       for (int64_t i = share.begin; i < share.end; ++i) {
         for (int64_t h = 0; h < p_.kv_heads; ++h) {
           const int64_t t = step.start(s) + i, j = step.first_new(s) + i;
-          narrow(p_.k.data + t * p_.k.row + h * p_.k.stride, p_.head_dim, keys.row(s, j, h));
-          narrow(p_.v.data + t * p_.v.row + h * p_.v.stride, p_.value_dim, values.row(s, j, h));
+          narrow(p_.k.data + t * p_.k.row + h * p_.k.stride, keys, s, j, h);
+          narrow(p_.v.data + t * p_.v.row + h * p_.v.stride, values, s, j, h);
         }
       }
     }
@@ -381,11 +411,14 @@ class Run {
   }
 
  private:
-  void narrow(const float* from, int64_t n, char* to) const {
-    if (p_.cache == DType::f32)
-      std::memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
+  void narrow(const float* from, const Cache& cache, int64_t s, int64_t j, int64_t head) const {
+    char* const to = cache.row(s, j, head);
+    if (const ScaledRowKernels* scaled = scaled_kernels(kernels_.paged_attention, p_.cache))
+      *cache.scale(s, j, head) = scaled->narrow(from, cache.width(), to);
+    else if (p_.cache == DType::f32)
+      std::memcpy(to, from, static_cast<size_t>(cache.width()) * sizeof(float));
     else
-      kernels_.map.store(p_.cache)(to, from, nullptr, nullptr, n);
+      kernels_.map.store(p_.cache)(to, from, nullptr, nullptr, cache.width());
   }
 
   Item item(int64_t task) const {

@@ -10,6 +10,7 @@
 #include "backends/cpu/kernels/kernel_table.h"
 #include "base/dtype.h"
 #include "base/thread_team.h"
+#include "graph/paged_cache.h"
 #include "graph/paged_step.h"
 
 namespace lathe::cpu {
@@ -26,8 +27,11 @@ struct PagedAttention {
   };
   Operand q, k, v;
   const float* slopes = nullptr;  // [heads], or null
-  DType cache = DType::f32;       // or f16, bf16
+  DType cache = DType::f32;       // or f16, bf16, i8, f8e4m3
   void *key_cache = nullptr, *value_cache = nullptr;
+  // Also how a sequence is cut into steps does not matter, bit for bit, which costs the speed of large chunks and of
+  // few tokens behind long contexts.
+  bool uniform = false;
   float* out = nullptr;  // [tokens, heads * value_dim]
 };
 

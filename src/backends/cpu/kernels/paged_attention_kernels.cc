@@ -1,9 +1,71 @@
 #include "backends/cpu/kernels/paged_attention_kernels.h"
 
-#include "backends/cpu/kernels/vec.h"
+#include "backends/cpu/kernels/bytes.h"
 
 namespace lathe::cpu::LATHE_ISA {
 namespace {
+
+struct Float8E4M3 {
+  int8_t bits;
+};
+
+inline constexpr float kExponentShift = 0x1p120f;
+
+// Lanes of a row, without its scale.
+template <class T>
+inline Vec load_cached(const T* p, int lanes) {
+  return load_lanes(p, lanes);
+}
+inline Vec load_cached(const int8_t* p, int lanes) { return load_bytes(p, lanes); }
+// Sign, exponent and mantissa go to their places; a multiplication puts the exponent right, subnormals included.
+inline Vec load_cached(const Float8E4M3* p, int lanes) {
+  const IVec bits = to_int(load_bytes(&p->bits, lanes));
+  return as_float((bits & splat_int(INT32_MIN)) | shift_left<20>(bits & splat_int(0x7f))) * splat(kExponentShift);
+}
+
+template <class T>
+inline constexpr float kLargest = 127;
+template <>
+inline constexpr float kLargest<Float8E4M3> = 448;
+
+// Numbers that are not above kLargest; half to even.
+inline IVec encode(const int8_t*, Vec x) { return to_int(x); }
+inline IVec encode(const Float8E4M3*, Vec x) {
+  const IVec bits = as_int(x * splat(1 / kExponentShift)), magnitude = bits & splat_int(INT32_MAX);
+  const IVec even = shift_right<20>(magnitude) & splat_int(1);
+  return shift_right<20>(magnitude + splat_int(0x7ffff) + even) | (shift_right<24>(bits) & splat_int(0x80));
+}
+
+template <class T>
+float narrow(const float* from, int64_t n, void* to) noexcept {
+  constexpr float kLeastScale = 1.17549435e-38f;
+  Vec most = zero(), spoilt = zero();
+  for_each_vec(0, n, [&](int64_t i, int lanes) {
+    const Vec x = load_lanes(from + i, lanes);
+    most = max(abs(x), most);
+    spoilt = fma(x, zero(), spoilt);  // NaN where x is not finite
+  });
+  const float least = max_lanes(most) / kLargest<T>;
+  const float scale = (least > kLeastScale ? least : kLeastScale) + sum_lanes(spoilt);
+  for_each_vec(0, n, [&](int64_t i, int lanes) {
+    store_bytes(static_cast<uint8_t*>(to) + i, encode(static_cast<T*>(to), load_lanes(from + i, lanes) / splat(scale)),
+                lanes);
+  });
+  return scale;
+}
+
+template <class T>
+void widen_row(const void* from, int64_t n, float* to) noexcept {
+  for_each_vec(0, n, [&](int64_t i, int lanes) {
+    store_lanes(to + i, load_cached(static_cast<const T*>(from) + i, lanes), lanes);
+  });
+}
+
+void multiply(float* scores, const float* scales, int64_t n) noexcept {
+  for_each_vec(0, n, [&](int64_t i, int lanes) {
+    store_lanes(scores + i, load_lanes(scores + i, lanes) * load_lanes(scales + i, lanes), lanes);
+  });
+}
 
 constexpr int64_t kLine = 64;  // bytes
 
@@ -24,7 +86,7 @@ void dots(const CachedRows& keys, const float* q, float* scores, int64_t ld) noe
     LATHE_UNROLL
     for (int r = 0; r < rows; ++r) sums[r] = zero();
     for_each_vec(0, width, [&](int64_t d, int lanes) {
-      const Vec k = load_lanes(key + d, lanes);
+      const Vec k = load_cached(key + d, lanes);
       LATHE_UNROLL
       for (int r = 0; r < rows; ++r) sums[r] = fma(load_lanes(q + r * width + d, lanes), k, sums[r]);
     });
@@ -49,7 +111,7 @@ inline void weigh_columns(const CachedRows& values, const float* weights, int64_
     if (d == 0) fetch_row(values, j, values.width * static_cast<int64_t>(sizeof(T)));
     Vec v[vecs];
     LATHE_UNROLL
-    for (int c = 0; c < vecs; ++c) v[c] = load_lanes(row + c * kVecWidth, lanes_of(c));
+    for (int c = 0; c < vecs; ++c) v[c] = load_cached(row + c * kVecWidth, lanes_of(c));
     LATHE_UNROLL
     for (int r = 0; r < rows; ++r) {
       const Vec weight = splat(weights[r * ld + j]);
@@ -88,7 +150,17 @@ constexpr CachedRowKernels row_kernels() {
            weigh<T, 8>}};
 }
 
-constexpr PagedAttentionKernels kKernels = {row_kernels<float>(), row_kernels<Half>(), row_kernels<BFloat16>(),
+template <class T>
+constexpr ScaledRowKernels scaled_row_kernels() {
+  return {row_kernels<T>(), widen_row<T>, narrow<T>};
+}
+
+constexpr PagedAttentionKernels kKernels = {row_kernels<float>(),
+                                            row_kernels<Half>(),
+                                            row_kernels<BFloat16>(),
+                                            scaled_row_kernels<int8_t>(),
+                                            scaled_row_kernels<Float8E4M3>(),
+                                            multiply,
                                             add_slope};
 
 }  // namespace

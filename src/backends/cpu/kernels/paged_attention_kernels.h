@@ -25,8 +25,21 @@ struct CachedRowKernels {
                                    int64_t ld_sums) noexcept;
 };
 
+// For the types whose rows have scales (CacheRows in graph/paged_cache.h). Scores and weights are multiplied by
+// those, so that reading a row only widens it.
+struct ScaledRowKernels {
+  CachedRowKernels rows;
+  // n numbers without their scale.
+  void (*widen)(const void* from, int64_t n, float* to) noexcept;
+  // Returns the scale.
+  float (*narrow)(const float* from, int64_t n, void* to) noexcept;
+};
+
 struct PagedAttentionKernels {
   CachedRowKernels f32, f16, bf16;
+  ScaledRowKernels i8, f8e4m3;
+  // scores[i] *= scales[i]
+  void (*multiply)(float* scores, const float* scales, int64_t n) noexcept;
   // scores[i] += slope * (first + i)
   void (*add_slope)(float* scores, int64_t n, float slope, float first) noexcept;
 };

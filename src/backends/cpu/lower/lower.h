@@ -15,6 +15,7 @@ namespace lathe::cpu {
 struct Target {
   const KernelTable& kernels;
   const GemmBf16Kernels* bf16 = nullptr;  // the unit for products of bf16, where it is faster than f32
+  bool uniform = false;                   // BackendOptions::uniform_rows
 };
 
 using Candidates = std::vector<Candidate>;

@@ -16,7 +16,7 @@ namespace lathe::cpu {
 namespace {
 
 // The leading axes of the left-hand side as rows.
-Gemm product_of(const StepIo& io, const ProductEpilogue& epilogue) {
+Gemm product_of(const StepIo& io, const ProductEpilogue& epilogue, bool uniform = false) {
   const TensorRef &a = io.inputs[0], &b = io.inputs[1];
   const int64_t k = a.dims.back(), n = io.outputs[0].dims.back();
   const PanelType panels = b.dtype == DType::f16    ? PanelType::f16
@@ -29,13 +29,17 @@ Gemm product_of(const StepIo& io, const ProductEpilogue& epilogue) {
           k,
           b.data,
           epilogue.kernel_form(io, n),
-          panels};
+          panels,
+          uniform};
 }
 
 class GemmStep : public Step {
  public:
-  GemmStep(const MatMul& op, const Node& node, const KernelTable& kernels, bool narrow)
-      : kernels_(kernels), narrow_(narrow), epilogue_(op.epilogue, node, 2, kernels.map) {}
+  GemmStep(const MatMul& op, const Node& node, const Target& target, bool narrow)
+      : kernels_(target.kernels),
+        narrow_(narrow),
+        uniform_(target.uniform),
+        epilogue_(op.epilogue, node, 2, target.kernels.map) {}
 
   // The product is done with its part when the epilogue's program runs.
   size_t workspace_bytes(const StepIo& io) const override {
@@ -48,13 +52,13 @@ class GemmStep : public Step {
     if (narrow_)
       gemm_narrow(team_of(device), kernels_, product_of(io, epilogue_));
     else
-      gemm(team_of(device), kernels_, product_of(io, epilogue_), static_cast<float*>(workspace));
+      gemm(team_of(device), kernels_, product_of(io, epilogue_, uniform_), static_cast<float*>(workspace));
     epilogue_.apply(io, state, workspace, team_of(device));
   }
 
  private:
   const KernelTable& kernels_;
-  bool narrow_;
+  bool narrow_, uniform_;
   ProductEpilogue epilogue_;
 };
 
@@ -95,8 +99,11 @@ struct BatchedState : StepState {
 
 class BatchedGemmStep : public Step {
  public:
-  BatchedGemmStep(const MatMul& op, const Node& node, const KernelTable& kernels)
-      : op_(op), kernels_(kernels.gemm), epilogue_(op.epilogue, node, 2, kernels.map) {}
+  BatchedGemmStep(const MatMul& op, const Node& node, const Target& target)
+      : op_(op),
+        kernels_(target.kernels.gemm),
+        uniform_(target.uniform),
+        epilogue_(op.epilogue, node, 2, target.kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     const BatchedState state = plan(io);
@@ -204,6 +211,7 @@ class BatchedGemmStep : public Step {
     state.a_offsets = state.b_offsets = {0};
     for (size_t i = 2; i < levels.size(); ++i) expand(state, levels[i]);
     p.epilogue.ldc = p.n;
+    p.uniform = uniform_;
     state.workspace_floats = static_cast<size_t>(matmul_workspace_floats(kernels_, p, io.threads));
     return state;
   }
@@ -223,6 +231,7 @@ class BatchedGemmStep : public Step {
 
   MatMul op_;
   const GemmKernels& kernels_;
+  bool uniform_;
   ProductEpilogue epilogue_;
 };
 
@@ -241,6 +250,7 @@ std::string why_not_gemm(const MatMul& op, const Node& node) {
 }
 
 Candidate gemm_bf16_candidate(const MatMul& op, const Node& node, const Target& target) {
+  if (target.uniform) return decline("gemm_bf16", "how it sums depends on the rows");
   if (target.bf16 == nullptr) return decline("gemm_bf16", "this machine multiplies f32 as fast as bf16");
   return accept("gemm_bf16", [&op, &node, target] {
     return Lowered{std::make_unique<GemmBf16Step>(op, node, target.kernels, *target.bf16),
@@ -264,11 +274,12 @@ Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target
   Candidates candidates;
   const KernelTable& kernels = target.kernels;
   if (why = why_not_gemm(op, node); why.empty()) {
-    const auto with_panels = [&op, &node, &kernels](bool narrow, int columns) {
-      return Lowered{std::make_unique<GemmStep>(op, node, kernels, narrow),
+    const auto with_panels = [&op, &node, target](bool narrow, int columns) {
+      return Lowered{std::make_unique<GemmStep>(op, node, target, narrow),
                      {{}, gemm_panels(node.input(1)->dtype(), columns, op.trans_b)}};
     };
-    if (is_narrow(op, node)) candidates.push_back(accept("gemm_narrow", [=] { return with_panels(true, 1); }));
+    if (is_narrow(op, node) && !target.uniform)
+      candidates.push_back(accept("gemm_narrow", [=] { return with_panels(true, 1); }));
     if (node.input(1)->dtype() == DType::bf16) candidates.push_back(gemm_bf16_candidate(op, node, target));
     candidates.push_back(accept("gemm", [=, &kernels] { return with_panels(false, kernels.gemm.nr); }));
   } else {
@@ -277,8 +288,8 @@ Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target
   if (is_half(node.input(1)->dtype())) {
     candidates.push_back(decline("gemm_batched", "the right-hand side is stored in 16 bits"));
   } else {
-    candidates.push_back(accept("gemm_batched", [&op, &node, &kernels] {
-      return Lowered{std::make_unique<BatchedGemmStep>(op, node, kernels), {}};
+    candidates.push_back(accept("gemm_batched", [&op, &node, target] {
+      return Lowered{std::make_unique<BatchedGemmStep>(op, node, target), {}};
     }));
   }
   return candidates;

@@ -22,11 +22,12 @@ int packed_bits(DType type) { return bit_width(type) == 8 ? 8 : 4; }
 
 class MatMulNBitsStep : public Step {
  public:
-  MatMulNBitsStep(const MatMulNBits& op, const Node& node, const KernelTable& kernels)
+  MatMulNBitsStep(const MatMulNBits& op, const Node& node, const Target& target)
       : block_(op.block),
         round_rows_(op.round_rows),
-        kernels_(kernels),
-        epilogue_(op.epilogue, node, kNBitsOperands, kernels.map) {}
+        uniform_(target.uniform),
+        kernels_(target.kernels),
+        epilogue_(op.epilogue, node, kNBitsOperands, target.kernels.map) {}
 
   // The product is done with its part when the epilogue's program runs.
   size_t workspace_bytes(const StepIo& io) const override {
@@ -61,11 +62,12 @@ class MatMulNBitsStep : public Step {
     args.nibbles = packed_bits(q.dtype) == 4;
     args.round_rows = round_rows_;
     args.epilogue = epilogue_.kernel_form(io, n);
+    args.uniform = uniform_;
     return args;
   }
 
   int64_t block_;
-  bool round_rows_;
+  bool round_rows_, uniform_;
   const KernelTable& kernels_;
   ProductEpilogue epilogue_;
 };
@@ -87,7 +89,7 @@ Candidates lower(const lathe::MatMulNBits& op, const Node& node, const Target& t
     std::vector<WeightLayout> layouts = {{}, nbits_panels(nr, packed_bits(node.input(1)->dtype()), op.block)};
     for (size_t i = 2; i < std::min(node.inputs().size(), kNBitsOperands); ++i)
       layouts.push_back(node.input(i) == nullptr ? WeightLayout() : nbits_parameters(nr, node.input(i)->dtype()));
-    return Lowered{std::make_unique<MatMulNBitsStep>(op, node, target.kernels), std::move(layouts)};
+    return Lowered{std::make_unique<MatMulNBitsStep>(op, node, target), std::move(layouts)};
   })};
 }
 

@@ -8,7 +8,8 @@ namespace {
 
 class PagedAttentionStep : public Step {
  public:
-  PagedAttentionStep(const lathe::PagedAttention& op, const KernelTable& kernels) : op_(op), kernels_(kernels) {}
+  PagedAttentionStep(const lathe::PagedAttention& op, const Target& target)
+      : op_(op), kernels_(target.kernels), uniform_(target.uniform) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     return paged_attention_workspace_bytes(kernels_, arguments(io), io.threads);
@@ -50,12 +51,14 @@ class PagedAttentionStep : public Step {
     a.cache = in[3].dtype;
     a.key_cache = in[3].data;
     a.value_cache = in[4].data;
+    a.uniform = uniform_;
     a.out = io.outputs[0].as<float>();
     return a;
   }
 
   const lathe::PagedAttention op_;
   const KernelTable& kernels_;
+  const bool uniform_;
 };
 
 }  // namespace
@@ -64,8 +67,7 @@ Candidates lower(const lathe::PagedAttention& op, const Node& node, const Target
   for (size_t i = 0; i < 3; ++i)
     if (node.input(i)->dtype() != DType::f32)
       return {decline("paged_attention", "computes in f32 only, not " + to_string(node.input(i)->type()))};
-  return {accept("paged_attention",
-                 [&op, &kernels = target.kernels] { return plain_step<PagedAttentionStep>(op, kernels); })};
+  return {accept("paged_attention", [&op, target] { return plain_step<PagedAttentionStep>(op, target); })};
 }
 
 }  // namespace lathe::cpu

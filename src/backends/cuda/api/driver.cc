@@ -42,6 +42,7 @@ std::shared_ptr<const DriverApi> DriverApi::open() {
   lib.bind(api->event_destroy, "cuEventDestroy_v2");
   lib.bind(api->event_record, "cuEventRecord");
   lib.bind(api->event_synchronize, "cuEventSynchronize");
+  lib.bind(api->stream_wait_event, "cuStreamWaitEvent");
   lib.bind(api->event_elapsed_time, "cuEventElapsedTime");
   lib.bind(api->module_load_data, "cuModuleLoadData");
   lib.bind(api->module_unload, "cuModuleUnload");

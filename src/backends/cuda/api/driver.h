@@ -61,7 +61,7 @@ inline constexpr int kLaunchProgrammaticSerialization = 6;
 
 inline constexpr unsigned kStreamNonBlocking = 1;
 inline constexpr int kCaptureThreadLocal = 1;
-inline constexpr unsigned kEventDefault = 0;
+inline constexpr unsigned kEventDefault = 0, kEventDisableTiming = 2;
 
 struct DriverApi {
   std::unique_ptr<SharedLibrary> library;
@@ -101,6 +101,7 @@ struct DriverApi {
   CUresult (*event_destroy)(CUevent event);
   CUresult (*event_record)(CUevent event, CUstream stream);
   CUresult (*event_synchronize)(CUevent event);
+  CUresult (*stream_wait_event)(CUstream stream, CUevent event, unsigned flags);
   CUresult (*event_elapsed_time)(float* milliseconds, CUevent begin, CUevent end);
   CUresult (*module_load_data)(CUmodule* module, const void* image);
   CUresult (*module_unload)(CUmodule module);

@@ -1,5 +1,5 @@
 // Attention over a paged cache on tensor cores, f16 or bf16 throughout, fp32 accumulation: keys and values pass through
-// shared memory, copied asynchronously from wherever their blocks lie. DECODE: the sequences with one new token, whose
+// shared memory, copied asynchronously from wherever their blocks lie, or widened on the way where they have 8 bits. DECODE: the sequences with one new token, whose
 // keys are split among blocks; else all others, ROWS rows of a key head to a block. Each leaves the rest to the other
 // kernel. Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over the
 // tensor peak.
@@ -59,13 +59,29 @@ inline __device__ void load_rows(T* tile, const PagedAttentionArgs& args, const 
 template <int WIDTH, int PITCH, int FEATURES>
 inline __device__ void load_cached(T* tile, const PagedAttentionArgs& args, const Part& part, const void* cache,
                                    int first) {
-  load_tile<KEYS, WIDTH, PITCH>(
-      tile,
-      [&](int line) {
-        return static_cast<const T*>(cache) +
-               cached_row(args, part.sequence.number, first + line, part.kv_head, FEATURES);
-      },
-      part.end - first, FEATURES);
+  const auto row = [&](int line) {
+    return cached_row(args, cache, part.sequence.number, first + line, part.kv_head, FEATURES);
+  };
+  if constexpr (!kScaledRows) {
+    load_tile<KEYS, WIDTH, PITCH>(tile, row, part.end - first, FEATURES);
+  } else {
+    constexpr int kPacks = WIDTH / VECTOR;
+#pragma unroll 4
+    for (int i = threadIdx.x; i < KEYS * kPacks; i += THREADS) {
+      const int line = i / kPacks, column = i % kPacks * VECTOR;
+      Pack<T, VECTOR> wide;
+      if (first + line < part.end && column < FEATURES) {
+        const float scale = cached_scale(args, cache, part.sequence.number, first + line, part.kv_head, FEATURES);
+        const auto narrow = load_pack<VECTOR>(row(line) + column);
+#pragma unroll
+        for (int e = 0; e < VECTOR; ++e) wide[e] = from_float<T>(cached_to_float(narrow[e]) * scale);
+      } else {
+#pragma unroll
+        for (int e = 0; e < VECTOR; ++e) wide[e] = from_float<T>(0);
+      }
+      store_pack<VECTOR>(tile + line * PITCH + column, wide);
+    }
+  }
   end_of_copies();
 }
 

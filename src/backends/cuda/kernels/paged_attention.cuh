@@ -6,9 +6,10 @@
 // The keys of a sequence with one new token are cut into parts of SPLIT_KEYS, all others are not: how a sequence is
 // computed depends on nothing else in the step.
 //
-// Definitions, besides those of attention_softmax.cuh: CACHE, the type of the cache; KV_HEADS, GROUP query heads for
-// each; HEAD_DIM, VALUE_DIM; BLOCK_SIZE; WINDOW (0: none); SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, and PLAIN_SCALE where
-// the scale is positive (0 or 1).
+// Definitions, besides those of attention_softmax.cuh: CACHE, the type of the cache (rows of i8 and e4m3 have scales:
+// graph/paged_cache.h); KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; BLOCK_SIZE; WINDOW (0: none);
+// SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, and PLAIN_SCALE where the scale is positive; UNIFORM: also how a sequence is cut
+// into steps does not matter (0 or 1).
 #pragma once
 
 #include "attention_softmax.cuh"
@@ -32,7 +33,7 @@ struct Sequence {
     const int prefix = PREFIX ? args.prefixes[number] : 0;
     return prefix > index ? min(prefix, context) : index + 1;
   }
-  __device__ bool is_split() const { return tokens == 1; }
+  __device__ bool is_split() const { return tokens == 1 && !UNIFORM; }
 };
 
 // The last sequence s in which place(s), which never falls, is at most `x`; a warp looks together. -1: none.
@@ -46,10 +47,63 @@ inline __device__ int find_sequence(const PagedAttentionArgs& args, int x, const
   return count - 1;
 }
 
-// Where row `key` of a head of a sequence lies in a cache with rows of `width` elements.
-inline __device__ i64 cached_row(const PagedAttentionArgs& args, int sequence, int key, int head, int width) {
+// ---- rows of a cache ----
+
+template <class A, class B>
+constexpr bool is_same = false;
+template <class A>
+constexpr bool is_same<A, A> = true;
+
+using Cache = CACHE;
+constexpr bool kScaledRows = sizeof(Cache) == 1;
+constexpr float kLargestCached = is_same<Cache, e4m3> ? 448 : 127;
+
+// Elements from one head of a block to the next; the scales stand for four elements of each row.
+constexpr int head_elements(int width) { return BLOCK_SIZE * (width + (kScaledRows ? int(sizeof(float)) : 0)); }
+
+// The head of a block of a sequence that holds a key.
+template <class C>
+inline __device__ C* cached_head(const PagedAttentionArgs& args, C* cache, int sequence, int key, int head, int width) {
   const i64 block = args.table[i64(sequence) * args.table_width + key / BLOCK_SIZE];
-  return ((block * KV_HEADS + head) * BLOCK_SIZE + key % BLOCK_SIZE) * width;
+  return cache + (block * KV_HEADS + head) * head_elements(width);
+}
+
+// Row `key` of a head of a sequence, in a cache with rows of `width` elements.
+inline __device__ const Cache* cached_row(const PagedAttentionArgs& args, const void* cache, int sequence, int key,
+                                          int head, int width) {
+  return cached_head(args, static_cast<const Cache*>(cache), sequence, key, head, width) + key % BLOCK_SIZE * width;
+}
+// The scale of that row.
+inline __device__ float cached_scale(const PagedAttentionArgs& args, const void* cache, int sequence, int key, int head,
+                                     int width) {
+  if constexpr (!kScaledRows) return 1;
+  const Cache* rows = cached_head(args, static_cast<const Cache*>(cache), sequence, key, head, width);
+  return reinterpret_cast<const float*>(rows + BLOCK_SIZE * width)[key % BLOCK_SIZE];
+}
+
+constexpr float kExponentShift = 0x1p120f;
+
+template <class C>
+inline __device__ float cached_to_float(C x) {
+  return to_float(x);
+}
+inline __device__ float cached_to_float(i8 x) { return float(x); }
+// Sign, exponent and mantissa go to their places; a multiplication puts the exponent right, subnormals included.
+inline __device__ float cached_to_float(e4m3 x) {
+  return __uint_as_float((x.bits & 0x80u) << 24 | (x.bits & 0x7fu) << 20) * kExponentShift;
+}
+
+// What is stored for x, at most kLargestCached where rows have scales; half to even.
+template <class C>
+inline __device__ C to_cached(float x) {
+  if constexpr (is_same<C, i8>) {
+    return i8(__float2int_rn(x));
+  } else if constexpr (is_same<C, e4m3>) {
+    const u32 bits = __float_as_uint(x * (1 / kExponentShift)), magnitude = bits & 0x7fffffffu;
+    return {u8((magnitude + 0x7ffffu + (magnitude >> 20 & 1)) >> 20 | (bits >> 24 & 0x80u))};
+  } else {
+    return from_float<C>(x);
+  }
 }
 
 // ---- scores ----

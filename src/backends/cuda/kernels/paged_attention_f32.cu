@@ -4,39 +4,39 @@
 // 4 * rows * keys * head size flops over the fp32 peak, of which rereading keys leaves a fraction.
 #include "paged_attention.cuh"
 
-using Cache = CACHE;
 constexpr int kWarps = THREADS / kWarp;
 constexpr int kColumns = (VALUE_DIM + kWarp - 1) / kWarp;  // of a lane
-constexpr int kPack = HEAD_DIM % (16 / sizeof(Cache)) == 0 ? 16 / sizeof(Cache) : 1;
+constexpr int kWholePack = 16 / sizeof(Cache);
+constexpr int kPack = HEAD_DIM % kWholePack == 0 && head_elements(HEAD_DIM) % kWholePack == 0 ? kWholePack : 1;
 
 // Lanes are keys from `first` on.
 inline __device__ float multiply_key(const PagedAttentionArgs& args, const float* query, const Sequence& sequence,
                                      int key, int kv_head) {
-  const Cache* row = static_cast<const Cache*>(args.key_cache) +
-                     cached_row(args, sequence.number, key, kv_head, HEAD_DIM);
+  const Cache* row = cached_row(args, args.key_cache, sequence.number, key, kv_head, HEAD_DIM);
   float sum = 0;
 #pragma unroll 4
   for (int d = 0; d < HEAD_DIM; d += kPack) {
     const auto pack = load_pack<kPack>(row + d);
 #pragma unroll
-    for (int e = 0; e < kPack; ++e) sum += query[d + e] * to_float(pack[e]);
+    for (int e = 0; e < kPack; ++e) sum += query[d + e] * cached_to_float(pack[e]);
   }
-  return sum;
+  return sum * cached_scale(args, args.key_cache, sequence.number, key, kv_head, HEAD_DIM);
 }
 
 // Adds the values of the keys from `first` on, each times the power that its lane has.
 inline __device__ void add_values(const PagedAttentionArgs& args, float (&results)[kColumns], const Sequence& sequence,
                                   int first, int end, int kv_head, float power) {
   const int count = min(kWarp, end - first), lane = threadIdx.x % kWarp;
+  if (lane < count)
+    power *= cached_scale(args, args.value_cache, sequence.number, first + lane, kv_head, VALUE_DIM);
 #pragma unroll 4
   for (int i = 0; i < count; ++i) {
     const float weight = __shfl_sync(FULL_MASK, power, i);
-    const Cache* row = static_cast<const Cache*>(args.value_cache) +
-                       cached_row(args, sequence.number, first + i, kv_head, VALUE_DIM);
+    const Cache* row = cached_row(args, args.value_cache, sequence.number, first + i, kv_head, VALUE_DIM);
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       const int column = c * kWarp + lane;
-      if (column < VALUE_DIM) results[c] += weight * to_float(row[column]);
+      if (column < VALUE_DIM) results[c] += weight * cached_to_float(row[column]);
     }
   }
 }

@@ -2,21 +2,43 @@
 // no sequence become 0. Floor: the bytes of keys and values, read and written, over the bandwidth.
 #include "paged_attention.cuh"
 
-using Cache = CACHE;
+// A warp per row, which finds its scale.
+template <int FEATURES>
+inline __device__ void store_scaled(const PagedAttentionArgs& args, const T* from, int stride, void* cache,
+                                    const Sequence& sequence, int token) {
+  constexpr float kLeastScale = 1.17549435e-38f;
+  const int lane = threadIdx.x % kWarp, key = sequence.index(token);
+  for (int head = threadIdx.x / kWarp; head < KV_HEADS; head += THREADS / kWarp) {
+    const T* x = from + head * stride;
+    float most = 0, spoilt = 0;
+    for (int d = lane; d < FEATURES; d += kWarp) {
+      most = fmaxf(most, fabsf(to_float(x[d])));
+      spoilt += to_float(x[d]) * 0;  // NaN where x is not finite
+    }
+    const float scale = fmaxf(warp_reduce<Max>(most) / kLargestCached, kLeastScale) + warp_reduce<Sum>(spoilt);
+    Cache* rows = cached_head(args, static_cast<Cache*>(cache), sequence.number, key, head, FEATURES);
+    Cache* to = rows + key % BLOCK_SIZE * FEATURES;
+    for (int d = lane; d < FEATURES; d += kWarp) to[d] = to_cached<Cache>(to_float(x[d]) / scale);
+    if (lane == 0) reinterpret_cast<float*>(rows + BLOCK_SIZE * FEATURES)[key % BLOCK_SIZE] = scale;
+  }
+}
 
 // FEATURES columns of each key head.
 template <int FEATURES>
 inline __device__ void store_heads(const PagedAttentionArgs& args, const void* x, i64 row, int stride, void* cache,
                                    const Sequence& sequence, int token) {
   const T* from = static_cast<const T*>(x) + (sequence.start + token) * row;
-  const i64 to = cached_row(args, sequence.number, sequence.index(token), 0, FEATURES);
+  if constexpr (kScaledRows) return store_scaled<FEATURES>(args, from, stride, cache, sequence, token);
+  const int key = sequence.index(token);
+  Cache* to = cached_head(args, static_cast<Cache*>(cache), sequence.number, key, 0, FEATURES) +
+              key % BLOCK_SIZE * FEATURES;
   for (int i = threadIdx.x * VECTOR; i < KV_HEADS * FEATURES; i += THREADS * VECTOR) {
     const int head = i / FEATURES, d = i % FEATURES;
     const auto pack = load_pack<VECTOR>(from + head * stride + d);
     Pack<Cache, VECTOR> stored;
 #pragma unroll
-    for (int e = 0; e < VECTOR; ++e) stored[e] = from_float<Cache>(to_float(pack[e]));
-    store_pack<VECTOR>(static_cast<Cache*>(cache) + to + i64(head) * BLOCK_SIZE * FEATURES + d, stored);
+    for (int e = 0; e < VECTOR; ++e) stored[e] = to_cached<Cache>(to_float(pack[e]));
+    store_pack<VECTOR>(to + head * head_elements(FEATURES) + d, stored);
   }
 }
 

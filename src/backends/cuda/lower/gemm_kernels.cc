@@ -132,7 +132,7 @@ bool MmaGemm::fits(const MatmulSizes& sizes) const {
 
 int MmaGemm::splits(const MatmulSizes& sizes) const {
   if (sizes.batches > 1 || sizes.repeats() > 1) return 1;
-  const int64_t tiles = ceil_div(sizes.m, kMmaTile) * ceil_div(sizes.n, kMmaTile);
+  const int64_t rows = target_.uniform ? 1 : ceil_div(sizes.m, kMmaTile), tiles = rows * ceil_div(sizes.n, kMmaTile);
   const int64_t wanted = target_.device.multiprocessors / std::max<int64_t>(tiles, 1);
   return static_cast<int>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(sizes.k / (2 * kMinDepth), 1)));
 }

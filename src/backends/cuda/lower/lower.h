@@ -16,7 +16,8 @@ struct Target {
   KernelLibrary& kernels;
   const DeviceInfo& device;
   const Libraries& libraries;
-  bool tf32 = false;  // products of f32 may round their operands to TF32
+  bool tf32 = false;     // products of f32 may round their operands to TF32
+  bool uniform = false;  // BackendOptions::uniform_rows
 };
 
 using Candidates = std::vector<Candidate>;

@@ -252,13 +252,15 @@ class MatmulCandidates {
       : op_(op), node_(node), target_(target), types_(types_of(op, node, epilogue_of(op, node), false)) {}
 
   Candidates all() {
-    const bool lt = is_lt_type(types_.a) && target_.libraries.cublaslt() != nullptr;
+    // cuBLASLt, and kernels for some sizes only, would let a row's bits depend on how many rows there are.
+    const bool all_sizes = target_.uniform;
+    const bool lt = !all_sizes && is_lt_type(types_.a) && target_.libraries.cublaslt() != nullptr;
     // Against cuBLASLt the kernel for few rows wins at one row of halves, weights lying along k.
     const bool half = types_.a == DType::f16 || types_.a == DType::bf16;
-    const int64_t few = skinny_rows(types_, node_, kSkinnyRows),
+    const int64_t few = all_sizes ? 0 : skinny_rows(types_, node_, kSkinnyRows),
                   best = lt ? skinny_rows(types_, node_, half && types_.trans_b ? 1 : 0) : few;
     const bool mma = half && MmaGemm::knows(types_, target_.device);
-    if (!lt) add_sm90();
+    if (!lt && !all_sizes) add_sm90();
     if (bit_width(types_.a) == 8) add_mma_of_bytes();
     if (!cuda_type(types_.a).empty())
       add("gemm", {.skinny_rows = best, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});

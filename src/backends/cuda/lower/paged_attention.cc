@@ -1,12 +1,13 @@
-// Attention over a paged cache. Where activations and cache are of one 16-bit type, tensor cores: sequences with one
-// new token in one launch, whose keys are split, the others in a second. Everything else in fp32. What is launched
-// follows from sizes; lengths stay on the device.
+// Attention over a paged cache. Where activations have 16 bits and the cache is of their type or has 8, tensor cores:
+// sequences with one new token in one launch, whose keys are split, the others in a second. Everything else in fp32.
+// What is launched follows from sizes; lengths stay on the device.
 #include <algorithm>
 
 #include "backends/cuda/kernels/paged_attention_args.h"
 #include "backends/cuda/lower/lower.h"
 #include "backends/cuda/lower/paged_attention_tiling.h"
 #include "backends/cuda/program_code.h"
+#include "graph/paged_cache.h"
 
 namespace lathe::cuda {
 namespace {
@@ -27,23 +28,27 @@ bool packs(const Node& node, const lathe::PagedAttention& op, int64_t vector) {
     return columns.is_constant() && columns.value() % vector == 0 && features % vector == 0 && offset % vector == 0 &&
            stride % vector == 0;
   };
+  const bool scaled = CacheRows{node.input(3)->dtype(), op.head_dim, op.block_size}.scaled();
+  if (scaled && op.block_size * int64_t{sizeof(float)} % vector != 0) return false;  // heads follow on scales
   return fits(0, op.head_dim, op.q_offset, op.q_stride) && fits(1, op.head_dim, op.k_offset, op.k_stride) &&
          fits(2, op.value_dim, op.v_offset, op.v_stride);
 }
 
 bool suits_tensor_cores(const lathe::PagedAttention& op, const Node& node) {
   const DType type = node.output()->dtype();
-  return is_half(type) && node.input(3)->dtype() == type && std::max(op.head_dim, op.value_dim) <= kMaxTensorHead;
+  const DType cache = node.input(3)->dtype();
+  return is_half(type) && (cache == type || bit_width(cache) == 8) &&
+         std::max(op.head_dim, op.value_dim) <= kMaxTensorHead;
 }
 
 class PagedAttentionStep : public Step {
  public:
   PagedAttentionStep(const lathe::PagedAttention& op, const Node& node, const Target& target)
-      : op_(op), element_bytes_(bit_width(node.output()->dtype()) / 8) {
+      : op_(op), uniform_(target.uniform), element_bytes_(bit_width(node.output()->dtype()) / 8) {
     const DType type = node.output()->dtype(), cache = node.input(3)->dtype();
     const int vector = 128 / std::max(bit_width(type), bit_width(cache));
     std::vector<std::string> defines =
-        paged_defines(op, {type, cache, node.input(8) != nullptr, node.input(9) != nullptr});
+        paged_defines(op, {type, cache, node.input(8) != nullptr, node.input(9) != nullptr, target.uniform});
     defines.push_back(fmt::format("VECTOR={}", packs(node, op, vector) ? vector : 1));
     const auto request = [&](const char* file, const char* entry, std::vector<std::string> more) {
       more.insert(more.begin(), defines.begin(), defines.end());
@@ -75,7 +80,7 @@ class PagedAttentionStep : public Step {
     args.sequences = static_cast<int>(io.inputs[6].dims[0]);
     args.table_width = static_cast<int>(io.inputs[7].dims[1]);
     const int64_t longest = args.table_width * op_.block_size;
-    args.splits = static_cast<int>(std::max<int64_t>(ceil_div(longest, kPagedSplitKeys), 1));
+    args.splits = uniform_ ? 1 : static_cast<int>(std::max<int64_t>(ceil_div(longest, kPagedSplitKeys), 1));
     if (args.splits > 1)
       state->workspace_bytes =
           static_cast<size_t>(args.sequences * op_.heads * args.splits * (op_.value_dim + 2)) * sizeof(float);
@@ -129,17 +134,19 @@ class PagedAttentionStep : public Step {
     const int64_t group = op_.heads / op_.kv_heads;
     const auto kv_heads = static_cast<unsigned>(op_.kv_heads);
     const auto tiles = [&](const PagedTiling& tiling) { return static_cast<unsigned>(ceil_div(group, tiling.rows)); };
-    decode_->launch(
-        stream,
-        {static_cast<unsigned>(args.sequences) * tiles(decode_tiling_), kv_heads, static_cast<unsigned>(args.splits)},
-        static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
-    if (args.tokens == 1) return;
+    if (!uniform_)
+      decode_->launch(
+          stream,
+          {static_cast<unsigned>(args.sequences) * tiles(decode_tiling_), kv_heads, static_cast<unsigned>(args.splits)},
+          static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
+    if (args.tokens == 1 && !uniform_) return;
     const auto blocks = static_cast<unsigned>(args.tokens * group / chunk_tiling_.rows + args.sequences);
     chunk_->launch(stream, {blocks, kv_heads}, static_cast<unsigned>(chunk_tiling_.threads), chunk_tiling_.shared_bytes,
                    args);
   }
 
   const lathe::PagedAttention& op_;
+  const bool uniform_;
   const int64_t element_bytes_;
   const PagedTiling decode_tiling_ = paged_decode_tiling(op_), chunk_tiling_ = paged_chunk_tiling(op_);
   const Kernel *store_, *combine_;

@@ -39,15 +39,21 @@ PagedTiling paged_chunk_tiling(const PagedAttention& op) {
   return tiling(op, false, 128, most > 64 ? 32 : 64, 128, 2);
 }
 
+namespace {
+
+std::string_view cache_type(DType type) { return type == DType::f8e4m3 ? "e4m3" : cuda_type(type); }
+
+}  // namespace
+
 std::vector<std::string> paged_defines(const PagedAttention& op, const PagedTypes& types) {
   const auto flag = [](bool value) { return value ? 1 : 0; };
-  return {fmt::format("ELEMENT={}", cuda_type(types.type)), fmt::format("CACHE={}", cuda_type(types.cache)),
-          fmt::format("KV_HEADS={}", op.kv_heads),          fmt::format("GROUP={}", op.heads / op.kv_heads),
-          fmt::format("HEAD_DIM={}", op.head_dim),          fmt::format("VALUE_DIM={}", op.value_dim),
-          fmt::format("BLOCK_SIZE={}", op.block_size),      fmt::format("WINDOW={}", op.window),
-          fmt::format("SPLIT_KEYS={}", kPagedSplitKeys),    fmt::format("SOFTCAP={}", flag(op.softcap > 0)),
-          fmt::format("SLOPES={}", flag(types.slopes)),     fmt::format("PREFIX={}", flag(types.prefix)),
-          fmt::format("PLAIN_SCALE={}", flag(op.scale > 0))};
+  return {fmt::format("ELEMENT={}", cuda_type(types.type)),  fmt::format("CACHE={}", cache_type(types.cache)),
+          fmt::format("KV_HEADS={}", op.kv_heads),           fmt::format("GROUP={}", op.heads / op.kv_heads),
+          fmt::format("HEAD_DIM={}", op.head_dim),           fmt::format("VALUE_DIM={}", op.value_dim),
+          fmt::format("BLOCK_SIZE={}", op.block_size),       fmt::format("WINDOW={}", op.window),
+          fmt::format("SPLIT_KEYS={}", kPagedSplitKeys),     fmt::format("SOFTCAP={}", flag(op.softcap > 0)),
+          fmt::format("SLOPES={}", flag(types.slopes)),      fmt::format("PREFIX={}", flag(types.prefix)),
+          fmt::format("PLAIN_SCALE={}", flag(op.scale > 0)), fmt::format("UNIFORM={}", flag(types.uniform))};
 }
 
 }  // namespace lathe::cuda

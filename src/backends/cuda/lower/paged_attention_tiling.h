@@ -30,6 +30,7 @@ PagedTiling paged_chunk_tiling(const PagedAttention& op);
 struct PagedTypes {
   DType type, cache;
   bool prefix, slopes;
+  bool uniform = false;  // BackendOptions::uniform_rows
 };
 // What all kernels of the family want defined, but for THREADS and VECTOR.
 std::vector<std::string> paged_defines(const PagedAttention& op, const PagedTypes& types);

@@ -75,7 +75,8 @@ const Kernel& RowKernels::request(const RowPlan& plan) const {
 RowKernels::Choice RowKernels::choose(int64_t rows, int64_t width, bool packed) const {
   const int vector = packed ? vector_ : 1;
   RowPlan plan = fixed_ ? RowPlan::of(width, vector) : RowPlan::among_any(width, vector);
-  if (fixed_ && plan.blocks(rows) < kFewBlocks * static_cast<unsigned>(target_.device.multiprocessors))
+  if (fixed_ && !target_.uniform &&
+      plan.blocks(rows) < kFewBlocks * static_cast<unsigned>(target_.device.multiprocessors))
     plan = RowPlan::of_few(width, vector);
   const Kernel& kernel = request(plan);
   target_.kernels.build();  // for operands whose strides turned out not to allow packs

@@ -1,0 +1,12 @@
+// How an engine reads a checkpoint folder, for those who look at the model without opening an engine.
+#pragma once
+
+#include "checkpoint/decoder.h"
+#include "lathe/llm.h"
+
+namespace lathe::llm {
+
+// Throws Error(unsupported) for types that language models are not computed or cached in.
+checkpoint::DecoderOptions decoder_options(const EngineOptions& options);
+
+}  // namespace lathe::llm
