@@ -10,7 +10,6 @@
 namespace lathe::llm {
 namespace {
 
-// Of the memory that is free once the weights are in place. The rest is for activations, and for whoever else.
 constexpr double kShareOfHost = 0.5, kShareOfDevice = 0.85;
 
 class PromptPositions : public Layout {
@@ -44,6 +43,23 @@ int64_t wider(int64_t width) {
 }
 
 }  // namespace
+
+std::unique_ptr<Layout> lay_out(const checkpoint::DecoderInfo& info, std::span<const int32_t> prompt) {
+  return std::make_unique<PromptPositions>(checkpoint::layout_prompt(info, prompt));
+}
+
+int64_t affordable_blocks(const DeviceContext& device, size_t block_bytes) {
+  const double share = device.host_memory() ? kShareOfHost : kShareOfDevice;
+  return static_cast<int64_t>(static_cast<double>(device.free_bytes()) * share /
+                              static_cast<double>(std::max<size_t>(block_bytes, 1)));
+}
+
+void refuse_context(int64_t context, size_t bytes, const DeviceContext& device) {
+  throw Error(ErrorCode::out_of_memory,
+              fmt::format("a context of {} tokens takes {} MB of keys and values, {} MB are free", context, bytes >> 20,
+                          device.free_bytes() >> 20))
+      .remedy("Choose a shorter context, or keys and values of 16 bits");
+}
 
 GraphModel::GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options)
     : info_(std::move(decoder.info)),
@@ -81,18 +97,12 @@ int64_t GraphModel::choose_blocks(const GraphModelOptions& options) {
   const DeviceContext& device = *session_.impl().device;
   size_t block_bytes = 0;
   for (const Cache& cache : caches_) block_bytes += cache.block_bytes;
-  const double share = device.host_memory() ? kShareOfHost : kShareOfDevice;
-  const auto affordable = static_cast<int64_t>(static_cast<double>(device.free_bytes()) * share /
-                                               static_cast<double>(std::max<size_t>(block_bytes, 1)));
+  const int64_t affordable = affordable_blocks(device, block_bytes);
   if (options.may_shorten && affordable > 0 && affordable < longest) {
     facts_.context = affordable * facts_.block_size;
     return affordable;
   }
-  if (affordable < longest)
-    throw Error(ErrorCode::out_of_memory,
-                fmt::format("a context of {} tokens takes {} MB of keys and values, {} MB are free", facts_.context,
-                            static_cast<size_t>(longest) * block_bytes >> 20, device.free_bytes() >> 20))
-        .remedy("Choose a shorter context, or keys and values of 16 bits");
+  if (affordable < longest) refuse_context(facts_.context, static_cast<size_t>(longest) * block_bytes, device);
   return std::min(affordable, longest * options.sequences);
 }
 
@@ -102,10 +112,6 @@ void GraphModel::allocate_caches(int64_t blocks) {
     cache.dims[0] = blocks;
     cache.memory = session_.impl().device->allocate(cache.block_bytes * static_cast<size_t>(blocks));
   }
-}
-
-std::unique_ptr<Layout> GraphModel::layout(std::span<const int32_t> prompt) const {
-  return std::make_unique<PromptPositions>(checkpoint::layout_prompt(info_, prompt));
 }
 
 void GraphModel::bind(std::string_view name, std::span<const int32_t> values, std::vector<int64_t> dims) {

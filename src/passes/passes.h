@@ -32,4 +32,7 @@ int fuse_residual_norm(Graph& graph);
 int fuse_embedding(Graph& graph);
 int share_constants(Graph& graph);
 
+// Not of the pipeline: large constants of a graph that equal some of another graph come to share its storage.
+int share_constants(Graph& graph, const Graph& other);
+
 }  // namespace lathe::passes

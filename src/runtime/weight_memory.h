@@ -16,8 +16,10 @@ namespace lathe {
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // The arguments outlive it.
-  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source);
+  // The arguments outlive it. Weights that `twin`, of another program for the same device, has in the same layout are
+  // used where it has them, so it may not be evicted before this.
+  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source,
+               const WeightMemory* twin = nullptr);
   ~WeightMemory();
   WeightMemory(WeightMemory&& other) noexcept { *this = std::move(other); }
   WeightMemory& operator=(WeightMemory&& other) noexcept;
@@ -34,10 +36,13 @@ class WeightMemory {
   std::span<std::byte> allocate(size_t bytes);
   void* move_to_device(std::span<const std::byte> weight);
   std::span<const std::byte> place(const Weight& weight);
+  void find_shared();
 
   const Program* program_ = nullptr;
   const Backend* backend_ = nullptr;
   const WeightSource* source_ = nullptr;
+  const WeightMemory* twin_ = nullptr;
+  std::vector<int> shared_;                // by weight: that of the twin, or -1
   std::vector<void*> addresses_;           // null while evicted
   std::unique_ptr<DeviceContext> device_;  // owns addresses_; null where they are of the host, and while evicted
   std::vector<std::unique_ptr<std::byte, void (*)(void*)>> owned_;

@@ -16,6 +16,7 @@ struct LlmBenchOptions {
   int64_t prompt = 512, answer = 128;
   std::vector<int64_t> batches = {1};
   std::string dtype = "auto", kv_dtype = "auto";
+  bool asked = false;  // for prompts or answers of some length: then a file is a decoder, not just a graph
 };
 
 // --pp, --tg, --batch, --dtype, --kv-dtype.

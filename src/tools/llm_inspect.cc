@@ -7,6 +7,7 @@
 #include "checkpoint/encoder.h"
 #include "graph/bindings.h"
 #include "lathe/llm.h"
+#include "llm/onnx_files.h"
 #include "runtime/prepared.h"
 #include "tools/table.h"
 #include "tools/units.h"
@@ -60,6 +61,11 @@ bool is_checkpoint(const std::string& path) {
   std::error_code error;
   return std::filesystem::is_regular_file(std::filesystem::path(path) / "config.json", error) &&
          !checkpoint::is_encoder(checkpoint::Checkpoint::open(path));
+}
+
+bool is_language_model(const std::string& path) {
+  std::error_code error;
+  return is_checkpoint(path) || (std::filesystem::is_directory(path, error) && llm::find_onnx_files(path));
 }
 
 void inspect_llm(const std::string& folder, const ModelOptions& options, Console& console) {
