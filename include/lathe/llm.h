@@ -1,4 +1,5 @@
-// Language models from C++: open a checkpoint folder, submit requests, take their tokens as they come.
+// Language models from C++: open a checkpoint folder or an ONNX decoder, submit requests, take their tokens as they
+// come.
 //
 //   auto engine = lathe::llm::Engine::open("models/poem-bloom");
 //   lathe::llm::Request request;
@@ -37,6 +38,7 @@ struct EngineOptions {
   std::string device = "cpu";  // "cpu", "cuda", "cuda:1"
   std::string isa;             // of CPU kernels; empty: the best there is
   std::string kernel_cache;    // as in lathe::EngineOptions
+  std::string tokenizer;       // a file or folder; empty: what lies with the model
   int threads = 0;             // 0: one per physical core
   std::optional<DType> dtype;  // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
   // Of cached keys and values: f32, f16, bf16, or quantised as they come, each head of a token with a scale of its own:
@@ -166,6 +168,7 @@ struct ModelFacts {
   int64_t blocks = 0;
   int64_t block_size = 0;
   std::vector<int32_t> eos;
+  std::string note;  // what makes this model slower than it need be, for people; mostly empty
 };
 
 // Where the time of an engine's steps went, all of them together.
@@ -182,7 +185,8 @@ struct ChatMessage {
 
 class Engine {
  public:
-  // A folder with config.json, weights and a tokenizer, as trainers leave it. Throws Error(not_found, invalid_model,
+  // A folder with config.json, weights and a tokenizer, as trainers leave it; or a decoder in ONNX: a file, or a folder
+  // as optimum or the generation builder of ONNX Runtime writes it. Throws Error(not_found, invalid_model,
   // unsupported, out_of_memory).
   static std::unique_ptr<Engine> open(const std::string& folder, const EngineOptions& options = {});
   ~Engine();

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file_writer.h"
+#include "base/page_out.h"
 #include "build/constant_id.h"
 #include "graph/hash.h"
 #include "graph/serialize.h"
@@ -107,6 +108,7 @@ class PlanWriter {
     const std::span<const std::byte> bytes = in_place ? *in_place : lay_out(constant, weight.layout, weight.bytes);
     weight.checksum = checksum(bytes);
     file_.write(bytes);
+    if (!constant.is_deferred()) page_out(constant.bytes());
   }
 
   // Valid until the next call.

@@ -10,7 +10,6 @@
 namespace lathe::llm {
 namespace {
 
-// Of the memory that is free once the weights are in place. The rest is for activations, and for whoever else.
 constexpr double kShareOfHost = 0.5, kShareOfDevice = 0.85;
 // Of a budget for the device: what keys and values may take at most where weights do not fit, and what activations do.
 constexpr size_t kCachePart = 4, kActivationPart = 10;
@@ -52,6 +51,23 @@ int64_t rounded_up(int64_t count) {
 
 }  // namespace
 
+std::unique_ptr<Layout> lay_out(const checkpoint::DecoderInfo& info, std::span<const int32_t> prompt) {
+  return std::make_unique<PromptPositions>(checkpoint::layout_prompt(info, prompt));
+}
+
+int64_t affordable_blocks(const DeviceContext& device, size_t block_bytes) {
+  const double share = device.host_memory() ? kShareOfHost : kShareOfDevice;
+  return static_cast<int64_t>(static_cast<double>(device.free_bytes()) * share /
+                              static_cast<double>(std::max<size_t>(block_bytes, 1)));
+}
+
+void refuse_context(int64_t context, size_t bytes, size_t free_bytes) {
+  throw Error(ErrorCode::out_of_memory,
+              fmt::format("a context of {} tokens takes {} MB of keys and values, {} MB are free", context, bytes >> 20,
+                          free_bytes >> 20))
+      .remedy("Choose a shorter context, or keys and values of 16 bits");
+}
+
 GraphModel::GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options)
     : info_(std::move(decoder.info)),
       facts_(facts_of(info_)),
@@ -72,7 +88,7 @@ std::shared_ptr<const lathe::Engine> GraphModel::make_engine(checkpoint::Decoder
   const size_t all = options.device_budget - options.device_budget / kActivationPart;
   const auto blocks = static_cast<size_t>(options.blocks > 0 ? options.blocks : longest() * options.sequences);
   const size_t caches = std::min(blocks * block_bytes(), options.blocks > 0 ? all : all / kCachePart);
-  auto engine = lathe::make_engine(std::move(model), std::max<size_t>(all - caches, 1));
+  auto engine = lathe::make_engine(std::move(model), {.budget = std::max<size_t>(all - caches, 1)});
   const WeightMemory& weights = engine->impl().weights;
   budget_for_caches_ = std::max<size_t>(all - std::min(all, weights.owned_bytes() + weights.ring_bytes()), 1);
   return engine;
@@ -104,19 +120,16 @@ void GraphModel::find_caches(const Graph& graph) {
 int64_t GraphModel::choose_blocks(const GraphModelOptions& options) {
   if (options.blocks > 0) return options.blocks;
   const DeviceContext& device = *session_.impl().device;
-  const double share = device.host_memory() ? kShareOfHost : kShareOfDevice;
-  auto bytes = static_cast<size_t>(static_cast<double>(device.free_bytes()) * share);
-  if (budget_for_caches_ > 0) bytes = std::min(bytes, budget_for_caches_);
-  const auto affordable = static_cast<int64_t>(bytes / std::max<size_t>(block_bytes(), 1));
+  int64_t affordable = affordable_blocks(device, block_bytes());
+  if (budget_for_caches_ > 0)
+    affordable = std::min(affordable, static_cast<int64_t>(budget_for_caches_ / std::max<size_t>(block_bytes(), 1)));
   if (options.may_shorten && affordable > 0 && affordable < longest()) {
     facts_.context = affordable * facts_.block_size;
     return affordable;
   }
   if (affordable < longest())
-    throw Error(ErrorCode::out_of_memory,
-                fmt::format("a context of {} tokens takes {} MB of keys and values, {} MB are free", facts_.context,
-                            static_cast<size_t>(longest()) * block_bytes() >> 20, bytes >> 20))
-        .remedy("Choose a shorter context, or keys and values of 16 bits");
+    refuse_context(facts_.context, static_cast<size_t>(longest()) * block_bytes(),
+                   static_cast<size_t>(affordable) * block_bytes());
   return std::min(affordable, longest() * options.sequences);
 }
 
@@ -128,10 +141,6 @@ void GraphModel::allocate_caches(int64_t blocks) {
     cache.memory = session_.impl().device->allocate(cache.block_bytes * static_cast<size_t>(blocks));
     inputs_.emplace_back(cache.name, cache.dtype, cache.dims, cache.memory, Memory::device);
   }
-}
-
-std::unique_ptr<Layout> GraphModel::layout(std::span<const int32_t> prompt) const {
-  return std::make_unique<PromptPositions>(checkpoint::layout_prompt(info_, prompt));
 }
 
 void GraphModel::bind(std::string_view name, std::span<const int32_t> values, int64_t count, int32_t filler) {

@@ -22,6 +22,14 @@ struct GraphModelOptions {
   bool may_shorten = false;  // a context whose keys and values do not fit becomes as long as they do
 };
 
+// Positions of a prompt and what follows it, as the model counts them.
+std::unique_ptr<Layout> lay_out(const checkpoint::DecoderInfo& info, std::span<const int32_t> prompt);
+// How many blocks of so many bytes the memory takes that is free once the weights are in place, with room left for
+// activations and for whoever else.
+int64_t affordable_blocks(const DeviceContext& device, size_t block_bytes);
+// Throws Error(out_of_memory): keys and values of a context take more than there is.
+[[noreturn]] void refuse_context(int64_t context, size_t bytes, size_t free_bytes);
+
 class GraphModel : public StepModel {
  public:
   // Throws Error(out_of_memory) when not even one sequence of full length fits, and it may not be shortened.
@@ -29,7 +37,7 @@ class GraphModel : public StepModel {
   ~GraphModel() override;
 
   const ModelFacts& facts() const override { return facts_; }
-  std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override;
+  std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override { return lay_out(info_, prompt); }
   std::span<const float> run(const StepBatch& batch) override;
   void copy_block(BlockId from, BlockId to) override;
 

@@ -21,15 +21,24 @@ class StreamedText : public TextDecoder {
 
 }  // namespace
 
-std::unique_ptr<ModelText> ModelText::load(const std::filesystem::path& folder, const checkpoint::DecoderInfo& info) {
-  std::unique_ptr<text::Tokenizer> tokenizer;
+std::unique_ptr<ModelText> ModelText::load(const std::filesystem::path& folder, const checkpoint::DecoderInfo& info,
+                                           const std::filesystem::path& tokenizer) {
+  std::unique_ptr<text::Tokenizer> loaded;
   try {
-    tokenizer = text::Tokenizer::load(folder);
+    loaded = text::Tokenizer::load(tokenizer.empty() ? folder : tokenizer);
   } catch (const Error& error) {
-    if (error.code() != ErrorCode::not_found) throw;
+    if (error.code() != ErrorCode::not_found || !tokenizer.empty()) throw;
     return nullptr;
   }
-  return std::unique_ptr<ModelText>(new ModelText(std::move(tokenizer), text::PromptFormat::load(folder), info));
+  const bool elsewhere = std::filesystem::is_directory(tokenizer);
+  return std::unique_ptr<ModelText>(
+      new ModelText(std::move(loaded), text::PromptFormat::load(elsewhere ? tokenizer : folder), info));
+}
+
+std::optional<int32_t> ModelText::eos() const {
+  const auto eos = tokenizer_->special_tokens().eos;
+  if (!eos) return std::nullopt;
+  return static_cast<int32_t>(*eos);
 }
 
 ModelText::ModelText(std::unique_ptr<text::Tokenizer> tokenizer, text::PromptFormat format,

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,8 +19,12 @@ namespace lathe::llm {
 
 class ModelText {
  public:
-  // Null when the folder has no tokenizer: such a model takes and gives ids.
-  static std::unique_ptr<ModelText> load(const std::filesystem::path& folder, const checkpoint::DecoderInfo& info);
+  // Null when the folder has no tokenizer: such a model takes and gives ids. `tokenizer`, if not empty, is a file or
+  // folder to be used instead, which must be there.
+  static std::unique_ptr<ModelText> load(const std::filesystem::path& folder, const checkpoint::DecoderInfo& info,
+                                         const std::filesystem::path& tokenizer = {});
+  // The token that ends a text, where the tokenizer says so.
+  std::optional<int32_t> eos() const;
 
   // With the special tokens that the model expects around a prompt. Throws Error(invalid_model) for an id that the
   // model does not have.

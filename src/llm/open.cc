@@ -1,4 +1,4 @@
-// From a checkpoint folder to an engine.
+// From a checkpoint folder, or the files of an ONNX decoder, to an engine.
 #include "llm/open.h"
 
 #include <filesystem>
@@ -8,6 +8,8 @@
 #include "checkpoint/checkpoint.h"
 #include "llm/engine.h"
 #include "llm/graph_model.h"
+#include "llm/onnx_files.h"
+#include "llm/past_model.h"
 #include "runtime/engine.h"
 
 namespace lathe::llm {
@@ -47,40 +49,57 @@ SamplingOptions recommended_sampling(std::string_view generation_config) {
   return options;
 }
 
-}  // namespace
-
-checkpoint::DecoderOptions decoder_options(const EngineOptions& options) {
-  const DType wide = on_host(options) ? DType::f32 : DType::f16;
-  checkpoint::DecoderOptions decoder;
-  decoder.compute = options.dtype.value_or(wide);
-  decoder.cache = options.kv_dtype.value_or(on_host(options) ? DType::f32 : decoder.compute);
-  decoder.block_size = options.block_size;
-  decoder.max_positions = options.context;
-  const auto is_wide = [](DType type) { return type == DType::f32 || is_half(type); };
-  if (!is_wide(decoder.compute))
-    fail(ErrorCode::unsupported, "language models are computed in f32, f16 or bf16, not in {}",
-         to_string(decoder.compute));
-  if (!is_wide(decoder.cache) && decoder.cache != DType::i8 && decoder.cache != DType::f8e4m3)
-    fail(ErrorCode::unsupported, "keys and values are kept in f32, f16, bf16, i8 or f8e4m3, not in {}",
-         to_string(decoder.cache));
-  return decoder;
+SchedulerOptions scheduler_options(const ModelFacts& facts, const EngineOptions& options) {
+  return {.blocks = facts.blocks,
+          .block_size = facts.block_size,
+          .step_tokens = options.step_tokens,
+          .max_sequences = options.max_sequences,
+          .prefix_cache = options.prefix_cache};
 }
 
-std::unique_ptr<Engine> Engine::open(const std::string& folder, const EngineOptions& options) {
+std::unique_ptr<Engine> finish(EngineParts parts) {
+  if (parts.text != nullptr) parts.decoders = [text = parts.text.get()] { return text->decoder(); };
+  return std::make_unique<Engine>(std::make_unique<Engine::Impl>(std::move(parts)));
+}
+
+std::unique_ptr<Engine> open_checkpoint(const std::string& folder, const EngineOptions& options) {
   const auto checkpoint = checkpoint::Checkpoint::open(folder);
   checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint, decoder_options(options));
   EngineParts parts;
   parts.recommended = recommended_sampling(checkpoint.generation_config());
-  parts.text = ModelText::load(folder, decoder.info);
-  if (parts.text != nullptr) parts.decoders = [text = parts.text.get()] { return text->decoder(); };
+  parts.text = ModelText::load(folder, decoder.info, options.tokenizer);
   auto model = std::make_unique<GraphModel>(std::move(decoder), model_options(options));
-  parts.scheduler = {.blocks = model->facts().blocks,
-                     .block_size = model->facts().block_size,
-                     .step_tokens = options.step_tokens,
-                     .max_sequences = options.max_sequences,
-                     .prefix_cache = options.prefix_cache};
+  parts.scheduler = scheduler_options(model->facts(), options);
   parts.model = std::move(model);
-  return std::make_unique<Engine>(std::make_unique<Impl>(std::move(parts)));
+  return finish(std::move(parts));
+}
+
+std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& options) try {
+  if (options.dtype || options.kv_dtype)
+    throw Error(ErrorCode::unsupported, "an ONNX decoder computes in the types of its file")
+        .remedy("Leave the types out, or open the checkpoint that it was exported from");
+  if (options.gpu_memory > 0)
+    throw Error(ErrorCode::unsupported, "an ONNX decoder is on the GPU as a whole")
+        .remedy("Leave the budget out, or open the checkpoint that it was exported from");
+  EngineParts parts;
+  parts.recommended = recommended_sampling(read_generation_config(files.folder));
+  auto model = std::make_unique<PastModel>(import_onnx_decoder(files), read_onnx_info(files.folder), options.context,
+                                           model_options(options));
+  parts.text = ModelText::load(files.folder, model->info(), options.tokenizer);
+  if (parts.text != nullptr) model->use_eos(parts.text->eos());
+  parts.scheduler = scheduler_options(model->facts(), options);
+  if (model->wants_whole_prompts()) parts.scheduler.step_tokens = model->facts().context * options.max_sequences;
+  parts.model = std::move(model);
+  return finish(std::move(parts));
+} catch (Error& error) {
+  throw error.file().empty() ? error.in_file(files.first.string()) : error;
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
+  if (const auto files = find_onnx_files(path)) return open_onnx(*files, options);
+  return open_checkpoint(path, options);
 }
 
 }  // namespace lathe::llm

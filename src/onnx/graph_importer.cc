@@ -80,7 +80,13 @@ void GraphImporter::define_inputs(Graph& graph, Scope& scope) {
   for (const std::string_view param : bound_params_) symbol_for(param, graph.symbols());
   for (const ValueInfo& info : model_.graph.inputs) {
     if (std::binary_search(initialized.begin(), initialized.end(), info.name)) continue;
-    scope.define(info.name, Binding::of(info.name, graph.add_input(info.name, input_type(info, graph.symbols()))));
+    const auto flag = std::find_if(options_.fixed_flags.begin(), options_.fixed_flags.end(),
+                                   [&](const auto& fixed) { return fixed.first == info.name; });
+    if (flag != options_.fixed_flags.end())
+      scope.define(info.name, Binding::of(info.name, Tensor::of<bool>(std::vector<int64_t>(info.type.shape.size(), 1),
+                                                                      {flag->second})));
+    else
+      scope.define(info.name, Binding::of(info.name, graph.add_input(info.name, input_type(info, graph.symbols()))));
   }
 }
 

@@ -17,6 +17,8 @@ namespace lathe::onnx {
 struct ImportOptions {
   // Replaces the dimensions of graph inputs that have this name (dim_param) by a fixed size.
   std::vector<std::pair<std::string, int64_t>> fixed_dims;
+  // Boolean inputs that are constants instead, of which all elements are this: they choose branches while importing.
+  std::vector<std::pair<std::string, bool>> fixed_flags;
 };
 
 struct UnsupportedNode {

@@ -34,4 +34,7 @@ int share_constants(Graph& graph);
 int pack_tokens(Graph& graph);
 int pack_outputs(Graph& graph);
 
+// Not of the pipeline: large constants of a graph that equal some of another graph come to share its storage.
+int share_constants(Graph& graph, const Graph& other);
+
 }  // namespace lathe::passes

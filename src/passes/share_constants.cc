@@ -1,6 +1,8 @@
 // Equal constants of a graph and its regions come to share one storage, so that a plan holds them once: the branches of
 // a merged decoder each have weights that other passes have joined or transposed. Within one graph,
 // common-subexpressions has merged them already.
+#include <algorithm>
+#include <map>
 #include <unordered_map>
 
 #include "graph/hash.h"
@@ -10,14 +12,17 @@
 namespace lathe::passes {
 namespace {
 
-constexpr size_t kWorthSharing = 1024;  // bytes
+constexpr size_t kWorthHashing = 1024, kWorthComparing = 64;  // bytes
 
-void collect(Graph& graph, std::vector<Constant*>& constants) {
+bool has_bytes(const Tensor& tensor, size_t least) {
+  return tensor.dtype() != DType::string && tensor.bytes().size() >= least;
+}
+
+void collect(Graph& graph, size_t least, std::vector<Constant*>& constants) {
   for (const auto& node : graph.nodes()) {
-    if (Constant* constant = node->as<Constant>(); constant != nullptr && constant->value.dtype() != DType::string &&
-                                                   constant->value.bytes().size() >= kWorthSharing)
+    if (Constant* constant = node->as<Constant>(); constant != nullptr && has_bytes(constant->value, least))
       constants.push_back(constant);
-    for (Region* region : regions_of(node->mutable_op())) collect(region->graph(), constants);
+    for (Region* region : regions_of(node->mutable_op())) collect(region->graph(), least, constants);
   }
 }
 
@@ -33,7 +38,7 @@ int share_constants(Graph& graph) {
   const auto has_regions = [](const auto& node) { return !regions_of(node->op()).empty(); };
   if (std::none_of(graph.nodes().begin(), graph.nodes().end(), has_regions)) return 0;
   std::vector<Constant*> constants;
-  collect(graph, constants);
+  collect(graph, kWorthHashing, constants);
   int shared = 0;
   std::unordered_map<uint64_t, std::vector<const Tensor*>> seen;
   for (Constant* constant : constants) {
@@ -46,6 +51,26 @@ int share_constants(Graph& graph) {
       constant->value = **twin;
       ++shared;
     }
+  }
+  return shared;
+}
+
+// Weights of equal sizes mostly differ in their first elements, so that they are compared, not hashed.
+int share_constants(Graph& graph, const Graph& other) {
+  std::map<std::vector<int64_t>, std::vector<const Tensor*>> theirs;
+  for (const auto& node : other.nodes())
+    if (const auto* constant = node->as<Constant>(); constant != nullptr && has_bytes(constant->value, kWorthComparing))
+      theirs[constant->value.dims()].push_back(&constant->value);
+  std::vector<Constant*> constants;
+  collect(graph, kWorthComparing, constants);
+  int shared = 0;
+  for (Constant* constant : constants) {
+    const auto& bucket = theirs[constant->value.dims()];
+    const auto twin =
+        std::find_if(bucket.begin(), bucket.end(), [&](const Tensor* tensor) { return *tensor == constant->value; });
+    if (twin == bucket.end()) continue;
+    constant->value = **twin;
+    ++shared;
   }
   return shared;
 }

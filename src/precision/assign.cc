@@ -1,6 +1,7 @@
 #include "precision/assign.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "base/error.h"
@@ -183,12 +184,40 @@ Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, c
   return ranges;
 }
 
+// No bound: every layer gets the narrowest of its types, and nothing runs. Only the new weights are in memory.
+Report convert(Graph& graph, const ApplyOptions& apply, const PrecisionOptions& options) {
+  const std::vector<Node*> nodes = nodes_of(graph);
+  Assignment assignment(nodes.size());
+  Report report;
+  for (const Layer& layer : find_layers(graph, apply.support, options)) {
+    const Node& node = *nodes[layer.node];
+    const LayerType& type = assignment[layer.node] = layer.ladder.front();
+    report.met |= type.compute != DType::f32;
+    report.layers.push_back({node.name().empty() ? node.output()->name() : node.name(),
+                             std::string(op_name(node.op())),
+                             type,
+                             type,
+                             {},
+                             {}});
+  }
+  ConvertedWeights weights;
+  apply_and_rewrite(graph, assignment, apply, weights);
+  return report;
+}
+
 }  // namespace
+
+bool measures(const PrecisionOptions& options) {
+  const auto needs_ranges = [](DType type) { return !is_half(type); };
+  return options.min_cosine > 0 || std::isfinite(options.max_error) || options.fastest ||
+         std::any_of(options.types.begin(), options.types.end(), needs_ranges);
+}
 
 Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options) {
   LATHE_CHECK(!batches.empty());
   const PrecisionSupport support = make_backend(compile)->precision_support();
   check_types(support, options, compile.device);
+  if (!measures(options)) return convert(graph, {support, {}, false}, options);
   CompileOptions inner = compile;
   inner.passes.trace = {};
   if (options.smoothing > 0) smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);

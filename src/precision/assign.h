@@ -29,6 +29,10 @@ struct Report {
   size_t trials = 0;
 };
 
+// Whether there is a bound, or ranges to be found: types of 16 bits without one are taken as they come, which needs no
+// more memory than the weights in them.
+bool measures(const PrecisionOptions& options);
+
 // Rewrites the optimised f32 graph. Without an assignment that meets the bound the graph gets the one that comes
 // closest, and the report says so.
 Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/page_out.h"
 #include "precision/apply.h"
 
 namespace lathe::precision {
@@ -50,6 +51,7 @@ const Tensor& ConvertedWeights::as_type(const Tensor& weights, DType type) {
   } else {
     for (int64_t i = 0; i < weights.elements(); ++i) result.write_double(i, weights.read_double(i));
   }
+  page_out(weights.bytes());
   return known->second = std::move(result);
 }
 

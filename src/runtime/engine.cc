@@ -15,7 +15,8 @@ TensorInfo info_of(const Type& type, const std::string& name) {
 }
 
 std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl, size_t weight_budget = 0) {
-  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights, weight_budget);
+  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights, weight_budget,
+                               impl->twin == nullptr ? nullptr : &impl->twin->impl().weights);
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) {
     impl->inputs.push_back(info_of(input->type(), input->name()));
@@ -37,10 +38,11 @@ CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions
   return model;
 }
 
-std::shared_ptr<const Engine> make_engine(CompiledModel model, size_t weight_budget) {
+std::shared_ptr<const Engine> make_engine(CompiledModel model, WeightOptions weights) {
   auto impl = std::make_unique<Engine::Impl>();
   impl->model = std::move(model);
-  return finish(std::move(impl), weight_budget);
+  impl->twin = std::move(weights.twin);
+  return finish(std::move(impl), weights.budget);
 }
 
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options) {
@@ -60,6 +62,7 @@ std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, con
 
 void Engine::Impl::begin_use() {
   const std::lock_guard lock(mutex_);
+  if (twin != nullptr) twin->impl().begin_use();
   weights.restore();
   ++users_;
 }
@@ -67,6 +70,7 @@ void Engine::Impl::begin_use() {
 void Engine::Impl::end_use(bool evict) {
   const std::lock_guard lock(mutex_);
   if (--users_ == 0 && evict) weights.evict();
+  if (twin != nullptr) twin->impl().end_use(evict);
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

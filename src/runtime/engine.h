@@ -22,7 +22,8 @@ struct Engine::Impl {
   void end_use(bool evict);
 
   CompiledModel model;
-  std::shared_ptr<const Plan> plan;  // null when built in memory
+  std::shared_ptr<const Plan> plan;    // null when built in memory
+  std::shared_ptr<const Engine> twin;  // whose weights serve this one as well, where they are the same; may be null
   WeightMemory weights;
   std::vector<TensorInfo> inputs, outputs;
 
@@ -40,7 +41,14 @@ CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions
 // Opens a model (import_graph(), compiled with `options`) or a .plan file; which one it is shows in its first bytes,
 // not in its name.
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options);
-// From a graph in memory. `weight_budget`: see WeightMemory.
-std::shared_ptr<const Engine> make_engine(CompiledModel model, size_t weight_budget = 0);
+
+// Where the weights of an engine may be; not both at a time.
+struct WeightOptions {
+  size_t budget = 0;  // see WeightMemory
+  // On the same device: constants that share storage with its own are in memory once.
+  std::shared_ptr<const Engine> twin = {};
+};
+// From a graph in memory.
+std::shared_ptr<const Engine> make_engine(CompiledModel model, WeightOptions weights = {});
 
 }  // namespace lathe

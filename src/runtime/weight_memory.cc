@@ -6,8 +6,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <map>
+#include <tuple>
 
 #include "base/error.h"
+#include "build/constant_id.h"
 
 namespace lathe {
 namespace {
@@ -21,15 +24,32 @@ bool aligned_for(const std::byte* data, DType type) {
 
 }  // namespace
 
-WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget)
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget,
+                           const WeightMemory* twin)
     : program_(&program),
       backend_(&backend),
       source_(&source),
+      twin_(twin),
+      shared_(program.weights.size(), -1),
       addresses_(program.weights.size(), nullptr),
       budget_(budget) {
+  LATHE_CHECK(budget == 0 || twin == nullptr);
+  if (twin != nullptr) find_shared();
   restore();
   for (size_t i = 0; backend.host_memory() && i < addresses_.size(); ++i)
-    addresses_[i] = const_cast<std::byte*>(place(program.weights[i]).data());  // steps never write to constant operands
+    addresses_[i] = shared_[i] >= 0 ? twin_->addresses_[static_cast<size_t>(shared_[i])]
+                                    : const_cast<std::byte*>(place(program.weights[i]).data());  // which no step writes
+}
+
+void WeightMemory::find_shared() {
+  std::map<std::tuple<ConstantId, std::string, std::vector<int64_t>>, int> known;
+  const auto key = [](const Weight& weight) {
+    return std::tuple{constant_id(weight.node->as<Constant>()->value), weight.layout.scheme, weight.layout.params};
+  };
+  const std::vector<Weight>& theirs = twin_->program_->weights;
+  for (size_t i = 0; i < theirs.size(); ++i) known.emplace(key(theirs[i]), static_cast<int>(i));
+  for (size_t i = 0; i < shared_.size(); ++i)
+    if (const auto found = known.find(key(program_->weights[i])); found != known.end()) shared_[i] = found->second;
 }
 
 WeightMemory::~WeightMemory() { evict(); }
@@ -38,6 +58,8 @@ WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
   std::swap(program_, other.program_);
   std::swap(backend_, other.backend_);
   std::swap(source_, other.source_);
+  std::swap(twin_, other.twin_);
+  std::swap(shared_, other.shared_);
   std::swap(addresses_, other.addresses_);
   std::swap(device_, other.device_);
   std::swap(owned_, other.owned_);
@@ -52,9 +74,9 @@ WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
 
 void WeightMemory::evict() noexcept {
   if (device_ == nullptr) return;
-  for (void*& address : addresses_) {
-    if (address != nullptr) device_->release(address);
-    address = nullptr;
+  for (size_t i = 0; i < addresses_.size(); ++i) {
+    if (addresses_[i] != nullptr && shared_[i] < 0) device_->release(addresses_[i]);
+    addresses_[i] = nullptr;
   }
   for (std::byte* memory : pinned_) dynamic_cast<CopyQueueMaker&>(*device_).release_pinned(memory);
   pinned_.clear();
@@ -75,6 +97,10 @@ void WeightMemory::restore() try {
   for (const StreamGroup& group : plan_.groups) keep_on_host(group);
   for (size_t i = 0; i < addresses_.size(); ++i) {
     if (plan_.streamed[i]) continue;
+    if (shared_[i] >= 0) {
+      addresses_[i] = twin_->addresses_[static_cast<size_t>(shared_[i])];
+      continue;
+    }
     const size_t before = owned_bytes_;
     const std::span<const std::byte> placed = place(program_->weights[i]);
     addresses_[i] = move_to_device(placed);

@@ -18,8 +18,11 @@ namespace lathe {
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // The arguments outlive it. `budget`: bytes that weights may take on a device with memory of its own; 0: any.
-  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget = 0);
+  // The arguments outlive it. `budget`: bytes that weights may take on a device with memory of its own; 0: any. Weights
+  // that `twin`, of another program for the same device, has in the same layout are used where it has them, so it may
+  // not be evicted before this. Not both.
+  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget = 0,
+               const WeightMemory* twin = nullptr);
   ~WeightMemory();
   WeightMemory(WeightMemory&& other) noexcept { *this = std::move(other); }
   WeightMemory& operator=(WeightMemory&& other) noexcept;
@@ -44,10 +47,13 @@ class WeightMemory {
   std::span<const std::byte> place(const Weight& weight);
   size_t bytes_of(const Weight& weight) const;
   void keep_on_host(const StreamGroup& group);
+  void find_shared();
 
   const Program* program_ = nullptr;
   const Backend* backend_ = nullptr;
   const WeightSource* source_ = nullptr;
+  const WeightMemory* twin_ = nullptr;
+  std::vector<int> shared_;                // by weight: that of the twin, or -1
   std::vector<void*> addresses_;           // null while evicted
   std::unique_ptr<DeviceContext> device_;  // owns addresses_; null where they are of the host, and while evicted
   using Owned = std::vector<std::unique_ptr<std::byte, void (*)(void*)>>;

@@ -135,7 +135,7 @@ class BenchCommand : public Command {
   }
 
   int run(Console& console) override {
-    if (is_checkpoint(model_)) return run_llm(console);
+    if (llm_.asked || is_language_model(model_)) return run_llm(console);
     if (seconds_ && !(*seconds_ > 0 && *seconds_ < 1e6))
       fail(ErrorCode::invalid_argument, "--duration {} is not a number of seconds", *seconds_);
     if (!latency_.empty() && sweeps_.empty())

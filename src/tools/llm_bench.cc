@@ -117,11 +117,14 @@ nlohmann::json measure_requests(llm::Engine& engine, const LlmBenchOptions& opti
 
 void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options) {
   const auto add = [&](const char* name, int64_t& value, const char* text) {
-    app.add_option(name, value, text)->type_name("N")->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));
+    app.add_option(name, value, text)
+        ->type_name("N")
+        ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""))
+        ->each([&options](const std::string&) { options.asked = true; });
   };
-  add("--pp", options.prompt, "Of a checkpoint: tokens of a prompt (default 512)");
-  add("--tg", options.answer, "Of a checkpoint: tokens of an answer (default 128)");
-  app.add_option("--batch", options.batches, "Of a checkpoint: requests at a time (default 1)")
+  add("--pp", options.prompt, "Of a language model: tokens of a prompt (default 512)");
+  add("--tg", options.answer, "Of a language model: tokens of an answer (default 128)");
+  app.add_option("--batch", options.batches, "Of a language model: requests at a time (default 1)")
       ->type_name("1,8,64..")
       ->delimiter(',')
       ->check(CLI::Range(int64_t{1}, int64_t{4096}).description(""));

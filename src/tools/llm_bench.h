@@ -18,6 +18,7 @@ struct LlmBenchOptions {
   std::vector<int64_t> batches = {1};
   int64_t requests = 0;  // 0: only batches
   std::string dtype = "auto", kv_dtype = "auto";
+  bool asked = false;  // for prompts or answers of some length: then a file is a decoder, not just a graph
 };
 
 // --pp, --tg, --batch, --requests, --dtype, --kv.

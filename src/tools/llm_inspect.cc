@@ -7,6 +7,8 @@
 #include "checkpoint/encoder.h"
 #include "graph/bindings.h"
 #include "graph/paged_cache.h"
+#include "lathe/llm.h"
+#include "llm/onnx_files.h"
 #include "llm/open.h"
 #include "runtime/prepared.h"
 #include "tools/llm_options.h"
@@ -47,7 +49,7 @@ double step_bytes(const CompiledModel& model, DeviceContext& device, int64_t tok
   for (size_t i = 0; i < dims.size(); ++i)
     inputs.push_back({nullptr, model.graph->inputs()[i]->dtype(), dims[i], true, nullptr});
   const Wiring wiring(*model.graph, model.program);
-  const auto prepared = prepare(wiring, inputs, nullptr, {}, device);
+  const auto prepared = prepare(wiring, {.inputs = inputs, .counted = {}}, {}, device);
   return static_cast<double>(prepared->activation_bytes + prepared->largest_workspace);
 }
 
@@ -72,6 +74,11 @@ bool is_checkpoint(const std::string& path) {
   std::error_code error;
   return std::filesystem::is_regular_file(std::filesystem::path(path) / "config.json", error) &&
          !checkpoint::is_encoder(checkpoint::Checkpoint::open(path));
+}
+
+bool is_language_model(const std::string& path) {
+  std::error_code error;
+  return is_checkpoint(path) || (std::filesystem::is_directory(path, error) && llm::find_onnx_files(path));
 }
 
 void inspect_llm(const std::string& folder, const ModelOptions& options, const std::string& kv_dtype,

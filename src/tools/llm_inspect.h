@@ -11,6 +11,9 @@ namespace lathe::tools {
 // Whether this is a folder with the checkpoint of a language model.
 bool is_checkpoint(const std::string& path);
 
+// The same, or a folder with an ONNX decoder.
+bool is_language_model(const std::string& path);
+
 // Prints it, with whether it fits the device; the result is one object.
 void inspect_llm(const std::string& folder, const ModelOptions& options, const std::string& kv_dtype, Console& console);
 

@@ -76,7 +76,10 @@ void add_kv_option(CLI::App& app, std::string& type) {
 }
 
 void add_llm_options(CLI::App& app, LlmOptions& options) {
-  app.add_option("DIR", options.folder, "Folder with config.json, weights and tokenizer")->required();
+  app.add_option("DIR", options.folder, "Folder with config.json, weights and tokenizer; or an ONNX decoder")
+      ->required();
+  app.add_option("--tokenizer", options.engine.tokenizer, "Tokenizer, a file or folder (default: beside the model)")
+      ->type_name("PATH");
   add_device_option(app, "--device", options.engine.device, "Where to run");
   app.add_option("--isa", options.engine.isa, "Instruction set of the CPU kernels (default: the machine's best)")
       ->type_name("generic|avx2|avx512");
@@ -109,7 +112,10 @@ std::unique_ptr<llm::Engine> open_llm(const LlmOptions& options, Console& consol
   engine.kv_dtype = parse_kv_dtype(options.kv_dtype);
   engine.prefix_cache = !options.no_prefix_cache;
   engine.kernel_cache = kernel_cache_folder().string();
-  return llm::Engine::open(options.folder, engine);
+  auto opened = llm::Engine::open(options.folder, engine);
+  progress.clear();
+  if (!opened->facts().note.empty()) console.note("{}", opened->facts().note);
+  return opened;
 }
 
 void add_sampling_options(CLI::App& app, GenerationOptions& options) {

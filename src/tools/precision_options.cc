@@ -130,7 +130,9 @@ void add_precision_options(CLI::App& app, PrecisionArgs& args) {
   app.add_flag("--int8", args.int8, "Let products and convolutions compute in bytes")->group(kGroup);
   app.add_flag("--fp8", args.fp8, "Let products compute in 8-bit floats, on GPUs from sm_89 on")->group(kGroup);
   app.add_flag("--best", args.best, "The fastest of all types that meet the accuracy")->group(kGroup);
-  app.add_option("--accuracy", args.accuracy, "Least cosine of every output to fp32 (default 0.999)")
+  app.add_option(
+         "--accuracy", args.accuracy,
+         "Least cosine of every output to fp32 (default 0.999); 0: nothing is measured, which takes little memory")
       ->type_name("COSINE")
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->group(kGroup);
@@ -177,9 +179,13 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
   std::string types;
   for (const auto& [type, count] : counts) types += fmt::format("{}{} {}", types.empty() ? "" : ", ", count, type);
   json outputs = json::array();
-  console.print("precision    {} (measured on {}; {} trials)\n", types,
-                args.calibration.inputs.source.empty() ? "made-up inputs" : args.calibration.inputs.source,
-                report.trials);
+  const bool measured = report.trials > 0;
+  if (measured)
+    console.print("precision    {} (measured on {}; {} trials)\n", types,
+                  args.calibration.inputs.source.empty() ? "made-up inputs" : args.calibration.inputs.source,
+                  report.trials);
+  else
+    console.print("precision    {} (not measured)\n", types);
   for (const auto& [name, agreement] : report.outputs) {
     console.print("accuracy     {}: cosine {:.6f}, largest error {:.3g}{}\n", name, agreement.cosine,
                   agreement.max_error, agreement.collapsed ? ", one class for everything" : "");
@@ -188,9 +194,10 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
                        {"max_error", agreement.finite ? json(agreement.max_error) : json()},
                        {"collapsed", agreement.collapsed}});
   }
-  console.print("against fp32 {} -> {} a run, weights {} -> {}\n", format_time(report.before.ms),
-                format_time(report.after.ms), format_bytes(static_cast<double>(report.before.weight_bytes)),
-                format_bytes(static_cast<double>(report.after.weight_bytes)));
+  if (measured)
+    console.print("against fp32 {} -> {} a run, weights {} -> {}\n", format_time(report.before.ms),
+                  format_time(report.after.ms), format_bytes(static_cast<double>(report.before.weight_bytes)),
+                  format_bytes(static_cast<double>(report.after.weight_bytes)));
   return {{"met", report.met},
           {"made_up_inputs", args.calibration.inputs.source.empty()},
           {"trials", report.trials},

@@ -130,7 +130,7 @@ TEST_F(DeviceMemory, WeightsThatDoNotFitComeThroughARing) {
         test::IslandMemory memory;
         memory.late_copies = late;
         memory.pinned_limit = pinned;
-        const auto engine = make_engine(test::compile_on_island(layers(), memory), budget);
+        const auto engine = make_engine(test::compile_on_island(layers(), memory), {.budget = budget});
         ASSERT_TRUE(engine->impl().weights.streams());
         EXPECT_LE(memory.bytes() + engine->impl().weights.ring_bytes(), budget);
         Session first(engine), second(engine);
@@ -151,7 +151,7 @@ TEST_F(DeviceMemory, WeightsThatDoNotFitComeThroughARing) {
 TEST_F(DeviceMemory, WhatFitsStays) {
   const Tensor x = floats({3, 32});
   const auto engine =
-      make_engine(test::compile_on_island(layers(), memory_), 33100);  // six layers, two places, the table
+      make_engine(test::compile_on_island(layers(), memory_), {.budget = 33100});  // six layers, two places, the table
   Session session(engine);
   EXPECT_EQ(memory_.streamed, 2u);
   for (size_t run = 1; run <= 3; ++run) {
@@ -161,11 +161,12 @@ TEST_F(DeviceMemory, WhatFitsStays) {
 }
 
 TEST_F(DeviceMemory, ABudgetThatIsTooSmallSaysWhatWouldDo) {
-  const Error error = test::error_of([&] { make_engine(test::compile_on_island(layers(), memory_), 5000); });
+  const Error error =
+      test::error_of([&] { make_engine(test::compile_on_island(layers(), memory_), {.budget = 5000}); });
   EXPECT_EQ(error.code(), ErrorCode::out_of_memory);
   EXPECT_THAT(error.what(), testing::HasSubstr("two places"));
   EXPECT_EQ(memory_.bytes(), 0u);
-  EXPECT_FALSE(make_engine(test::compile_on_island(layers(), memory_), 40000)->impl().weights.streams());
+  EXPECT_FALSE(make_engine(test::compile_on_island(layers(), memory_), {.budget = 40000})->impl().weights.streams());
 }
 
 TEST_F(DeviceMemory, AnEngineThatDoesNotFitLeavesNothingBehind) {

@@ -1,0 +1,182 @@
+#include "llm/onnx_ports.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/error.h"
+#include "graph/bindings.h"
+
+namespace lathe::llm {
+namespace {
+
+using Role = OnnxPorts::Role;
+
+std::optional<Role> role_of(const Value& input) {
+  const std::string& name = input.name();
+  const int64_t rank = input.type().rank();
+  if (name == "attention_mask" && rank == 2) return Role::mask;
+  if (name == "attention_mask" && rank == 4 && input.dtype() == DType::boolean) return Role::masked;
+  if (!is_integer(input.dtype())) return std::nullopt;
+  if (name == "input_ids" && rank == 2) return Role::token_ids;
+  if (name == "position_ids" && rank == 2) return Role::positions;
+  if (name == "position_ids" && rank == 3) return Role::block_positions;
+  if (name == "token_type_ids" && rank == 2) return Role::token_types;
+  if (name == "cache_position" && rank == 1) return Role::cache_positions;
+  return std::nullopt;
+}
+
+// What is left of "past_key_values.3.key", "present.3.key", "present_key_values.3.key" without the word of its side:
+// "3.key". Empty for other names.
+std::string pair_name(std::string_view name, std::string_view side) {
+  if (!name.starts_with(side)) return {};
+  name.remove_prefix(side.size());
+  for (const std::string_view rest : {"_key_values", "_kv"})
+    if (name.starts_with(rest)) name.remove_prefix(rest.size());
+  const size_t begin = name.find_first_not_of("._");
+  return begin == std::string_view::npos ? std::string() : std::string(name.substr(begin));
+}
+
+bool is_past(const Value& input) { return !pair_name(input.name(), "past").empty() && !is_integer(input.dtype()); }
+
+class PortFinder {
+ public:
+  PortFinder(const Graph& graph) : graph_(graph) {}
+
+  OnnxPorts find() {
+    find_feeds();
+    bind_batch();
+    for (const Value* past : pasts_) add_pair(*past);
+    expect_presents_used();
+    find_logits();
+    return std::move(ports_);
+  }
+
+ private:
+  void find_feeds() {
+    for (const Value* input : graph_.inputs()) {
+      if (is_past(*input)) {
+        pasts_.push_back(input);
+      } else if (const auto role = role_of(*input)) {
+        ports_.feeds.push_back({input->name(), *role, input->dtype()});
+        if (*role == Role::token_ids) token_ids_ = input;
+      } else {
+        throw Error(ErrorCode::unsupported, fmt::format("input '{}' of type {} means nothing to a decoder",
+                                                        input->name(), to_string(input->type())))
+            .remedy(input->name().starts_with("encoder_")
+                        ? "This is half of a model with an encoder; open its checkpoint instead"
+                        : "Known: input_ids, attention_mask, position_ids, token_type_ids, cache_position, "
+                          "use_cache_branch, past_key_values.*");
+      }
+    }
+    if (token_ids_ == nullptr) fail(ErrorCode::invalid_model, "a decoder has an input input_ids of [batch, tokens]");
+    if (ports_.has(Role::masked) && !ports_.has(Role::block_positions))
+      fail(ErrorCode::unsupported, "attention_mask is bool of rank 4, which only ChatGLM-6B's position_ids go with");
+  }
+
+  // One sequence at a time.
+  void bind_batch() {
+    const Dim& batch = token_ids_->shape()[0];
+    if (batch.is_symbol()) symbols_.bind(batch.to_string(), 1);
+  }
+
+  void add_pair(const Value& past) {
+    const std::string wanted = pair_name(past.name(), "past");
+    const auto& names = graph_.output_names();
+    const auto found = std::find_if(names.begin(), names.end(),
+                                    [&](const std::string& name) { return pair_name(name, "present") == wanted; });
+    if (found == names.end())
+      fail(ErrorCode::invalid_model, "no output continues '{}': there is no 'present.{}'", past.name(), wanted);
+    const auto index = static_cast<size_t>(found - names.begin());
+    const Value& present = *graph_.outputs()[index];
+    const Type& type = present.type();
+    if (type.dtype != past.dtype() || type.rank() != past.type().rank())
+      fail(ErrorCode::invalid_model, "'{}' of {} does not continue '{}' of {}", *found, to_string(type), past.name(),
+           to_string(past.type()));
+    paired_.push_back(index);
+    OnnxPorts::Pair pair{past.name(), *found, type.dtype, {}, token_axis(past, type)};
+    for (size_t i = 0; i < type.shape.size(); ++i) pair.dims.push_back(i == pair.axis ? 0 : size_of(past, present, i));
+    ports_.pairs.push_back(std::move(pair));
+  }
+
+  size_t token_axis(const Value& past, const Type& present) const {
+    std::vector<size_t> axes;
+    for (size_t i = 0; i < present.shape.size(); ++i)
+      if (!past.shape()[i].is_constant() && !(past.shape()[i] == present.shape[i])) axes.push_back(i);
+    if (axes.size() != 1)
+      fail(ErrorCode::invalid_model, "'{}' of {} should become longer along one axis, but becomes {}", past.name(),
+           to_string(past.type()), to_string(present));
+    return axes.front();
+  }
+
+  // BLOOM's first exports name a size "batch_x_heads"; what is appended to the past says how much that is.
+  int64_t size_of(const Value& past, const Value& present, size_t axis) const {
+    std::vector<const Value*> known = {&past, &present};
+    if (present.producer() != nullptr && present.producer()->is<Concat>())
+      known.insert(known.end(), present.producer()->inputs().begin(), present.producer()->inputs().end());
+    for (const Value* value : known)
+      if (const auto size = symbols_.try_evaluate(value->shape()[axis])) return *size;
+    fail(ErrorCode::unsupported, "size {} of '{}' is not known: {}", axis, past.name(), to_string(past.type()));
+  }
+
+  void expect_presents_used() const {
+    for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+      const std::string& name = graph_.output_names()[i];
+      const bool used = std::find(paired_.begin(), paired_.end(), i) != paired_.end();
+      if (!pasts_.empty() && !used && !pair_name(name, "present").empty())
+        fail(ErrorCode::invalid_model, "no input takes what output '{}' gives", name);
+    }
+  }
+
+  void find_logits() {
+    const auto& names = graph_.output_names();
+    const auto found = std::find(names.begin(), names.end(), "logits");
+    if (found == names.end()) fail(ErrorCode::invalid_model, "a decoder has an output logits");
+    ports_.logits = static_cast<size_t>(found - names.begin());
+    const Type& type = graph_.outputs()[ports_.logits]->type();
+    if (type.rank() != 3 || !type.shape[2].is_constant())
+      fail(ErrorCode::unsupported, "logits are {}, not [batch, tokens, vocabulary]", to_string(type));
+    ports_.logits_dtype = type.dtype;
+    ports_.vocabulary = type.shape[2].value();
+    ports_.last_logits_only = type.shape[1] == Dim(1) && !(token_ids_->shape()[1] == Dim(1));
+  }
+
+  const Graph& graph_;
+  const Value* token_ids_ = nullptr;
+  std::vector<const Value*> pasts_;
+  std::vector<size_t> paired_;  // outputs
+  SymbolBindings symbols_;
+  OnnxPorts ports_;
+};
+
+}  // namespace
+
+size_t OnnxPorts::Pair::token_bytes() const {
+  int64_t elements = 1;
+  for (size_t i = 0; i < dims.size(); ++i)
+    if (i != axis) elements *= dims[i];
+  return storage_bytes(dtype, elements);
+}
+
+bool OnnxPorts::Pair::grows_at_end() const {
+  return std::all_of(dims.begin(), dims.begin() + static_cast<std::ptrdiff_t>(axis),
+                     [](int64_t size) { return size == 1; });
+}
+
+bool OnnxPorts::has(Role role) const {
+  return std::any_of(feeds.begin(), feeds.end(), [&](const Feed& feed) { return feed.role == role; });
+}
+
+Value* cache_branch_input(const Graph& graph) {
+  const auto found = std::find_if(graph.inputs().begin(), graph.inputs().end(), [](const Value* input) {
+    return input->name() == "use_cache_branch" && input->dtype() == DType::boolean;
+  });
+  return found == graph.inputs().end() ? nullptr : *found;
+}
+
+bool takes_past(const Graph& graph) {
+  return std::any_of(graph.inputs().begin(), graph.inputs().end(), [](const Value* input) { return is_past(*input); });
+}
+
+OnnxPorts find_ports(const Graph& graph) { return PortFinder(graph).find(); }
+
+}  // namespace lathe::llm

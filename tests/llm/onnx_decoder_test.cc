@@ -1,0 +1,204 @@
+// Decoders in ONNX through the public interface. Expected tokens are onnxruntime's, each computed anew from the whole
+// sequence; those of the zoo's models by the files themselves, with a past of length zero.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "lathe/llm.h"
+#include "llm/onnx_files.h"
+#include "llm/past_model.h"
+
+namespace lathe::llm {
+namespace {
+
+namespace fs = std::filesystem;
+using Ids = std::vector<int32_t>;
+
+struct Case {
+  Ids prompt, greedy;
+};
+
+Request request_of(const Case& wanted) {
+  Request request;
+  request.prompt = wanted.prompt;
+  request.max_tokens = static_cast<int64_t>(wanted.greedy.size());
+  request.sampling.temperature = 0;
+  request.ignore_eos = true;
+  return request;
+}
+
+EngineOptions options_of(int64_t context = 40) {
+  EngineOptions options;
+  options.threads = 1;
+  options.context = context;
+  options.max_sequences = 4;
+  return options;
+}
+
+// One after the other, then side by side: prompts of different lengths, twice as many as fit at once.
+void expect_greedy(Engine& engine, const std::vector<Case>& cases) {
+  for (const Case& wanted : cases)
+    EXPECT_EQ(engine.submit(request_of(wanted)).wait().choices[0].ids(), wanted.greedy) << "alone";
+  std::vector<Generation> generations;
+  for (size_t i = 0; i < 8; ++i) generations.push_back(engine.submit(request_of(cases[i % cases.size()])));
+  for (size_t i = 0; i < generations.size(); ++i)
+    EXPECT_EQ(generations[i].wait().choices[0].ids(), cases[i % cases.size()].greedy) << "side by side, " << i;
+}
+
+fs::path data(const std::string& name) { return fs::path(LATHE_TEST_DATA) / name; }
+
+std::vector<Case> small_cases() {
+  std::ifstream file(data("llm/onnx/expected.json"));
+  std::vector<Case> cases;
+  for (const auto& entry : nlohmann::json::parse(file)) cases.push_back({entry["prompt"], entry["greedy"]});
+  return cases;
+}
+
+// A folder of its own for a model of the test data, with the texts of other files.
+fs::path folder_with(const std::string& name, const fs::path& model,
+                     const std::vector<std::pair<std::string, std::string>>& files) {
+  const fs::path folder = fs::path(::testing::TempDir()) / ("onnx_decoder_" + name);
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  fs::copy_file(model, folder / model.filename());
+  for (const auto& [file, text] : files) std::ofstream(folder / file) << text;
+  return folder;
+}
+
+class SmallDecoder : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(SmallDecoder, EveryFormGivesTheSameTokens) {
+  const auto engine = Engine::open(data(std::string("llm/onnx/") + GetParam()).string(), options_of());
+  EXPECT_EQ(engine->facts().vocabulary, 24);
+  EXPECT_EQ(engine->facts().context, 40);
+  EXPECT_EQ(engine->facts().note.empty(), std::string(GetParam()).find("plain") == std::string::npos);
+  expect_greedy(*engine, small_cases());
+}
+
+TEST_P(SmallDecoder, ChoicesAndBeamsForkSequences) {
+  const auto engine = Engine::open(data(std::string("llm/onnx/") + GetParam()).string(), options_of());
+  const Case wanted = small_cases()[0];
+  Request several = request_of(wanted);
+  several.n = 3;
+  Generation generation = engine->submit(several);
+  for (const Choice& choice : generation.wait().choices) EXPECT_EQ(choice.ids(), wanted.greedy);
+  Request beams = request_of(wanted);
+  beams.beam.beams = 3;
+  const auto reference = Engine::open(data("llm/onnx/plain").string(), options_of());
+  EXPECT_EQ(engine->submit(beams).wait().choices[0].ids(), reference->submit(beams).wait().choices[0].ids());
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, SmallDecoder,
+                         ::testing::Values("pair", "pair/decoder_model.onnx", "pair/decoder_with_past_model.onnx",
+                                           "merged", "merged/decoder_model_merged.onnx", "plain", "transposed"),
+                         [](const auto& form) {
+                           std::string name = form.param;
+                           for (char& c : name)
+                             if (c == '/' || c == '.') c = '_';
+                           return name;
+                         });
+
+TEST(OnnxDecoder, AStepMayTakeAPieceOfAPrompt) {
+  EngineOptions options = options_of();
+  options.step_tokens = 3;
+  const auto engine = Engine::open(data("llm/onnx/transposed").string(), options);
+  expect_greedy(*engine, small_cases());
+}
+
+TEST(OnnxDecoder, AMergedFileKeepsItsWeightsOnce) {
+  GraphModelOptions options;
+  options.session.threads = 1;
+  const auto owned = [&](PastGraphs graphs) { return PastModel(std::move(graphs), {}, 40, options).weight_bytes(); };
+  const auto graphs = [] { return import_onnx_decoder(*find_onnx_files(data("llm/onnx/merged"))); };
+  EXPECT_LT(owned(graphs()), owned({graphs().first, nullptr}) * 3 / 2);
+}
+
+TEST(OnnxDecoder, ZooModelsFromAnEmptyPast) {
+  const Ids first = {5, 7, 9, 11}, second = {3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 89, 79, 32};
+  const std::vector<std::pair<std::string, std::vector<Case>>> models = {
+      {"llama-past",
+       {{first, {83, 91, 22, 91, 9, 91, 26, 43, 29, 69, 43, 8}},
+        {second, {63, 97, 60, 47, 36, 18, 13, 83, 60, 51, 15, 46}}}},
+      {"gpt2-past", {{first, Ids(12, 22)}, {second, {86, 39, 39, 39, 39, 39, 39, 39, 39, 39, 39, 39}}}},
+      {"bloom-past", {{first, Ids(12, 107)}, {second, Ids(12, 32)}}}};
+  for (const auto& [name, cases] : models) {
+    SCOPED_TRACE(name);
+    const auto engine = Engine::open(data("zoo/" + name + "/model.onnx").string(), options_of(32));
+    expect_greedy(*engine, cases);
+  }
+}
+
+TEST(OnnxDecoder, ChatGlmHasPositionsInBlocksAndAPrefixMask) {
+  const std::string config = R"({"model_type": "chatglm", "bos_token_id": 119, "mask_token_id": 117,
+                                 "gmask_token_id": 118, "max_sequence_length": 64})";
+  const fs::path folder = folder_with("chatglm", data("zoo/chatglm-6b-past/model.onnx"), {{"config.json", config}});
+  EngineOptions options = options_of(0);
+  options.step_tokens = 4;  // shorter than a prefix, which is not cut all the same
+  const auto engine = Engine::open(folder.string(), options);
+  EXPECT_EQ(engine->facts().context, 64);
+  expect_greedy(*engine, {{{5, 7, 9, 11, 118, 119}, {67, 11, 108, 67, 15, 19, 102, 58, 67, 15, 19, 102}},
+                          {{3, 1, 4, 1, 117, 5, 9, 2, 6, 5, 119}, {67, 15, 19, 102, 36, 67, 15, 19, 102, 36, 67, 15}}});
+}
+
+TEST(OnnxDecoder, LogitsOfAPromptAreThoseOfItsTokens) {
+  const auto engine = Engine::open(data("llm/onnx/pair").string(), options_of());
+  Case wanted = small_cases()[0];
+  Request request = request_of(wanted);
+  std::vector<int64_t> positions;
+  Ids likeliest;
+  request.on_prompt_logits = [&](int64_t position, std::span<const float> logits) {
+    positions.push_back(position);
+    likeliest.push_back(static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+  };
+  engine->submit(request).wait();
+  ASSERT_EQ(positions.size(), wanted.prompt.size());
+  EXPECT_EQ(positions.front(), 0);
+  EXPECT_EQ(likeliest.back(), wanted.greedy.front());
+}
+
+TEST(OnnxDecoder, ConfigurationsBesideTheModelCount) {
+  const fs::path folder =
+      folder_with("genai", data("llm/onnx/transposed/model.onnx"),
+                  {{"genai_config.json", R"({"model": {"type": "tiny", "context_length": 30, "eos_token_id": [20, 23],
+                                 "decoder": {"filename": "model.onnx"}},
+                                 "search": {"do_sample": true, "temperature": 0.5}})"}});
+  const auto engine = Engine::open(folder.string(), options_of(0));
+  EXPECT_EQ(engine->facts().context, 30);
+  EXPECT_EQ(engine->facts().family, "tiny");
+  EXPECT_EQ(engine->facts().eos, (Ids{20, 23}));
+  EXPECT_EQ(engine->recommended().temperature, 0.5);
+  const Case wanted = small_cases()[0];
+  Request request = request_of(wanted);
+  request.ignore_eos = false;
+  EXPECT_EQ(engine->submit(request).wait().choices[0].ids(), Ids(wanted.greedy.begin(), wanted.greedy.begin() + 4));
+}
+
+TEST(OnnxDecoder, WhatIsNoDecoderIsRefused) {
+  const auto message = [](const fs::path& path) -> std::string {
+    try {
+      Engine::open(path.string(), options_of());
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "opened";
+  };
+  EXPECT_NE(message(data("zoo/resnet18-static/model.onnx")).find("means nothing to a decoder"), std::string::npos);
+  EXPECT_NE(message(data("zoo/t5-decoder-merged/model.onnx")).find("encoder"), std::string::npos);
+  EXPECT_NE(message(data("zoo/chatglm-6b-past/model.onnx")).find("bos_token_id"), std::string::npos);
+  EXPECT_NE(message(data("zoo")).find("config.json"), std::string::npos);
+  const fs::path odd = folder_with("odd", data("llm/onnx/pair/decoder_model.onnx"), {});
+  fs::copy_file(data("zoo/llama-past/model.onnx"), odd / "decoder_with_past_model.onnx");
+  EXPECT_NE(message(odd).find("24 and 120 tokens"), std::string::npos);
+  EngineOptions typed = options_of();
+  typed.dtype = DType::f16;
+  EXPECT_THROW(Engine::open(data("llm/onnx/plain").string(), typed), Error);
+  EngineOptions lost = options_of();
+  lost.tokenizer = "/nowhere/tokenizer.json";
+  EXPECT_THROW(Engine::open(data("llm/onnx/plain").string(), lost), Error);
+}
+
+}  // namespace
+}  // namespace lathe::llm
