@@ -18,35 +18,51 @@ struct Point {
 };
 
 // How much larger each point is than the one before, about.
-constexpr double kStride = 4;
+constexpr double kStride = 2;
 // Kernels that take longer keep their order when sizes grow further.
 constexpr double kLongMicroseconds = 5000;
 
-// From `a` to `b` in geometric steps, both left out.
-void add_between(const Graph& graph, const SymbolBindings& a, const SymbolBindings& b, std::vector<Point>& points) {
-  struct Symbol {
-    std::string name;
-    double low, high;
-  };
+struct Symbol {
+  std::string name;
+  double low, high;
+  bool leading;  // the first axis of an input: how many requests there are at a time
+};
+
+// Those of the inputs that have a size at both ends.
+std::vector<Symbol> symbols_between(const Graph& graph, const SymbolBindings& a, const SymbolBindings& b) {
   std::vector<Symbol> symbols;
-  double growth = 1;
   SymbolBindings seen;
   for (const Value* input : graph.inputs())
-    for (const Dim& dim : input->shape()) {
+    for (size_t axis = 0; axis < input->shape().size(); ++axis) {
+      const Dim& dim = input->shape()[axis];
       if (!dim.is_symbol() || seen.find(dim.to_string())) continue;
       const auto low = a.find(dim.to_string()), high = b.find(dim.to_string());
       if (!low || !high) continue;
       seen.bind(dim.to_string(), 0);
       symbols.push_back({dim.to_string(), static_cast<double>(std::max<int64_t>(1, *low)),
-                         static_cast<double>(std::max<int64_t>(1, *high))});
-      growth *= symbols.back().high / symbols.back().low;
+                         static_cast<double>(std::max<int64_t>(1, *high)), axis == 0});
     }
-  const int steps = static_cast<int>(std::ceil(std::log(std::max(1.0, growth)) / std::log(kStride)));
-  for (int i = 1; i < steps; ++i) {
-    Point& point = points.emplace_back();
+  return symbols;
+}
+
+// From `a` to `b` in geometric steps, both left out. Requests grow first, then their number: one request of any length
+// is what many a session runs, many short ones are rare.
+void add_between(const Graph& graph, const SymbolBindings& a, const SymbolBindings& b, std::vector<Point>& points) {
+  const std::vector<Symbol> symbols = symbols_between(graph, a, b);
+  const auto steps_of = [&](bool leading) {
+    double growth = 1;
     for (const Symbol& symbol : symbols)
-      point.symbols.bind(symbol.name,
-                         std::llround(symbol.low * std::pow(symbol.high / symbol.low, static_cast<double>(i) / steps)));
+      if (symbol.leading == leading) growth *= symbol.high / symbol.low;
+    return static_cast<int>(std::ceil(std::log(std::max(1.0, growth)) / std::log(kStride)));
+  };
+  const int lengths = steps_of(false), counts = steps_of(true);
+  for (int i = 1; i < lengths + counts; ++i) {
+    Point& point = points.emplace_back();
+    for (const Symbol& symbol : symbols) {
+      const double step = symbol.leading ? i - lengths : i, steps = symbol.leading ? counts : lengths;
+      const double part = steps > 0 ? std::clamp(step / steps, 0.0, 1.0) : 1;
+      point.symbols.bind(symbol.name, std::llround(symbol.low * std::pow(symbol.high / symbol.low, part)));
+    }
     bind_all_tokens(graph, point.symbols);
   }
 }

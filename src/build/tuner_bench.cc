@@ -1,7 +1,6 @@
 #include "build/tuner_bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <random>
 
@@ -11,12 +10,12 @@
 namespace lathe {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr size_t kMinRuns = 3;
-constexpr int kQueuedRuns = 20;  // of a device that works while the host goes on, so that launching them is hidden
+constexpr int kQueuedRuns = 20;  // the most
 constexpr size_t kBeyondCaches = size_t{128} << 20;
-constexpr auto kTimePerKernel = std::chrono::milliseconds(10);
+// For each kernel. A device that works while the host goes on runs it as often between two looks at the clock as fit
+// into its time, so that launching it and waiting for it do not count.
+constexpr auto kTimePerKernel = std::chrono::milliseconds(10), kTimeOfQueued = std::chrono::milliseconds(4);
 
 // Floats in [-1, 1], else zeros. They repeat, since making up millions of them would take longer than the kernels do.
 Tensor made_up(DType dtype, std::span<const int64_t> dims) {
@@ -61,31 +60,38 @@ double TunerBench::microseconds(const Candidate& candidate) {
   const StepIo io{inputs_, outputs_, &symbols_, device_.threads(), nullptr};
   const auto state = lowered.step->prepare(io);
   void* workspace = allocate(lowered.step->workspace_bytes(io));
-  const int repeats = device_.host_memory() ? 1 : kQueuedRuns;
-  const auto enqueue = [&] {
+  const auto enqueue = [&](int repeats) {
     for (int i = 0; i < repeats; ++i) {
       take_copies(i);
       lowered.step->run(io, state.get(), workspace, device_);
     }
   };
-  enqueue();  // the first run pays for cold caches and sleeping threads
-  device_.synchronize();
-  if (!device_.can_record() || !lowered.step->recordable()) return median_time(enqueue) / repeats;
+  const auto once = [&] { enqueue(1); };
+  time_of(once);  // the first run pays for cold caches and sleeping threads
+  if (device_.host_memory()) return median_time(once, kTimePerKernel);
+  const double expected = time_of(once), enough = std::chrono::duration<double, std::micro>(kTimeOfQueued).count();
+  const int repeats = static_cast<int>(std::clamp(enough / std::max(expected, 1.0), 1.0, double{kQueuedRuns}));
+  if (!device_.can_record() || !lowered.step->recordable())
+    return median_time([&] { enqueue(repeats); }, kTimeOfQueued) / repeats;
   device_.begin_recording();
-  enqueue();
+  enqueue(repeats);
   const auto recording = device_.end_recording();
-  return median_time([&] { device_.replay(*recording); }) / repeats;
+  return median_time([&] { device_.replay(*recording); }, kTimeOfQueued) / repeats;
 }
 
 template <class Run>
-double TunerBench::median_time(const Run& run) {
+double TunerBench::time_of(const Run& run) {
+  const auto start = Clock::now();
+  run();
+  device_.synchronize();
+  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+}
+
+template <class Run>
+double TunerBench::median_time(const Run& run, Clock::duration at_least) {
   std::vector<double> times;
-  for (const auto end = Clock::now() + kTimePerKernel; times.size() < kMinRuns || Clock::now() < end;) {
-    const auto start = Clock::now();
-    run();
-    device_.synchronize();
-    times.push_back(std::chrono::duration<double, std::micro>(Clock::now() - start).count());
-  }
+  for (const auto end = Clock::now() + at_least; times.size() < kMinRuns || Clock::now() < end;)
+    times.push_back(time_of(run));
   std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
   return times[times.size() / 2];
 }

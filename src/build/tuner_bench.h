@@ -1,6 +1,7 @@
 // One node at one set of sizes, with memory behind its operands and results, for timing its kernels.
 #pragma once
 
+#include <chrono>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,8 +34,12 @@ class TunerBench {
     std::vector<void*> copies;  // of a constant
   };
 
+  using Clock = std::chrono::steady_clock;
+  // Microseconds.
   template <class Run>
-  double median_time(const Run& run);
+  double time_of(const Run& run);
+  template <class Run>
+  double median_time(const Run& run, Clock::duration at_least);
 
   bool evaluate(std::span<Value* const> values, std::vector<TensorRef>& refs);
   void* allocate(size_t bytes);

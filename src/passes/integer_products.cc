@@ -120,8 +120,7 @@ void emit(Graph& graph, Node& node, Op op, Value* a, Value* b, MapWriter::Result
   replace(graph, &node, node.output(), std::move(op), std::move(inputs));
 }
 
-// The sums of a matrix of bytes along its rows, or its columns, as a product with ones: see the importer of quantised
-// ops.
+// The sums of a matrix of bytes along its rows, as a product with ones: see the importer of quantised ops.
 Value* ones(Graph& graph, Node& node, const Dim& rows, const Dim& columns) {
   Tensor tensor(DType::i8, {rows.value(), columns.value()});
   for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_int(i, 1);
@@ -130,10 +129,23 @@ Value* ones(Graph& graph, Node& node, const Dim& rows, const Dim& columns) {
 Value* row_sums(Graph& graph, Node& node, Value* bytes, const Dim& depth) {
   return insert(graph, &node, MatMul{}, {bytes, ones(graph, node, depth, Dim(1))});
 }
-Value* column_sums(Graph& graph, Node& node, Value* bytes, bool transposed) {
-  MatMul op;
-  op.trans_b = transposed;
-  return insert(graph, &node, op, {ones(graph, node, Dim(1), bytes->shape()[transposed ? 1 : 0]), bytes});
+// Along its columns: [1, columns]. Added up here, as a product of constants would take long to fold.
+Value* column_sums(Graph& graph, Node& node, const Value* weights, bool transposed) {
+  const Tensor bytes = constant_tensor(weights)->aligned();
+  const int64_t lines = bytes.dims()[0], width = bytes.dims()[1];
+  Tensor sums(DType::i32, {1, transposed ? lines : width});
+  const auto add_up = [&](auto values) {
+    const auto totals = sums.mutable_as<int32_t>();
+    std::fill(totals.begin(), totals.end(), 0);
+    for (int64_t line = 0; line < lines; ++line)
+      for (int64_t i = 0; i < width; ++i)
+        totals[static_cast<size_t>(transposed ? line : i)] += values[static_cast<size_t>(line * width + i)];
+  };
+  if (bytes.dtype() == DType::i8)
+    add_up(bytes.as<int8_t>());
+  else
+    add_up(bytes.as<uint8_t>());
+  return insert(graph, &node, Constant{std::move(sums)}, {});
 }
 
 // A parameter of b as it stands over the columns of the product; null where it changes along the axis of the sum.

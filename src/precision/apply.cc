@@ -227,7 +227,7 @@ class Applier {
   // Biases are stored like the result; a residual that is there in bytes is read from them.
   int read_extra(MapWriter& writer, Node& node, Value* extra, DType result) {
     MapProgram& p = writer.program();
-    const auto bytes = node.is<Conv>() ? quantized_.find(extra) : quantized_.end();
+    const auto bytes = node.is<Conv>() ? quantized_.find({extra, DType::i8}) : quantized_.end();
     if (bytes != quantized_.end()) {
       const QuantizedValue& q = bytes->second;
       int v = writer.operand(q.bytes);
@@ -274,8 +274,8 @@ class Applier {
     const QuantizedValue weights{passes::insert(graph_, &node, Constant{w.elements}, {}),
                                  passes::insert(graph_, &node, Constant{w.scales}, {}), nullptr};
     Value* x = node.input(0);
-    const QuantizedValue activations = convolution || (options_.static_activations && type == DType::i8)
-                                           ? quantized_value(node, x)
+    const QuantizedValue activations = has_one_range(node, type, options_.support, options_.static_activations)
+                                           ? quantized_value(node, x, type)
                                            : quantized_rows(node, x, type);
     set_input(node, 0, dequantized(graph_, node, activations));
     set_input(node, 1, dequantized(graph_, node, weights));
@@ -296,24 +296,40 @@ class Applier {
     return known;
   }
 
+  // In the spelling that passes and kernels of convolutions recognise.
+  static int bytes_as_in_onnx(MapProgram& p, int x, const Affine& affine, DType type) {
+    const int scale = p.constant(static_cast<float>(affine.scale), DType::f32);
+    int v = p.unary(MapOp::round, p.binary(MapOp::div, x, scale));
+    if (affine.zero != 0) v = p.binary(MapOp::add, v, p.constant(affine.zero, DType::f32));
+    v = p.binary(MapOp::max, v, p.constant(affine.low, DType::f32));
+    return p.cast(p.binary(MapOp::min, v, p.constant(affine.high, DType::f32)), type);
+  }
+
+  // The fewest instructions, as products compute them on each result that they store.
+  static int bytes_as_stored(MapProgram& p, int x, const Affine& affine, DType type) {
+    int v = p.binary(MapOp::mul, x, p.constant(static_cast<float>(1 / affine.scale), DType::f32));
+    if (is_integer(type)) v = p.unary(MapOp::round, v);
+    if (affine.zero != 0) v = p.binary(MapOp::add, v, p.constant(affine.zero, DType::f32));
+    return p.push({.op = MapOp::cast_sat, .type = type, .args = {v}});
+  }
+
   // By the calibrated range of the whole value.
-  QuantizedValue quantized_value(Node& before, Value* x) {
-    QuantizedValue& known = quantized_[x];
+  QuantizedValue quantized_value(Node& before, Value* x, DType layer) {
+    QuantizedValue& known = quantized_[{x, layer}];
     if (known.bytes != nullptr) return known;
     const auto range = options_.ranges.find(x->name());
     if (range == options_.ranges.end())
       fail(ErrorCode::invalid_argument, "there is no calibrated range for the value '{}'", x->name());
-    const bool asymmetric = options_.support.asymmetric_bytes;
-    const DType type = asymmetric ? DType::u8 : DType::i8;
-    const Affine affine = affine_of(range->second, asymmetric);
+    const bool stored = options_.support.narrow_activations && !before.is<Conv>();
+    const bool floating = layer == DType::f8e4m3;
+    const bool asymmetric = !floating && (stored || options_.support.asymmetric_bytes);
+    const DType type = floating ? layer : asymmetric ? DType::u8 : DType::i8;
+    const Affine affine = floating ? float8_of(range->second) : affine_of(range->second, asymmetric);
     MapWriter writer;
     MapProgram& p = writer.program();
-    const int scale = p.constant(static_cast<float>(affine.scale), DType::f32);
-    int v = p.unary(MapOp::round, p.binary(MapOp::div, read(writer, x), scale));
-    if (affine.zero != 0) v = p.binary(MapOp::add, v, p.constant(affine.zero, DType::f32));
-    v = p.binary(MapOp::max, v, p.constant(affine.low, DType::f32));
-    v = p.cast(p.binary(MapOp::min, v, p.constant(affine.high, DType::f32)), type);
-    MapWriter::Result map = writer.finish(v);
+    const int real = read(writer, x);
+    MapWriter::Result map =
+        writer.finish(stored ? bytes_as_stored(p, real, affine, type) : bytes_as_in_onnx(p, real, affine, type));
     known.bytes = passes::insert(graph_, &before, Map{std::move(map.program), {}}, std::move(map.operands));
     known.scale = passes::insert(graph_, &before, Constant{Tensor::scalar(static_cast<float>(affine.scale))}, {});
     if (affine.zero != 0)
@@ -324,11 +340,11 @@ class Applier {
   Graph& graph_;
   const ApplyOptions& options_;
   ConvertedWeights& weights_;
-  std::unordered_set<const Value*> narrowed_;                // values that were f32 and now are 16 bits wide
-  std::map<std::pair<Value*, DType>, Value*> converted_;     // by the nodes that needed another type
-  std::map<std::pair<Value*, DType>, QuantizedValue> rows_;  // bytes of values, row by row
-  std::unordered_map<Value*, QuantizedValue> quantized_;     // by one range for all
-  bool changed_ = false;                                     // the node being visited
+  std::unordered_set<const Value*> narrowed_;                     // values that were f32 and now are 16 bits wide
+  std::map<std::pair<Value*, DType>, Value*> converted_;          // by the nodes that needed another type
+  std::map<std::pair<Value*, DType>, QuantizedValue> rows_;       // bytes of values, row by row
+  std::map<std::pair<Value*, DType>, QuantizedValue> quantized_;  // by one range for all
+  bool changed_ = false;                                          // the node being visited
 };
 
 }  // namespace
@@ -341,6 +357,12 @@ Affine affine_of(Range range, bool asymmetric) {
   }
   const double scale = high > low ? (high - low) / 255 : 1;
   return {scale, std::round(-low / scale), 0, 255};
+}
+
+Affine float8_of(Range range) {
+  constexpr double kLargest = 448, kRoom = 4;
+  const double most = std::max(-range.low, range.high);
+  return {most > 0 ? most * kRoom / kLargest : 1, 0, -kLargest, kLargest};
 }
 
 void apply(Graph& graph, const Assignment& assignment, const ApplyOptions& options, ConvertedWeights& weights) {

@@ -24,6 +24,9 @@ struct Affine {
   double scale = 1, zero = 0, low = 0, high = 0;
 };
 Affine affine_of(Range range, bool asymmetric);
+// The same for f8e4m3, where steps are as fine relative to what they stand for over a wide range: the largest of the
+// range lies at a quarter of the largest number, so that there is room for values that calibration did not see.
+Affine float8_of(Range range);
 
 // Weights that were converted before: an assignment is tried after another, and their weights are the same.
 class ConvertedWeights {

@@ -29,7 +29,9 @@ class Search {
     rungs_.assign(layers_.size(), 0);
     reasons_.resize(layers_.size());
     note("measuring each layer by itself");
-    alone_ = wanted_ = measurer_.probe(candidates(), apply_);
+    alone_ = measurer_.probe(candidates(), apply_);
+    choose_bytes();
+    wanted_ = alone_;
     pin_overflows();
     while (!try_rungs(rungs_) && can_climb())
       if (bisect()) break;
@@ -71,6 +73,26 @@ class Search {
     Assignment assignment(nodes_.size());
     for (size_t i = 0; i < layers_.size(); ++i) assignment[layers_[i].node] = layers_[i].ladder[rungs[i]];
     return assignment;
+  }
+
+  // Bytes of two kinds take the same time: a layer that may have both keeps the kind that loses less.
+  void choose_bytes() {
+    std::vector<size_t> both;
+    std::vector<Measurer::Candidate> second;
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      const auto& ladder = layers_[i].ladder;
+      if (ladder.size() < 2 || !is_byte_type(ladder[0].compute) || !is_byte_type(ladder[1].compute)) continue;
+      both.push_back(i);
+      second.push_back({layers_[i].node, ladder[1]});
+    }
+    if (both.empty()) return;
+    const std::vector<Agreement> found = measurer_.probe(second, apply_);
+    for (size_t i = 0; i < both.size(); ++i) {
+      const size_t layer = both[i];
+      const bool better = loss(found[i]) < loss(alone_[layer]);
+      if (better) alone_[layer] = found[i];
+      layers_[layer].ladder.erase(layers_[layer].ladder.begin() + (better ? 0 : 1));
+    }
   }
 
   bool is_top(size_t layer, const Rungs& rungs) const { return rungs[layer] + 1 >= layers_[layer].ladder.size(); }
@@ -169,16 +191,16 @@ void check_types(const PrecisionSupport& support, const PrecisionOptions& option
 // Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it (not to
 // TensorRT's).
 Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, const CompileOptions& compile,
-                         const Batches& batches, const PrecisionOptions& options, bool asymmetric) {
+                         const Batches& batches, const PrecisionOptions& options, const PrecisionSupport& support) {
   Ranges ranges;
   if (!options.range_cache.empty() && std::filesystem::exists(options.range_cache))
     ranges = load_ranges(options.range_cache);
-  std::vector<std::string> missing = quantized_values(graph, layers, options.static_activations);
+  std::vector<std::string> missing = quantized_values(graph, layers, support, options.static_activations);
   std::erase_if(missing, [&](const std::string& name) { return ranges.count(name) > 0; });
   if (missing.empty()) return ranges;
   if (options.progress) options.progress(fmt::format("calibrating {} ranges", missing.size()));
   for (const auto& [name, seen] : collect(graph, compile, batches, missing))
-    ranges[name] = calibrated_range(seen.histogram, options.calibrator, asymmetric);
+    ranges[name] = calibrated_range(seen.histogram, options.calibrator, support.asymmetric_bytes);
   if (!options.range_cache.empty() && !is_tensorrt_cache(options.range_cache))
     save_ranges(options.range_cache, ranges, options.calibrator);
   return ranges;
@@ -222,7 +244,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
   inner.passes.trace = {};
   if (options.smoothing > 0) smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);
   const std::vector<Layer> layers = find_layers(graph, support, options);
-  const Ranges ranges = calibrated_ranges(graph, layers, inner, batches, options, support.asymmetric_bytes);
+  const Ranges ranges = calibrated_ranges(graph, layers, inner, batches, options, support);
 
   Measurer measurer(graph, inner, batches);
   const ApplyOptions apply_options{support, ranges, options.static_activations};

@@ -63,14 +63,14 @@ Statistics collect(const Graph& graph, const CompileOptions& compile, const Batc
 }
 
 std::vector<std::string> quantized_values(const Graph& graph, const std::vector<Layer>& layers,
-                                          bool static_activations) {
+                                          const PrecisionSupport& support, bool static_activations) {
   const std::vector<Node*> nodes = nodes_of(graph);
   std::set<std::string> names;
   for (const Layer& layer : layers) {
     const Node& node = *nodes[layer.node];
-    const bool bytes = std::any_of(layer.ladder.begin(), layer.ladder.end(),
-                                   [](const LayerType& type) { return type.compute == DType::i8; });
-    if (bytes && (static_activations || node.is<Conv>())) names.insert(node.input(0)->name());
+    for (const LayerType& type : layer.ladder)
+      if (is_byte_type(type.compute) && has_one_range(node, type.compute, support, static_activations))
+        names.insert(node.input(0)->name());
   }
   return {names.begin(), names.end()};
 }

@@ -22,8 +22,8 @@ using Statistics = std::map<std::string, ValueStatistics>;  // by value
 Statistics collect(const Graph& graph, const CompileOptions& compile, const Batches& batches,
                    const std::vector<std::string>& values);
 
-// The values whose ranges the layers need: what convolutions read, and, with static activations, products.
+// The values whose ranges the layers need.
 std::vector<std::string> quantized_values(const Graph& graph, const std::vector<Layer>& layers,
-                                          bool static_activations);
+                                          const PrecisionSupport& support, bool static_activations);
 
 }  // namespace lathe::precision

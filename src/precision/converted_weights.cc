@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/page_out.h"
+#include "base/small_float.h"
 #include "precision/apply.h"
 
 namespace lathe::precision {
@@ -80,8 +81,11 @@ const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& wei
       bytes[at] = static_cast<int8_t>(std::clamp(std::nearbyint(values[at] * inverse[c]), -127.0f, 127.0f));
     });
   } else {
-    for_each(cut,
-             [&](int64_t i, size_t c) { q.elements.write_double(i, values[static_cast<size_t>(i)] * inverse[c]); });
+    const auto bytes = q.elements.mutable_bytes();
+    for_each(cut, [&](int64_t i, size_t c) {
+      const auto at = static_cast<size_t>(i);
+      bytes[at] = static_cast<std::byte>(small_float_from_float(type, values[at] * inverse[c], true));
+    });
   }
   return known->second = std::move(q);
 }

@@ -121,6 +121,11 @@ bool has_constant_weights(const Node& node) {
   return weights != nullptr && weights->dtype() == DType::f32;
 }
 
+bool has_one_range(const Node& node, DType type, const PrecisionSupport& support, bool static_activations) {
+  if (node.is<Conv>() || (static_activations && type == DType::i8)) return true;
+  return support.narrow_activations && producer_as<MatMul>(node.input(0)) != nullptr;
+}
+
 std::vector<size_t> computed_operands(const Node& node) {
   if (node.is<MatMul>() || node.is<Conv>() || node.is<ConvTranspose>()) return {0, 1};
   if (node.is<Attention>()) return {0, 1, 2};

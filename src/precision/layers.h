@@ -36,6 +36,11 @@ std::vector<Layer> find_layers(const Graph& graph, const PrecisionSupport& suppo
 // A product with constant weights that a quantised product can replace: MatMul with a constant matrix, Conv.
 bool has_constant_weights(const Node& node);
 
+// Whether the activations of such a layer are quantised by one calibrated range, in this type, and not row by row: so
+// are results of products where those leave narrow values anyway. To read them again for the ranges of their rows would
+// take as long as bytes gain.
+bool has_one_range(const Node& node, DType type, const PrecisionSupport& support, bool static_activations);
+
 // The operands of which a node computes: what must have its type. Others are parameters, indices, extras.
 std::vector<size_t> computed_operands(const Node& node);
 // Operands that a node only moves around; empty for nodes that compute.

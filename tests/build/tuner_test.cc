@@ -99,21 +99,38 @@ TEST(Tuner, TakesTheFasterKernelOfEachSize) {
   tuned.options.profiles = {rows(1, 16, 256)};
   TimingCache cache;
   tuned.run(cache);
-  EXPECT_EQ(cache.size(), 5u) << "1, 4, 16, 64 and 256 rows";
+  EXPECT_EQ(cache.size(), 9u) << "1, 2, 4 .. 256 rows";
   cache.save(folder.path() / "cache.json");
   std::ifstream in(folder.path() / "cache.json");
   const std::string text((std::istreambuf_iterator<char>(in)), {});
   for (size_t at = text.find("matmul#"); at != std::string::npos; at = text.find("matmul#", at + 1)) {
     const std::string key = text.substr(at, text.find('"', at) - at);
-    const bool small = key.find("[1, ") != std::string::npos || key.find("[4, ") != std::string::npos;
+    const bool small = key.find("[1, ") != std::string::npos || key.find("[2, ") != std::string::npos ||
+                       key.find("[4, ") != std::string::npos;
     cache.insert(key, "many", small ? 20 : 10);
     cache.insert(key, "few", small ? 10 : 20);
   }
   KernelChoice expected;
-  expected.ranges = {{"few", 32}, {"many", kAnySize}};  // between the elements of 4 rows of 4, and those of 16
+  expected.ranges = {{"few", 23}, {"many", kAnySize}};  // between the elements of 4 rows of 4, and those of 8
   const KernelChoices choices = tuned.run(cache);
   ASSERT_EQ(choices.size(), 1u);
   EXPECT_EQ(choices.begin()->second, expected) << to_string(choices.begin()->second);
+  EXPECT_EQ(cache.size(), 9u);
+}
+
+// One request of any length, then more of them.
+TEST(Tuner, RequestsGrowBeforeTheirNumber) {
+  const TemporaryFolder folder;
+  Tuned tuned("graph g(%x: f32[batch, length, 8]) { %y = softmax(%x) {axis = 2} return %y as \"y\" }");
+  tuned.model.backend.reset(new ScriptedBackend("scripted", {{"softmax", {"many", "few"}}}));
+  tuned.options.profiles = {{{"x", {{1, 2, 8}, {4, 8, 8}, {4, 8, 8}}}}};
+  TimingCache cache;
+  tuned.run(cache);
+  cache.save(folder.path() / "cache.json");
+  std::ifstream in(folder.path() / "cache.json");
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  for (const char* sizes : {"[1, 2, 8]", "[1, 4, 8]", "[1, 8, 8]", "[2, 8, 8]", "[4, 8, 8]"})
+    EXPECT_NE(text.find(sizes), std::string::npos) << sizes << " in " << text;
   EXPECT_EQ(cache.size(), 5u);
 }
 

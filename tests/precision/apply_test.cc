@@ -100,6 +100,28 @@ TEST(Apply, BytesByACalibratedRange) {
   EXPECT_EQ(after.text.find("dynamic_quantize"), std::string::npos);
 }
 
+// What a product leaves for the next is quantised while it is stored, by one range; the first reads rows.
+TEST(Apply, ProductsHandBytesOn) {
+  for (const DType type : {DType::i8, DType::f8e4m3}) {
+    const LayerType layer{type, DType::f16};
+    const Applied after =
+        applied(R"(graph (%x: f32[n, 16]) {
+  %v = constant {value = f32[16, 32] random(1)}
+  %w = constant {value = f32[32, 16] random(2)}
+  %y = matmul(%x, %v) {epilogue = (x0) => gelu_erf(x0)}
+  %z = matmul(%y, %w)
+  return %z as "z"
+})",
+                {{"y", layer}, {"z", layer}}, kGpu, type == DType::i8 ? 0.05 : 0.4, {{"y", {-0.17, 3}}});
+    const Node* last = producer(after, "matmul");
+    EXPECT_EQ(last->input(0)->dtype(), type == DType::i8 ? DType::u8 : type) << after.text;
+    const Node* first = last->input(0)->producer();
+    EXPECT_TRUE(first->is<MatMul>()) << after.text;
+    EXPECT_EQ(first->input(0)->dtype(), type);
+    EXPECT_TRUE(first->input(0)->producer()->is<DynamicQuantize>()) << after.text;
+  }
+}
+
 // Two convolutions, the second with a residual: bytes flow from one to the next.
 TEST(Apply, ConvolutionsHandBytesOn) {
   const Applied after = applied(R"(graph (%x: f32[b, 4, 6, 6]) {

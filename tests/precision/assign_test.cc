@@ -64,6 +64,18 @@ TEST(Assign, PinsTheLayerThatLosesMost) {
   EXPECT_NE(print(*graph).find("dynamic_quantize"), std::string::npos);
 }
 
+// Rows with an outlier lose less as floats of 8 bits, even rows less as integers.
+TEST(Assign, LayersKeepTheKindOfBytesThatLosesLess) {
+  const auto graph = two_products();
+  CompileOptions compile;
+  compile.device = "reference";
+  const Report report =
+      assign(*graph, compile, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8, DType::f8e4m3}, .min_cosine = 0.9});
+  EXPECT_TRUE(report.met);
+  EXPECT_EQ(layer(report, "y").type.compute, DType::i8);
+  EXPECT_EQ(layer(report, "z").type.compute, DType::f8e4m3);
+}
+
 TEST(Assign, ALooserBoundPinsNothing) {
   const auto graph = two_products();
   const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .min_cosine = 0.1});

@@ -8,9 +8,12 @@
 namespace lathe::cuda {
 namespace {
 
+// As in kernel sources; bytes that are floats are results only.
+std::string_view storage_type(DType type) { return type == DType::f8e4m3 ? "e4m3" : cuda_type(type); }
+
 // The type in which values are computed.
 std::string_view register_type(DType type) {
-  return type == DType::f16 || type == DType::bf16 ? "float" : cuda_type(type);
+  return type == DType::f16 || type == DType::bf16 ? "float" : storage_type(type);
 }
 
 std::string literal(const MapInstr& instr) {
@@ -28,9 +31,46 @@ std::string literal(const MapInstr& instr) {
                                   : fmt::format("{:a}f", static_cast<double>(static_cast<float>(instr.real)));
 }
 
+size_t operand(const MapInstr& instr, int i) { return static_cast<size_t>(instr.args[static_cast<size_t>(i)]); }
+
+bool is_cast(const MapInstr& instr) { return instr.op == MapOp::cast || instr.op == MapOp::cast_sat; }
+
+// Errors of an operand relative to its size stay as small relative to the result.
+bool keeps_precision(MapOp op) {
+  switch (op) {
+    case MapOp::neg:
+    case MapOp::abs:
+    case MapOp::relu:
+    case MapOp::mul:
+    case MapOp::div:
+    case MapOp::min:
+    case MapOp::max:
+    case MapOp::round: return true;
+    default: return false;
+  }
+}
+
+// Which values are rounded to 16 or 8 bits before anything else becomes of them.
+std::vector<bool> rounded_values(const MapProgram& program) {
+  const auto& code = program.code();
+  std::vector<bool> rounded(code.size(), true);
+  rounded.back() = bit_width(code.back().type) <= 16;
+  for (size_t i = code.size(); i-- > 0;) {
+    const MapInstr& instr = code[i];
+    const bool narrow = bit_width(instr.type) <= 16;
+    rounded[i] = narrow || rounded[i];
+    const bool rounds = is_cast(instr) ? narrow : rounded[i] && keeps_precision(instr.op);
+    for (int a = 0; a < arity(instr.op); ++a) {
+      const size_t of = operand(instr, a);
+      rounded[of] = rounded[of] && rounds;
+    }
+  }
+  return rounded;
+}
+
 // Activations have faster versions (narrow_exp for op_exp) for results that are rounded afterwards.
-std::string_view function_prefix(const MapInstr& instr) {
-  const bool narrow = instr.type == DType::f16 || instr.type == DType::bf16;
+std::string_view function_prefix(const MapInstr& instr, bool rounded) {
+  const bool narrow = rounded && is_float(instr.type) && instr.type != DType::f64;
   switch (instr.op) {
     case MapOp::exp:
     case MapOp::sigmoid:
@@ -41,7 +81,7 @@ std::string_view function_prefix(const MapInstr& instr) {
   }
 }
 
-std::string expression(const MapInstr& instr) {
+std::string expression(const MapInstr& instr, bool rounded) {
   switch (instr.op) {
     case MapOp::input: return fmt::format("r.x{}", instr.args[0]);
     case MapOp::constant: return literal(instr);
@@ -54,13 +94,13 @@ std::string expression(const MapInstr& instr) {
     }
     default: break;
   }
-  std::string text = fmt::format("{}_{}(", function_prefix(instr), to_string(instr.op));
+  std::string text = fmt::format("{}_{}(", function_prefix(instr, rounded), to_string(instr.op));
   for (int i = 0; i < arity(instr.op); ++i)
     text += fmt::format("{}t{}", i == 0 ? "" : ", ", instr.args[static_cast<size_t>(i)]);
   return text + ")";
 }
 
-std::string rounded(const MapInstr& instr, std::string text) {
+std::string round(const MapInstr& instr, std::string text) {
   if (instr.op == MapOp::input || instr.op == MapOp::constant) return text;
   if (instr.type == DType::f16) return "round_f16(" + text + ")";
   if (instr.type == DType::bf16) return "round_bf16(" + text + ")";
@@ -92,13 +132,17 @@ std::string why_unsupported(const MapProgram& program, const std::vector<DType>&
   const auto unknown = [](DType type) { return cuda_type(type).empty(); };
   for (const DType type : input_types)
     if (unknown(type)) return fmt::format("CUDA kernels do not compute with {}", to_string(type));
-  for (const MapInstr& instr : program.code())
+  for (const MapInstr& instr : program.code()) {
+    const bool is_result = &instr == &program.code().back() && is_cast(instr);
+    if (is_result && instr.type == DType::f8e4m3 && program.code()[operand(instr, 0)].type != DType::f64) continue;
     if (unknown(instr.type)) return fmt::format("CUDA kernels do not compute with {}", to_string(instr.type));
+  }
   return {};
 }
 
 std::string program_code(const MapProgram& program, const std::vector<DType>& input_types, Rounding rounding) {
   std::string registers, reads, body;
+  const std::vector<bool> rounded = rounded_values(program);
   for (size_t i = 0; i < input_types.size(); ++i) {
     const std::string_view type = cuda_type(input_types[i]);
     registers += fmt::format("    {} x{};\n", register_type(input_types[i]), i);
@@ -111,11 +155,9 @@ std::string program_code(const MapProgram& program, const std::vector<DType>& in
   }
   for (size_t i = 0; i < program.code().size(); ++i) {
     const MapInstr& instr = program.code()[i];
-    const bool is_cast = instr.op == MapOp::cast || instr.op == MapOp::cast_sat;
-    const bool rounds = rounding == Rounding::everywhere || (is_cast && i + 1 < program.code().size());
-    const std::string value = expression(instr);
-    body +=
-        fmt::format("    const {} t{} = {};\n", register_type(instr.type), i, rounds ? rounded(instr, value) : value);
+    const bool rounds = rounding == Rounding::everywhere || (is_cast(instr) && i + 1 < program.code().size());
+    const std::string value = expression(instr, rounded[i]);
+    body += fmt::format("    const {} t{} = {};\n", register_type(instr.type), i, rounds ? round(instr, value) : value);
   }
   return fmt::format(
       "struct Program {{\n"
@@ -127,7 +169,7 @@ std::string program_code(const MapProgram& program, const std::vector<DType>& in
       "  static __device__ {} evaluate(const Registers& r, const Where& where, int element, const i64* dims) {{\n"
       "{}    return t{};\n  }}\n"
       "}};\n",
-      cuda_type(program.result_type()), registers, reads, register_type(program.result_type()), body,
+      storage_type(program.result_type()), registers, reads, register_type(program.result_type()), body,
       program.code().size() - 1);
 }
 

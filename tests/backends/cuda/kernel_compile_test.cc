@@ -89,7 +89,7 @@ void add_rows(std::vector<Representative>& all) {
       {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64", "ID1=i32",
        "ID2=i64"},
       warp);
-  for (const char* q : {"i8", "u8"})
+  for (const char* q : {"i8", "u8", "e4m3"})
     add(std::string("quantize_rows_") + q, "quantize_rows.cu", {"X=float", std::string("Q=") + q}, warp);
   for (const char* store : {"0", "1"})
     add(std::string("quantize_tensor_") + store, "quantize_tensor.cu",
@@ -173,6 +173,21 @@ void add_hopper_products(std::vector<Representative>& all) {
                    168,
                    {"sm_90a"}});
   };
+  // From product to product: scales of rows and columns, bias, GELU, and the byte that the next one reads.
+  const std::string gelu = "cast<f32>(cast<f16>(gelu_erf(add(mul(mul(cast<f32>(x0), x1), x2), cast<f32>(x3)))))";
+  const auto handed_on = [&](const std::string& a, const std::string& sum, DType product, const std::string& bytes) {
+    all.push_back({"matmul_sm90_" + a + "_handed_on",
+                   {"matmul_sm90.cu",
+                    "matmul_sm90",
+                    {"A=" + a, "B=" + a, "SUM=" + sum, "BM=128", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=0",
+                     "ROW_EXTRAS=1", "COLUMN_EXTRAS=6"},
+                    program(bytes, {product, DType::f32, DType::f32, DType::f16})},
+                   168,
+                   {"sm_90a"}});
+  };
+  const std::string head = "(x0, x1, x2, x3) => ";
+  handed_on("i8", "i32", DType::i32, head + "cast_sat<u8>(add(round(mul(" + gelu + ", 20)), 9))");
+  handed_on("e4m3", "float", DType::f32, head + "cast_sat<f8e4m3>(mul(" + gelu + ", 20))");
   hopper_bytes("u8", "i8", "i32", DType::i32);
   hopper_bytes("e4m3", "e4m3", "float", DType::f32);
   hopper("matmul_sm90_split", "matmul_sm90_split", {"BM=64", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=1"}, DType::bf16);

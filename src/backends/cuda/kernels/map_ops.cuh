@@ -62,7 +62,7 @@ inline __device__ double op_gelu_tanh(double x) {
   return 0.5 * x * (1 + tanh(0.79788456080286536 * (x + 0.044715 * x * x * x)));
 }
 
-// ---- activations whose results are rounded to f16 or bf16: an error of a few 2^-18 of the result does not show ----
+// ---- activations whose results are rounded to 16 or 8 bits: an error of a few 2^-18 of the result does not show ----
 
 inline __device__ float exp2_approximate(float x) {
   float y;
@@ -266,6 +266,19 @@ inline __device__ To saturate_float(F x) {
   if (t >= F(high)) return To(high);
   return To(t);
 }
+// As the instructions convert to 32 bits: towards zero, saturating, NaN to 0.
+template <class To>
+inline __device__ To saturate_float(float x) {
+  constexpr int width = IntTraits<To>::width;
+  if constexpr (width > 32) {
+    return saturate_float<To, float>(x);
+  } else if constexpr (IntTraits<To>::is_signed) {
+    constexpr i32 high = i32(0x7fffffffu >> (32 - width));
+    return To(min(max(__float2int_rz(x), -high - 1), high));
+  } else {
+    return To(min(__float2uint_rz(x), ~0u >> (32 - width)));
+  }
+}
 template <class To, class From>
 inline __device__ To saturate_int(From x) {
   constexpr bool is_signed = IntTraits<To>::is_signed;
@@ -315,6 +328,11 @@ struct Cast<float> {
   static __device__ float saturating(From x) {
     return plain(x);
   }
+};
+template <>
+struct Cast<e4m3> {
+  static __device__ e4m3 plain(float x) { return fabsf(x) > 464 ? e4m3{0x7f} : to_e4m3(x); }
+  static __device__ e4m3 saturating(float x) { return to_e4m3(x); }
 };
 template <>
 struct Cast<double> {

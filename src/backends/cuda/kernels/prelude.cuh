@@ -93,6 +93,22 @@ inline __device__ bf16 from_float<bf16>(float x) {
   return y;
 }
 
+// Round to nearest even; what is too large becomes the largest finite number.
+inline __device__ e4m3 to_e4m3(float x) {
+#if __CUDA_ARCH__ >= 890
+  u16 pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
+  return {static_cast<u8>(pair)};
+#else
+  const u32 sign = __float_as_uint(x) >> 24 & 0x80;
+  if (x != x) return {static_cast<u8>(sign | 0x7f)};
+  const float size = fminf(fabsf(x), 448.0f);
+  if (size < 0.015625f) return {static_cast<u8>(sign | u32(rint(size * 512)))};  // without an exponent: multiples of 1/512
+  const u32 bits = __float_as_uint(size), rounded = bits + 0x7ffff + (bits >> 20 & 1);
+  return {static_cast<u8>(sign | ((rounded >> 20) - (120 << 3)))};
+#endif
+}
+
 // ---- the type in which elements of a storage type are computed with ----
 
 template <class T>

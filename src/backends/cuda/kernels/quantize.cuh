@@ -13,13 +13,6 @@ struct QuantizeRange {
   }
 };
 
-// Round to nearest even; what is too large becomes the largest finite number.
-inline __device__ e4m3 to_e4m3(float x) {
-  u16 pair;
-  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(0.0f), "f"(x));
-  return {static_cast<u8>(pair)};
-}
-
 template <class T>
 struct Quantizer;
 
