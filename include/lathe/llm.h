@@ -39,12 +39,19 @@ struct EngineOptions {
   int threads = 0;                // 0: one per physical core
   std::optional<DType> dtype;     // f32, f16 or bf16; none: f32 on CPUs, 16 bits on GPUs
   std::optional<DType> kv_dtype;  // of cached keys and values; none: f32 on CPUs, as dtype on GPUs
-  int64_t context = 0;            // tokens of the longest sequence; 0: what the model was made for, as far as it fits
-  int64_t block_size = 16;        // tokens of a block
-  int64_t blocks = 0;             // of the pool; 0: as many as memory and max_sequences make sensible
-  int64_t step_tokens = 512;      // budget of a step; longer prompts take several
-  int64_t max_sequences = 64;     // in a step
-  bool prefix_cache = true;       // keep blocks of ended requests for prompts that begin like them
+  // Weights of products are rounded while they are loaded: to 8 bits, or to 4 with 8 for the output matrix; 0: they
+  // stay as they are stored, whoever rounded them.
+  int weight_bits = 0;
+  int64_t weight_group = 0;  // columns that share a scale; 0: 128 of 4 bits, all of a row of 8
+  // Whether such products round activations to 8 bits, too, which is faster; none: where weight_bits is given. Weights
+  // that others rounded are multiplied with exact activations then.
+  std::optional<bool> round_activations;
+  int64_t context = 0;         // tokens of the longest sequence; 0: what the model was made for, as far as it fits
+  int64_t block_size = 16;     // tokens of a block
+  int64_t blocks = 0;          // of the pool; 0: as many as memory and max_sequences make sensible
+  int64_t step_tokens = 512;   // budget of a step; longer prompts take several
+  int64_t max_sequences = 64;  // in a step
+  bool prefix_cache = true;    // keep blocks of ended requests for prompts that begin like them
 };
 
 struct SamplingOptions {

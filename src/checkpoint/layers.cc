@@ -5,11 +5,7 @@
 namespace lathe::checkpoint {
 
 Value* Layers::linear(Value* x, const std::string& name, int64_t in, int64_t out, bool bias) const {
-  const bool transposed = config_.traits.transposed;
-  Value* matrix = transposed ? weights_.matrix(name + ".weight", in, out) : weights_.matrix(name + ".weight", out, in);
-  MatMul product;
-  product.trans_b = !transposed;
-  Value* y = graph().emit(product, {x, matrix}, name);
+  Value* y = weights_.product(x, {name, in, out, config_.traits.transposed});
   return bias ? map2(graph(), MapOp::add, y, weights_.vector(name + ".bias", out)) : y;
 }
 
@@ -65,7 +61,9 @@ Value* Layers::mlp(Value* x, const std::string& layer) const {
 // How much each expert counts for each token, [tokens, experts]: 0 for those that were not chosen.
 Value* Layers::routing(Value* x, const std::string& layer) const {
   const MixtureOfExperts& moe = config_.moe;
-  Value* scores = linear(x, layer + std::string(config_.names.router), config_.hidden, moe.experts, false);
+  const std::string router = layer + std::string(config_.names.router);
+  Value* scores =
+      weights_.product(x, {router, config_.hidden, moe.experts, config_.traits.transposed, MatrixRole::router});
   Value* shares = graph().emit(Softmax{1, false, false}, {cast(graph(), scores, DType::f32)});
   Node* top = graph().append(TopK{Dim(moe.top_k), 1, true, true}, {shares}, 2, layer + "top_k");
   Value* chosen = top->output(0);
@@ -93,7 +91,8 @@ Value* Layers::experts(Value* x, const std::string& layer) const {
   const std::string shared = layer + std::string(names.shared);
   Value* y = gated_mlp(x, shared + std::string(names.expert_gate), shared + std::string(names.expert_up),
                        shared + std::string(names.expert_down), moe.shared_intermediate);
-  Value* gate = linear(x, layer + std::string(names.shared_gate), config_.hidden, 1, false);
+  Value* gate = weights_.product(
+      x, {layer + std::string(names.shared_gate), config_.hidden, 1, config_.traits.transposed, MatrixRole::router});
   return map2(graph(), MapOp::add, sum, map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, gate)));
 }
 

@@ -113,7 +113,9 @@ void GraphModel::bind(std::string_view name, std::span<const int32_t> values, st
     inputs_.emplace_back(name, values, std::move(dims));
 }
 
-std::span<const float> GraphModel::run(const StepBatch& batch) {
+std::span<const float> GraphModel::run(const StepBatch& batch) { return run_all(batch).front().as<float>(); }
+
+std::span<const Output> GraphModel::run_all(const StepBatch& batch) {
   const auto tokens = static_cast<int64_t>(batch.token_ids.size());
   const int64_t width = wider(batch.table_width);
   table_.assign(static_cast<size_t>(batch.sequences * width), 0);
@@ -130,7 +132,7 @@ std::span<const float> GraphModel::run(const StepBatch& batch) {
   bind("logit_rows", batch.logit_rows, {static_cast<int64_t>(batch.logit_rows.size())});
   for (const Cache& cache : caches_)
     inputs_.emplace_back(cache.name, cache.dtype, cache.dims, cache.memory, Memory::device);
-  return session_.run(inputs_).front().as<float>();
+  return session_.run(inputs_);
 }
 
 void GraphModel::copy_block(BlockId from, BlockId to) {

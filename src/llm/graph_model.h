@@ -30,6 +30,8 @@ class GraphModel : public StepModel {
   const ModelFacts& facts() const override { return facts_; }
   std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override;
   std::span<const float> run(const StepBatch& batch) override;
+  // The same with all outputs, of a graph that has others.
+  std::span<const Output> run_all(const StepBatch& batch);
   void copy_block(BlockId from, BlockId to) override;
 
   Session& session() { return session_; }

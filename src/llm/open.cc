@@ -8,6 +8,7 @@
 #include "llm/engine.h"
 #include "llm/graph_model.h"
 #include "runtime/engine.h"
+#include "runtime/session.h"
 
 namespace lathe::llm {
 namespace {
@@ -21,6 +22,10 @@ checkpoint::DecoderOptions decoder_options(const EngineOptions& options) {
   decoder.cache = options.kv_dtype.value_or(on_host(options) ? DType::f32 : decoder.compute);
   decoder.block_size = options.block_size;
   decoder.max_positions = options.context;
+  decoder.weights.bits = options.weight_bits;
+  decoder.weights.group = options.weight_group;
+  decoder.weights.round_activations = options.round_activations.value_or(options.weight_bits != 0);
+  decoder.weights.threads = options.threads > 0 ? options.threads : default_thread_count();
   for (const DType type : {decoder.compute, decoder.cache})
     if (type != DType::f32 && !is_half(type))
       fail(ErrorCode::unsupported, "language models are computed in f32, f16 or bf16, not in {}", to_string(type));

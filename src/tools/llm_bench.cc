@@ -85,6 +85,7 @@ void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options) {
       ->type_name("auto|fp32|fp16|bf16");
   app.add_option("--kv-dtype", options.kv_dtype, "Of a checkpoint: type of cached keys and values (default auto)")
       ->type_name("auto|fp32|fp16|bf16");
+  add_weight_options(app, options.weights, "Of a checkpoint: ");
 }
 
 void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& console) {
@@ -92,6 +93,7 @@ void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& c
   LlmOptions open = llm;
   open.dtype = options.dtype;
   open.kv_dtype = options.kv_dtype;
+  open.weights = options.weights;
   open.engine.context = options.prompt + options.answer;
   open.engine.max_sequences = *std::max_element(options.batches.begin(), options.batches.end());
   const auto engine = open_llm(open, console);

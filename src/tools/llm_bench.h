@@ -16,9 +16,10 @@ struct LlmBenchOptions {
   int64_t prompt = 512, answer = 128;
   std::vector<int64_t> batches = {1};
   std::string dtype = "auto", kv_dtype = "auto";
+  WeightArgs weights;
 };
 
-// --pp, --tg, --batch, --dtype, --kv-dtype.
+// --pp, --tg, --batch, --dtype, --kv-dtype, and the options of weights.
 void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options);
 
 // Prints a table; the result is an array with an object per batch. `llm` names folder and device.

@@ -1,5 +1,6 @@
 #include "tools/llm_inspect.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -22,11 +23,21 @@ struct Needs {
   double free = 0;     // bytes of the device
 };
 
+// Scales, zeros and orders of rounded weights.
+bool is_parameter_of_rounding(const Node& constant) {
+  const auto users = constant.output()->users();
+  return std::any_of(users.begin(), users.end(), [&](const Node* user) {
+    return (user->is<MatMulNBits>() && user->input(1) != constant.output()) ||
+           (user->is<Gather>() && user->input(1) == constant.output());
+  });
+}
+
 void count_weights(const Graph& graph, Needs& needs) {
   for (const auto& node : graph.nodes())
     if (const auto* constant = std::get_if<Constant>(&node->op())) {
-      needs.parameters += constant->value.elements();
-      needs.weights += static_cast<double>(constant->value.bytes().size());
+      const Tensor& value = constant->value;
+      needs.weights += static_cast<double>(storage_bytes(value.dtype(), value.elements()));
+      if (!is_parameter_of_rounding(*node)) needs.parameters += value.elements();
     }
 }
 
@@ -62,8 +73,13 @@ bool is_checkpoint(const std::string& path) {
          !checkpoint::is_encoder(checkpoint::Checkpoint::open(path));
 }
 
-void inspect_llm(const std::string& folder, const ModelOptions& options, Console& console) {
-  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint::Checkpoint::open(folder));
+void inspect_llm(const std::string& folder, const ModelOptions& options, const WeightArgs& weights, Console& console) {
+  checkpoint::DecoderOptions decoder_options;
+  decoder_options.weights.bits = weights.bits();
+  decoder_options.weights.group = weights.group;
+  decoder_options.weights.round_activations = weights.bits() != 0;
+  decoder_options.weights.sizes_only = true;
+  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint::Checkpoint::open(folder), decoder_options);
   const checkpoint::DecoderInfo info = decoder.info;
   Needs needs;
   count_weights(*decoder.graph, needs);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "tools/console.h"
+#include "tools/llm_options.h"
 #include "tools/model_options.h"
 
 namespace lathe::tools {
@@ -11,7 +12,7 @@ namespace lathe::tools {
 // Whether this is a folder with the checkpoint of a language model.
 bool is_checkpoint(const std::string& path);
 
-// Prints it, with whether it fits the device; the result is one object.
-void inspect_llm(const std::string& folder, const ModelOptions& options, Console& console);
+// Prints it, with whether it fits the device; the result is one object. Nothing is rounded for it.
+void inspect_llm(const std::string& folder, const ModelOptions& options, const WeightArgs& weights, Console& console);
 
 }  // namespace lathe::tools
