@@ -47,6 +47,13 @@ struct EngineOptions {
   // Bytes that weights, keys and values and what a step works in may take on a GPU; 0: all that is free. Weights that
   // do not fit stay on the host, and come over while other layers are computed, in every step.
   int64_t gpu_memory = 0;
+  // Weights of products are rounded while they are loaded: to 8 bits, or to 4 with 8 for the output matrix; 0: they
+  // stay as they are stored, whoever rounded them.
+  int weight_bits = 0;
+  int64_t weight_group = 0;  // columns that share a scale; 0: 128 of 4 bits, all of a row of 8
+  // Whether such products round activations to 8 bits, too, which is faster; none: where weight_bits is given. Weights
+  // that others rounded are multiplied with exact activations then.
+  std::optional<bool> round_activations;
   int64_t context = 0;         // tokens of the longest sequence; 0: what the model was made for, as far as it fits
   int64_t block_size = 16;     // tokens of a block
   int64_t blocks = 0;          // of the pool; 0: as many as memory and max_sequences make sensible

@@ -138,4 +138,11 @@ Tensor Checkpoint::tensor(std::string_view name) const {
   return Tensor::view(stored.dtype, stored.dims, stored.bytes, found->second.file);
 }
 
+void Checkpoint::release(std::string_view name, size_t bytes) const {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return;
+  const auto& [stored, file] = found->second;
+  file->release_pages(static_cast<size_t>(stored.bytes.data() - file->bytes().data()), bytes);
+}
+
 }  // namespace lathe::checkpoint

@@ -31,6 +31,8 @@ class Checkpoint {
   const StoredTensor* find(std::string_view name) const;
   // A view of the mapped file; only a tensor that is not stored row by row is copied. Throws Error(not_found).
   Tensor tensor(std::string_view name) const;
+  // The first `bytes` of a tensor have been read and will not be soon again: their pages may leave memory.
+  void release(std::string_view name, size_t bytes) const;
 
  private:
   struct Entry {

@@ -32,7 +32,7 @@ class DecoderBuilder {
         checkpoint_(checkpoint),
         graph_(std::make_unique<Graph>()),
         weights_(*graph_, checkpoint, options.compute, config_.names.root,
-                 std::string(config_.names.embedding) + ".weight"),
+                 std::string(config_.names.embedding) + ".weight", options.weights),
         layers_(weights_, config_) {}
 
   Decoder build() {
@@ -250,9 +250,7 @@ class DecoderBuilder {
     if (config_.traits.final_norm) x = layers_.norm(x, weights_.under_root(names.final_norm), config_.hidden);
     if (config_.embedding_width != config_.hidden)
       x = layers_.linear(x, weights_.under_root(names.project_out), config_.hidden, config_.embedding_width, false);
-    MatMul product;
-    product.trans_b = true;
-    Value* y = graph_->emit(product, {x, output_matrix()}, "logits");
+    Value* y = head(x);
     if (config_.traits.biases.head)
       y = map2(*graph_, MapOp::add, y, weights_.vector(weights_.found_name(names.head) + ".bias", config_.vocab));
     y = layers_.scaled(cast(*graph_, y, DType::f32), config_.logit_scale);
@@ -260,16 +258,20 @@ class DecoderBuilder {
     y = map1(*graph_, MapOp::tanh, layers_.scaled(y, 1 / config_.logit_softcap));
     return layers_.scaled(y, config_.logit_softcap);
   }
-  Value* output_matrix() {
-    const std::string head = weights_.found_name(config_.names.head) + ".weight";
-    const std::string embedding = weights_.under_root(config_.names.embedding) + ".weight";
-    if (config_.traits.tied) weights_.ignore(head);  // files may hold it twice
-    Value* matrix = weights_.matrix(config_.traits.tied ? embedding : head, config_.vocab, config_.embedding_width);
-    if (!config_.traits.normalised_head) return matrix;
-    Value* wide = cast(*graph_, matrix, DType::f32);
+  // x times the output matrix.
+  Value* head(Value* x) {
+    const std::string own = weights_.found_name(config_.names.head);
+    const std::string name = config_.traits.tied ? weights_.under_root(config_.names.embedding) : own;
+    if (config_.traits.tied) weights_.ignore(own + ".weight");  // files may hold it twice
+    if (!config_.traits.normalised_head)
+      return weights_.product(x, {name, config_.embedding_width, config_.vocab, false, MatrixRole::head});
+    Value* wide = cast(*graph_, weights_.matrix(name + ".weight", config_.vocab, config_.embedding_width), DType::f32);
     Value* length = reduce(*graph_, ReduceKind::l2, wide, {1}, true);
     length = map2(*graph_, MapOp::max, length, scalar(*graph_, 1e-12, DType::f32));
-    return cast(*graph_, map2(*graph_, MapOp::div, wide, length), options_.compute);
+    MatMul product;
+    product.trans_b = true;
+    Value* matrix = cast(*graph_, map2(*graph_, MapOp::div, wide, length), options_.compute);
+    return graph_->emit(product, {x, matrix}, name);
   }
 
   DecoderInfo info() const {

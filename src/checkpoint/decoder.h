@@ -14,6 +14,7 @@
 
 #include "base/dtype.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/weight_options.h"
 #include "graph/graph.h"
 
 namespace lathe::checkpoint {
@@ -24,6 +25,7 @@ struct DecoderOptions {
   DType cache = DType::f32;  // what paged_attention takes: f32, f16, bf16, i8 or f8e4m3
   int64_t block_size = 16;
   int64_t max_positions = 0;  // 0: what the model was made for
+  WeightOptions weights;
 };
 
 struct DecoderInfo {
@@ -46,8 +48,8 @@ struct Decoder {
   DecoderInfo info;
 };
 
-// Weights become constants that view the mapped files. Throws what read_model_config() and Weights throw, and
-// Error(invalid_argument) for options that do not fit the model.
+// Weights become constants that view the mapped files, but for those that are rounded, unpacked or widened. Throws what
+// read_model_config() and Weights throw, and Error(invalid_argument) for options that do not fit the model.
 Decoder build_decoder(const Checkpoint& checkpoint, const DecoderOptions& options = {});
 
 }  // namespace lathe::checkpoint

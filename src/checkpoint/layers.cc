@@ -7,11 +7,7 @@
 namespace lathe::checkpoint {
 
 Value* Layers::linear(Value* x, const std::string& name, int64_t in, int64_t out, bool bias) const {
-  const bool transposed = config_.traits.transposed;
-  Value* matrix = transposed ? weights_.matrix(name + ".weight", in, out) : weights_.matrix(name + ".weight", out, in);
-  MatMul product;
-  product.trans_b = !transposed;
-  Value* y = graph().emit(product, {x, matrix}, name);
+  Value* y = weights_.product(x, {name, in, out, config_.traits.transposed});
   return bias ? map2(graph(), MapOp::add, y, weights_.vector(name + ".bias", out)) : y;
 }
 
@@ -83,7 +79,9 @@ Value* Layers::stacked_mlp(Value* x, const std::string& joint, const std::string
 // How much each expert counts for each token, [tokens, experts]: 0 for those that were not chosen.
 Value* Layers::routing(Value* x, const std::string& layer) const {
   const MixtureOfExperts& moe = config_.moe;
-  Value* scores = linear(x, layer + std::string(config_.names.router), config_.hidden, moe.experts, false);
+  const std::string router = layer + std::string(config_.names.router);
+  Value* scores =
+      weights_.product(x, {router, config_.hidden, moe.experts, config_.traits.transposed, MatrixRole::router});
   scores = cast(graph(), scores, DType::f32);
   scores = moe.sigmoid ? map1(graph(), MapOp::sigmoid, scores) : graph().emit(Softmax{1, false, false}, {scores});
   Value* merits = scores;
@@ -159,7 +157,8 @@ Value* Layers::experts(Value* x, const std::string& layer) const {
                  ? stacked_mlp(x, up, down, moe.shared_intermediate)
                  : gated_mlp(x, shared + std::string(names.expert_gate), up, down, moe.shared_intermediate);
   if (moe.shared_gate) {
-    Value* gate = linear(x, layer + std::string(names.shared_gate), config_.hidden, 1, false);
+    const std::string name = layer + std::string(names.shared_gate);
+    Value* gate = weights_.product(x, {name, config_.hidden, 1, config_.traits.transposed, MatrixRole::router});
     y = map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, gate));
   }
   return map2(graph(), MapOp::add, sum, y);

@@ -196,9 +196,7 @@ ModelConfig read_model_config(const Checkpoint& checkpoint) {
     read_rope(fields, family.fields, config);
     if (family.refine != nullptr) family.refine(fields, config);
     expect_usual(fields);
-    if (fields.has("quantization_config"))
-      throw Error(ErrorCode::unsupported, "the weights are quantised ('quantization_config')")
-          .remedy("Use the checkpoint in 16 or 32 bits that it was made from");
+    fields.any("quantization_config|compression_config");  // which Weights accounts for
     fields.expect_all_read(neutral_fields());
     if (config.traits.positions == Positions::rotary || config.traits.positions == Positions::rotary_2d)
       finish_rope(config);

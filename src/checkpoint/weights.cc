@@ -4,8 +4,11 @@
 #include <utility>
 
 #include "base/error.h"
+#include "checkpoint/narrow_weights.h"
 #include "checkpoint/spellings.h"
+#include "checkpoint/weight_rows.h"
 #include "graph/build.h"
+#include "graph/weight_rounding.h"
 
 namespace lathe::checkpoint {
 namespace {
@@ -14,11 +17,23 @@ bool is_weight_type(DType type) {
   return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
 }
 
+// Elements that are wide in memory at a time.
+constexpr int64_t kSlice = int64_t{1} << 22;
+constexpr int64_t kGroup = 128;
+
 }  // namespace
 
 Weights::Weights(Graph& graph, const Checkpoint& checkpoint, DType compute, std::string_view roots,
-                 std::string_view probe)
-    : graph_(graph), checkpoint_(checkpoint), compute_(compute), root_(first_spelling(roots)) {
+                 std::string_view probe, const WeightOptions& options)
+    : graph_(graph),
+      checkpoint_(checkpoint),
+      compute_(compute),
+      options_(options),
+      quantization_(read_quantization(checkpoint)),
+      root_(first_spelling(roots)) {
+  if (options.bits != 0 && options.bits != 4 && options.bits != 8)
+    fail(ErrorCode::invalid_argument, "weights are rounded to 4 or 8 bits, not {}", options.bits);
+  if (options.group < 0) fail(ErrorCode::invalid_argument, "groups of {} columns", options.group);
   const auto found = find_spelling(
       roots, [&](std::string_view root) { return checkpoint.contains(std::string(root) + std::string(probe)); });
   if (found)
@@ -28,8 +43,9 @@ Weights::Weights(Graph& graph, const Checkpoint& checkpoint, DType compute, std:
 }
 
 std::string Weights::found_name(std::string_view names) const {
-  const auto found =
-      find_spelling(names, [&](std::string_view name) { return contains(std::string(name) + ".weight"); });
+  const auto found = find_spelling(names, [&](std::string_view name) {
+    return contains(std::string(name) + ".weight") || is_narrow(checkpoint_, std::string(name));
+  });
   return std::string(found.value_or(first_spelling(names)));
 }
 
@@ -63,7 +79,10 @@ Tensor Weights::load(const std::string& name, std::vector<int64_t> dims) {
 }
 
 Value* Weights::matrix(const std::string& name, int64_t rows, int64_t columns) {
-  Value* stored = table(name, {rows, columns});
+  return of_products(table(name, {rows, columns}));
+}
+
+Value* Weights::of_products(Value* stored) {
   const bool widened_later = compute_ == DType::f32 && stored->dtype() == DType::f16;
   return widened_later ? stored : cast(graph_, stored, compute_);
 }
@@ -72,6 +91,123 @@ Value* Weights::vector(const std::string& name, int64_t size) { return cast(grap
 
 Value* Weights::f32(const std::string& name, std::vector<int64_t> dims) {
   return cast(graph_, table(name, std::move(dims)), DType::f32);
+}
+
+ThreadTeam& Weights::team() {
+  if (team_ == nullptr) team_ = std::make_unique<ThreadTeam>(std::max(options_.threads, 1));
+  return *team_;
+}
+
+// A tensor without elements, unlike any other.
+Tensor Weights::absent(DType dtype, std::vector<int64_t> dims) {
+  return Tensor::deferred(dtype, std::move(dims), next_absent_++);
+}
+
+// What the weights of this matrix are to be rounded to; 0: nothing.
+int Weights::bits_for(const Matrix& matrix) const {
+  if (matrix.role == MatrixRole::router || (matrix.role == MatrixRole::head && options_.wide_head)) return 0;
+  return matrix.role == MatrixRole::head && options_.bits != 0 ? 8 : options_.bits;
+}
+
+NarrowWeight Weights::round(const Matrix& matrix, int bits) {
+  const WeightRows rows(checkpoint_, quantization_, matrix.name, matrix.out, matrix.in, matrix.transposed);
+  const int64_t usual = bits == 4 ? kGroup : 0,
+                group = bits == options_.bits && options_.group > 0 ? options_.group : usual;
+  const int64_t block = group == 0 || group > matrix.in ? std::max<int64_t>(matrix.in, 1) : group;
+  NarrowWeight result;
+  result.block = block;
+  if (options_.sizes_only) {
+    result.q = Tensor::deferred(bits == 4 ? DType::i4 : DType::i8, {matrix.out, matrix.in}, 0);
+    result.scales = Tensor::deferred(DType::f16, {matrix.out, (matrix.in + block - 1) / block}, 0);
+    return result;
+  }
+  WeightRounder rounder(matrix.out, matrix.in, {bits, block, DType::f16});
+  const int64_t step = std::max<int64_t>(kSlice / std::max<int64_t>(matrix.in, 1), 1);
+  for (int64_t row = 0; row < matrix.out; row += step) {
+    const int64_t end = std::min(row + step, matrix.out);
+    rounder.add_rows(rows.read(row, end), team());
+    rows.release(end);
+  }
+  RoundedWeight rounded = std::move(rounder).finish();
+  result.q = std::move(rounded.q);
+  result.scales = std::move(rounded.scales);
+  return result;
+}
+
+NarrowWeight Weights::read_narrow_weight(const Matrix& matrix, int bits) {
+  if (!is_narrow(checkpoint_, matrix.name)) return round(matrix, bits);
+  if (bits != 0)
+    throw Error(ErrorCode::invalid_argument, "the weights of this checkpoint have been rounded before")
+        .in_file(checkpoint_.folder().string())
+        .remedy("Leave out --int8 or --int4, or use the checkpoint that it was made from");
+  NarrowWeight weight = read_narrow(checkpoint_, quantization_, matrix.name, matrix.out, matrix.in,
+                                    options_.sizes_only ? nullptr : &team());
+  for (const std::string& part : parts_of_matrix(matrix.name))
+    if (const StoredTensor* stored = checkpoint_.find(part)) checkpoint_.release(part, stored->bytes.size());
+  return weight;
+}
+
+// Null where the matrix is wide and stays so.
+const Weights::Narrow* Weights::narrow(const Matrix& matrix) {
+  if (const auto found = narrow_.find(matrix.name); found != narrow_.end()) return &found->second;
+  const int bits = bits_for(matrix);
+  if (bits == 0 && !is_narrow(checkpoint_, matrix.name)) return nullptr;
+  NarrowWeight weight;
+  try {
+    weight = read_narrow_weight(matrix, bits);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_model) throw;
+    faults_.push_back(error.message());
+    weight.block = std::max<int64_t>(matrix.in, 1);
+    weight.q = Tensor::deferred(DType::i8, {matrix.out, matrix.in}, 0);  // only types, so that all faults can be found
+    weight.scales = Tensor::deferred(DType::f16, {matrix.out, 1}, 0);
+  }
+  for (const std::string& part : parts_of_matrix(matrix.name)) ignore(part);
+  const auto add = [&](std::optional<Tensor> part, std::string_view suffix) -> Value* {
+    if (!part) return nullptr;
+    if (part->is_deferred()) part = absent(part->dtype(), part->dims());
+    return graph_.append(Constant{std::move(*part)}, {}, 1, matrix.name + std::string(suffix))->output();
+  };
+  const Narrow operands{add(std::move(weight.q), ".levels"), add(std::move(weight.scales), ".scales"),
+                        add(std::move(weight.zeros), ".zeros"), add(std::move(weight.order), ".order"), weight.block};
+  return &narrow_.emplace(matrix.name, operands).first->second;
+}
+
+// Of fp8 with scales, in 16 bits.
+Value* Weights::widened(const Matrix& matrix) {
+  const std::string name = matrix.name + ".weight";
+  if (const auto found = constants_.find(name); found != constants_.end()) return found->second;
+  for (const std::string& part : parts_of_matrix(matrix.name)) ignore(part);
+  Tensor wide = absent(DType::f16, {matrix.out, matrix.in});
+  try {
+    const WeightRows rows(checkpoint_, quantization_, matrix.name, matrix.out, matrix.in, matrix.transposed);
+    wide = options_.sizes_only ? absent(rows.wide_type(), wide.dims()) : rows.widened(team());
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::invalid_model) throw;
+    faults_.push_back(error.message());
+  }
+  Node* node = graph_.append(Constant{std::move(wide)}, {}, 1, name);
+  return constants_.emplace(name, node->output()).first->second;
+}
+
+Value* Weights::product(Value* x, const Matrix& matrix) {
+  if (const Narrow* weight = narrow(matrix)) {
+    if (weight->order != nullptr) x = graph_.emit(Gather{1}, {x, weight->order});
+    MatMulNBits product;
+    product.block = weight->block;
+    product.round_rows = options_.round_activations;
+    return graph_.emit(product, {x, weight->q, weight->scales, weight->zeros}, matrix.name);
+  }
+  MatMul product;
+  product.trans_b = !matrix.transposed;
+  Value* wide = nullptr;
+  if (is_fp8(checkpoint_, matrix.name))
+    wide = of_products(widened(matrix));
+  else if (matrix.transposed)
+    wide = this->matrix(matrix.name + ".weight", matrix.in, matrix.out);
+  else
+    wide = this->matrix(matrix.name + ".weight", matrix.out, matrix.in);
+  return graph_.emit(product, {x, wide}, matrix.name);
 }
 
 void Weights::expect_complete() const {

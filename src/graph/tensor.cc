@@ -1,5 +1,7 @@
 #include "graph/tensor.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,7 +14,18 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
+// Storage from here on is the system's again as soon as it is freed. A heap would keep it, in holes between tensors
+// that live longer: a model that is converted weight by weight would take twice its size.
+constexpr size_t kMappedBytes = size_t{1} << 20;
+
+std::shared_ptr<std::byte> map_zeros(size_t bytes) {
+  void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes for a tensor", bytes);
+  return {static_cast<std::byte*>(p), [bytes](std::byte* q) { ::munmap(q, bytes); }};
+}
+
 std::shared_ptr<std::byte> allocate(size_t bytes) {
+  if (bytes >= kMappedBytes) return map_zeros(bytes);
   const size_t rounded = (std::max<size_t>(bytes, 1) + kAlignment - 1) / kAlignment * kAlignment;
   void* p = std::aligned_alloc(kAlignment, rounded);
   if (p == nullptr) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes for a tensor", rounded);

@@ -49,6 +49,10 @@ float inverse_of(float scale) {
   return std::isfinite(inverse) ? inverse : 0;
 }
 
+int8_t level(float quotient, const Levels& levels) {
+  return static_cast<int8_t>(std::clamp(std::nearbyint(quotient), levels.low, levels.high));
+}
+
 struct Fit {
   float error, best_scale;  // of the levels that were chosen: their error, and the scale that would suit them best
 };
@@ -90,23 +94,19 @@ float search_scale(std::span<const float> block, float extreme, const Levels& le
 class RowRounder {
  public:
   RowRounder(const RoundingOptions& options, int64_t k)
-      : options_(options), levels_(levels_of(options.bits)), k_(k), row_(static_cast<size_t>(k)) {
-    padded_.resize(static_cast<size_t>((std::min(options.block, k) + kLanes - 1) / kLanes * kLanes));
-  }
+      : options_(options), k_(k), row_(static_cast<size_t>(k)), search_(options.bits, options.scale) {}
 
   // q: levels of the row; scales: one for each block.
   void round(const Tensor& rows, int64_t row, std::span<int8_t> q, std::span<float> scales) {
     read(rows, row);
+    const Levels levels = levels_of(options_.bits);
     for (int64_t begin = 0; begin < k_; begin += options_.block) {
       const int64_t count = std::min(options_.block, k_ - begin);
       const auto source = std::span(row_).subspan(static_cast<size_t>(begin), static_cast<size_t>(count));
-      const float scale = scale_of(source);
+      const float scale = search_.best(source);
       scales[static_cast<size_t>(begin / options_.block)] = scale;
       const float inverse = inverse_of(scale);
-      for (size_t i = 0; i < source.size(); ++i) {
-        const float level = std::nearbyint(source[i] * inverse);
-        q[static_cast<size_t>(begin) + i] = static_cast<int8_t>(std::clamp(level, levels_.low, levels_.high));
-      }
+      for (size_t i = 0; i < source.size(); ++i) q[static_cast<size_t>(begin) + i] = level(source[i] * inverse, levels);
     }
   }
 
@@ -120,40 +120,43 @@ class RowRounder {
     });
   }
 
-  float scale_of(std::span<const float> block) {
-    float extreme = 0, sum = 0;
-    for (const float w : block) {
-      sum += w * 0;  // NaN for what is not finite
-      if (std::abs(w) > std::abs(extreme)) extreme = w;
-    }
-    if (sum != 0) fail(ErrorCode::invalid_model, "a weight holds infinities or NaN and cannot be rounded");
-    if (options_.bits == 8) return as_stored(std::abs(extreme) / levels_.high, options_.scale);
-    std::copy(block.begin(), block.end(), padded_.begin());
-    std::fill(padded_.begin() + static_cast<std::ptrdiff_t>(block.size()), padded_.end(), 0.0F);
-    return search_scale(padded_, extreme, levels_, options_.scale);
-  }
-
   const RoundingOptions& options_;
-  Levels levels_;
   int64_t k_;
-  std::vector<float> row_, padded_;
+  std::vector<float> row_;
+  ScaleSearch search_;
 };
 
-// Two levels in each byte, the first in its low half.
-void store_levels(std::span<const int8_t> q, int64_t first, int bits, std::span<std::byte> out) {
-  if (bits == 8) {
-    std::memcpy(out.data() + first, q.data(), q.size());
-    return;
+}  // namespace
+
+float ScaleSearch::best(std::span<const float> block) {
+  float extreme = 0, sum = 0;
+  for (const float w : block) {
+    sum += w * 0;  // NaN for what is not finite
+    if (std::abs(w) > std::abs(extreme)) extreme = w;
   }
-  for (size_t i = 0; i < q.size(); ++i) {
-    const auto at = static_cast<size_t>(first) + i;
-    const auto level = static_cast<std::byte>(q[i] & 15);
-    std::byte& byte = out[at / 2];
-    byte = at % 2 == 0 ? (byte & std::byte{0xf0}) | level : (byte & std::byte{0x0f}) | level << 4;
-  }
+  if (sum != 0) fail(ErrorCode::invalid_model, "a weight holds infinities or NaN and cannot be rounded");
+  const Levels levels = levels_of(bits_);
+  if (bits_ == 8) return as_stored(std::abs(extreme) / levels.high, type_);
+  padded_.assign((block.size() + kLanes - 1) / kLanes * kLanes, 0.0F);
+  std::copy(block.begin(), block.end(), padded_.begin());
+  return search_scale(padded_, extreme, levels, type_);
 }
 
-}  // namespace
+int8_t nearest_level(float w, float scale, int bits) { return level(w * inverse_of(scale), levels_of(bits)); }
+
+// Two levels in each byte, the first in its low half.
+void store_levels(std::span<const int8_t> levels, int64_t first, int bits, std::span<std::byte> out) {
+  if (bits == 8) {
+    std::memcpy(out.data() + first, levels.data(), levels.size());
+    return;
+  }
+  for (size_t i = 0; i < levels.size(); ++i) {
+    const auto at = static_cast<size_t>(first) + i;
+    const auto bits_of_level = static_cast<std::byte>(levels[i] & 15);
+    std::byte& byte = out[at / 2];
+    byte = at % 2 == 0 ? (byte & std::byte{0xf0}) | bits_of_level : (byte & std::byte{0x0f}) | bits_of_level << 4;
+  }
+}
 
 WeightRounder::WeightRounder(int64_t n, int64_t k, const RoundingOptions& options) : options_(options) {
   if (options.bits != 4 && options.bits != 8)

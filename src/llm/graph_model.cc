@@ -161,6 +161,11 @@ void GraphModel::bind_table(const StepBatch& batch, int64_t sequences) {
 }
 
 std::span<const float> GraphModel::run(const StepBatch& batch) {
+  const std::span<const float> logits = run_all(batch).front().as<float>();
+  return logits.first(batch.logit_rows.size() * static_cast<size_t>(facts_.vocabulary));
+}
+
+std::span<const Output> GraphModel::run_all(const StepBatch& batch) {
   // On the host, tokens cost what they cost; a GPU computes whole tiles of them anyway.
   const auto own_tokens = static_cast<int64_t>(batch.token_ids.size());
   const int64_t tokens = session_.impl().device->host_memory() ? own_tokens : rounded_up(own_tokens);
@@ -174,8 +179,7 @@ std::span<const float> GraphModel::run(const StepBatch& batch) {
   bind("prefix_lengths", batch.prefix_lengths, sequences);
   bind_table(batch, sequences);
   bind("logit_rows", batch.logit_rows, rounded_up(static_cast<int64_t>(batch.logit_rows.size())));
-  const std::span<const float> logits = session_.run(inputs_).front().as<float>();
-  return logits.first(batch.logit_rows.size() * static_cast<size_t>(facts_.vocabulary));
+  return session_.run(inputs_);
 }
 
 void GraphModel::copy_block(BlockId from, BlockId to) {

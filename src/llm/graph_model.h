@@ -39,6 +39,8 @@ class GraphModel : public StepModel {
   const ModelFacts& facts() const override { return facts_; }
   std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override { return lay_out(info_, prompt); }
   std::span<const float> run(const StepBatch& batch) override;
+  // All outputs, of a graph that has others; on a GPU rows may follow that belong to no token.
+  std::span<const Output> run_all(const StepBatch& batch);
   void copy_block(BlockId from, BlockId to) override;
 
   Session& session() { return session_; }

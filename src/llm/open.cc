@@ -11,6 +11,7 @@
 #include "llm/onnx_files.h"
 #include "llm/past_model.h"
 #include "runtime/engine.h"
+#include "runtime/session.h"
 
 namespace lathe::llm {
 namespace {

@@ -16,8 +16,9 @@ size_t key_of(const Node& node) {
   size_t key = node.op().index();
   for (const Value* v : node.inputs()) key = mix(key, std::hash<const Value*>()(v));
   if (const Constant* constant = node.as<Constant>()) {
-    const std::span<const std::byte> bytes = constant->value.bytes();
-    for (const int64_t d : constant->value.dims()) key = mix(key, static_cast<size_t>(d));
+    const Tensor& value = constant->value;
+    const auto bytes = value.is_deferred() ? std::span<const std::byte>() : value.bytes();
+    for (const int64_t d : value.dims()) key = mix(key, static_cast<size_t>(d));
     for (size_t i = 0; i < std::min<size_t>(bytes.size(), 64); ++i) key = mix(key, static_cast<size_t>(bytes[i]));
   }
   return mix(key, node.outputs().size());

@@ -48,7 +48,7 @@ Node* only_user(const Value* value) {
 
 const Tensor* constant_tensor(const Value* value) {
   const Constant* constant = producer_as<Constant>(value);
-  return constant != nullptr ? &constant->value : nullptr;
+  return constant != nullptr && !constant->value.is_deferred() ? &constant->value : nullptr;
 }
 
 std::optional<double> uniform_number(const Value* value) {

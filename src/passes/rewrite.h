@@ -47,7 +47,7 @@ const T* producer_as(const Value* value) {
   return value != nullptr && value->producer() != nullptr ? value->producer()->as<T>() : nullptr;
 }
 
-const Tensor* constant_tensor(const Value* value);  // null when no Constant gives the value
+const Tensor* constant_tensor(const Value* value);  // null unless a Constant gives the value, with its elements
 // The one number that all elements of a numeric constant have.
 std::optional<double> uniform_number(const Value* value);
 std::optional<std::vector<int64_t>> constant_integers(const Value* value);

@@ -1,6 +1,7 @@
 #include "runtime/engine.h"
 
 #include <new>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "runtime/model_import.h"
@@ -14,9 +15,42 @@ TensorInfo info_of(const Type& type, const std::string& name) {
   return info;
 }
 
+// Lets go of constants once all weights that are made of them are, so that a model is not in memory twice.
+class ConstantRelease {
+ public:
+  ConstantRelease(Graph& graph, const Program& program) {
+    for (const Weight& weight : program.weights) ++pending_[weight.node].weights;
+    collect(graph);
+  }
+  void made(const Weight& weight) {
+    Pending& pending = pending_.at(weight.node);
+    if (--pending.weights > 0) return;
+    Tensor& value = pending.constant->value;
+    if (!value.is_deferred()) value = Tensor::deferred(value.dtype(), value.dims(), 0);
+  }
+
+ private:
+  struct Pending {
+    int weights = 0;
+    Constant* constant = nullptr;
+  };
+  void collect(Graph& graph) {
+    for (const auto& node : graph.nodes()) {
+      if (const auto found = pending_.find(node.get()); found != pending_.end())
+        found->second.constant = node->as<Constant>();
+      for (Region* region : regions_of(node->mutable_op())) collect(region->graph());
+    }
+  }
+
+  std::unordered_map<const Node*, Pending> pending_;
+};
+
 std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl, size_t weight_budget = 0) {
-  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights, weight_budget,
-                               impl->twin == nullptr ? nullptr : &impl->twin->impl().weights);
+  ConstantRelease release(*impl->model.graph, impl->model.program);
+  impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights,
+                               {.budget = weight_budget,
+                                .twin = impl->twin == nullptr ? nullptr : &impl->twin->impl().weights,
+                                .made = [&](const Weight& weight) { release.made(weight); }});
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) {
     impl->inputs.push_back(info_of(input->type(), input->name()));

@@ -24,32 +24,39 @@ bool aligned_for(const std::byte* data, DType type) {
 
 }  // namespace
 
-WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget,
-                           const WeightMemory* twin)
+WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source,
+                           const Options& options)
     : program_(&program),
       backend_(&backend),
       source_(&source),
-      twin_(twin),
+      twin_(options.twin),
       shared_(program.weights.size(), -1),
       addresses_(program.weights.size(), nullptr),
-      budget_(budget) {
-  LATHE_CHECK(budget == 0 || twin == nullptr);
-  if (twin != nullptr) find_shared();
+      budget_(options.budget) {
+  LATHE_CHECK(budget_ == 0 || twin_ == nullptr);
+  for (const Weight& weight : program.weights) ids_.push_back(constant_id(weight.node->as<Constant>()->value));
+  if (twin_ != nullptr) find_shared();
   restore();
-  for (size_t i = 0; backend.host_memory() && i < addresses_.size(); ++i)
-    addresses_[i] = shared_[i] >= 0 ? twin_->addresses_[static_cast<size_t>(shared_[i])]
-                                    : const_cast<std::byte*>(place(program.weights[i]).data());  // which no step writes
+  for (size_t i = 0; backend.host_memory() && i < addresses_.size(); ++i) {
+    if (shared_[i] >= 0) {
+      addresses_[i] = twin_->addresses_[static_cast<size_t>(shared_[i])];
+      continue;
+    }
+    const size_t owned = owned_.size();
+    addresses_[i] = const_cast<std::byte*>(place(program.weights[i]).data());  // steps never write to constant operands
+    if (options.made && owned_.size() > owned) options.made(program.weights[i]);
+  }
 }
 
 void WeightMemory::find_shared() {
   std::map<std::tuple<ConstantId, std::string, std::vector<int64_t>>, int> known;
-  const auto key = [](const Weight& weight) {
-    return std::tuple{constant_id(weight.node->as<Constant>()->value), weight.layout.scheme, weight.layout.params};
+  const auto key = [](const WeightMemory& memory, size_t i) {
+    const WeightLayout& layout = memory.program_->weights[i].layout;
+    return std::tuple{memory.ids_[i], layout.scheme, layout.params};
   };
-  const std::vector<Weight>& theirs = twin_->program_->weights;
-  for (size_t i = 0; i < theirs.size(); ++i) known.emplace(key(theirs[i]), static_cast<int>(i));
+  for (size_t i = 0; i < twin_->ids_.size(); ++i) known.emplace(key(*twin_, i), static_cast<int>(i));
   for (size_t i = 0; i < shared_.size(); ++i)
-    if (const auto found = known.find(key(program_->weights[i])); found != known.end()) shared_[i] = found->second;
+    if (const auto found = known.find(key(*this, i)); found != known.end()) shared_[i] = found->second;
 }
 
 WeightMemory::~WeightMemory() { evict(); }
@@ -59,6 +66,7 @@ WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
   std::swap(backend_, other.backend_);
   std::swap(source_, other.source_);
   std::swap(twin_, other.twin_);
+  std::swap(ids_, other.ids_);
   std::swap(shared_, other.shared_);
   std::swap(addresses_, other.addresses_);
   std::swap(device_, other.device_);

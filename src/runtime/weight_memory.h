@@ -4,11 +4,13 @@
 // waits on the host, in memory that is fast to copy from where there is enough of it (weight_stream.h).
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "build/constant_id.h"
 #include "build/program.h"
 #include "build/weight_source.h"
 #include "runtime/weight_stream.h"
@@ -18,11 +20,17 @@ namespace lathe {
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // The arguments outlive it. `budget`: bytes that weights may take on a device with memory of its own; 0: any. Weights
-  // that `twin`, of another program for the same device, has in the same layout are used where it has them, so it may
-  // not be evicted before this. Not both.
-  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, size_t budget = 0,
-               const WeightMemory* twin = nullptr);
+  struct Options {
+    size_t budget = 0;  // bytes that weights may take on a device with memory of its own; 0: any
+    // Of another program for the same device: weights that it has in the same layout are used where it has them, so it
+    // may not be evicted before this. Without a budget.
+    const WeightMemory* twin = nullptr;
+    // Called, by the constructor, after each weight that is not used where it lies, and for which its constant will not
+    // be read again. On a device with memory of its own that is none: there weights come back.
+    std::function<void(const Weight&)> made = {};
+  };
+  // The arguments outlive it, but for `made`.
+  WeightMemory(const Program& program, const Backend& backend, const WeightSource& source, const Options& options);
   ~WeightMemory();
   WeightMemory(WeightMemory&& other) noexcept { *this = std::move(other); }
   WeightMemory& operator=(WeightMemory&& other) noexcept;
@@ -53,6 +61,7 @@ class WeightMemory {
   const Backend* backend_ = nullptr;
   const WeightSource* source_ = nullptr;
   const WeightMemory* twin_ = nullptr;
+  std::vector<ConstantId> ids_;            // by weight: what its constant was, which may be gone
   std::vector<int> shared_;                // by weight: that of the twin, or -1
   std::vector<void*> addresses_;           // null while evicted
   std::unique_ptr<DeviceContext> device_;  // owns addresses_; null where they are of the host, and while evicted

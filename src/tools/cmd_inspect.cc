@@ -104,6 +104,7 @@ class InspectCommand : public Command {
     app.add_flag("--verify", verify_, "Of a plan: read all weights and check them");
     add_input_options(app, inputs_, false);
     add_model_options(app, options_);
+    add_rounding_options(app, weight_args_, "Of a checkpoint: ");
     add_kv_option(app, kv_dtype_);
   }
 
@@ -118,7 +119,7 @@ class InspectCommand : public Command {
       throw Error(ErrorCode::invalid_argument, "MODEL is required")
           .remedy("`lathe inspect --help` shows what there is");
     if (is_checkpoint(model_)) {
-      inspect_llm(model_, options_, kv_dtype_, console);
+      inspect_llm(model_, options_, weight_args_, kv_dtype_, console);
       return kExitOk;
     }
     engine_ = open_model(model_, options_, console);
@@ -358,6 +359,7 @@ class InspectCommand : public Command {
   bool layers_ = false, attributes_ = false, weights_ = false, verify_ = false;
   InputOptions inputs_;
   ModelOptions options_;
+  WeightArgs weight_args_;
   std::string kv_dtype_ = "auto";
   std::shared_ptr<const Engine> engine_;
   CostFacts costs_;

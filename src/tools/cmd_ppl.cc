@@ -4,8 +4,6 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -13,17 +11,11 @@
 #include "tools/interrupt.h"
 #include "tools/llm_options.h"
 #include "tools/progress.h"
+#include "tools/text_input.h"
 #include "tools/units.h"
 
 namespace lathe::tools {
 namespace {
-
-std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) throw Error(ErrorCode::not_found, "cannot read the text").in_file(path);
-  return text;
-}
 
 // Minus the logarithm of the probability that the logits give to `id`.
 double surprise(std::span<const float> logits, int32_t id) {
@@ -44,7 +36,7 @@ class PplCommand : public Command {
         "predicted from those before it; the perplexity is e to the mean of minus the logarithms of their "
         "probabilities. Lower is better, and only models with the same tokenizer can be compared.",
         {{"ppl ./tigerbot-7b wiki.test.txt", "in windows of 512 tokens"},
-         {"ppl ./tigerbot-7b wiki.test.txt --dtype bf16 --json", "what half the memory costs"}}};
+         {"ppl ./tigerbot-7b wiki.test.txt --int4 --against ./tigerbot-7b", "what rounding the weights costs"}}};
   }
 
   void add_options(CLI::App& app) override {
@@ -53,33 +45,57 @@ class PplCommand : public Command {
     app.add_option("--window", window_, "Tokens of a window (default 512)")
         ->type_name("N")
         ->check(CLI::Range(int64_t{2}, int64_t{1} << 30).description(""));
+    app.add_option("--against", against_,
+                   "Another checkpoint, read with its weights as they are stored, to compare with")
+        ->type_name("DIR");
   }
 
   int run(Console& console) override {
-    const std::string text = read_text(file_);
+    const std::string text = read_text_file(file_);
     llm_.engine.max_sequences = 1;
-    const auto engine = open_llm(llm_, console);
-    const std::vector<int32_t> ids = engine->encode(text);
-    // One place stays free: with each window goes a token that is drawn and not looked at.
-    const size_t size = static_cast<size_t>(std::min(window_, engine->facts().context - 1));
-    double sum = 0;
-    int64_t predicted = 0;
-    Progress progress(console);
-    for (size_t begin = 0; begin + 1 < ids.size(); begin += size) {
-      progress.show("reading", static_cast<double>(begin) / static_cast<double>(ids.size()));
-      const auto window = std::span<const int32_t>(ids).subspan(begin, std::min(size, ids.size() - begin));
-      sum += read(*engine, window);
-      predicted += static_cast<int64_t>(window.size()) - 1;
+    const Perplexity own = measure(llm_, text, console);
+    console.print("perplexity  {}\ntokens      {}\n", format_number(own.value()), own.predicted);
+    nlohmann::json document = {{"perplexity", own.value()}, {"mean_surprise", own.mean()}, {"tokens", own.predicted}};
+    if (!against_.empty()) {
+      LlmOptions other = llm_;
+      other.folder = against_;
+      other.weights = {};
+      const Perplexity base = measure(other, text, console);
+      if (base.predicted != own.predicted)
+        fail(ErrorCode::invalid_argument, "'{}' cuts the text into other tokens: the two cannot be compared", against_);
+      const double loss = own.value() / base.value() - 1;
+      console.print("against     {}\nloss        {:+.2f} %\n", format_number(base.value()), loss * 100);
+      document["against"] = {{"model", against_}, {"perplexity", base.value()}, {"loss", loss}};
     }
-    progress.clear();
-    if (predicted == 0) throw Error(ErrorCode::invalid_argument, "the text is too short").in_file(file_);
-    const double mean = sum / static_cast<double>(predicted);
-    console.print("perplexity  {}\ntokens      {}\n", format_number(std::exp(mean)), predicted);
-    console.result({{"perplexity", std::exp(mean)}, {"mean_surprise", mean}, {"tokens", predicted}});
+    console.result(document);
     return kExitOk;
   }
 
  private:
+  struct Perplexity {
+    double surprise = 0;
+    int64_t predicted = 0;
+    double mean() const { return surprise / static_cast<double>(predicted); }
+    double value() const { return std::exp(mean()); }
+  };
+
+  Perplexity measure(const LlmOptions& options, const std::string& text, Console& console) const {
+    const auto engine = open_llm(options, console);
+    const std::vector<int32_t> ids = engine->encode(text);
+    // One place stays free: with each window goes a token that is drawn and not looked at.
+    const size_t size = static_cast<size_t>(std::min(window_, engine->facts().context - 1));
+    Perplexity result;
+    Progress progress(console);
+    for (size_t begin = 0; begin + 1 < ids.size(); begin += size) {
+      progress.show("reading", static_cast<double>(begin) / static_cast<double>(ids.size()));
+      const auto window = std::span<const int32_t>(ids).subspan(begin, std::min(size, ids.size() - begin));
+      result.surprise += read(*engine, window);
+      result.predicted += static_cast<int64_t>(window.size()) - 1;
+    }
+    if (result.predicted == 0) throw Error(ErrorCode::invalid_argument, "the text is too short").in_file(file_);
+    return result;
+  }
+
   static double read(llm::Engine& engine, std::span<const int32_t> window) {
     double sum = 0;
     llm::Request request;
@@ -97,7 +113,7 @@ class PplCommand : public Command {
   }
 
   LlmOptions llm_;
-  std::string file_;
+  std::string file_, against_;
   int64_t window_ = 512;
 };
 

@@ -1,4 +1,5 @@
-// lathe quantize: a model becomes one with Q/DQ nodes, for use elsewhere.
+// lathe quantize: a model becomes one with rounded weights, for use elsewhere: an ONNX file one with Q/DQ nodes, a
+// language model's checkpoint one whose products have weights of few bits.
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -6,13 +7,19 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "llm/quantize.h"
 #include "onnx/importer.h"
 #include "precision/qdq.h"
 #include "tools/calibration_inputs.h"
 #include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/llm_inspect.h"
+#include "tools/llm_options.h"
 #include "tools/model_options.h"
 #include "tools/precision_options.h"
 #include "tools/progress.h"
+#include "tools/text_input.h"
+#include "tools/units.h"
 
 namespace lathe::tools {
 namespace {
@@ -22,25 +29,68 @@ class QuantizeCommand : public Command {
   CommandInfo info() const override {
     return {"quantize",
             "Build",
-            "Write an ONNX file in which products and convolutions read bytes",
-            "Weights become int8 with one scale per output channel; activations uint8 with calibrated ranges, in the "
-            "Q/DQ form that other runtimes read. For a plan of Lathe's own, `build --int8` chooses per layer and by "
-            "measured accuracy.",
+            "Write a model with rounded weights, for use elsewhere",
+            "Of an ONNX model, products and convolutions come to read bytes: weights become int8 with one scale per "
+            "output channel; activations uint8 with calibrated ranges, in the Q/DQ form that other runtimes read. For "
+            "a plan of Lathe's own, `build --int8` chooses per layer and by measured accuracy. Of a checkpoint's "
+            "folder, the matrices of linear layers become integers of 8 or 4 bits, in the layout of "
+            "compressed-tensors; --calib has them rounded for what they read when the model reads that text (GPTQ). "
+            "The output matrix stays as it is. `ppl --against` measures what it costs.",
             {{"quantize resnet.onnx resnet-int8.onnx --calib images/", "ranges from recorded inputs"},
              {"quantize bert.onnx bert-int8.onnx --calib reviews.txt --tokenizer bert --calibrator mse",
-              "ranges from lines of text"}}};
+              "ranges from lines of text"},
+             {"quantize ./tigerbot-7b -o ./tigerbot-7b-int4 --int4 --calib sample.txt", "a language model"}}};
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("IN", input_, "The .onnx model")->required()->type_name("IN.onnx");
-    app.add_option("OUT", output_, "The .onnx file to write")->required()->type_name("OUT.onnx");
+    app.add_option("IN", input_, "The .onnx model, or a checkpoint's folder")->required()->type_name("IN");
+    auto* output = app.add_option("OUT", output_, "The .onnx file or folder to write")->type_name("OUT");
+    app.add_option("-o,--output", output_option_, "The same")->type_name("OUT")->excludes(output);
     add_calibration_options(app, calibration_);
-    app.add_option("--keep", options_.keep, "Nodes that stay as they are, by name with '*'; repeatable")
+    app.add_option("--keep", options_.keep, "Of an .onnx model: nodes that stay, by name with '*'; repeatable")
         ->type_name("PATTERN")
         ->allow_extra_args(false);
+    add_rounding_options(app, weights_, "Of a checkpoint: ");
+    app.add_option("--threads", threads_, "Of a checkpoint: threads (default: one per physical core)")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1024).description(""));
   }
 
   int run(Console& console) override {
+    if (output_.empty()) output_ = output_option_;
+    if (output_.empty()) throw Error(ErrorCode::invalid_argument, "where is the result to go?").remedy("Add -o OUT");
+    return is_checkpoint(input_) ? run_folder(console) : run_onnx(console);
+  }
+
+ private:
+  int run_folder(Console& console) {
+    if (weights_.bits() == 0)
+      throw Error(ErrorCode::invalid_argument, "to how many bits?").remedy("Add --int4 or --int8");
+    Progress progress(console);
+    llm::QuantizeOptions options;
+    options.weights = {weights_.bits(), weights_.group};
+    options.threads = threads_;
+    if (!calibration_.inputs.source.empty()) options.calibration = read_text_file(calibration_.inputs.source);
+    options.progress = [&](const std::string& what, double fraction) {
+      check_interrupted();
+      progress.show(what, fraction);
+    };
+    const checkpoint::QuantisedFolderReport report = llm::quantize_folder(input_, output_, options);
+    progress.clear();
+    console.print("{}  {} matrices of {} bits, {} became {}\n", console.paint(Colour::bold, output_), report.matrices,
+                  weights_.bits(), format_bytes(static_cast<double>(report.bytes_before)),
+                  format_bytes(static_cast<double>(report.bytes_after)));
+    console.result({{"model", input_},
+                    {"output", output_},
+                    {"bits", weights_.bits()},
+                    {"matrices", report.matrices},
+                    {"bytes_before", report.bytes_before},
+                    {"bytes_after", report.bytes_after}});
+    return kExitOk;
+  }
+
+  int run_onnx(Console& console) {
+    if (weights_.int4) fail(ErrorCode::invalid_argument, "--int4 is for checkpoints of language models");
     if (std::filesystem::exists(output_) && std::filesystem::exists(input_) &&
         std::filesystem::equivalent(output_, input_))
       fail(ErrorCode::invalid_argument, "the result would overwrite the model '{}'", input_);
@@ -63,8 +113,9 @@ class QuantizeCommand : public Command {
     return kExitOk;
   }
 
- private:
-  std::string input_, output_;
+  std::string input_, output_, output_option_;
+  WeightArgs weights_;
+  int threads_ = 0;
   CalibrationOptions calibration_;
   precision::QdqOptions options_;
 };

@@ -133,6 +133,7 @@ void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options) {
   add("--requests", options.requests,
       "Of a checkpoint: also so many requests at once, of which the largest batch is served at a time");
   add_kv_option(app, options.kv_dtype);
+  add_weight_options(app, options.weights, "Of a checkpoint: ");
 }
 
 void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& console) {
@@ -140,6 +141,7 @@ void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& c
   LlmOptions open = llm;
   open.dtype = options.dtype;
   open.kv_dtype = options.kv_dtype;
+  open.weights = options.weights;
   open.engine.context = options.prompt + options.answer;
   open.engine.max_sequences = *std::max_element(options.batches.begin(), options.batches.end());
   const auto engine = open_llm(open, console);

@@ -18,10 +18,11 @@ struct LlmBenchOptions {
   std::vector<int64_t> batches = {1};
   int64_t requests = 0;  // 0: only batches
   std::string dtype = "auto", kv_dtype = "auto";
+  WeightArgs weights;
   bool asked = false;  // for prompts or answers of some length: then a file is a decoder, not just a graph
 };
 
-// --pp, --tg, --batch, --requests, --dtype, --kv.
+// --pp, --tg, --batch, --requests, --dtype, --kv, and the options of weights.
 void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options);
 
 // Prints a table; the result is an array with an object per batch. `llm` names folder and device.

@@ -1,5 +1,6 @@
 #include "tools/llm_inspect.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -26,11 +27,21 @@ struct Needs {
   double free = 0;     // bytes of the device
 };
 
+// Scales, zeros and orders of rounded weights.
+bool is_parameter_of_rounding(const Node& constant) {
+  const auto users = constant.output()->users();
+  return std::any_of(users.begin(), users.end(), [&](const Node* user) {
+    return (user->is<MatMulNBits>() && user->input(1) != constant.output()) ||
+           (user->is<Gather>() && user->input(1) == constant.output());
+  });
+}
+
 void count_weights(const Graph& graph, Needs& needs) {
   for (const auto& node : graph.nodes())
     if (const auto* constant = std::get_if<Constant>(&node->op())) {
-      needs.parameters += constant->value.elements();
-      needs.weights += static_cast<double>(constant->value.bytes().size());
+      const Tensor& value = constant->value;
+      needs.weights += static_cast<double>(storage_bytes(value.dtype(), value.elements()));
+      if (!is_parameter_of_rounding(*node)) needs.parameters += value.elements();
     }
 }
 
@@ -81,13 +92,16 @@ bool is_language_model(const std::string& path) {
   return is_checkpoint(path) || (std::filesystem::is_directory(path, error) && llm::find_onnx_files(path));
 }
 
-void inspect_llm(const std::string& folder, const ModelOptions& options, const std::string& kv_dtype,
-                 Console& console) {
+void inspect_llm(const std::string& folder, const ModelOptions& options, const WeightArgs& weights,
+                 const std::string& kv_dtype, Console& console) {
   llm::EngineOptions engine;
   engine.device = options.device;
   engine.kv_dtype = parse_kv_dtype(kv_dtype);
-  checkpoint::Decoder decoder =
-      checkpoint::build_decoder(checkpoint::Checkpoint::open(folder), llm::decoder_options(engine));
+  engine.weight_bits = weights.bits();
+  engine.weight_group = weights.group;
+  checkpoint::DecoderOptions decoder_options = llm::decoder_options(engine);
+  decoder_options.weights.sizes_only = true;
+  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint::Checkpoint::open(folder), decoder_options);
   const checkpoint::DecoderInfo info = decoder.info;
   Needs needs;
   count_weights(*decoder.graph, needs);

@@ -59,6 +59,14 @@ CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, T 
 
 constexpr int64_t kMany = 1'000'000'000;
 
+std::optional<bool> parse_activations(const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  if (text == "int8") return true;
+  if (text == "float") return false;
+  throw Error(ErrorCode::invalid_argument, fmt::format("--activations '{}' is unknown", text))
+      .remedy("Known: auto, int8, float");
+}
+
 }  // namespace
 
 std::optional<DType> parse_kv_dtype(const std::string& text) {
@@ -75,6 +83,21 @@ void add_kv_option(CLI::App& app, std::string& type) {
       ->type_name("auto|fp32|fp16|bf16|int8|fp8");
 }
 
+void add_rounding_options(CLI::App& app, WeightArgs& args, const std::string& what) {
+  auto* int8 = app.add_flag("--int8", args.int8, what + "Round weights to 8 bits, with a scale for each row");
+  app.add_flag("--int4", args.int4, what + "Round weights to 4 bits, with a scale for each --group of a row")
+      ->excludes(int8);
+  add_number(app, "--group", args.group, int64_t{1}, kMany,
+             what + "Columns that share a scale (default: 128 of 4 bits, all of 8)");
+}
+
+void add_weight_options(CLI::App& app, WeightArgs& args, const std::string& what) {
+  add_rounding_options(app, args, what);
+  app.add_option("--activations", args.activations,
+                 what + "What rounded weights are multiplied with (default auto: int8 with --int8 and --int4)")
+      ->type_name("auto|int8|float");
+}
+
 void add_llm_options(CLI::App& app, LlmOptions& options) {
   app.add_option("DIR", options.folder, "Folder with config.json, weights and tokenizer; or an ONNX decoder")
       ->required();
@@ -87,6 +110,7 @@ void add_llm_options(CLI::App& app, LlmOptions& options) {
   app.add_option("--dtype", options.dtype, "Type that the model is computed in (default: auto)")
       ->type_name("auto|fp32|fp16|bf16");
   add_kv_option(app, options.kv_dtype);
+  add_weight_options(app, options.weights);
   add_number(app, "--context", options.engine.context, int64_t{1}, kMany,
              "Tokens of prompt and answer together (default: what the model was made for)");
   add_number(app, "--block-size", options.engine.block_size, int64_t{1}, int64_t{4096},
@@ -110,6 +134,12 @@ std::unique_ptr<llm::Engine> open_llm(const LlmOptions& options, Console& consol
   llm::EngineOptions engine = options.engine;
   engine.dtype = parse_dtype(options.dtype);
   engine.kv_dtype = parse_kv_dtype(options.kv_dtype);
+  if (options.weights.group > 0 && options.weights.bits() == 0)
+    throw Error(ErrorCode::invalid_argument, "--group says how weights are rounded, which nothing asks for")
+        .remedy("Add --int4 or --int8");
+  engine.weight_bits = options.weights.bits();
+  engine.weight_group = options.weights.group;
+  engine.round_activations = parse_activations(options.weights.activations);
   engine.prefix_cache = !options.no_prefix_cache;
   engine.kernel_cache = kernel_cache_folder().string();
   auto opened = llm::Engine::open(options.folder, engine);

@@ -15,9 +15,22 @@ class App;
 
 namespace lathe::tools {
 
+struct WeightArgs {
+  bool int8 = false, int4 = false;
+  int64_t group = 0;
+  std::string activations = "auto";
+
+  int bits() const { return int4 ? 4 : int8 ? 8 : 0; }
+};
+
+// --int8, --int4, --group; with the width of activations, --activations. `what` begins their descriptions.
+void add_rounding_options(CLI::App& app, WeightArgs& args, const std::string& what = "");
+void add_weight_options(CLI::App& app, WeightArgs& args, const std::string& what = "");
+
 struct LlmOptions {
   std::string folder;
   std::string dtype = "auto", kv_dtype = "auto";
+  WeightArgs weights;
   bool no_prefix_cache = false;
   llm::EngineOptions engine;  // what has no text of its own above
 };
@@ -27,7 +40,8 @@ void add_kv_option(CLI::App& app, std::string& type);
 // "auto": none. Throws Error(invalid_argument).
 std::optional<DType> parse_kv_dtype(const std::string& text);
 
-// DIR, --device, --isa, --threads, --dtype, --kv, --context, --block-size, --chunk, --no-prefix-cache.
+// DIR, --device, --isa, --threads, --dtype, --kv, the options of weights, --context, --block-size, --chunk,
+// --no-prefix-cache.
 void add_llm_options(CLI::App& app, LlmOptions& options);
 
 // Shows what is going on while the model is read and compiled.

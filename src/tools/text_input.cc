@@ -1,7 +1,10 @@
 #include "tools/text_input.h"
 
+#include <fstream>
 #include <iostream>
+#include <iterator>
 
+#include "base/error.h"
 #include "tools/interrupt.h"
 
 namespace lathe::tools {
@@ -18,6 +21,13 @@ void for_each_text(const std::vector<std::string>& arguments, const std::functio
     check_interrupted();
   }
   check_interrupted();  // which also ends the wait for a line
+}
+
+std::string read_text_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) throw Error(ErrorCode::not_found, "cannot read the text").in_file(path);
+  return text;
 }
 
 }  // namespace lathe::tools

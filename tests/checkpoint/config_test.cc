@@ -65,7 +65,6 @@ TEST(Config, WhatIsNotKnownIsNamed) {
   EXPECT_THAT(message_of(with(llama(), "hidden_act", "laplace")), HasSubstr("'hidden_act' = \"laplace\""));
   EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "mrope"}})),
               HasSubstr("'rope_type' = \"mrope\""));
-  EXPECT_THAT(message_of(with(llama(), "quantization_config", {{"quant_method", "gptq"}})), HasSubstr("quantised"));
   EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "linear"}, {"factor", 2}, {"bend", 1}})),
               HasSubstr("'bend' = 1"));
 }

@@ -219,3 +219,74 @@ def test_wrong_calls(tmp_path):
     assert "blocks" in lathe_fails("generate", BLOOM, "x", "--blocks", 1)
     assert "fp8" in lathe_fails("generate", BLOOM, "x", "--dtype", "fp8")
     assert "beams" in lathe_fails("generate", BLOOM, "x", "--beams", 2, "--n", 3)
+
+
+POEM_TEXT = "".join(case["text"] + "\n" for case in POEMS)
+
+
+@pytest.fixture
+def poems(tmp_path):
+    path = tmp_path / "poems.txt"
+    path.write_text(POEM_TEXT)
+    return path
+
+
+def test_perplexity(poems, tmp_path):
+    whole = lathe_json("ppl", BLOOM, poems)
+    dump = tmp_path / "logits.npz"
+    ids = lathe_json("generate", BLOOM, POEM_TEXT, "--max-tokens", 1, "--dump-logits", dump)["prompt_ids"]
+    logits = np.load(dump)["logits"].astype(np.float64)[:-1]
+    logits -= logits.max(axis=1, keepdims=True)
+    surprise = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(ids) - 1), ids[1:]]
+    assert whole["tokens"] == len(ids) - 1
+    assert whole["mean_surprise"] == pytest.approx(surprise.mean(), rel=1e-4)
+    assert whole["perplexity"] == pytest.approx(np.exp(surprise.mean()), rel=1e-3)
+    windows = lathe_json("ppl", BLOOM, poems, "--window", 20)  # whose first tokens nothing predicts
+    assert windows["tokens"] == len(ids) - (len(ids) + 19) // 20
+    assert windows["perplexity"] > whole["perplexity"]
+    short = tmp_path / "start.txt"
+    short.write_text("")
+    assert "too short" in lathe_fails("ppl", BLOOM, short)
+    assert "cannot read" in lathe_fails("ppl", BLOOM, tmp_path / "none.txt")
+
+
+def test_perplexity_of_rounded_weights(poems):
+    losses = {}
+    for options in (["--int8"], ["--int8", "--activations", "float"], ["--int4", "--group", 32], ["--int4", "--group", 64]):
+        report = lathe_json("ppl", BLOOM, poems, *options, "--against", BLOOM)
+        assert report["against"]["model"] == str(BLOOM)
+        losses[" ".join(map(str, options))] = report["against"]["loss"]
+        assert report["perplexity"] == pytest.approx(report["against"]["perplexity"] * (1 + report["against"]["loss"]))
+    assert abs(losses["--int8 --activations float"]) < 0.02 and abs(losses["--int8"]) < 0.03
+    assert abs(losses["--int4 --group 32"]) < 0.3
+    assert lathe_json("ppl", BLOOM, poems, "--against", BLOOM)["against"]["loss"] == 0
+
+
+def test_rounding_options():
+    assert "excludes" in lathe_fails("generate", BLOOM, "a", "--int8", "--int4")
+    assert "--group" in lathe_fails("generate", BLOOM, "a", "--group", 64)
+    assert "--activations" in lathe_fails("generate", BLOOM, "a", "--int8", "--activations", "int3")
+
+
+def test_quantize(poems, tmp_path):
+    case = POEMS[0]
+    for options in (["--int8"], ["--int4", "--group", 32], ["--int4", "--group", 32, "--calib", poems]):
+        out = tmp_path / "-".join(map(str, options[:1] + options[3:4])).strip("-")
+        report = lathe_json("quantize", BLOOM, "-o", out, *options)
+        assert report["bytes_after"] < report["bytes_before"]
+        config = json.loads((out / "config.json").read_text())
+        weights = config["quantization_config"]["config_groups"]["group_0"]["weights"]
+        assert weights["num_bits"] == report["bits"] and config["quantization_config"]["quant_method"] == "compressed-tensors"
+        assert (out / "tokenizer.json").read_bytes() == (BLOOM / "tokenizer.json").read_bytes()
+        assert lathe_json("ppl", out, poems, "--against", BLOOM)["against"]["loss"] < 0.3
+        assert lathe_json("inspect", out)["weight_bytes"] < lathe_json("inspect", BLOOM)["weight_bytes"]
+    assert "already" in lathe_fails("quantize", BLOOM, "-o", out, "--int4")
+    assert "to how many bits" in lathe_fails("quantize", BLOOM, "-o", tmp_path / "x")
+    assert "where is the result" in lathe_fails("quantize", BLOOM, "--int4")
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_inspect_accounts_for_rounding():
+    wide, int8, int4 = (lathe_json("inspect", BLOOM, *options) for options in ([], ["--int8"], ["--int4"]))
+    assert wide["parameters"] == pytest.approx(int8["parameters"], rel=0.3)
+    assert int4["weight_bytes"] < int8["weight_bytes"] < wide["weight_bytes"]

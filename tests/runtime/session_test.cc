@@ -158,6 +158,14 @@ TEST(Session, ABoundOutputThatIsAnInput) {
   EXPECT_EQ(memory, x);
 }
 
+TEST(Session, WeightsThatWerePackedAreNotInMemoryTwice) {
+  const auto engine = test::engine_of(kModel);
+  std::vector<bool> kept;
+  for (const auto& node : engine->impl().model.graph->nodes())
+    if (const Constant* constant = node->as<Constant>()) kept.push_back(!constant->value.is_deferred());
+  EXPECT_EQ(kept, (std::vector<bool>{true, false}));  // the table is read where it lies, the matrix is packed
+}
+
 TEST(Session, SessionsOfOneEngineShareWeightsAndRunAtTheSameTime) {
   const auto engine = test::engine_of(kModel);
   const size_t weights = engine->impl().weights.owned_bytes();

@@ -1,0 +1,45 @@
+// Writes a checkpoint with its weights rounded, for Lathe and for others: in the layout of compressed-tensors,
+// "pack-quantized", which transformers, vLLM and SGLang read. It keeps rows as they are, along columns, says of each
+// weight what it is, and its integers are symmetric, so that there are no zeros to store, or to be one off by. The
+// output matrix, routers and whatever is no product stay as they are: readers elsewhere expect that.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/weight_rows.h"
+#include "graph/weight_rounding.h"
+
+namespace lathe::checkpoint {
+
+struct RoundedMatrix {
+  std::string name;  // without ".weight"
+  int64_t n = 0, k = 0;
+  RoundingOptions rounding;
+};
+
+struct QuantisedFolderOptions {
+  int bits = 4;
+  int64_t group = 0;  // columns that share a scale; 0: 128 of 4 bits, all of a row of 8
+};
+
+// The matrices that are to be rounded. Throws what build_decoder() throws, and Error(unsupported) for a model that
+// keeps its matrices [in, out], as no linear layer elsewhere does.
+std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const QuantisedFolderOptions& options);
+
+// Called for each of them, one after the other: to round it, and to tell how far things are; may throw.
+using RoundMatrix = std::function<RoundedWeight(const RoundedMatrix&, const WeightRows&)>;
+
+struct QuantisedFolderReport {
+  int64_t matrices = 0;
+  uint64_t bytes_before = 0, bytes_after = 0;  // of all weights
+};
+
+// `target` appears when it is complete. Throws Error(invalid_argument) when it is there already.
+QuantisedFolderReport write_quantised_folder(const Checkpoint& checkpoint, const std::filesystem::path& target,
+                                             const std::vector<RoundedMatrix>& matrices, const RoundMatrix& round);
+
+}  // namespace lathe::checkpoint

@@ -1,0 +1,146 @@
+#include "checkpoint/quantization.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "checkpoint/fields.h"
+
+namespace lathe::checkpoint {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kRemedy = "Use the checkpoint in 16 bits that it was made from, with --int4 or --int8";
+
+[[noreturn]] void refuse(const std::string& what) { throw Error(ErrorCode::unsupported, what).remedy(kRemedy); }
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
+
+void check_bits(const std::string& method, const Quantization::Scheme& scheme) {
+  if (scheme.bits != 4 && scheme.bits != 8)
+    refuse(fmt::format("weights that {} rounded to {} bits; Lathe reads 4 and 8", method, scheme.bits));
+}
+
+// -1, and no word, stand for whole rows.
+int64_t group_of(const Fields& fields, std::string_view keys) {
+  return std::max<int64_t>(fields.optional_integer(keys).value_or(-1), 0);
+}
+
+Quantization read_gptq(const Fields& fields) {
+  Quantization result{QuantMethod::gptq, {}, 1};
+  result.schemes = {{static_cast<int>(fields.size("bits")), group_of(fields, "group_size")}};
+  check_bits("GPTQ", result.schemes[0]);
+  const std::string format = lower(fields.optional_text("checkpoint_format|format").value_or("gptq"));
+  if (format == "gptq_v2")
+    result.zero_offset = 0;
+  else if (format != "gptq")
+    refuse(fmt::format("weights in GPTQ's format '{}'; Lathe reads gptq and gptq_v2", format));
+  if (const json* rules = fields.any("dynamic"); rules != nullptr && !rules->empty())
+    refuse("GPTQ weights with rules of their own for some layers ('dynamic')");
+  return result;
+}
+
+Quantization read_awq(const Fields& fields) {
+  Quantization result{QuantMethod::awq, {}};
+  result.schemes = {{static_cast<int>(fields.size("bits|w_bit")), group_of(fields, "group_size|q_group_size")}};
+  if (result.schemes[0].bits != 4) refuse(fmt::format("AWQ weights of {} bits", result.schemes[0].bits));
+  const std::string version = lower(fields.optional_text("version").value_or("gemm"));
+  if (version != "gemm") refuse(fmt::format("AWQ weights in the layout '{}'; Lathe reads gemm", version));
+  return result;
+}
+
+// One of the groups of layers that share a scheme.
+void read_group(const json& object, std::string_view format, Quantization& result) {
+  const Fields group(object, "quantization_config");
+  const json* weights = group.any("weights");
+  if (weights == nullptr) return;
+  const Fields fields(*weights, "quantization_config");
+  const std::string type = fields.optional_text("type").value_or("int");
+  const auto block = fields.integers("block_structure");
+  if (type == "float") {
+    if (fields.size("num_bits") != 8 || format == "nvfp4-pack-quantized" || format == "mxfp4-pack-quantized")
+      refuse(fmt::format("weights in the format '{}'", format));
+    if (block.size() == 2 && block[0] > 0 && block[1] > 0)
+      std::tie(result.block_rows, result.block_columns) = std::pair(block[0], block[1]);
+    return;
+  }
+  result.schemes.push_back({static_cast<int>(fields.size("num_bits")), group_of(fields, "group_size")});
+  check_bits("compressed-tensors", result.schemes.back());
+}
+
+Quantization read_compressed(const Fields& fields) {
+  Quantization result{QuantMethod::compressed_tensors, {}};
+  const std::string common = fields.optional_text("format").value_or("");
+  constexpr std::string_view kFormats[] = {"pack-quantized",  "int-quantized",   "float-quantized",
+                                           "naive-quantized", "mixed-precision", "dense"};
+  const json* groups = fields.any("config_groups");
+  if (groups == nullptr || !groups->is_object())
+    fail(ErrorCode::invalid_model, "quantization_config has no 'config_groups'");
+  for (const auto& [name, group] : groups->items()) {
+    if (!group.is_object()) fail(ErrorCode::invalid_model, "'{}' of quantization_config is no object", name);
+    const std::string format = Fields(group, name).optional_text("format").value_or(common);
+    if (std::find(std::begin(kFormats), std::end(kFormats), format) == std::end(kFormats))
+      refuse(fmt::format("weights in compressed-tensors' format '{}'", format));
+    read_group(group, format, result);
+  }
+  if (const json* sparsity = fields.any("sparsity_config"); sparsity != nullptr && sparsity->is_object()) {
+    const std::string format = Fields(*sparsity, "sparsity_config").optional_text("format").value_or("dense");
+    if (format != "dense") refuse(fmt::format("sparse weights in the format '{}'", format));
+  }
+  return result;
+}
+
+Quantization read_fp8(const Fields& fields) {
+  Quantization result{QuantMethod::fp8, {}};
+  const auto block = fields.integers("weight_block_size");
+  if (block.empty()) return result;
+  if (block.size() != 2 || block[0] < 1 || block[1] < 1)
+    fail(ErrorCode::invalid_model, "'weight_block_size' is not a number of rows and one of columns");
+  result.block_rows = block[0];
+  result.block_columns = block[1];
+  return result;
+}
+
+Quantization read_method(const Fields& fields, std::string_view otherwise) {
+  const std::string method = lower(fields.optional_text("quant_method").value_or(std::string(otherwise)));
+  if (method == "gptq") return read_gptq(fields);
+  if (method == "awq") return read_awq(fields);
+  if (method == "compressed-tensors" || method == "compressed_tensors") return read_compressed(fields);
+  if (method == "fp8" || method == "fbgemm_fp8") return read_fp8(fields);
+  if (method == "bitsandbytes" || fields.has("load_in_4bit|load_in_8bit"))
+    refuse("the weights are stored by bitsandbytes, in formats of its own kernels");
+  refuse(fmt::format("weights quantised by '{}', which Lathe does not know", method));
+}
+
+}  // namespace
+
+Quantization read_quantization(const Checkpoint& checkpoint) {
+  std::filesystem::path file = checkpoint.folder() / "config.json";
+  try {
+    const json config = Fields::parse(checkpoint.config(), "config.json");
+    const Fields fields(config, "config.json");
+    if (const json* object = fields.any("quantization_config|compression_config"); object != nullptr) {
+      if (!object->is_object()) fail(ErrorCode::invalid_model, "'quantization_config' is no object");
+      return read_method(Fields(*object, "quantization_config"), "");
+    }
+    for (const auto& [name, method] : {std::pair("quantize_config.json", "gptq"), {"quant_config.json", "awq"}}) {
+      file = checkpoint.folder() / name;
+      if (!std::filesystem::is_regular_file(file)) continue;
+      const auto mapped = MappedFile::open(file);
+      const std::string text(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
+      const json object = Fields::parse(text, name);
+      return read_method(Fields(object, name), method);
+    }
+    return {};
+  } catch (Error& error) {
+    if (error.file().empty()) error.in_file(file.string());
+    throw;
+  }
+}
+
+}  // namespace lathe::checkpoint
