@@ -2,6 +2,7 @@
 
 #include "backends/channels_last.h"
 #include "backends/cuda/lower/lower.h"
+#include "backends/cuda/quantised_norms.h"
 #include "backends/cuda/separate_pads.h"
 #include "backends/cuda/weight_packing.h"
 #include "backends/widen_nbits.h"
@@ -54,6 +55,7 @@ class CudaBackend : public Backend {
     widen_nbits(graph);
     use_channels_last(graph, kLayouts);
     separate_pads(graph);
+    fuse_quantised_norms(graph);
   }
   size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
     return cuda::packed_bytes(layout, dtype, dims);

@@ -29,13 +29,25 @@ Type normalised(const Norm& op, const InferContext& c, size_t num_x) {
   return Type::tensor(dtype, std::move(shape));
 }
 
+// The bytes of rows and their scales.
+void add_bytes(const Norm& op, const Type& v, DType bytes, Types& results) {
+  Type scale = Type::unranked(DType::f32);
+  if (v.ranked) {
+    Shape shape = v.shape;
+    std::fill(shape.begin() + op.axis, shape.end(), Dim(1));
+    scale = Type::tensor(DType::f32, std::move(shape));
+  }
+  results.push_back(v.ranked ? Type::tensor(bytes, v.shape) : Type::unranked(bytes));
+  results.push_back(std::move(scale));
+}
+
 }  // namespace
 
 Types infer_op(const Norm& op, InferContext& c) {
   if (op.num_x < 1 || op.num_x > static_cast<int64_t>(c.count())) c.fail("num_x = {} does not fit", op.num_x);
   const auto num_x = static_cast<size_t>(op.num_x);
   c.expect_inputs(num_x, num_x + 2);
-  c.expect_outputs(2);
+  c.expect_outputs(6);
   const Type v = normalised(op, c, num_x);
   for (size_t i = num_x; i < c.count(); ++i)
     if (c.has(i)) expect_parameter(c, i, v.dtype);
@@ -45,7 +57,10 @@ Types infer_op(const Norm& op, InferContext& c) {
     for (size_t i = num_x; i < c.count(); ++i)
       if (c.has(i)) c.expect_broadcasts_to(i, tail);
   }
-  return Types(c.num_outputs(), v);
+  Types results(2, v);
+  for (const DType bytes : {DType::i8, DType::f8e4m3}) add_bytes(op, v, bytes, results);
+  results.resize(c.num_outputs());
+  return results;
 }
 
 Types infer_op(const GroupNorm& op, InferContext& c) {

@@ -8,7 +8,9 @@ namespace lathe {
 
 enum class NormKind : uint8_t { layer, rms };
 
-// (x.., scale, bias?) -> y, and, when the node has a second output, the sum that was normalised.
+// (x.., scale, bias?) -> y, and, when the node has further outputs: the sum that was normalised; y in i8 and the scale
+// of each row, as a symmetric DynamicQuantize from `axis` on gives them; the same in f8e4m3. What nobody reads may stay
+// unwritten.
 // The normalised tensor is v = prologue(x0, .., xn-1) (empty: v = x0, n = 1); axes from `axis` to the last are
 // normalised together: layer: (v - mean) / sqrt(var + epsilon), rms: v / sqrt(mean(v^2) + epsilon); then * scale (+
 // bias). num_x counts the leading operands; scale and bias follow, either may be absent (null operand) and both

@@ -50,6 +50,14 @@ std::vector<RefValue> evaluate(const Norm& op, const Call& call) {
   scale_rows(values, row, call.optional_tensor(num_x), call.optional_tensor(num_x + 1));
   std::vector<RefValue> results{write_wide(v.dtype(), v.dims(), values)};
   if (call.num_outputs > 1) results.emplace_back(v);
+  for (const bool floating : {false, true}) {
+    if (results.size() >= call.num_outputs) break;
+    const RefValue y = results[0];
+    const RefValue* const operand = &y;
+    const DynamicQuantize rows{.axis = op.axis, .symmetric = true, .floating = floating};
+    for (RefValue& value : evaluate(rows, {{&operand, 1}, 2, call.symbols})) results.push_back(std::move(value));
+  }
+  results.resize(call.num_outputs);
   return results;
 }
 

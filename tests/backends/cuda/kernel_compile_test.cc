@@ -85,6 +85,12 @@ void add_rows(std::vector<Representative>& all) {
   add("norm", "norm.cu", one_axis, warp, sum);
   add("norm_block", "norm.cu", one_axis, {"GROUP=1024", "CHUNKS=2", "VECTOR=8"}, sum);
   add("norm_general", "norm.cu", two_axes, loop, sum);
+  for (const char* q : {"i8", "e4m3"}) {
+    one_axis.push_back(std::string("Q=") + q);
+    add(std::string("norm_") + q, "norm.cu", one_axis, warp, sum);
+    add(std::string("norm_loop_") + q, "norm.cu", one_axis, {"GROUP=512", "CHUNKS=0", "VECTOR=8"}, sum);
+    one_axis.pop_back();
+  }
   add("embedding", "embedding.cu",
       {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64", "ID1=i32",
        "ID2=i64"},
@@ -186,8 +192,8 @@ void add_hopper_products(std::vector<Representative>& all) {
                    {"sm_90a"}});
   };
   const std::string head = "(x0, x1, x2, x3) => ";
-  handed_on("i8", "i32", DType::i32, head + "cast_sat<u8>(add(round(mul(" + gelu + ", 20)), 9))");
-  handed_on("e4m3", "float", DType::f32, head + "cast_sat<f8e4m3>(mul(" + gelu + ", 20))");
+  handed_on("i8", "i32", DType::i32, head + "cast_sat<u8>(add(round(mul(" + gelu + ", 20:f32)), 9:f32))");
+  handed_on("e4m3", "float", DType::f32, head + "cast_sat<f8e4m3>(mul(" + gelu + ", 20:f32))");
   hopper_bytes("u8", "i8", "i32", DType::i32);
   hopper_bytes("e4m3", "e4m3", "float", DType::f32);
   hopper("matmul_sm90_split", "matmul_sm90_split", {"BM=64", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=1"}, DType::bf16);

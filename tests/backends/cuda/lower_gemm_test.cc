@@ -191,14 +191,14 @@ TEST_P(LowerGemm, FloatsOfEightBits) {
 TEST_P(LowerGemm, BytesForTheNextProduct) {
   const std::string real = "cast<f32>(cast<f16>(gelu_erf(add(mul(mul(cast<f32>(x0), x1), x2), cast<f32>(x3)))))";
   for (const auto& [result, program, tolerance] : std::vector<std::tuple<std::string, std::string, double>>{
-           {"u8", "cast_sat<u8>(add(round(mul(" + real + ", 50)), 9))", 0.021},
-           {"f8e4m3", "cast_sat<f8e4m3>(mul(" + real + ", 0.2))", 0.07}})
+           {"u8", "cast_sat<u8>(add(round(mul(" + real + ", 50:f32)), 9:f32))", 0.021},
+           {"f8e4m3", "cast_sat<f8e4m3>(mul(" + real + ", 0.2:f32))", 0.07}})
     for (const Sizes& mnk : std::vector<Sizes>{{5, 64, 128}, {300, 144, 512}, {130, 48, 2048}}) {
       const int64_t m = mnk[0], n = mnk[1], k = mnk[2];
       const std::string columns = "[" + std::to_string(n) + "]";
-      const std::string rest = result == "u8"
-                                   ? "%z = map(%y) {program = (x0) => mul(sub(cast<f32>(x0), 9), 0.02)} return %z }"
-                                   : "return %y }";
+      const std::string rest =
+          result == "u8" ? "%z = map(%y) {program = (x0) => mul(sub(cast<f32>(x0), 9:f32), 0.02:f32)} return %z }"
+                         : "return %y }";
       check_candidates("(%a: i8" + to_string(Sizes{m, k}) + ", %b: i8" + to_string(Sizes{n, k}) + ", %r: f32[" +
                            std::to_string(m) + ", 1], %c: f32" + columns + ", %d: f16" + columns +
                            ") { %y = matmul(%a, %b, %r, %c, %d) {trans_b = true, epilogue = (x0, x1, x2, x3) => " +

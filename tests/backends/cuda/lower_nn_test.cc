@@ -54,6 +54,33 @@ TEST_P(CudaNn, NormRows) {
   }
 }
 
+// The bytes of rows are those of the rows that the same norm leaves; rows held in registers, and rows read again.
+TEST_P(CudaNn, NormInBytes) {
+  for (const std::string type : {"f32", "f16", "bf16"})
+    for (const std::string bytes : {"i8", "f8e4m3"})
+      for (const int64_t width : {1, 40, 768, 1001, 1024, 4096, 20000}) {
+        SCOPED_TRACE(type + " to " + bytes + ", " + std::to_string(width));
+        const std::string rows = type + "[b, s, " + std::to_string(width) + "]",
+                          of_row = "[" + std::to_string(width) + "]";
+        const bool integers = bytes == "i8";
+        const auto graph =
+            graph_of("(%x: " + rows + ", %r: " + rows + ", %g: " + type + of_row + ", %c: f32" + of_row +
+                     ") { %y, %v, " + (integers ? "" : "%i, %j, ") +
+                     "%q, %s = norm(%x, %r, %g, %c) {axis = 2, num_x = 2, prologue = (x0, x1) => add(x0, "
+                     "x1)} %p, %t, %o = dynamic_quantize(%y) {axis = 2, " +
+                     (integers ? "symmetric" : "floating") + " = true} return %y, %q, %s, %p, %t }");
+        const std::vector<Tensor> inputs = {numbers(type, {2, 5, width}, 1), numbers(type, {2, 5, width}, 2),
+                                            numbers(type, {width}, 3), floats({width}, 4)};
+        const auto expected = evaluate(*graph, std::vector<RefValue>(inputs.begin(), inputs.end()));
+        LoweredGraph lowered(*graph, GetParam(), 1, true);
+        for (const ProgramStep& step : lowered.program().steps) EXPECT_FALSE(step.fallback) << step.reason;
+        const std::vector<Tensor> actual = lowered.run(inputs);
+        expect_close(actual[0], std::get<Tensor>(expected[0]), type == "f16" ? 2e-3 : type == "bf16" ? 2e-2 : 2e-5);
+        expect_close(actual[1], actual[3], 0);
+        expect_close(actual[2], actual[4], 0);
+      }
+}
+
 TEST_P(CudaNn, NormOfPositions) {
   check(
       "(%x: f32[a, b, 32]) { %y = norm(%x, _, _) {axis = 2, num_x = 1, prologue = (x0) => add(x0, mul(cast<f32>(iota("

@@ -1,11 +1,15 @@
 // Layer and RMS norm with a prologue program: operands are read once, what they sum up to stays in registers and is
-// written too when somebody wants it. Floor: bytes of the operands and results over the bandwidth.
+// written too when somebody wants it. Where Q is defined, rows are written in bytes of that type as well, each by its own
+// range. Floor: bytes of the operands and results over the bandwidth.
 // The RANK axes of the normalised tensor are merged; the last INNER of them make the row. VECTOR > 1 only with INNER =
 // 1. The program has XS inputs; SCALE and BIAS are the types of the last two operands.
 #include "map_ops.cuh"
 #include "norm_row.cuh"
 #include "program.cuh"
 #include "row_args.h"
+#ifdef Q
+#include "quantize.cuh"
+#endif
 
 using Out = Program::Output;
 
@@ -76,31 +80,68 @@ struct NormRow {
     if (args.sum != nullptr) store_pack<VECTOR>(static_cast<Out*>(args.sum) + offset + column, sum);
   }
 
-  __device__ void store(i64 column, const WIDE (&x)[VECTOR], WIDE mean, WIDE factor) const {
+  // x becomes the results, rounded as they are stored.
+  __device__ Pack<Out, VECTOR> finish(i64 column, WIDE (&x)[VECTOR], const Moments& moments) const {
     const Position position = at(column);
-    WIDE y[VECTOR];
 #pragma unroll
-    for (int i = 0; i < VECTOR; ++i) y[i] = (x[i] - mean) * factor;
+    for (int i = 0; i < VECTOR; ++i) x[i] = (x[i] - moments.mean) * moments.factor;
     if (args.operands[XS] != nullptr) {
       const auto scale = load_operand<SCALE, VECTOR>(args, XS, position);
 #pragma unroll
-      for (int i = 0; i < VECTOR; ++i) y[i] *= to_register(scale[i]);
+      for (int i = 0; i < VECTOR; ++i) x[i] *= to_register(scale[i]);
     }
     if (args.operands[XS + 1] != nullptr) {
       const auto bias = load_operand<BIAS, VECTOR>(args, XS + 1, position);
 #pragma unroll
-      for (int i = 0; i < VECTOR; ++i) y[i] += to_register(bias[i]);
+      for (int i = 0; i < VECTOR; ++i) x[i] += to_register(bias[i]);
     }
     Pack<Out, VECTOR> pack;
 #pragma unroll
-    for (int i = 0; i < VECTOR; ++i) pack[i] = from_register<Out>(y[i]);
-    store_pack<VECTOR>(static_cast<Out*>(args.output) + offset + column, pack);
+    for (int i = 0; i < VECTOR; ++i) {
+      pack[i] = from_register<Out>(x[i]);
+      x[i] = to_register(pack[i]);
+    }
+    return pack;
   }
 };
+
+#ifdef Q
+// `row` holds results, unless it is read again by every pass.
+inline __device__ void store_bytes(const NormRow& results, Row<WIDE, NormRow>& row, const Moments& moments, i64 index) {
+  __shared__ float scratch[2][kWarp];
+  const auto each = [&](const auto& use) {
+    row.each([&](i64 column, WIDE(&x)[VECTOR]) {
+      if constexpr (CHUNKS == 0) results.finish(column, x, moments);
+      use(column, x);
+    });
+  };
+  QuantizeRange range;
+  each([&](i64, const float(&x)[VECTOR]) {
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) range.take(x[i]);
+  });
+  range.low = -row_reduce<Max>(-range.low, scratch[0]);
+  range.high = row_reduce<Max>(range.high, scratch[1]);
+  const Quantizer<Q> quantizer(range);
+  QuantizeArgs bytes{};
+  bytes.output = results.args.bytes;
+  bytes.scales = results.args.scales;
+  if (threadIdx.x % GROUP == 0) store_parameters(bytes, index, quantizer);
+  each([&](i64 column, const float(&x)[VECTOR]) { store_quantized(bytes, results.offset + column, x, quantizer); });
+}
+#endif
 
 KERNEL(kRowThreads, NormArgs) {
   const i64 index = row_of_thread(args.rows);
   NormRow row{args, {}, index * args.width};
   row.row.set_row(index, args.sizes);
-  normalise_row(row, row, args.width, args.epsilon);
+  Row<WIDE, NormRow> values(row, args.width);
+  const Moments moments = moments_of(values, args.width, args.epsilon);
+  values.each([&](i64 column, WIDE(&x)[VECTOR]) {
+    const Pack<Out, VECTOR> results = row.finish(column, x, moments);
+    if (args.output != nullptr) store_pack<VECTOR>(static_cast<Out*>(args.output) + row.offset + column, results);
+  });
+#ifdef Q
+  store_bytes(row, values, moments, index);
+#endif
 }

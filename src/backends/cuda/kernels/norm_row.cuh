@@ -4,11 +4,13 @@
 
 #include "row.cuh"
 
-// Sink: store(column, x, mean, factor) writes VECTOR results, (x - mean) * factor scaled as it likes.
-template <class Source, class Sink>
-inline __device__ void normalise_row(const Source& source, const Sink& sink, i64 width, double epsilon) {
+struct Moments {
+  WIDE mean, factor;  // results are (x - mean) * factor
+};
+
+template <class Source>
+inline __device__ Moments moments_of(Row<WIDE, Source>& row, i64 width, double epsilon) {
   __shared__ WIDE scratch[2][kWarp];
-  Row<WIDE, Source> row(source, width);
   WIDE mean = 0;
   if constexpr (LAYER) {
     row.each([&](i64, WIDE(&x)[VECTOR]) {
@@ -23,6 +25,13 @@ inline __device__ void normalise_row(const Source& source, const Sink& sink, i64
     for (int i = 0; i < VECTOR; ++i) square += (x[i] - mean) * (x[i] - mean);
   });
   square = row_reduce<Sum>(square, scratch[1]) / WIDE(width);
-  const WIDE factor = 1 / sqrt(square + WIDE(epsilon));
-  row.each([&](i64 column, WIDE(&x)[VECTOR]) { sink.store(column, x, mean, factor); });
+  return {mean, 1 / sqrt(square + WIDE(epsilon))};
+}
+
+// Sink: store(column, x, mean, factor) writes VECTOR results, (x - mean) * factor scaled as it likes.
+template <class Source, class Sink>
+inline __device__ void normalise_row(const Source& source, const Sink& sink, i64 width, double epsilon) {
+  Row<WIDE, Source> row(source, width);
+  const Moments moments = moments_of(row, width, epsilon);
+  row.each([&](i64 column, WIDE(&x)[VECTOR]) { sink.store(column, x, moments.mean, moments.factor); });
 }

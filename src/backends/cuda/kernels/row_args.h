@@ -16,8 +16,10 @@ struct SoftmaxArgs {
 // Norm and embedding. Operands stand in the order of the node; the last two are scale and bias, null when absent.
 struct NormArgs {
   const void* operands[kRowMaxOperands];
-  void* output;
-  void* sum;  // what was normalised; may be null
+  void* output;  // null where nobody wants it, as what was normalised
+  void* sum;
+  void* bytes;  // the output quantised row by row, and the rows' scales: norms compiled for that
+  float* scales;
   long long rows, width;
   double epsilon;
   unsigned long long sizes[kRowMaxRank];            // of the normalised tensor, axes merged, outermost first

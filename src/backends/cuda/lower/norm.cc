@@ -46,7 +46,6 @@ struct NormState : StepState {
 void launch_norm(const StepIo& io, const NormState& state, NormArgs& args, DeviceContext& device) {
   if (state.blocks == 0) return;
   for (size_t i = 0; i < io.inputs.size(); ++i) args.operands[i] = io.inputs[i].present ? io.inputs[i].data : nullptr;
-  args.output = io.outputs[0].data;
   state.kernel->launch(stream_of(device), {state.blocks}, state.threads, 0, args);
 }
 
@@ -74,23 +73,44 @@ size_t inner_rank(const lathe::Norm& op, const BroadcastSpace& space) {
   return space.rank() - space.merged(static_cast<size_t>(op.axis));
 }
 
+bool is_read(const Node& node, size_t output) {
+  if (output >= node.outputs().size()) return false;
+  const Value* value = node.output(output);
+  return !value->users().empty() || value->is_output();
+}
+
+// The output that is the bytes of rows, before that of their scales; 0 where nobody reads bytes.
+size_t bytes_output(const Node& node) {
+  constexpr size_t kIntegers = 2, kFloats = 4;
+  for (const size_t output : {kIntegers, kFloats})
+    if (is_read(node, output) || is_read(node, output + 1)) return output;
+  return 0;
+}
+
 class NormStep : public Step {
  public:
   NormStep(const lathe::Norm& op, const Node& node, const Target& target)
-      : op_(op), program_(prologue_of(op, node)), space_(space_of(op, node)), inner_(inner_rank(op, space_)) {
+      : op_(op),
+        program_(prologue_of(op, node)),
+        space_(space_of(op, node)),
+        inner_(inner_rank(op, space_)),
+        writes_result_(is_read(node, 0)),
+        writes_sum_(is_read(node, 1)),
+        bytes_(bytes_output(node)) {
     const auto xs = static_cast<size_t>(op.num_x);
     const Value& output = *node.outputs()[0];
     const std::vector<DType> types = prologue_types(op, node);
     int widest = bit_width(output.dtype());
     for (const DType type : types) widest = std::max(widest, bit_width(type));
     vector_ = 128 / widest;
-    const std::vector<std::string> defines = {fmt::format("WIDE={}", wide_type(output.dtype())),
-                                              fmt::format("LAYER={}", op.kind == NormKind::layer ? 1 : 0),
-                                              fmt::format("XS={}", xs),
-                                              type_define("SCALE", operand_of(node, xs)),
-                                              type_define("BIAS", operand_of(node, xs + 1)),
-                                              fmt::format("RANK={}", space_.rank()),
-                                              fmt::format("INNER={}", inner_)};
+    std::vector<std::string> defines = {fmt::format("WIDE={}", wide_type(output.dtype())),
+                                        fmt::format("LAYER={}", op.kind == NormKind::layer ? 1 : 0),
+                                        fmt::format("XS={}", xs),
+                                        type_define("SCALE", operand_of(node, xs)),
+                                        type_define("BIAS", operand_of(node, xs + 1)),
+                                        fmt::format("RANK={}", space_.rank()),
+                                        fmt::format("INNER={}", inner_)};
+    if (bytes_ > 0) defines.push_back(node.output(bytes_)->dtype() == DType::i8 ? "Q=i8" : "Q=e4m3");
     const Shape& shape = output.shape();
     kernels_.emplace(KernelSpec{"norm.cu", "normalise", defines, program_code(program_, types)},
                      product(std::span(shape).subspan(static_cast<size_t>(op.axis))), inner_ == 1 ? vector_ : 1,
@@ -115,7 +135,10 @@ class NormStep : public Step {
   void run(const StepIo& io, const StepState* prepared, void*, DeviceContext& device) const override {
     const auto& state = *static_cast<const NormState*>(prepared);
     NormArgs args = state.args;
-    args.sum = io.outputs.size() > 1 ? io.outputs[1].data : nullptr;
+    args.output = writes_result_ ? io.outputs[0].data : nullptr;
+    args.sum = writes_sum_ ? io.outputs[1].data : nullptr;
+    args.bytes = bytes_ > 0 ? io.outputs[bytes_].data : nullptr;
+    args.scales = bytes_ > 0 ? io.outputs[bytes_ + 1].as<float>() : nullptr;
     launch_norm(io, state, args, device);
   }
 
@@ -135,6 +158,8 @@ class NormStep : public Step {
   MapProgram program_;
   BroadcastSpace space_;
   size_t inner_;
+  bool writes_result_, writes_sum_;
+  size_t bytes_;
   int vector_ = 1;
   std::optional<RowKernels> kernels_;
 };
@@ -192,6 +217,7 @@ class EmbeddingStep : public Step {
   void run(const StepIo& io, const StepState* prepared, void*, DeviceContext& device) const override {
     const auto& state = *static_cast<const NormState*>(prepared);
     NormArgs args = state.args;
+    args.output = io.outputs[0].data;
     launch_norm(io, state, args, device);
   }
 
@@ -273,6 +299,8 @@ Candidates lower(const lathe::Norm& op, const Node& node, const Target& target) 
   if (node.inputs().size() + 2 > kRowMaxOperands) return {decline("norm", "too many operands")};
   if (program.dims().size() > kRowMaxDims) return {decline("norm", "too many dimension expressions")};
   if (node.outputs()[0]->shape().empty()) return {decline("norm", "a scalar")};
+  if (bytes_output(node) > 0 && node.outputs()[0]->dtype() == DType::f64) return {decline("norm", "bytes of f64")};
+  if (is_read(node, 2) && is_read(node, 4)) return {decline("norm", "bytes of two kinds")};
   if (space_of(op, node).rank() > kRowMaxRank) return {decline("norm", "rank above 8")};
   return {accept("norm", [&] { return Lowered{std::make_unique<NormStep>(op, node, target), {}}; })};
 }
