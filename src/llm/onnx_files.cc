@@ -62,7 +62,8 @@ void read_integer(const json& object, std::initializer_list<const char*> spellin
 void read_eos(const json& object, std::vector<int32_t>& ids) {
   const json found = member(object, {"eos_token_id"});
   if (found.is_number_integer()) ids = {found.get<int32_t>()};
-  if (found.is_array() && std::all_of(found.begin(), found.end(), [](const json& id) { return id.is_number_integer(); }))
+  if (found.is_array() &&
+      std::all_of(found.begin(), found.end(), [](const json& id) { return id.is_number_integer(); }))
     ids = found.get<std::vector<int32_t>>();
 }
 

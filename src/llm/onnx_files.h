@@ -1,6 +1,6 @@
 // Which files make an ONNX decoder, and what stands beside them. A path is a file, or a folder as optimum or the
-// generation builder of ONNX Runtime writes it; configurations and tokenizer are beside the model, or one level up where
-// the models are in a folder `onnx`.
+// generation builder of ONNX Runtime writes it; configurations and tokenizer are beside the model, or one level up
+// where the models are in a folder `onnx`.
 #pragma once
 
 #include <filesystem>

@@ -49,9 +49,9 @@ Value* cache_branch_input(const Graph& graph);
 
 bool takes_past(const Graph& graph);
 
-// Throws Error(unsupported) that names an input that means nothing to a decoder, Error(invalid_model) for a past without
-// a present or the other way round, when they do not fit each other, and for missing token ids or logits. A decoder that
-// takes no past at all may give presents: it begins sequences for another, which continues them.
+// Throws Error(unsupported) that names an input that means nothing to a decoder, Error(invalid_model) for a past
+// without a present or the other way round, when they do not fit each other, and for missing token ids or logits. A
+// decoder that takes no past at all may give presents: it begins sequences for another, which continues them.
 OnnxPorts find_ports(const Graph& graph);
 
 }  // namespace lathe::llm

@@ -14,7 +14,6 @@ namespace {
 
 using Role = OnnxPorts::Role;
 
-constexpr int64_t kUsualContext = 2048;  // where nothing says how long sequences may become
 constexpr int64_t kSmallestCapacity = 64;
 
 void drop_unused_inputs(Graph& graph) {
@@ -79,7 +78,7 @@ PastModel::Piece PastModel::Piece::token(int64_t index) const {
   return one;
 }
 
-PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, int64_t context, const GraphModelOptions& options)
+PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const GraphModelOptions& options)
     : info_(std::move(info)) {
   std::unique_ptr<Graph> constants;
   if (graphs.first != nullptr) {
@@ -98,9 +97,10 @@ PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, int64_t co
   info_.vocab = ports.vocabulary;
   info_.block_positions = info_.prefix_mask = ports.has(Role::block_positions);
   if (info_.block_positions && (info_.bos_id < 0 || (info_.mask_id < 0 && info_.gmask_id < 0)))
-    throw Error(ErrorCode::invalid_model, "position_ids holds positions inside of blocks, and nothing says where they begin")
+    throw Error(ErrorCode::invalid_model,
+                "position_ids holds positions inside of blocks, and nothing says where they begin")
         .remedy("config.json beside the model must state bos_token_id, mask_token_id and gmask_token_id");
-  choose_sizes(context, options);
+  choose_sizes(options);
 }
 
 PastModel::~PastModel() {
@@ -116,8 +116,8 @@ std::optional<PastModel::Half> PastModel::make_half(std::unique_ptr<Graph> graph
   };
   CompiledModel model = compile(std::move(graph), compile_options);
   OnnxPorts ports = find_ports(*model.graph);
-  auto engine = twin == nullptr ? make_engine(std::move(model))
-                                : make_engine(std::move(model), twin->session.impl().engine);
+  auto engine =
+      twin == nullptr ? make_engine(std::move(model)) : make_engine(std::move(model), twin->session.impl().engine);
   return Half{std::move(ports), Session(std::move(engine), options.session)};
 }
 
@@ -129,7 +129,8 @@ void PastModel::check_halves() const {
          next_->ports.vocabulary);
   const auto& given = first_->session.engine().outputs();
   for (const OnnxPorts::Pair& pair : next_->ports.pairs) {
-    const auto found = std::find_if(given.begin(), given.end(), [&](const auto& info) { return info.name == pair.present; });
+    const auto found =
+        std::find_if(given.begin(), given.end(), [&](const auto& info) { return info.name == pair.present; });
     if (found == given.end() || found->dtype != pair.dtype || found->dims.size() != pair.dims.size())
       fail(ErrorCode::invalid_model, "the decoder that begins sequences does not give '{}', which '{}' continues",
            pair.present, pair.past);
@@ -150,16 +151,16 @@ size_t PastModel::weight_bytes() const {
 
 DeviceContext& PastModel::device() { return *(next_ ? *next_ : *first_).session.impl().device; }
 
-void PastModel::choose_sizes(int64_t context, const GraphModelOptions& options) {
+void PastModel::choose_sizes(const GraphModelOptions& options) {
   facts_.family = info_.family;
   facts_.vocabulary = info_.vocab;
   facts_.eos = info_.eos_ids;
-  facts_.context = context > 0 ? context : info_.max_positions > 0 ? info_.max_positions : kUsualContext;
+  facts_.context = info_.max_positions;
   size_t token_bytes = 0;
   for (const OnnxPorts::Pair& pair : pairs()) token_bytes += pair.token_bytes() * (pair.grows_at_end() ? 1 : 2);
   const int64_t affordable = affordable_blocks(device(), token_bytes);
   if (affordable < facts_.context) {
-    if (!options.may_shorten || affordable == 0) 
+    if (!options.may_shorten || affordable == 0)
       refuse_context(facts_.context, token_bytes * static_cast<size_t>(facts_.context), device());
     facts_.context = affordable;
   }
@@ -167,10 +168,6 @@ void PastModel::choose_sizes(int64_t context, const GraphModelOptions& options) 
   facts_.blocks = std::max<int64_t>(1, std::min(options.sequences, affordable / facts_.context));
   blocks_.resize(static_cast<size_t>(facts_.blocks));
   if (!next_) facts_.note = "the decoder takes no past: each token is computed with all before it";
-}
-
-void PastModel::use_eos(std::optional<int32_t> id) {
-  if (facts_.eos.empty() && id) facts_.eos = {*id};
 }
 
 void PastModel::release(Block& block) {
@@ -225,8 +222,12 @@ std::span<const float> PastModel::run(const StepBatch& batch) {
     const auto part = [&](std::span<const int32_t> of) {
       return of.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     };
-    Piece piece{batch.context_lengths[index] - (end - begin), batch.prefix_lengths[index], part(batch.token_ids),
-                part(batch.positions), part(batch.block_positions), {}};
+    Piece piece{batch.context_lengths[index] - (end - begin),
+                batch.prefix_lengths[index],
+                part(batch.token_ids),
+                part(batch.positions),
+                part(batch.block_positions),
+                {}};
     for (; row != batch.logit_rows.end() && *row < end; ++row) piece.rows.push_back(*row - begin);
     compute(blocks_[static_cast<size_t>(batch.block_table[index * static_cast<size_t>(batch.table_width)])], piece);
   }
