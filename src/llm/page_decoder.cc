@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "graph/build.h"
 #include "graph/verifier.h"
+#include "llm/causal_score.h"
 #include "llm/onnx_ports.h"
 #include "llm/token_axes.h"
 #include "onnx/importer.h"
@@ -99,25 +100,36 @@ class Pager {
                        [&](const OnnxPorts::Pair& pair) { return pair.past == input.name(); });
   }
 
-  // What is appended to a past [1, heads, tokens, dim]; null when the operand is something else.
-  Value* appended(const Value* whole, const Dim& past) const {
+  // A past [1, heads, tokens, dim] with new ones behind it; null when the operand is something else.
+  const Node* growing(const Value* whole) const {
     const Node* node = whole->producer();
     if (node == nullptr || !node->is<Concat>() || node->inputs().size() != 2 || node->as<Concat>()->axis != 2)
       return nullptr;
-    const Value* old = node->input(0);
-    if (old->producer() != nullptr || !pair_of_past(*old) || !(old->shape()[2] == past)) return nullptr;
-    return node->input(1)->shape()[2] == tokens_ ? node->input(1) : nullptr;
+    const Value* past = node->input(0);
+    const bool is_past = past->producer() == nullptr && pair_of_past(*past);
+    return is_past && node->input(1)->shape()[2] == tokens_ ? node : nullptr;
+  }
+
+  // Whether every query sees the keys up to its own, by scores that are sums of products and biases.
+  static bool is_causal(const Attention& attention, const Dim& past) {
+    if (attention.causal && !(attention.causal_offset == past)) return false;
+    return attention.score.empty() ? attention.causal : is_causal_sum(attention.score, past, !attention.causal);
   }
 
   bool page(Node& node) {
     const Attention& attention = *node.as<Attention>();
-    const bool plain = attention.causal && attention.score.empty() &&
-                       attention.q_order == HeadOrder::token_major && attention.k_order == HeadOrder::head_major &&
-                       attention.v_order == HeadOrder::head_major &&
-                       attention.output_order == HeadOrder::token_major;
-    Value* const k = plain ? appended(node.input(1), attention.causal_offset) : nullptr;
-    Value* const v = plain ? appended(node.input(2), attention.causal_offset) : nullptr;
-    if (k == nullptr || v == nullptr || k == v) return false;
+    const bool plain = attention.q_order == HeadOrder::token_major && attention.k_order == HeadOrder::head_major &&
+                       attention.v_order == HeadOrder::head_major && attention.output_order == HeadOrder::token_major;
+    const Node* const keys = plain ? growing(node.input(1)) : nullptr;
+    const Node* const values = plain ? growing(node.input(2)) : nullptr;
+    if (keys == nullptr || values == nullptr || keys == values || node.inputs().size() > 4) return false;
+    const Dim& past = keys->input(0)->shape()[2];
+    if (!(values->input(0)->shape()[2] == past) || !is_causal(attention, past)) return false;
+    std::optional<Tensor> slopes;
+    if (node.inputs().size() == 4) {
+      slopes = alibi_slopes(*node.input(3), attention.heads);
+      if (!slopes) return false;
+    }
     PagedAttention op;
     op.heads = attention.heads;
     op.kv_heads = attention.kv_heads;
@@ -135,8 +147,9 @@ class Pager {
     };
     Value* const q = reshape(at, node.input(0), {tokens_, node.input(0)->shape().back()});
     Value* const y = emit(at, op,
-                          {q, in_rows(k, op.head_dim), in_rows(v, op.value_dim), add_cache("key_cache.", op.head_dim, op),
-                           add_cache("value_cache.", op.value_dim, op), starts_, contexts_, table_, nullptr, nullptr});
+                          {q, in_rows(keys->input(1), op.head_dim), in_rows(values->input(1), op.value_dim),
+                           add_cache("key_cache.", op.head_dim, op), add_cache("value_cache.", op.value_dim, op),
+                           starts_, contexts_, table_, nullptr, slopes ? constant(at, *slopes) : nullptr});
     ++layers_;
     graph_.replace_uses(node.output(), reshape(at, y, node.output()->shape()));
     return true;

@@ -1,7 +1,7 @@
-// Rewrites an ONNX decoder that takes pasts into the graph that checkpoints become (checkpoint/decoder.h): tokens of any
-// sequences in one row, keys and values in pools of blocks. Only what is proven is rewritten: attention that is causal
-// by its mask or its program once no key is padding, pasts that are concatenated with new keys and values, and nothing
-// else that mixes tokens.
+// Rewrites an ONNX decoder that takes pasts into the graph that checkpoints become (checkpoint/decoder.h): tokens of
+// any sequences in one row, keys and values in pools of blocks. Only what is proven is rewritten: attention that is
+// causal by its mask or its program once no key is padding, pasts that are concatenated with new keys and values, and
+// nothing else that mixes tokens.
 #pragma once
 
 #include <optional>

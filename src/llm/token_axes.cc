@@ -107,8 +107,8 @@ class TokenAxes {
     const int64_t rank = rank_of(node);
     for (size_t i = 1; i < kNBitsOperands; ++i)
       if (node.input(i) != nullptr && axis(*node.input(i)) != kNone) return kMixed;
-    const auto extras = node.inputs().size() > kNBitsOperands ? node.inputs().subspan(kNBitsOperands)
-                                                              : std::span<Value* const>();
+    const auto extras =
+        node.inputs().size() > kNBitsOperands ? node.inputs().subspan(kNBitsOperands) : std::span<Value* const>();
     const int64_t result = broadcast(extras, rank, first_axis(node));
     return result + 1 < rank && is_blind(op.epilogue, result, rank) ? result : kMixed;
   }

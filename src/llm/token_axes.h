@@ -1,5 +1,5 @@
-// Whether a graph computes each token by itself, so that tokens of any sequences may stand in one row behind each other.
-// That is proven node by node: every value either has one axis of tokens, or is the same for all of them.
+// Whether a graph computes each token by itself, so that tokens of any sequences may stand in one row behind each
+// other. That is proven node by node: every value either has one axis of tokens, or is the same for all of them.
 #pragma once
 
 #include "graph/graph.h"

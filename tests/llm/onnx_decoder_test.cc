@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "graph/text.h"
 #include "lathe/llm.h"
+#include "llm/causal_score.h"
 #include "llm/engine.h"
 #include "llm/onnx_files.h"
 #include "llm/page_decoder.h"
@@ -173,6 +174,21 @@ TEST(OnnxDecoder, WhatIsProvenToBeCausalIsPaged) {
   EXPECT_FALSE(paged("llm/onnx/pair")) << "its second half has no causal mask";
   EXPECT_FALSE(paged("llm/onnx/plain"));
   EXPECT_FALSE(paged("zoo/chatglm-6b-past"));
+}
+
+TEST(OnnxDecoder, ScoresAreReadByCases) {
+  const auto causal = [](const std::string& text) {
+    return is_causal_sum(MapProgram::parse(text, {DType::f32, DType::f32}), Dim::symbol("past"), true);
+  };
+  const std::string later = "gt(iota(-1), add(iota(-2), dim(past)))", sum = "add(x0, x1)";
+  EXPECT_TRUE(causal("(x0, x1) => select(" + later + ", -inf:f32, " + sum + ")"));
+  EXPECT_TRUE(causal("(x0, x1) => add(" + sum + ", mul(cast<f32>(" + later + "), -1e+38:f32))"));
+  EXPECT_FALSE(causal("(x0, x1) => add(" + sum + ", mul(cast<f32>(" + later + "), -10000:f32))")) << "shines through";
+  EXPECT_FALSE(causal("(x0, x1) => select(" + later + ", -inf:f32, x0)")) << "a bias that is not added";
+  EXPECT_FALSE(causal("(x0, x1) => select(" + later + ", -inf:f32, add(x0, " + sum + "))"));
+  EXPECT_FALSE(causal("(x0, x1) => select(gt(iota(-1), iota(-2)), -inf:f32, " + sum + ")")) << "hides the past";
+  EXPECT_FALSE(causal("(x0, x1) => select(gt(iota(-1), add(iota(-2), dim(past + 1))), -inf:f32, " + sum + ")"));
+  EXPECT_FALSE(causal("(x0, x1) => " + sum));
 }
 
 // Tokens are apart unless a node says otherwise.
