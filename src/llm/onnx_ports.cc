@@ -100,8 +100,13 @@ class PortFinder {
 
   size_t token_axis(const Value& past, const Type& present) const {
     std::vector<size_t> axes;
-    for (size_t i = 0; i < present.shape.size(); ++i)
-      if (!past.shape()[i].is_constant() && !(past.shape()[i] == present.shape[i])) axes.push_back(i);
+    for (size_t i = 0; i < present.shape.size(); ++i) {
+      const Dim &before = past.shape()[i], &after = present.shape[i];
+      std::vector<std::string> symbols;
+      after.collect_symbols(symbols);
+      const bool counts_past = std::find(symbols.begin(), symbols.end(), before.to_string()) != symbols.end();
+      if (counts_past && !(before == after)) axes.push_back(i);
+    }
     if (axes.size() != 1)
       fail(ErrorCode::invalid_model, "'{}' of {} should become longer along one axis, but becomes {}", past.name(),
            to_string(past.type()), to_string(present));

@@ -9,6 +9,7 @@
 #include "llm/engine.h"
 #include "llm/graph_model.h"
 #include "llm/onnx_files.h"
+#include "llm/page_decoder.h"
 #include "llm/past_model.h"
 #include "runtime/engine.h"
 #include "runtime/session.h"
@@ -76,18 +77,35 @@ std::unique_ptr<Engine> open_checkpoint(const std::string& folder, const EngineO
 }
 
 std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& options) try {
-  if (options.dtype || options.kv_dtype)
+  constexpr int64_t kUsualContext = 2048;  // where nothing says how long sequences may become
+  if (options.dtype)
     throw Error(ErrorCode::unsupported, "an ONNX decoder computes in the types of its file")
-        .remedy("Leave the types out, or open the checkpoint that it was exported from");
-  if (options.gpu_memory > 0)
-    throw Error(ErrorCode::unsupported, "an ONNX decoder is on the GPU as a whole")
-        .remedy("Leave the budget out, or open the checkpoint that it was exported from");
+        .remedy("Leave the type out, or open the checkpoint that it was exported from");
+  checkpoint::DecoderInfo info = read_onnx_info(files.folder);
+  if (options.context > 0) info.max_positions = options.context;
+  if (info.max_positions <= 0) info.max_positions = kUsualContext;
   EngineParts parts;
   parts.recommended = recommended_sampling(read_generation_config(files.folder));
-  auto model = std::make_unique<PastModel>(import_onnx_decoder(files), read_onnx_info(files.folder), options.context,
-                                           model_options(options));
-  parts.text = ModelText::load(files.folder, model->info(), options.tokenizer);
-  if (parts.text != nullptr) model->use_eos(parts.text->eos());
+  const auto read_text = [&](checkpoint::DecoderInfo& known) {
+    parts.text = ModelText::load(files.folder, known, options.tokenizer);
+    if (parts.text != nullptr && known.eos_ids.empty() && parts.text->eos()) known.eos_ids = {*parts.text->eos()};
+  };
+  if (auto decoder = page_decoder(files, info, {options.block_size, options.kv_dtype})) {
+    read_text(decoder->info);
+    parts.model = std::make_unique<GraphModel>(std::move(*decoder), model_options(options));
+    parts.scheduler = scheduler_options(parts.model->facts(), options);
+    return finish(std::move(parts));
+  }
+  if (options.kv_dtype)
+    throw Error(ErrorCode::unsupported, "the decoder keeps its keys and values itself, in the types of its file")
+        .remedy("Leave their type out");
+  if (options.gpu_memory > 0)
+    throw Error(ErrorCode::unsupported, "the decoder keeps its keys and values itself, and is on the GPU as a whole")
+        .remedy("Leave the budget out, or open the checkpoint that it was exported from");
+  auto model = std::make_unique<PastModel>(import_onnx_decoder(files), info, model_options(options));
+  checkpoint::DecoderInfo known = model->info();
+  read_text(known);
+  model->use_eos(known.eos_ids);
   parts.scheduler = scheduler_options(model->facts(), options);
   if (model->wants_whole_prompts()) parts.scheduler.step_tokens = model->facts().context * options.max_sequences;
   parts.model = std::move(model);

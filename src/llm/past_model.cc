@@ -14,7 +14,6 @@ namespace {
 
 using Role = OnnxPorts::Role;
 
-constexpr int64_t kUsualContext = 2048;  // where nothing says how long sequences may become
 constexpr int64_t kSmallestCapacity = 64;
 
 void drop_unused_inputs(Graph& graph) {
@@ -79,7 +78,7 @@ PastModel::Piece PastModel::Piece::token(int64_t index) const {
   return one;
 }
 
-PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, int64_t context, const GraphModelOptions& options)
+PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const GraphModelOptions& options)
     : info_(std::move(info)) {
   std::unique_ptr<Graph> constants;
   if (graphs.first != nullptr) {
@@ -101,7 +100,7 @@ PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, int64_t co
     throw Error(ErrorCode::invalid_model,
                 "position_ids holds positions inside of blocks, and nothing says where they begin")
         .remedy("config.json beside the model must state bos_token_id, mask_token_id and gmask_token_id");
-  choose_sizes(context, options);
+  choose_sizes(options);
 }
 
 PastModel::~PastModel() {
@@ -152,11 +151,11 @@ size_t PastModel::weight_bytes() const {
 
 DeviceContext& PastModel::device() { return *(next_ ? *next_ : *first_).session.impl().device; }
 
-void PastModel::choose_sizes(int64_t context, const GraphModelOptions& options) {
+void PastModel::choose_sizes(const GraphModelOptions& options) {
   facts_.family = info_.family;
   facts_.vocabulary = info_.vocab;
   facts_.eos = info_.eos_ids;
-  facts_.context = context > 0 ? context : info_.max_positions > 0 ? info_.max_positions : kUsualContext;
+  facts_.context = info_.max_positions;
   size_t token_bytes = 0;
   for (const OnnxPorts::Pair& pair : pairs()) token_bytes += pair.token_bytes() * (pair.grows_at_end() ? 1 : 2);
   const int64_t affordable = affordable_blocks(device(), token_bytes);
@@ -169,10 +168,6 @@ void PastModel::choose_sizes(int64_t context, const GraphModelOptions& options) 
   facts_.blocks = std::max<int64_t>(1, std::min(options.sequences, affordable / facts_.context));
   blocks_.resize(static_cast<size_t>(facts_.blocks));
   if (!next_) facts_.note = "the decoder takes no past: each token is computed with all before it";
-}
-
-void PastModel::use_eos(std::optional<int32_t> id) {
-  if (facts_.eos.empty() && id) facts_.eos = {*id};
 }
 
 void PastModel::release(Block& block) {

@@ -28,9 +28,8 @@ PastGraphs import_onnx_decoder(const OnnxFiles& files);
 
 class PastModel : public StepModel {
  public:
-  // `context`: tokens of the longest sequence; 0: what `info` says. Throws what find_ports() throws, and
-  // Error(out_of_memory) as GraphModel does.
-  PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, int64_t context, const GraphModelOptions& options);
+  // Throws what find_ports() throws, and Error(out_of_memory) as GraphModel does.
+  PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const GraphModelOptions& options);
   ~PastModel() override;
 
   const ModelFacts& facts() const override { return facts_; }
@@ -38,8 +37,8 @@ class PastModel : public StepModel {
   std::span<const float> run(const StepBatch& batch) override;
   void copy_block(BlockId from, BlockId to) override;
 
-  // Ends texts where no configuration has said what does.
-  void use_eos(std::optional<int32_t> id);
+  // The tokens that end texts.
+  void use_eos(std::vector<int32_t> ids) { facts_.eos = std::move(ids); }
   // Pieces of a prompt would cost more than the whole.
   bool wants_whole_prompts() const { return first_.has_value(); }
   const checkpoint::DecoderInfo& info() const { return info_; }
@@ -73,7 +72,7 @@ class PastModel : public StepModel {
 
   std::optional<Half> make_half(std::unique_ptr<Graph> graph, const Half* twin, const GraphModelOptions& options) const;
   void check_halves() const;
-  void choose_sizes(int64_t context, const GraphModelOptions& options);
+  void choose_sizes(const GraphModelOptions& options);
   DeviceContext& device();
   std::span<const OnnxPorts::Pair> pairs() const;
   void reserve(Block& block, int64_t tokens);

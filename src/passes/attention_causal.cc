@@ -44,26 +44,6 @@ std::optional<Linear> linear(const MapProgram& program, int index) {
   }
 }
 
-struct Condition {
-  int instruction = -1;
-  bool visible = true;  // what the comparison gives for keys that the query may see
-  Dim offset;
-};
-
-// A comparison that says key <= query + offset, or the opposite.
-std::optional<Condition> match_condition(const MapProgram& program, int index) {
-  const MapInstr& in = program.code()[static_cast<size_t>(index)];
-  if (in.op < MapOp::lt || in.op > MapOp::ge) return std::nullopt;
-  const auto a = linear(program, in.args[0]), b = linear(program, in.args[1]);
-  if (!a || !b) return std::nullopt;
-  const bool less = in.op == MapOp::lt || in.op == MapOp::le;
-  Linear d = less ? combine(*a, *b, -1) : combine(*b, *a, -1);  // the comparison says d <= 0
-  if (in.op == MapOp::lt || in.op == MapOp::gt) d.rest = d.rest + Dim(1);
-  if (d.key == 1 && d.query == -1) return Condition{index, true, Dim(0) - d.rest};
-  if (d.key == -1 && d.query == 1) return Condition{index, false, d.rest - Dim(1)};  // says key >= query + rest
-  return std::nullopt;
-}
-
 MapProgram with_constant(const MapProgram& program, int index, bool value) {
   MapProgram result;
   result.set_num_inputs(program.num_inputs());
@@ -104,11 +84,24 @@ bool reads_only_product(const MapProgram& program) {
 
 }  // namespace
 
+std::optional<PositionCondition> match_position_condition(const MapProgram& program, int index) {
+  const MapInstr& in = program.code()[static_cast<size_t>(index)];
+  if (in.op < MapOp::lt || in.op > MapOp::ge) return std::nullopt;
+  const auto a = linear(program, in.args[0]), b = linear(program, in.args[1]);
+  if (!a || !b) return std::nullopt;
+  const bool less = in.op == MapOp::lt || in.op == MapOp::le;
+  Linear d = less ? combine(*a, *b, -1) : combine(*b, *a, -1);  // the comparison says d <= 0
+  if (in.op == MapOp::lt || in.op == MapOp::gt) d.rest = d.rest + Dim(1);
+  if (d.key == 1 && d.query == -1) return PositionCondition{true, Dim(0) - d.rest};
+  if (d.key == -1 && d.query == 1) return PositionCondition{false, d.rest - Dim(1)};  // says key >= query + rest
+  return std::nullopt;
+}
+
 void extract_causal(ScoreProgram& score) {
   constexpr double kHuge = -1e30;  // exp of what is this far below another score is 0 in every float type
   const int size = static_cast<int>(score.program.code().size());
   for (int i = 0; i < size; ++i) {
-    const auto condition = match_condition(score.program, i);
+    const auto condition = match_position_condition(score.program, i);
     if (!condition) continue;
     const MapProgram hidden = with_constant(score.program, i, !condition->visible);
     const MapProgram shown = with_constant(score.program, i, condition->visible);

@@ -27,6 +27,13 @@ std::optional<ScoreProgram> score_program(Graph& graph, Node* position, Value* p
 // A reshape between these shapes regroups leading axes only: as many rows, each as long as before.
 bool keeps_rows(const Shape& from, const Shape& to);
 
+// A comparison that says key <= query + offset, or the opposite.
+struct PositionCondition {
+  bool visible = true;  // what it gives for keys that the query may see
+  Dim offset;
+};
+std::optional<PositionCondition> match_position_condition(const MapProgram& program, int index);
+
 // Takes the causal condition out of the program, if it has one: the scores that it fails are -inf, or no other mask is
 // applied and they are so low that they weigh nothing beside key 0, which every query sees.
 void extract_causal(ScoreProgram& score);

@@ -7,9 +7,14 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "graph/text.h"
 #include "lathe/llm.h"
+#include "llm/causal_score.h"
+#include "llm/engine.h"
 #include "llm/onnx_files.h"
+#include "llm/page_decoder.h"
 #include "llm/past_model.h"
+#include "llm/token_axes.h"
 
 namespace lathe::llm {
 namespace {
@@ -68,6 +73,23 @@ fs::path folder_with(const std::string& name, const fs::path& model,
   return folder;
 }
 
+checkpoint::DecoderInfo info_of(int64_t context) {
+  checkpoint::DecoderInfo info;
+  info.max_positions = context;
+  return info;
+}
+
+// Without rewriting the graph.
+std::unique_ptr<Engine> engine_with_past(const fs::path& path) {
+  GraphModelOptions options;
+  options.session.threads = 1;
+  options.sequences = 4;
+  EngineParts parts;
+  parts.model = std::make_unique<PastModel>(import_onnx_decoder(*find_onnx_files(path)), info_of(32), options);
+  parts.scheduler = {.blocks = 4, .block_size = 32, .step_tokens = 5, .max_sequences = 4};
+  return std::make_unique<Engine>(std::make_unique<Engine::Impl>(std::move(parts)));
+}
+
 class SmallDecoder : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(SmallDecoder, EveryFormGivesTheSameTokens) {
@@ -111,7 +133,9 @@ TEST(OnnxDecoder, AStepMayTakeAPieceOfAPrompt) {
 TEST(OnnxDecoder, AMergedFileKeepsItsWeightsOnce) {
   GraphModelOptions options;
   options.session.threads = 1;
-  const auto owned = [&](PastGraphs graphs) { return PastModel(std::move(graphs), {}, 40, options).weight_bytes(); };
+  const auto owned = [&](PastGraphs graphs) {
+    return PastModel(std::move(graphs), info_of(40), options).weight_bytes();
+  };
   const auto graphs = [] { return import_onnx_decoder(*find_onnx_files(data("llm/onnx/merged"))); };
   EXPECT_LT(owned(graphs()), owned({graphs().first, nullptr}) * 3 / 2);
 }
@@ -128,7 +152,68 @@ TEST(OnnxDecoder, ZooModelsFromAnEmptyPast) {
     SCOPED_TRACE(name);
     const auto engine = Engine::open(data("zoo/" + name + "/model.onnx").string(), options_of(32));
     expect_greedy(*engine, cases);
+    expect_greedy(*engine_with_past(data("zoo/" + name + "/model.onnx")), cases);
   }
+}
+
+TEST(OnnxDecoder, WhatIsProvenToBeCausalIsPaged) {
+  const auto paged = [](const std::string& name) {
+    return page_decoder(*find_onnx_files(data(name)), info_of(32), {.block_size = 4, .cache = DType::f16});
+  };
+  for (const char* name : {"zoo/llama-past", "zoo/gpt2-past"}) {
+    const auto decoder = paged(name);
+    ASSERT_TRUE(decoder) << name;
+    std::vector<std::string> names;
+    for (const Value* input : decoder->graph->inputs()) names.push_back(input->name());
+    EXPECT_EQ(names,
+              (std::vector<std::string>{"token_ids", "positions", "sequence_starts", "context_lengths", "block_table",
+                                        "logit_rows", "key_cache.0", "value_cache.0", "key_cache.1", "value_cache.1"}));
+    EXPECT_EQ(decoder->graph->inputs().back()->dtype(), DType::f16);
+    EXPECT_EQ(to_string(decoder->graph->outputs()[0]->type()), "f32[rows, 120]");
+  }
+  EXPECT_FALSE(paged("llm/onnx/pair")) << "its second half has no causal mask";
+  EXPECT_FALSE(paged("llm/onnx/plain"));
+  EXPECT_FALSE(paged("zoo/chatglm-6b-past"));
+}
+
+TEST(OnnxDecoder, ScoresAreReadByCases) {
+  const auto causal = [](const std::string& text) {
+    return is_causal_sum(MapProgram::parse(text, {DType::f32, DType::f32}), Dim::symbol("past"), true);
+  };
+  const std::string later = "gt(iota(-1), add(iota(-2), dim(past)))", sum = "add(x0, x1)";
+  EXPECT_TRUE(causal("(x0, x1) => select(" + later + ", -inf:f32, " + sum + ")"));
+  EXPECT_TRUE(causal("(x0, x1) => add(" + sum + ", mul(cast<f32>(" + later + "), -1e+38:f32))"));
+  EXPECT_FALSE(causal("(x0, x1) => add(" + sum + ", mul(cast<f32>(" + later + "), -10000:f32))")) << "shines through";
+  EXPECT_FALSE(causal("(x0, x1) => select(" + later + ", -inf:f32, x0)")) << "a bias that is not added";
+  EXPECT_FALSE(causal("(x0, x1) => select(" + later + ", -inf:f32, add(x0, " + sum + "))"));
+  EXPECT_FALSE(causal("(x0, x1) => select(gt(iota(-1), iota(-2)), -inf:f32, " + sum + ")")) << "hides the past";
+  EXPECT_FALSE(causal("(x0, x1) => select(gt(iota(-1), add(iota(-2), dim(past + 1))), -inf:f32, " + sum + ")"));
+  EXPECT_FALSE(causal("(x0, x1) => " + sum));
+}
+
+// Tokens are apart unless a node says otherwise.
+TEST(OnnxDecoder, WhatMixesTokensIsSeen) {
+  const auto apart = [](const std::string& body) {
+    const auto graph = parse_graph("graph g(%ids: i32[tokens], %rows: i32[rows], %table: f32[9, 4]) {\n" + body + "}");
+    return keeps_tokens_apart(*graph, Dim::symbol("tokens"), *graph->inputs()[1]);
+  };
+  const std::string x = "%x = gather(%table, %ids) : f32[tokens, 4]\n";
+  EXPECT_TRUE(apart(
+      x + "%y = map(%x) {program = (x0) => mul(x0, cast<f32>(iota(-1)))} : f32[tokens, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(
+      x + "%y = map(%x) {program = (x0) => mul(x0, cast<f32>(iota(-2)))} : f32[tokens, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(
+      x + "%y = map(%x) {program = (x0) => mul(x0, cast<f32>(dim(tokens)))} : f32[tokens, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_TRUE(apart(x + "%y = softmax(%x) {axis = 1} : f32[tokens, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(x + "%y = softmax(%x) {axis = 0} : f32[tokens, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_TRUE(apart(x + "%y = matmul(%x, %table) {trans_b = true} : f32[tokens, 9]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(x + "%y = matmul(%x, %x) {trans_b = true} : f32[tokens, tokens]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(x + "%y = matmul(%x, %x) {trans_a = true} : f32[4, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_TRUE(apart(x + "%y = gather(%x, %rows) : f32[rows, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(x + "%y = gather(%x, %ids) : f32[tokens, 4]\nreturn %y as \"y\"\n"));
+  EXPECT_TRUE(apart(x + "%y = reshape(%x) {shape = [1, tokens, 2, 2]} : f32[1, tokens, 2, 2]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(x + "%y = reshape(%x) {shape = [4, tokens]} : f32[4, tokens]\nreturn %y as \"y\"\n"));
+  EXPECT_FALSE(apart(x + "%y = cumulative(%x) {axis = 0} : f32[tokens, 4]\nreturn %y as \"y\"\n"));
 }
 
 TEST(OnnxDecoder, ChatGlmHasPositionsInBlocksAndAPrefixMask) {
