@@ -22,7 +22,6 @@ void DeviceIo::upload(size_t input, TensorRef& given) {
     buffer.bytes = bytes;
   }
   device_.upload(buffer.memory, {static_cast<const std::byte*>(given.data), bytes});
-  given.host = given.data;
   given.data = buffer.memory;
 }
 

@@ -16,7 +16,7 @@ class DeviceIo {
   DeviceIo(const DeviceIo&) = delete;
   DeviceIo& operator=(const DeviceIo&) = delete;
 
-  // Copies an input to the device and puts the copy's address in its place; `host` says where it came from.
+  // Copies an input to the device and puts the copy's address in its place.
   void upload(size_t input, TensorRef& given);
   // Copies an output to `host` (null: to memory of this object, valid until the next run) and returns where it is.
   void* download(size_t output, const TensorRef& made, void* host);

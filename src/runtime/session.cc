@@ -147,7 +147,8 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
                   fmt::format("input '{}' is updated in place by the run, but lies in memory of the host", input.name))
           .remedy("Give memory of the session's device, as Memory::device");
     // Steps write to their outputs, and to inputs that are state.
-    ref = {const_cast<void*>(input.data), input.dtype, input.dims, true, nullptr};
+    const void* host = input.memory == Memory::host ? input.data : nullptr;
+    ref = {const_cast<void*>(input.data), input.dtype, input.dims, true, nullptr, host};
     input_memory_[index] = input.memory;
   }
   for (size_t i = 0; i < wanted.size(); ++i)

@@ -51,6 +51,35 @@ TEST_F(DeviceMemory, TensorsOfTheCallerAreNotCopied) {
   device.release(y);
 }
 
+// Sizes that follow from elements: of inputs with the host nothing has to come back from the device.
+TEST_F(DeviceMemory, TokensAreCountedWhereTheMaskIs) {
+  constexpr const char* kPacked = R"(graph (%x: f32[b, s], %mask: i64[b, s]) {
+    %tokens, %starts, %rows = pack_tokens(%mask) : i32[t], i32[b + 2], i32[b, s]
+    %list = reshape(%x) {shape = [b*s]}
+    %y = gather(%list, %tokens) {axis = 0}
+    return %y as "y"
+  })";
+  Session session(make_engine(test::compile_on_island(kPacked, memory_)));
+  test::IslandContext device(memory_);
+  const Tensor x = floats({2, 30});
+  for (const int64_t length : {30, 7, 20}) {
+    Tensor mask(DType::i64, {2, 30});
+    for (int64_t i = 0; i < 60; ++i) mask.write_int(i, i % 30 < length ? 1 : 0);
+    std::vector<float> bound(60);
+    session.bind_output("y", bound.data(), 240);
+    memory_.downloads = 0;
+    test::expect_close(test::run(session, {x, mask}), test::reference(kPacked, {x, mask}));
+    EXPECT_EQ(memory_.downloads, 1u) << "of y";
+    void* on_device = device.allocate(480);
+    device.upload(on_device, mask.bytes());
+    const auto outputs = session.run({Input("x", DType::f32, {2, 30}, x.bytes().data()),
+                                      Input("mask", DType::i64, {2, 30}, on_device, Memory::device)});
+    EXPECT_EQ(memory_.downloads, 3u) << "of y again, and the mask";
+    test::expect_close({test::tensor_of(outputs[0])}, test::reference(kPacked, {x, mask}));
+    device.release(on_device);
+  }
+}
+
 TEST_F(DeviceMemory, BoundMemoryOfTheHostIsFilledByACopy) {
   Session session(open());
   std::vector<float> y(20);

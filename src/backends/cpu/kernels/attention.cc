@@ -137,8 +137,10 @@ void Task::locate(int64_t index) {
   index /= plan_.query_parts;
   const int64_t head_part = index % plan_.head_parts;
   index /= plan_.head_parts;
-  kv_head_ = index % p_.kv_heads;
-  batch_ = index / p_.kv_heads;
+  // Threads get consecutive tasks: where sequences differ in length, each gets some heads of all of them.
+  const bool packed = p_.q_offsets != nullptr;
+  kv_head_ = packed ? index / p_.batch : index % p_.kv_heads;
+  batch_ = packed ? index % p_.batch : index / p_.kv_heads;
 
   int64_t q_len = p_.q_len;
   kv_len_ = p_.kv_len;

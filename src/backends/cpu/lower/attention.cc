@@ -194,7 +194,7 @@ class AttentionStep : public Step {
   static const int32_t* checked_starts(const StepIo& io, int64_t longest) {
     const auto* starts = io.inputs[kStarts].as<const int32_t>();
     const int64_t count = io.inputs[kStarts].elements(), tokens = io.inputs[0].dims[1];
-    bool fits = starts[0] == 0 && starts[count - 1] == tokens;
+    bool fits = count > 0 && starts[0] == 0 && starts[count - 1] == tokens;
     for (int64_t s = 1; s < count; ++s) fits &= starts[s] >= starts[s - 1] && starts[s] - starts[s - 1] <= longest;
     if (!fits)
       fail(ErrorCode::invalid_argument, "the starts of sequences of at most {} tokens do not divide {} tokens", longest,

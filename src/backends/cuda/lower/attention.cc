@@ -131,7 +131,7 @@ class AttentionStep : public Step {
       fill_strides(io.inputs[i].dims, args.extra_strides[i - extras_]);
     const bool packed =
         packs(q, op_.head_dim, vector_) && packs(k, op_.head_dim, vector_) && packs(v, op_.value_dim, vector_);
-    if (q.batch * q.tokens == 0) return state;
+    if (q.batch * q.tokens == 0 || (op_.packed && (args.batch < 1 || args.keys < 1))) return state;
     plan(*state, packed);
     const Score& score = scores_[state->tiling->hopper()];
     args.scale = static_cast<float>(op_.scale * score.scale);
@@ -251,9 +251,11 @@ class AttentionStep : public Step {
   void plan(AttentionState& state, bool packed) const {
     AttentionArgs& args = state.args;
     const int64_t rows = args.queries * (op_.heads / op_.kv_heads), pairs = args.batch * op_.kv_heads;
-    const AttentionPlan plan =
-        plan_attention(tilings_[packed], {pairs, rows, args.keys, op_.causal, /*may_split=*/!op_.packed},
-                       target_.device.multiprocessors);
+    // The last sequence of all only fills up, and mostly is short.
+    const int64_t typical =
+        op_.packed ? std::clamp<int64_t>(args.tokens / std::max(args.batch - 1, 1), 1, args.keys) : 0;
+    const AttentionPlan plan = plan_attention(tilings_[packed], {pairs, rows, args.keys, op_.causal, typical},
+                                              target_.device.multiprocessors);
     args.splits = static_cast<int>(plan.splits);
     args.keys_per_split = static_cast<int>(plan.keys_per_split);
     args.tiles = static_cast<unsigned>(plan.blocks * plan.splits);

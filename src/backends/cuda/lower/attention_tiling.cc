@@ -131,14 +131,19 @@ std::vector<Tiling> attention_tilings(const Attention& op, DType type, ScoreKind
 }
 
 AttentionPlan plan_attention(const std::vector<Tiling>& tilings, const AttentionProblem& problem, int multiprocessors) {
-  const Tiling& tiling = choose(tilings, problem, multiprocessors);
+  AttentionProblem likely = problem;
+  if (problem.typical > 0) {
+    likely.rows = problem.rows * problem.typical / problem.keys;
+    likely.keys = problem.typical;
+  }
+  const Tiling& tiling = choose(tilings, likely, multiprocessors);
   const int64_t blocks = problem.pairs * ceil_div(problem.rows, tiling.rows);
   const int64_t key_tiles = std::max<int64_t>(ceil_div(problem.keys, tiling.keys), 1);
   // Joining the parts is another launch, so that each must have something to do.
   const int64_t least_tiles = tiling.hopper() ? 8 : 2;
   const int64_t wanted = multiprocessors * (tiling.hopper() ? 1 : kBlocksPerMultiprocessor) / blocks;
   int64_t splits = 1;
-  if (problem.may_split && blocks < multiprocessors)
+  if (problem.typical == 0 && blocks < multiprocessors)
     splits = std::clamp<int64_t>(wanted, 1, std::min(kMaxSplits, ceil_div(key_tiles, least_tiles)));
   const int64_t tiles_per_split = ceil_div(key_tiles, splits);
   return {&tiling, blocks, ceil_div(key_tiles, tiles_per_split), tiles_per_split * tiling.keys};

@@ -35,7 +35,7 @@ std::vector<Tiling> attention_tilings(const Attention& op, DType type, ScoreKind
 struct AttentionProblem {
   int64_t pairs, rows, keys;
   bool causal;
-  bool may_split = true;  // the keys
+  int64_t typical = 0;  // of packed sequences: tokens of one, on average; their keys are not split
 };
 
 struct AttentionPlan {
