@@ -41,12 +41,13 @@ bool widen(Graph& graph, Node& node, const MatMulNBits& op) {
 
 }  // namespace
 
-int widen_nbits(Graph& graph) {
+int widen_nbits(Graph& graph, const KeepNBits& keep) {
   int widened = 0;
   for (auto it = graph.nodes().begin(); it != graph.nodes().end();) {
     Node& node = **it++;
-    for (Region* region : regions_of(node.mutable_op())) widened += widen_nbits(region->graph());
-    if (const MatMulNBits* op = node.as<MatMulNBits>()) widened += widen(graph, node, *op) ? 1 : 0;
+    for (Region* region : regions_of(node.mutable_op())) widened += widen_nbits(region->graph(), keep);
+    const MatMulNBits* op = node.as<MatMulNBits>();
+    if (op != nullptr && !(keep && keep(*op, node))) widened += widen(graph, node, *op) ? 1 : 0;
   }
   return widened;
 }

@@ -81,6 +81,9 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
   if (options.dtype)
     throw Error(ErrorCode::unsupported, "an ONNX decoder computes in the types of its file")
         .remedy("Leave the type out, or open the checkpoint that it was exported from");
+  if (options.weight_bits != 0)
+    throw Error(ErrorCode::unsupported, "the weights of an ONNX decoder are not rounded while it is opened")
+        .remedy("Open the checkpoint that it was exported from, or round the file with `lathe quantize`");
   checkpoint::DecoderInfo info = read_onnx_info(files.folder);
   if (options.context > 0) info.max_positions = options.context;
   if (info.max_positions <= 0) info.max_positions = kUsualContext;

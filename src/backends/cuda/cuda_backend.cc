@@ -52,7 +52,7 @@ class CudaBackend : public Backend {
     return support;
   }
   void legalize(Graph& graph) const override {
-    widen_nbits(graph);
+    widen_nbits(graph, [](const MatMulNBits& op, const Node& node) { return why_not_nbits(op, node).empty(); });
     use_channels_last(graph, kLayouts);
     separate_pads(graph);
     fuse_quantised_norms(graph);

@@ -208,6 +208,26 @@ void add_products(std::vector<Representative>& all) {
                       {"TYPE=f16", fmt::format("ROWS={}", rows), fmt::format("TRANS_B={}", trans)},
                       epilogue(DType::f16)},
                      128});
+  // As gemm_few.cc cuts them.
+  const auto few = [&](const std::string& name, const std::string& words, int registers) {
+    std::istringstream text("WARPS=8 SCALE=f16 " + words);
+    const bool wide = name.find("bf16") != std::string::npos;
+    std::vector<std::string> defines{std::istream_iterator<std::string>(text), {}};
+    defines.push_back(wide ? "TYPE=bf16" : "TYPE=f16");
+    all.push_back({"matmul_few_" + name,
+                   {"matmul_few.cu", "matmul_few", std::move(defines), epilogue(wide ? DType::bf16 : DType::f16)},
+                   registers});
+    all.back().max_spill_bytes = name.find("64") != std::string::npos ? 64 : 0;  // better than half as many blocks
+  };
+  few("bf16", "BITS=16 SIGNED=0 LANE=8 GROUPED=0 ZEROS=0 ROWS=8 TILES=1 SPREAD=1 DEPTH=6 BLOCKS=2", 128);
+  few("i8", "BITS=8 SIGNED=1 LANE=16 GROUPED=0 ZEROS=0 ROWS=8 TILES=1 SPREAD=1 DEPTH=3 BLOCKS=3", 80);
+  few("u8_bf16_64", "BITS=8 SIGNED=0 LANE=8 GROUPED=1 ZEROS=1 ROWS=64 TILES=1 SPREAD=8 DEPTH=3 BLOCKS=2", 128);
+  few("u4", "BITS=4 SIGNED=0 LANE=32 GROUPED=1 ZEROS=1 ROWS=8 TILES=1 SPREAD=1 DEPTH=2 BLOCKS=2", 128);
+  few("i4_wide", "BITS=4 SIGNED=1 LANE=32 GROUPED=1 ZEROS=0 ROWS=8 TILES=2 SPREAD=1 DEPTH=1 BLOCKS=2", 128);
+  few("i4_64", "BITS=4 SIGNED=1 LANE=32 GROUPED=1 ZEROS=0 ROWS=64 TILES=1 SPREAD=8 DEPTH=2 BLOCKS=2", 128);
+  all.push_back({"widen_nbits",
+                 {"widen_nbits.cu", "widen_nbits", {"TYPE=bf16", "SCALE=f16", "BITS=4", "SIGNED=1", "ZEROS=1"}, {}},
+                 64});
   const auto mma = [&](const std::string& name, std::vector<std::string> defines, std::string program) {
     defines.push_back("STAGES=4");
     all.push_back({"matmul_mma_" + name, {"matmul_mma.cu", "matmul_mma", std::move(defines), std::move(program)}, 192});

@@ -52,6 +52,67 @@ TEST_P(LowerGemm, FewRows) {
         }
 }
 
+// Weights that are constants are on their way before the kernels ahead are done.
+TEST_P(LowerGemm, FewRowsOfHalvesByConstants) {
+  for (const std::string type : {"f16", "bf16"})
+    for (const int64_t m : {1, 5, 8, 9})
+      for (const Sizes& nk : std::vector<Sizes>{{16, 32}, {40, 1024}, {4096, 256}, {7, 4128}})
+        check("(%x: " + type + "[m, " + std::to_string(nk[1]) + "], %r: " + type + "[m, " + std::to_string(nk[0]) +
+                  "]) { %w = constant {value = " + type + to_string(nk) +
+                  " random(3)} %h = map(%x) {program = (x0) => mul(x0, x0)} %y = matmul(%h, %w, %r) {trans_b = true, "
+                  "epilogue = (x0, x1) => add(x0, x1)} return %y }",
+              {small(type, {m, nk[1]}, 1), small(type, {m, nk[0]}, 2)}, {tolerance_of(type), true, {}});
+}
+
+// Of all values that the type has.
+std::string integers(const std::string& type, int64_t n, int64_t k) {
+  const int bits = bit_width(*dtype_from_string(type)), low = type[0] == 'i' ? -(1 << (bits - 1)) : 0;
+  const Tensor values = random_tensor(DType::i64, {n * k}, 7, low, low + (1 << bits) - 1);
+  std::string text = type + to_string(Sizes{n, k}) + " [";
+  for (int64_t i = 0; i < values.elements(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(values.read_int(i));
+  return text + "]";
+}
+
+struct Narrow {
+  std::string type, weights, scale;
+  int64_t n, k, block;
+  bool zeros;
+};
+
+// x, of `m` rows, times weights of a few bits plus a residual. The kernels' variants go by the rows, so these are
+// known.
+std::string narrow_product(const Narrow& c, int64_t m) {
+  const int64_t blocks = (c.k + c.block - 1) / c.block;
+  const auto constant = [](const std::string& value) { return " = constant {value = " + value + "} "; };
+  return "(%x: " + c.type + to_string(Sizes{m, c.k}) + ", %r: " + c.type + to_string(Sizes{m, c.n}) + ") { %q" +
+         constant(integers(c.weights, c.n, c.k)) + "%s" +
+         constant(c.scale + to_string(Sizes{c.n, blocks}) + " random(5)") + "%z" +
+         constant(integers(c.weights, c.n, blocks)) + "%y = matmul_nbits(%x, %q, %s, " + (c.zeros ? "%z" : "_") +
+         ", %r) {block = " + std::to_string(c.block) + ", epilogue = (x0, x1) => add(x0, x1)} return %y }";
+}
+
+// Activations are small, since weights are not. Blocks that fit the kernels' steps, or that do not, and are widened; of
+// all of a row; rows for each variant, and more than any has.
+TEST_P(LowerGemm, NarrowWeights) {
+  const auto run = [&](const Narrow& c, int64_t m) {
+    const double scale = c.weights.ends_with("4") ? 0.02 : 0.002;
+    const Tensor x = random_tensor(*dtype_from_string(c.type), {m, c.k}, 1, -scale, scale);
+    check(narrow_product(c, m), {x, small(c.type, {m, c.n}, 2)}, {tolerance_of(c.type), true, {}});
+  };
+  const Sizes blocks = {32, 64, 128, 512, 768, 384, 24}, rows = {3, 1, 8, 9, 17, 64, 65, 0};
+  size_t i = 0;
+  for (const std::string type : {"f16", "bf16"})
+    for (const std::string weights : {"i4", "u4", "i8", "u8"})
+      for (const bool zeros : {false, true})
+        for (const std::string scale : {"f32", "f16", "bf16"}) {
+          run({type, weights, scale, 41, 768, blocks[i % blocks.size()], zeros}, rows[i % rows.size()]);
+          ++i;
+        }
+  run({"f16", "i4", "f16", 8256, 256, 128, false}, 7);  // wide enough for another variant
+  run({"f16", "i4", "f16", 24, 96, 32, true}, 5);       // too short for wide steps
+  run({"f16", "i8", "f16", 16, 8192, 8192, false}, 2);
+}
+
 TEST_P(LowerGemm, Epilogues) {
   for (const std::string type : {"f32", "f16", "bf16"})
     for (const int64_t m : {2, 70})

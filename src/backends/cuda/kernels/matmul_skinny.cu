@@ -4,21 +4,10 @@
 // Sums are f32. With several splits of k each block stores its sums, and matmul_finish.cu adds them in order.
 // Floor: the bytes of the weights over the bandwidth (8192 x 8192 in f16: 45 us at 3.0 TB/s). Measured there on
 // an H100, one row: 47 us with TRANS_B (cuBLASLt 50), 54 without (48); with more rows cuBLASLt is the faster one.
-#include "epilogue.cuh"
-#include "matmul_args.h"
+#include "matmul_store.cuh"
 
 constexpr int kThreads = 256;
 constexpr int kVector = 16 / sizeof(TYPE);
-
-inline __device__ void put(const MatmulArgs& args, int row, i64 column, float sum) {
-  if (args.splits > 1) {
-    static_cast<float*>(args.partial)[(i64(blockIdx.y) * args.m + row) * args.n + column] = sum;
-  } else {
-    const float sums[1] = {sum};
-    finish<1>(args.epilogue, args.output, 0, args.first_row + row, column, (args.first_row + row) * args.n + column,
-              sums);
-  }
-}
 
 #if TRANS_B
 

@@ -18,12 +18,16 @@ void split(MatmulArgs& args, int splits, void* workspace) {
   args.partial = workspace;
 }
 
+// Sums of bytes are exact.
+std::string sum_type(const GemmTypes& types) { return types.product == DType::i32 ? "SUM=i32" : "SUM=float"; }
+
+}  // namespace
+
+// ---- k split among blocks ----
+
 size_t partial_bytes(const MatmulSizes& sizes, int splits) {
   return splits == 1 ? 0 : static_cast<size_t>(splits * sizes.m * sizes.n) * sizeof(float);
 }
-
-// Sums of bytes are exact.
-std::string sum_type(const GemmTypes& types) { return types.product == DType::i32 ? "SUM=i32" : "SUM=float"; }
 
 const Kernel* request_finish(const GemmTypes& types, const Target& target) {
   return &target.kernels.request({"matmul_finish.cu", "matmul_finish", {sum_type(types)}, types.epilogue});
@@ -33,8 +37,6 @@ void run_finish(const Kernel& finish, const MatmulArgs& args, CUstream stream) {
   if (args.splits == 1) return;
   finish.launch(stream, {static_cast<unsigned>(ceil_div(args.m * args.n, kThreads))}, kThreads, 0, args);
 }
-
-}  // namespace
 
 MatmulArgs matmul_args(const MatmulSizes& sizes, const EpilogueArgs& epilogue) {
   MatmulArgs args{};

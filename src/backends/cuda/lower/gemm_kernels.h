@@ -24,6 +24,12 @@ inline std::string operand_type(DType type) { return type == DType::f8e4m3 ? "e4
 // The arguments of one repeat, without addresses.
 MatmulArgs matmul_args(const MatmulSizes& sizes, const EpilogueArgs& epilogue);
 
+// ---- k split among blocks, whose sums kernels/matmul_finish.cu adds ----
+
+size_t partial_bytes(const MatmulSizes& sizes, int splits);
+const Kernel* request_finish(const GemmTypes& types, const Target& target);
+void run_finish(const Kernel& finish, const MatmulArgs& args, CUstream stream);  // nothing where there is no split
+
 // ---- few rows: kernels/matmul_skinny.cu ----
 
 inline constexpr int64_t kSkinnyRows = 8;  // at most

@@ -12,7 +12,6 @@ std::string_view host_reason(const If&) { return "the host decides which branch 
 std::string_view host_reason(const Loop&) { return "the host decides how often the body runs"; }
 std::string_view host_reason(const Scan&) { return "the host runs the body step by step"; }
 std::string_view host_reason(const Extern&) { return "its kernels are of the host"; }
-std::string_view host_reason(const MatMulNBits&) { return "its weights are not constant"; }
 std::string_view host_reason(const Sequence&) { return "sequences and optionals are objects of the host"; }
 
 bool all_ranked(std::span<Value* const> values) {

@@ -37,6 +37,7 @@ Candidates lower(const lathe::GatherNd& op, const Node& node, const Target& targ
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target);
+Candidates lower(const lathe::MatMulNBits& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target);
 Candidates lower(const lathe::PackTokens& op, const Node& node, const Target& target);
 Candidates lower(const lathe::NonZero& op, const Node& node, const Target& target);
@@ -56,6 +57,9 @@ Candidates lower(const lathe::Slice& op, const Node& node, const Target& target)
 Candidates lower(const lathe::Softmax& op, const Node& node, const Target& target);
 Candidates lower(const lathe::TopK& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Transpose& op, const Node& node, const Target& target);
+
+// Why there is no kernel for a product with weights of a few bits; empty where there is one.
+std::string why_not_nbits(const lathe::MatMulNBits& op, const Node& node);
 
 // Why an op runs on the host; empty for those that have kernels.
 std::string_view why_on_host(const Op& op);

@@ -1,10 +1,11 @@
-// Matrix products. A single row may go to a kernel that reads weights at the bandwidth of memory; everything else in
-// f32, f64, f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats
-// without cuBLASLt, to Lathe's kernels, those for tensor cores among them. On Hopper those are candidates for halves.
-// Bytes go to tensor cores wherever their weights lie, or can be kept, along the terms. Epilogues are computed while
-// storing where the kernel can, else by a map in place.
+// Matrix products. Few rows may go to kernels that read weights at the bandwidth of memory; everything else in f32,
+// f64, f16 and bf16 to cuBLASLt, whose further algorithms are candidates of their own; integers, and floats without
+// cuBLASLt, to Lathe's kernels, those for tensor cores among them. On Hopper those are candidates for halves. Bytes go
+// to tensor cores wherever their weights lie, or can be kept, along the terms. Epilogues are computed while storing
+// where the kernel can, else by a map in place.
 #include <algorithm>
 
+#include "backends/cuda/lower/gemm_few.h"
 #include "backends/cuda/lower/gemm_kernels.h"
 #include "backends/cuda/lower/gemm_lt.h"
 #include "backends/cuda/lower/gemm_sm90.h"
@@ -21,14 +22,15 @@ size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 
 // What a candidate may use.
 struct Route {
-  int64_t skinny_rows = 0;  // the most that go to the kernel for few rows
+  int64_t skinny_rows = 0;  // the most that go to the kernel for few rows of any floats
+  bool few = false;         // few rows of halves go to the kernel for them
   bool lt = false, mma = false, tile = false;
   int lt_choice = 0;
   const Sm90Variant* sm90 = nullptr;
   bool transposed_weights = false;  // the second operand is packed that way
 };
 
-enum class Engine { none, skinny, lt, sm90, mma, tile };
+enum class Engine { none, few, skinny, lt, sm90, mma, tile };
 
 struct MatmulState : StepState {
   explicit MatmulState(MatmulSizes matmul_sizes) : sizes(std::move(matmul_sizes)) {}
@@ -76,6 +78,10 @@ class MatmulStep : public Step {
         types_(types_of(op, node, epilogue_, route.transposed_weights)),
         constant_b_(is_constant(node.input(1))) {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
+    if (route_.few) {
+      const Shape& weights = node.input(1)->shape();
+      few_.emplace(types_, FewWeights{types_.b}, weights[0].value(), weights[1].value(), known_rows(node), target);
+    }
     if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);
     if (route_.sm90 != nullptr) sm90_.emplace(types_, *route_.sm90, target);
     if (route_.mma) mma_.emplace(types_, target);
@@ -89,6 +95,7 @@ class MatmulStep : public Step {
     const size_t product = needs_map(engine) ? aligned(epilogue_.product_bytes(io)) : 0;
     if (engine == Engine::lt) return product + kLtWorkspaceBytes;
     if (engine == Engine::mma) return product + mma_->workspace_bytes(sizes);
+    if (engine == Engine::few) return product + few_->workspace_bytes(sizes);
     return product + (engine == Engine::skinny ? skinny_->workspace_bytes(sizes) : 0);
   }
 
@@ -107,6 +114,7 @@ class MatmulStep : public Step {
       state->late_tile = std::make_unique<TileGemm>(types_, target_);
       target_.kernels.build();
     }
+    if (state->engine == Engine::few) state->splits = few_->splits(state->sizes);
     if (state->engine == Engine::skinny) state->splits = skinny_->splits(state->sizes);
     if (state->engine == Engine::mma) state->splits = mma_->splits(state->sizes);
     if (needs_map(state->engine)) {
@@ -135,6 +143,7 @@ class MatmulStep : public Step {
  private:
   Engine choose(const StepIo& io, const MatmulSizes& sizes) const {
     if (io.outputs[0].elements() == 0) return Engine::none;
+    if (few_ && few_->fits(sizes)) return Engine::few;
     if (skinny_ && sizes.k > 0 && skinny_->fits(sizes)) return Engine::skinny;
     if (route_.lt && sizes.k > 0) return Engine::lt;
     if (sm90_ && sizes.k > 0 && sm90_->fits(sizes)) return Engine::sm90;
@@ -192,7 +201,9 @@ class MatmulStep : public Step {
       args.a = operand(io.inputs[0], sizes.a_offsets[r]);
       args.b = operand(io.inputs[1], sizes.b_offsets[r]);
       args.first_row = static_cast<int64_t>(r) * sizes.rows_per_repeat();
-      if (state.engine == Engine::skinny)
+      if (state.engine == Engine::few)
+        few_->run(args, nullptr, nullptr, state.splits, workspace, stream);
+      else if (state.engine == Engine::skinny)
         skinny_->run(args, state.splits, workspace, stream);
       else if (state.engine == Engine::sm90)
         sm90_->run(args, stream);
@@ -209,6 +220,7 @@ class MatmulStep : public Step {
   GemmTypes types_;
   bool constant_b_;
   std::optional<LtEpilogue> lt_form_;
+  std::optional<FewRowsGemm> few_;
   std::optional<SkinnyGemm> skinny_;
   std::optional<Sm90Gemm> sm90_;
   std::optional<MmaGemm> mma_;
@@ -255,22 +267,20 @@ class MatmulCandidates {
     // cuBLASLt, and kernels for some sizes only, would let a row's bits depend on how many rows there are.
     const bool all_sizes = target_.uniform;
     const bool lt = !all_sizes && is_lt_type(types_.a) && target_.libraries.cublaslt() != nullptr;
-    // Against cuBLASLt the kernel for few rows wins at one row of halves, weights lying along k.
-    const bool half = types_.a == DType::f16 || types_.a == DType::bf16;
-    const int64_t few = all_sizes ? 0 : skinny_rows(types_, node_, kSkinnyRows),
-                  best = lt ? skinny_rows(types_, node_, half && types_.trans_b ? 1 : 0) : few;
+    const bool half = types_.a == DType::f16 || types_.a == DType::bf16, few = !all_sizes && suits_few();
+    const int64_t skinny = few || all_sizes ? 0 : skinny_rows(types_, node_, kSkinnyRows);
     const bool mma = half && MmaGemm::knows(types_, target_.device);
     if (!lt && !all_sizes) add_sm90();
     if (bit_width(types_.a) == 8) add_mma_of_bytes();
     if (!cuda_type(types_.a).empty())
-      add("gemm", {.skinny_rows = best, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
+      add("gemm", {.skinny_rows = lt ? 0 : skinny, .few = few, .lt = lt, .mma = mma && !lt, .tile = !mma && !lt});
     if (!lt) return std::move(candidates_);
-    for (int choice = best > 0 ? 0 : 1; choice < kLtChoices; ++choice)
+    for (int choice = few ? 0 : 1; choice < kLtChoices; ++choice)
       add(fmt::format("gemm_lt_{}", choice), {.lt = true, .lt_choice = choice});
     // These compute any epilogue while they store.
     add_sm90();
-    if (mma) add("gemm_mma", {.skinny_rows = few, .mma = true});
-    if (types_.a == DType::f32) add("gemm_tile", {.skinny_rows = few, .tile = true});
+    if (mma) add("gemm_mma", {.skinny_rows = skinny, .few = few, .mma = true});
+    if (types_.a == DType::f32) add("gemm_tile", {.skinny_rows = skinny, .tile = true});
     return std::move(candidates_);
   }
 
@@ -291,6 +301,16 @@ class MatmulCandidates {
       add(fmt::format("gemm_sm90_{}", variant->name), route);
     }
   }
+  // Whether few rows of halves meet weights of known sizes that lie along the terms.
+  bool suits_few() const {
+    const Value& weights = *node_.input(1);
+    const auto rows = known_rows(node_);
+    if (!types_.trans_b || types_.trans_a || types_.a != types_.b || weights.shape().size() != 2) return false;
+    const Dim &n = weights.shape()[0], &k = weights.shape()[1];
+    return n.is_constant() && k.is_constant() && FewRowsGemm::knows(types_.a, {types_.b}, k.value()) &&
+           (!rows || *rows <= FewRowsGemm::most_rows(types_.b));
+  }
+
   void add_mma_of_bytes() {
     Route route{.mma = true};
     if (admit<MmaGemm>(route)) add("gemm_mma", route);

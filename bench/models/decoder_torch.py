@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""How fast transformers runs a LLaMA of random weights on a GPU, eager with SDPA: the rival of `lathe bench DIR`.
+"""How fast transformers runs a decoder of random weights on a GPU, eager: the rival of `lathe bench DIR`.
 
-  bench/models/llama_torch.py [--prompt 2048] [--context 512] [--batch 1,64]
+  bench/models/decoder_torch.py [--family llama|bloom] [--prompt 2048] [--context 512] [--batch 1,64]
 
-Prints tokens/s of a prompt, and of decoding behind prompts of --context tokens. LLaMA-7B's sizes, f16. Needs torch and
-transformers.
+Prints tokens/s of a prompt, and of decoding behind prompts of --context tokens. Sizes of LLaMA-7B (with SDPA) or of
+BLOOM-7B1 (transformers has it without), f16. ChatGLM-6B is not in transformers. Needs torch and transformers.
 """
 import argparse
 import time
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import BloomConfig, BloomForCausalLM, LlamaConfig, LlamaForCausalLM
 
 
 def seconds(call, runs, warm):
@@ -24,23 +24,30 @@ def seconds(call, runs, warm):
     return (time.perf_counter() - begin) / runs
 
 
+def make_model(family):
+    if family == "bloom":
+        return BloomForCausalLM(BloomConfig(hidden_size=4096, n_layer=30, n_head=32, vocab_size=250880))
+    config = LlamaConfig(max_position_embeddings=4096, attn_implementation="sdpa")  # its defaults are LLaMA-7B's sizes
+    return LlamaForCausalLM(config)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", default="llama", choices=("llama", "bloom"))
     parser.add_argument("--prompt", type=int, default=2048)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--batch", default="1,64")
     args = parser.parse_args()
-    config = LlamaConfig(max_position_embeddings=4096, attn_implementation="sdpa")  # its defaults are LLaMA-7B's sizes
     torch.set_default_dtype(torch.float16)
     with torch.device("cuda"):
-        model = LlamaForCausalLM(config).eval()
+        model = make_model(args.family).eval()
     print(f"{torch.cuda.get_device_name()}; torch {torch.__version__}")
     with torch.inference_mode():
-        ids = torch.randint(0, config.vocab_size, (1, args.prompt), device="cuda")
+        ids = torch.randint(0, model.config.vocab_size, (1, args.prompt), device="cuda")
         took = seconds(lambda: model(ids, use_cache=False, logits_to_keep=1), 3, 2)
         print(f"prompt of {args.prompt}: {args.prompt / took:.1f} tokens/s")
         for batch in map(int, args.batch.split(",")):
-            ids = torch.randint(0, config.vocab_size, (batch, args.context), device="cuda")
+            ids = torch.randint(0, model.config.vocab_size, (batch, args.context), device="cuda")
             cache, token = model(ids, use_cache=True).past_key_values, ids[:, :1]
             took = seconds(lambda: model(token, past_key_values=cache, use_cache=True), 10, 3)
             print(f"decode, {batch} behind {args.context}: {batch / took:.1f} tokens/s")

@@ -1,0 +1,12 @@
+// The argument of the kernel for products with few rows.
+#pragma once
+
+#include "matmul_args.h"
+
+struct MatmulFewArgs {
+  MatmulArgs product;  // b is the weights [n, k] as they are stored
+  const void* scales;  // [n, blocks], of weights that are integers
+  const void* zeros;   // [n, blocks], of the weights' type
+  long long blocks;    // of terms that share a scale, in a row of weights
+  int block_shift;     // a block is 2^block_shift steps of the kernel
+};

@@ -1,0 +1,54 @@
+// Products with few rows by weights [n, k] of 16, 8 or 4 bits: kernels/matmul_few.cu.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "backends/cuda/kernels/matmul_few_args.h"
+#include "backends/cuda/lower/gemm_kernels.h"
+
+namespace lathe::cuda {
+
+// Weights as they are stored.
+struct FewWeights {
+  DType type;                        // that of the activations; or i8, u8, i4, u4, less their zeros, times their scales
+  DType scale = DType::f32;          // of integers
+  int64_t block = int64_t{1} << 62;  // of terms that share a scale; k or more: all of a row do
+  bool zeros = false;                // of the weights' type; else the zero is its middle
+};
+
+class FewRowsGemm {
+ public:
+  // Activations of f16 or bf16. `k` must be known to divide into the steps of the kernel.
+  static bool knows(DType activations, const FewWeights& weights, int64_t k);
+  static int64_t most_rows(DType weights);
+  // Compiles what all numbers of rows take, or only what `rows` take, if these are known.
+  FewRowsGemm(const GemmTypes& types, const FewWeights& weights, int64_t n, int64_t k, std::optional<int64_t> rows,
+              const Target& target);
+
+  bool fits(const MatmulSizes& sizes) const;
+  int splits(const MatmulSizes& sizes) const;
+  size_t workspace_bytes(const MatmulSizes& sizes) const;
+  // `args` without the splits of k and where they go.
+  void run(const MatmulArgs& args, const void* scales, const void* zeros, int splits, void* workspace,
+           CUstream stream) const;
+
+ private:
+  struct Variant;
+  struct Compiled {
+    const Variant* variant;
+    const Kernel* kernel;
+  };
+  static std::span<const Variant> variants();
+  const Compiled& compiled_for(int64_t rows) const;
+
+  FewWeights weights_;
+  int64_t k_, most_rows_;
+  int64_t span_;  // terms of a step
+  bool grouped_;
+  const Target& target_;
+  std::vector<Compiled> compiled_;  // by rows
+  const Kernel* finish_;
+};
+
+}  // namespace lathe::cuda
