@@ -6,9 +6,9 @@
 //
 // A warp has TILES times 16 columns of the result; SPREAD warps of a block have different ones, the others share k with
 // them, and so do the splits. DEPTH steps of weights are on their way to a warp at any time, the first ones while
-// kernels before are still at work; with at most 16 rows the activations come with them, else they pass through shared memory, for all
-// warps that have the same terms. Floor: the bytes of the weights
-// over the bandwidth of memory. Measured on an H100, 12288 x 4096: f16 2.9 TB/s (cuBLASLt 2.8), i8 2.7, i4 2.2.
+// kernels before are still at work. With at most 16 rows the activations come with them, else they pass through
+// shared memory, for all warps that have the same terms. Floor: the bytes of the weights over the bandwidth of memory.
+// Measured on an H100, one row, 12288 x 4096: f16 2.9 TB/s (cuBLAS 2.8), i8 2.7, i4 2.2.
 #include "few_weights.cuh"
 #include "matmul_few_args.h"
 #include "matmul_store.cuh"
@@ -22,15 +22,14 @@ constexpr int kPitch = kColumns + 4;                            // of sums in sh
 
 using Sums = float[TILES][kRowTiles][4];
 
-constexpr bool kAhead = ROWS <= 16;  // whether activations are few enough to wait for in registers
-constexpr int kSliceThreads = SPREAD * kWarp;                 // that have the same terms
-constexpr int kLine = kSpan * sizeof(T) + 16;                 // of activations in shared memory: reads meet no bank twice
+constexpr bool kAhead = ROWS <= 16;            // whether activations are few enough to wait for in registers
+constexpr int kSliceThreads = SPREAD * kWarp;  // that have the same terms
+constexpr int kLine = kSpan * sizeof(T) + 16;  // of activations in shared memory: reads meet no bank twice
 constexpr int kStage = ROWS * kLine, kRing = DEPTH * kStage;  // of activations, of one slice of the warps
 constexpr int kSumBytes = kShare * ROWS * kPitch * sizeof(float);
 constexpr int kSharedBytes = kAhead || kSumBytes > kShare * kRing ? kSumBytes : kShare * kRing;
 
 // What a thread has in flight of one step: parts of two rows of each tile, and of few activations.
-
 struct Step {
   u32 activations[kAhead ? kRowTiles : 1][kPairs];
   Words words[TILES][2];

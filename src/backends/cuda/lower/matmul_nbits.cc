@@ -79,7 +79,9 @@ class MatMulNBitsStep : public Step {
     const FewWeights weights = weights_of(op, node);
     const Shape& shape = node.output()->shape();
     const Dim rows = product({shape.begin(), shape.end() - 1});
-    const bool known = rows.is_constant(), few = !known || rows.value() <= FewRowsGemm::most_rows(weights.type);
+    const bool known = rows.is_constant();
+    // A kernel for some numbers of rows only would let a row's bits depend on how many there are.
+    const bool few = !target.uniform && (!known || rows.value() <= FewRowsGemm::most_rows(weights.type));
     GemmTypes types;
     types.a = types.b = types.product = type;
     types.output = epilogue_.kernel_output();
