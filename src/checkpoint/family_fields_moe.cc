@@ -130,6 +130,18 @@ void refine_granitemoe(const Fields& fields, ModelConfig& config) {
   set_sparse_layers(config, 0);
 }
 
+void refine_phimoe(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  config.traits.biases.head = fields.flag("lm_head_bias", false);
+  read_window(fields, config);
+  read_experts(fields, config.moe);
+  if (config.moe.top_k != 2) fields.refuse("num_experts_per_tok");
+  config.moe.intermediate = config.intermediate;
+  config.moe.nearness = 2 * fields.positive("router_jitter_noise", 0.01);
+  fields.any("input_jitter_noise");  // of training
+  set_sparse_layers(config, 0);
+}
+
 void refine_deepseek(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
   read_grouped_experts(fields, config, {});

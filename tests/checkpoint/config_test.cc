@@ -70,6 +70,46 @@ TEST(Config, WhatIsNotKnownIsNamed) {
               HasSubstr("'bend' = 1"));
 }
 
+TEST(Config, WhatIsNoJsonIsToldByTheLine) {
+  const TemporaryFolder folder;
+  folder.write("model.safetensors", std::string("\2\0\0\0\0\0\0\0{}", 10));
+  const auto message = [&](std::string_view text) -> std::string {
+    folder.write("config.json", text);
+    try {
+      read_model_config(Checkpoint::open(folder.path()));
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
+  EXPECT_THAT(message("{\n\"model_type\": \"llama\",\n\"hidden_size\": }"), HasSubstr("beyond line 3"));
+  EXPECT_THAT(message(""), HasSubstr("beyond line 1"));
+  EXPECT_THAT(message("[1]"), HasSubstr("not a JSON object"));
+}
+
+// As Transformers saves the part of a model that also sees: what equals the defaults of its class is left out.
+TEST(Config, TheTextOfALargerModelCounts) {
+  const json text = {{"model_type", "gemma3_text"}, {"hidden_size", 32}, {"num_hidden_layers", 1}};
+  const json whole = {{"model_type", "gemma3"}, {"text_config", text}, {"vision_config", {{"hidden_size", 8}}}};
+  const ModelConfig config = read(whole);
+  EXPECT_EQ(config.family, "gemma3_text");
+  EXPECT_EQ(config.heads, 8);
+  EXPECT_EQ(config.vocab, 262208);
+  EXPECT_TRUE(config.traits.tied);
+  EXPECT_FALSE(read(with(whole, "tie_word_embeddings", false)).traits.tied);
+  EXPECT_THAT(message_of(with(whole, "text_config", {{"model_type", "rwkv"}})), HasSubstr("'rwkv'"));
+  EXPECT_THAT(message_of(with(whole, "text_config", with(text, "frobnicate", 1))), HasSubstr("'frobnicate' = 1"));
+}
+
+TEST(Config, ActivationsHaveTheNamesOfTransformers) {
+  constexpr std::pair<const char*, Activation> kCases[] = {
+      {"quick_gelu", Activation::gelu_sigmoid}, {"relu2", Activation::relu_squared},
+      {"gelu_10", Activation::gelu_clipped},    {"gelu_fast", Activation::gelu_tanh},
+      {"linear", Activation::identity},         {"relu6", Activation::relu6}};
+  for (const auto& [name, activation] : kCases)
+    EXPECT_EQ(read(with(llama(), "hidden_act", name)).traits.activation, activation);
+}
+
 TEST(Config, NullAndPrivateFieldsAndThoseOfTrainingDoNotMatter) {
   read(with(with(with(llama(), "attention_sinks", nullptr), "_commit_hash", "abc"), "initializer_range", 0.5));
 }
@@ -86,6 +126,14 @@ TEST(Config, ValuesMustMakeSense) {
   json missing = llama();
   missing.erase("vocab_size");
   EXPECT_THAT(message_of(missing), HasSubstr("no 'vocab_size'"));
+}
+
+TEST(Config, AGivenAttentionFactorWinsOverTheOthers) {
+  json yarn = {{"rope_type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 8}, {"mscale", 0.8}};
+  yarn["mscale_all_dim"] = 0.4;
+  EXPECT_NEAR(read(with(llama(), "rope_scaling", yarn)).rope.magnitude, 1.0526, 1e-4);
+  yarn["attention_factor"] = 1.5;
+  EXPECT_EQ(read(with(llama(), "rope_scaling", yarn)).rope.magnitude, 1.5);
 }
 
 TEST(Config, RotationStandsInOneObjectSinceVersion5) {

@@ -34,8 +34,8 @@ std::vector<float> numbers_of(const std::string& name, const std::vector<int64_t
     x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
     x ^= x >> 31;
     const double u = static_cast<double>(x >> 40) / (1 << 24) - 0.5;
-    values.push_back(static_cast<float>(dims.size() > 1 ? u * 5.5 / std::sqrt(static_cast<double>(dims.back()))
-                                                        : 0.6 * u + offset));
+    values.push_back(
+        static_cast<float>(dims.size() > 1 ? u * 5.5 / std::sqrt(static_cast<double>(dims.back())) : 0.6 * u + offset));
   }
   return values;
 }
