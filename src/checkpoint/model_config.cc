@@ -146,7 +146,7 @@ void finish_rope(ModelConfig& config) {
     rope.dim = halves ? config.head_dim / 2
                       : static_cast<int64_t>(static_cast<double>(config.head_dim) * config.traits.rotary_fraction);
   const auto pairs = static_cast<size_t>(rope.dim / 2);
-  if (rope.dim < 2 || rope.dim % 2 != 0 || rope.dim > config.head_dim || rope.base <= 1 ||
+  if (rope.dim < 2 || rope.dim % 2 != 0 || rope.dim > config.head_dim || rope.base <= 1 || !std::isfinite(rope.base) ||
       (rope.scaling == RopeScaling::dynamic && rope.dim == 2))
     fail(ErrorCode::invalid_model, "config.json: {} of {} features of a head cannot turn with the base {}", rope.dim,
          config.head_dim, rope.base);

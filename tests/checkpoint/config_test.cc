@@ -235,6 +235,18 @@ TEST(Config, ExpertsHaveTwoSpellings) {
   EXPECT_THAT(message_of(with(mixtral, "num_experts", 0)), HasSubstr("from 1 to"));
 }
 
+TEST(Config, GroupsOfExpertsMustMakeSense) {
+  const json deepseek = with(with(with(llama(), "model_type", "deepseek_v3"), "n_routed_experts", 8), "n_group", 4);
+  const MixtureOfExperts moe = read(deepseek).moe;
+  EXPECT_EQ(moe.shared_intermediate, 2048);
+  EXPECT_EQ(moe.scale, 2.5);
+  EXPECT_EQ(read(with(deepseek, "n_shared_experts", 0)).moe.shared_intermediate, 0);
+  EXPECT_EQ(read(with(deepseek, "n_shared_experts", nullptr)).moe.shared_intermediate, 0);
+  EXPECT_THAT(message_of(with(deepseek, "n_shared_experts", -1)), HasSubstr("'n_shared_experts' is -1"));
+  EXPECT_THAT(message_of(with(deepseek, "n_group", 3)), HasSubstr("'n_group' = 3"));
+  EXPECT_THAT(message_of(with(with(deepseek, "n_group", 8), "topk_group", 4)), HasSubstr("'n_group' = 8"));
+}
+
 TEST(Config, GptNeoHasTwoSpellings) {
   const json neo = {
       {"model_type", "gpt_neo"}, {"hidden_size", 32}, {"vocab_size", 10}, {"attention_layers", {"global", "local"}}};
