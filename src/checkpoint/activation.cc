@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/error.h"
 #include "graph/build.h"
 
 namespace lathe::checkpoint {
@@ -27,6 +28,7 @@ constexpr std::pair<std::string_view, Activation> kNames[] = {
     {"mish", Activation::mish},
     {"sigmoid", Activation::sigmoid},
     {"tanh", Activation::tanh},
+    {"xielu", Activation::xielu},
 };
 
 }  // namespace
@@ -61,9 +63,10 @@ Value* activate(Graph& graph, Activation activation, Value* x) {
     }
     case Activation::mish: return map1(graph, MapOp::mish, x);
     case Activation::sigmoid: return map1(graph, MapOp::sigmoid, x);
-    case Activation::tanh: break;
+    case Activation::tanh: return map1(graph, MapOp::tanh, x);
+    case Activation::xielu: break;
   }
-  return map1(graph, MapOp::tanh, x);
+  fail(ErrorCode::unsupported, "this family's layers have no parameters for the activation 'xielu'");
 }
 
 }  // namespace lathe::checkpoint

@@ -23,6 +23,7 @@ enum class Activation : uint8_t {
   mish,
   sigmoid,
   tanh,
+  xielu,  // with learned parameters (arXiv 2411.13010): Layers makes it
 };
 
 // By the names of Transformers; none for a name that is not known.

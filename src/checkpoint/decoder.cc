@@ -300,8 +300,9 @@ class DecoderBuilder {
     for (const auto& [text, file] : {std::pair(checkpoint_.config(), "config.json"),
                                      std::pair(checkpoint_.generation_config(), "generation_config.json")}) {
       if (text.empty()) continue;
-      const nlohmann::json document = Fields::parse(text, file);
-      const Fields fields(document, file);
+      const std::string path = (checkpoint_.folder() / file).string();
+      const nlohmann::json document = Fields::parse(text, path);
+      const Fields fields(document, path);
       const auto id = [&](std::string_view key, int32_t otherwise) {
         const auto ids = fields.integers(key);
         return ids.empty() ? otherwise : static_cast<int32_t>(ids.front());

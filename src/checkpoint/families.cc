@@ -276,6 +276,10 @@ constexpr Traits kArcee = with(kLlama, [](Traits& t) {
   t.mlp = MlpKind::plain;
   t.activation = Activation::relu_squared;
 });
+constexpr Traits kApertus = with(kArcee, [](Traits& t) {
+  t.qk_norm = QkNorm::head;
+  t.activation = Activation::xielu;
+});
 constexpr Traits kNemotron = with(kArcee, [](Traits& t) {
   t.norm = NormKind::layer;
   t.norm_bias = true;
@@ -344,6 +348,8 @@ constexpr Family kFamilies[] = {
      .defaults = {.head_dim = 128}, .refine = refine_qwen},
     {.model_type = "qwen3_moe", .architecture = "Qwen3Moe", .names = qwen_moe_names(), .traits = kQwen3,
      .defaults = {.kv_heads = 4, .experts = 128, .top_k = 8, .expert_intermediate = 768}, .refine = refine_qwen_moe},
+    {.model_type = "phimoe", .architecture = "PhiMoE|Phimoe", .names = mixtral_names(), .traits = kOrion,
+     .defaults = {.kv_heads = 8, .rope_base = 1e6, .experts = 16, .top_k = 2}, .refine = refine_phimoe},
     {.model_type = "phi3", .architecture = "Phi3", .names = phi3_names(), .traits = kPhi3, .refine = refine_phi3},
     {.model_type = "gemma", .architecture = "Gemma", .names = kLlamaNames, .traits = kGemma,
      .defaults = {.kv_heads = 16, .head_dim = 256}, .refine = refine_gemma},
@@ -393,6 +399,8 @@ constexpr Family kFamilies[] = {
      .refine = refine_granite},
     {.model_type = "glm4_moe", .architecture = "Glm4Moe", .names = deepseek_names(), .traits = kGlm4Moe,
      .defaults = {.kv_heads = 8, .experts = 128, .top_k = 8, .expert_intermediate = 1408}, .refine = refine_glm4_moe},
+    {.model_type = "apertus", .architecture = "Apertus", .names = apertus_names(), .traits = kApertus,
+     .defaults = {.rope_base = 1.2e7}, .refine = refine_llama},
     {.model_type = "arcee", .architecture = "Arcee", .names = kLlamaNames, .traits = kArcee, .refine = refine_llama},
     {.model_type = "nemotron", .architecture = "Nemotron", .names = kLlamaNames,
      .fields = layer_norm_fields("norm_eps"), .traits = kNemotron, .refine = refine_llama},

@@ -231,6 +231,7 @@ void refine_hunyuan(const Fields& fields, ModelConfig& config) {
 
 // The first Qwen: its two ways to stretch contexts set in beyond `seq_length`, which is where contexts end here.
 void refine_qwen1(const Fields& fields, ModelConfig& config) {
+  if (config.intermediate % 2 != 0) fields.refuse("intermediate_size");
   config.intermediate /= 2;
   fields.expect_flag("no_bias", true);
   for (const std::string_view key :

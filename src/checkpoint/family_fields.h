@@ -39,6 +39,7 @@ void refine_minicpm(const Fields& fields, ModelConfig& config);
 void refine_internlm3(const Fields& fields, ModelConfig& config);
 void refine_olmoe(const Fields& fields, ModelConfig& config);
 void refine_granitemoe(const Fields& fields, ModelConfig& config);
+void refine_phimoe(const Fields& fields, ModelConfig& config);
 void refine_deepseek(const Fields& fields, ModelConfig& config);
 void refine_deepseek_v2(const Fields& fields, ModelConfig& config);
 void refine_deepseek_v3(const Fields& fields, ModelConfig& config);

@@ -1,3 +1,4 @@
+// The families with mixtures of experts.
 #include <algorithm>
 #include <cmath>
 
@@ -20,6 +21,11 @@ void set_sparse_layers(ModelConfig& config, int64_t first) {
   for (int64_t layer = 0; layer < config.layers; ++layer) config.moe.layers.push_back(layer >= first);
 }
 
+// How many there are of something that there may be none of.
+int64_t count_or_none(const Fields& fields, std::string_view key, int64_t otherwise) {
+  return fields.optional_integer(key) == 0 ? 0 : fields.size(key, fields.mentions(key) ? 0 : otherwise);
+}
+
 // What holds of a family's experts where config.json does not say.
 struct Grouping {
   int64_t shared = 0, groups = 1, top_groups = 1, first_sparse = 0;
@@ -33,8 +39,7 @@ void read_grouped_experts(const Fields& fields, ModelConfig& config, const Group
   if (moe.experts == 0 || fields.has("n_routed_experts")) moe.experts = fields.count("n_routed_experts");
   if (moe.top_k == 0 || fields.has("num_experts_per_tok")) moe.top_k = fields.size("num_experts_per_tok");
   moe.intermediate = fields.size("moe_intermediate_size", moe.intermediate);
-  const int64_t shared = fields.mentions("n_shared_experts") ? 0 : otherwise.shared;
-  moe.shared_intermediate = fields.optional_integer("n_shared_experts").value_or(shared) * moe.intermediate;
+  moe.shared_intermediate = count_or_none(fields, "n_shared_experts", otherwise.shared) * moe.intermediate;
   moe.groups = fields.size("n_group", otherwise.groups);
   moe.top_groups = fields.size("topk_group", otherwise.top_groups);
   moe.scale = fields.positive("routed_scaling_factor", otherwise.scale);
@@ -52,6 +57,7 @@ void read_steered_experts(const Fields& fields, ModelConfig& config, const Group
   if (fields.optional_text("topk_method").value_or("noaux_tc") != "noaux_tc") fields.refuse("topk_method");
   moe.sigmoid = moe.corrected = true;
   moe.group_leaders = 2;
+  if (moe.top_groups < moe.groups && moe.experts / moe.groups < moe.group_leaders) fields.refuse("n_group");
   moe.renormalise = fields.flag("norm_topk_prob", otherwise.renormalise);
   fields.any("num_nextn_predict_layers");  // layers behind the last that only training and drafting use
 }
@@ -126,7 +132,19 @@ void refine_granitemoe(const Fields& fields, ModelConfig& config) {
   read_experts(fields, config.moe);
   config.moe.intermediate = config.intermediate;
   config.moe.renormalise = true;
-  config.moe.shared_intermediate = fields.optional_integer("shared_intermediate_size").value_or(0);
+  config.moe.shared_intermediate = count_or_none(fields, "shared_intermediate_size", 0);
+  set_sparse_layers(config, 0);
+}
+
+void refine_phimoe(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  config.traits.biases.head = fields.flag("lm_head_bias", false);
+  read_window(fields, config);
+  read_experts(fields, config.moe);
+  if (config.moe.top_k != 2) fields.refuse("num_experts_per_tok");
+  config.moe.intermediate = config.intermediate;
+  config.moe.nearness = 2 * fields.positive("router_jitter_noise", 0.01);
+  fields.any("input_jitter_noise");  // of training
   set_sparse_layers(config, 0);
 }
 
@@ -177,7 +195,7 @@ void refine_ernie_moe(const Fields& fields, ModelConfig& config) {
   moe.experts = fields.count("moe_num_experts");
   moe.top_k = fields.size("moe_k", 6);
   moe.intermediate = fields.size("moe_intermediate_size", 1536);
-  moe.shared_intermediate = fields.optional_integer("moe_num_shared_experts").value_or(2) * moe.intermediate;
+  moe.shared_intermediate = count_or_none(fields, "moe_num_shared_experts", 2) * moe.intermediate;
   moe.corrected = moe.renormalise = true;
   const int64_t first = fields.optional_integer("moe_layer_start_index").value_or(1);
   const int64_t last = fields.optional_integer("moe_layer_end_index").value_or(-1);

@@ -148,6 +148,15 @@ constexpr Names stablelm_names() {
   return names;
 }
 
+constexpr Names apertus_names() {
+  Names names = kLlamaNames;
+  names.norm1 = "attention_layernorm";
+  names.norm2 = "feedforward_layernorm";
+  names.xielu = "mlp.act_fn";
+  names.buffers = "rotary_emb.inv_freq|mlp.act_fn.eps";
+  return names;
+}
+
 constexpr Names vaultgemma_names() {
   Names names = kLlamaNames;
   names.norm2 = "pre_feedforward_layernorm";

@@ -1,5 +1,6 @@
 #include "checkpoint/fields.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -17,9 +18,15 @@ bool is_integer(const json& value) {
 }  // namespace
 
 json Fields::parse(std::string_view text, std::string_view where) {
-  json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!document.is_object()) fail(ErrorCode::invalid_model, "{} is not a JSON object", where);
-  return document;
+  try {
+    json document = json::parse(text);
+    if (!document.is_object()) fail(ErrorCode::invalid_model, "{} is not a JSON object", where);
+    return document;
+  } catch (const json::parse_error& error) {
+    const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(error.byte, text.size()));
+    fail(ErrorCode::invalid_model, "{} is not JSON: it cannot be read beyond line {}", where,
+         1 + std::count(text.begin(), end, '\n'));
+  }
 }
 
 const json* Fields::find(std::string_view keys) const {

@@ -61,7 +61,9 @@ Value* Layers::mlp(Value* x, const std::string& layer) const {
   const bool bias = config_.traits.biases.mlp;
   if (config_.traits.mlp == MlpKind::gated) return gated_mlp(x, gate, up, down, intermediate);
   if (config_.traits.mlp == MlpKind::plain) {
-    Value* inner = activate(graph(), config_.traits.activation, linear(x, up, config_.hidden, intermediate, bias));
+    Value* wide = linear(x, up, config_.hidden, intermediate, bias);
+    const bool learned = config_.traits.activation == Activation::xielu && !names.xielu.empty();
+    Value* inner = learned ? xielu(wide, layer) : activate(graph(), config_.traits.activation, wide);
     return linear(inner, down, intermediate, config_.hidden, bias);
   }
   return stacked_mlp(x, up, down, intermediate);
@@ -76,6 +78,23 @@ Value* Layers::stacked_mlp(Value* x, const std::string& joint, const std::string
   return linear(inner, down, intermediate, config_.hidden, bias);
 }
 
+// a x^2 + b x above 0, c (exp(x) - 1 - x) + b x below, with a = softplus(alpha_p), c = b + softplus(alpha_n).
+Value* Layers::xielu(Value* x, const std::string& layer) const {
+  const auto parameter = [&](std::string_view name) {
+    const std::string whole = fmt::format("{}{}.{}", layer, config_.names.xielu, name);
+    return reshape(graph(), cast(graph(), weights_.f32(whole, weights_.dims(whole, {1})), x->dtype()), {1});
+  };
+  const auto add = [&](Value* a, Value* b) { return map2(graph(), MapOp::add, a, b); };
+  const auto times = [&](Value* a, Value* b) { return map2(graph(), MapOp::mul, a, b); };
+  Value* beta = parameter("beta");
+  Value* above = map1(graph(), MapOp::relu, x);
+  Value* below = map2(graph(), MapOp::min, x, scalar(graph(), 0, x->dtype()));
+  Value* curve = map2(graph(), MapOp::sub, map1(graph(), MapOp::expm1, below), below);
+  Value* growth = times(map1(graph(), MapOp::softplus, parameter("alpha_p")), times(above, above));
+  Value* decay = times(add(beta, map1(graph(), MapOp::softplus, parameter("alpha_n"))), curve);
+  return add(add(growth, decay), times(beta, x));
+}
+
 // How much each expert counts for each token, [tokens, experts]: 0 for those that were not chosen.
 Value* Layers::routing(Value* x, const std::string& layer) const {
   const MixtureOfExperts& moe = config_.moe;
@@ -83,6 +102,7 @@ Value* Layers::routing(Value* x, const std::string& layer) const {
   Value* scores =
       weights_.product(x, {router, config_.hidden, moe.experts, config_.traits.transposed, MatrixRole::router});
   scores = cast(graph(), scores, DType::f32);
+  if (moe.nearness > 0) return cast(graph(), mixed_routing(scores), x->dtype());
   scores = moe.sigmoid ? map1(graph(), MapOp::sigmoid, scores) : graph().emit(Softmax{1, false, false}, {scores});
   Value* merits = scores;
   if (moe.corrected) {
@@ -97,6 +117,29 @@ Value* Layers::routing(Value* x, const std::string& layer) const {
   Value* none = broadcast_to(graph(), scalar(graph(), 0, DType::f32), scores->shape());
   Value* spread = graph().emit(ScatterElements{1, ScatterReduction::none}, {none, top->output(1), chosen});
   return cast(graph(), scaled(spread, moe.scale), x->dtype());
+}
+
+// SparseMixer: an expert that has been picked, or whose score is not near the best one's, drops out of the softmax.
+Value* Layers::mixed_routing(Value* scores) const {
+  constexpr double kOut = -1e30;
+  const auto number = [&](double value) { return scalar(graph(), value, DType::f32); };
+  Value* zeros = broadcast_to(graph(), number(0), scores->shape());
+  Value *open = scores, *sum = zeros;
+  for (int64_t pick = 0; pick < config_.moe.top_k; ++pick) {
+    Node* top = graph().append(TopK{Dim(1), 1, true, true}, {open}, 2);
+    Value *best = top->output(0), *index = top->output(1);
+    Value* size = map2(graph(), MapOp::max, map1(graph(), MapOp::abs, scores), best);
+    Value* distance = map2(graph(), MapOp::div, map2(graph(), MapOp::sub, best, scores), size);
+    Value* far = cast(graph(), map2(graph(), MapOp::gt, distance, number(config_.moe.nearness)), DType::f32);
+    Value* near = map2(graph(), MapOp::add, open, scaled(far, kOut));
+    Value* share = graph().emit(GatherElements{1}, {graph().emit(Softmax{1, false, false}, {near}), index});
+    const auto scattered = [&](Value* value) {
+      return graph().emit(ScatterElements{1, ScatterReduction::none}, {zeros, index, value});
+    };
+    sum = map2(graph(), MapOp::add, sum, scattered(share));
+    open = map2(graph(), MapOp::add, open, scattered(broadcast_to(graph(), number(kOut), index->shape())));
+  }
+  return sum;
 }
 
 // The scores of the best groups of experts; 0 in the others.

@@ -34,6 +34,8 @@ class Layers {
                    int64_t intermediate) const;
   Value* stacked_mlp(Value* x, const std::string& joint, const std::string& down, int64_t intermediate) const;
   Value* routing(Value* x, const std::string& layer) const;
+  Value* mixed_routing(Value* scores) const;
+  Value* xielu(Value* x, const std::string& layer) const;
   Value* best_groups(Value* scores) const;
   Value* expert(Value* x, const std::string& layer, int64_t expert) const;
 

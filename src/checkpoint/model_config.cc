@@ -55,12 +55,14 @@ json text_model(json document) {
 
 // How much YaRN and LongRoPE enlarge cosines and sines.
 double magnitude(const Fields& scaling, const Rope& rope) {
-  if (const auto given = scaling.optional_number("attention_factor")) return *given;
+  const auto given = scaling.optional_number("attention_factor|short_mscale");
+  if (scaling.number("long_mscale", given.value_or(0)) != given.value_or(0)) scaling.refuse("long_mscale");
+  const double some = scaling.number("mscale", 0), all = scaling.number("mscale_all_dim", 0);
+  if (given) return *given;
   if (rope.factor <= 1) return 1;
   if (rope.scaling == RopeScaling::longrope)
     return std::sqrt(1 + std::log(rope.factor) / std::log(static_cast<double>(rope.original_positions)));
   const auto of = [&](double strength) { return 0.1 * strength * std::log(rope.factor) + 1; };
-  const double some = scaling.number("mscale", 0), all = scaling.number("mscale_all_dim", 0);
   return some != 0 && all != 0 ? of(some) / of(all) : of(1);
 }
 
@@ -144,7 +146,7 @@ void finish_rope(ModelConfig& config) {
     rope.dim = halves ? config.head_dim / 2
                       : static_cast<int64_t>(static_cast<double>(config.head_dim) * config.traits.rotary_fraction);
   const auto pairs = static_cast<size_t>(rope.dim / 2);
-  if (rope.dim < 2 || rope.dim % 2 != 0 || rope.dim > config.head_dim || rope.base <= 1 ||
+  if (rope.dim < 2 || rope.dim % 2 != 0 || rope.dim > config.head_dim || rope.base <= 1 || !std::isfinite(rope.base) ||
       (rope.scaling == RopeScaling::dynamic && rope.dim == 2))
     fail(ErrorCode::invalid_model, "config.json: {} of {} features of a head cannot turn with the base {}", rope.dim,
          config.head_dim, rope.base);

@@ -80,6 +80,7 @@ struct Names {
   std::string_view layers{}, norm1{}, norm2{}, post_norm1{}, post_norm2{};
   std::string_view qkv{}, q{}, k{}, v{}, q_norm{}, k_norm{}, attention_out{};
   std::string_view q_down{}, q_down_norm{}, q_up{}, kv_down{}, kv_down_norm{}, kv_up{};  // of latent attention
+  std::string_view xielu{};                        // what the parameters of this activation stand behind
   std::string_view gate{}, up{}, down{};           // `up` is the joint matrix of a stacked MLP
   std::string_view router{}, router_correction{};  // the latter whole, without an ending
   std::string_view experts{}, expert_gate{}, expert_up{}, expert_down{}, shared{}, shared_gate{};
@@ -90,8 +91,11 @@ struct Names {
 struct MixtureOfExperts {
   int64_t experts = 0, top_k = 0;
   int64_t intermediate = 0;  // of an expert
-  bool sigmoid = false;      // scores are sigmoids, not a softmax over all experts
-  bool corrected = false;    // a learned term is added to scores when experts are chosen, and does not count after
+  // Above 0: SparseMixer (arXiv 2310.00811) picks experts one after the other, and the weight of each is its share
+  // among those whose scores come within this much of it.
+  double nearness = 0;
+  bool sigmoid = false;    // scores are sigmoids, not a softmax over all experts
+  bool corrected = false;  // a learned term is added to scores when experts are chosen, and does not count after
   int64_t groups = 1, top_groups = 1;  // experts are chosen from the best groups alone,
   int64_t group_leaders = 1;           // by the sum of the best scores of each, so many
   bool renormalise = false;            // the weights of the chosen experts sum to 1,

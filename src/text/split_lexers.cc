@@ -13,6 +13,10 @@ const std::string_view kQwen2Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 const std::string_view kCl100kPattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+const std::string_view kO200kPattern =
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
+    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 namespace {
 
@@ -113,6 +117,14 @@ class Gpt2Lexer final : public Cutter {
   }
 };
 
+// \s*[\r\n]+|\s+(?!\S)|\s+ at white space.
+size_t spaces_end(std::string_view text, size_t at) {
+  const size_t end = skip_kind(text, at, CharacterKind::space);
+  for (size_t last = end; last > at; --last)
+    if (is_newline(static_cast<unsigned char>(text[last - 1]))) return last;
+  return blank_end(text, at, end);
+}
+
 // kCl100kPattern and kQwen2Pattern, which differ in how many digits stay together.
 class Cl100kLexer final : public Cutter {
  public:
@@ -149,14 +161,79 @@ class Cl100kLexer final : public Cutter {
     return at;
   }
 
-  static size_t spaces_end(std::string_view text, size_t at) {
-    const size_t end = skip_kind(text, at, CharacterKind::space);
-    for (size_t last = end; last > at; --last)
-      if (is_newline(static_cast<unsigned char>(text[last - 1]))) return last;
-    return blank_end(text, at, end);
+  size_t most_digits_;
+};
+
+// kO200kPattern. A word is capitals, then small letters; what has no case may be either.
+class O200kLexer final : public Cutter {
+ public:
+  void cut(std::string_view text, Pieces& pieces) const override {
+    for (size_t at = 0, end = 0; at < text.size(); at = end) {
+      end = token_end(text, at);
+      pieces.add(at, end);
+    }
   }
 
-  size_t most_digits_;
+ private:
+  static size_t token_end(std::string_view text, size_t at) {
+    const Character c = character_at(text, at);
+    if (c.kind == CharacterKind::number) return skip_kind(text, c.end, c.kind, 2);
+    if (const size_t end = word_end(text, at, c); end > at) {
+      return end < text.size() && text[end] == '\'' ? contraction_end(text, end, /*any_case=*/true) : end;
+    }
+    if (c.kind == CharacterKind::other) return symbols_end(text, c.end);
+    if (c.code == ' ' && c.end < text.size()) {
+      const Character next = character_at(text, c.end);
+      if (next.kind == CharacterKind::other) return symbols_end(text, next.end);
+    }
+    return spaces_end(text, at);
+  }
+
+  // The end of the word that begins with `c`, or behind it, or `at`. Words with a small end come first, whether or not
+  // `c` is one of them; then those that are all capitals.
+  static size_t word_end(std::string_view text, size_t at, const Character& c) {
+    const bool leads = c.kind != CharacterKind::letter && !is_newline(c.code) && c.end < text.size();
+    if (leads)
+      if (const size_t end = small_ending(text, c.end); end > c.end) return end;
+    if (casing_of(c.code) != Casing::none)
+      if (const size_t end = small_ending(text, at); end > at) return end;
+    if (leads)
+      if (const size_t end = capitals_end(text, c.end); end > c.end) return end;
+    return capitals_end(text, at);
+  }
+
+  // Of capitals and what may be one, then as many small letters as there are, one at least; else `at`. Without a small
+  // letter, the last character that may be one is the end.
+  static size_t small_ending(std::string_view text, size_t at) {
+    size_t end = at;
+    for (size_t next = at; next < text.size();) {
+      const Casing casing = casing_of(next_code_point(text, next));
+      if (casing == Casing::none) break;
+      if (casing != Casing::upper) end = next;
+      if (casing != Casing::lower) continue;
+      for (size_t after = next; after < text.size(); end = after) {
+        const Casing more = casing_of(next_code_point(text, after));
+        if (more == Casing::none || more == Casing::upper) break;
+      }
+      break;
+    }
+    return end;
+  }
+
+  static size_t capitals_end(std::string_view text, size_t at) {
+    size_t end = at;
+    for (size_t next = at; next < text.size(); end = next) {
+      const Casing casing = casing_of(next_code_point(text, next));
+      if (casing == Casing::none || casing == Casing::lower) break;
+    }
+    return end;
+  }
+
+  static size_t symbols_end(std::string_view text, size_t at) {
+    at = skip_kind(text, at, CharacterKind::other);
+    while (at < text.size() && (is_newline(static_cast<unsigned char>(text[at])) || text[at] == '/')) ++at;
+    return at;
+  }
 };
 
 // Words between white space and some punctuation, with the blank before them; the rest in stretches.
@@ -203,12 +280,13 @@ std::unique_ptr<PreTokenizer> split_lexer(std::string_view pattern) {
   if (pattern == kGpt2Pattern) return std::make_unique<Gpt2Lexer>();
   if (pattern == kQwen2Pattern) return std::make_unique<Cl100kLexer>(1);
   if (pattern == kCl100kPattern) return std::make_unique<Cl100kLexer>(3);
+  if (pattern == kO200kPattern) return std::make_unique<O200kLexer>();
   if (pattern == kBloomPattern) return std::make_unique<BloomLexer>();
   return nullptr;
 }
 
 bool matches_everything(std::string_view pattern) {
-  return pattern == kGpt2Pattern || pattern == kQwen2Pattern || pattern == kCl100kPattern;
+  return pattern == kGpt2Pattern || pattern == kQwen2Pattern || pattern == kCl100kPattern || pattern == kO200kPattern;
 }
 
 }  // namespace lathe::text

@@ -14,6 +14,8 @@ extern const std::string_view kGpt2Pattern;
 // Qwen2's, and tiktoken's cl100k_base, which Llama 3 and GLM-4 use too.
 extern const std::string_view kQwen2Pattern;
 extern const std::string_view kCl100kPattern;
+// tiktoken's o200k_base, of GPT-4o and gpt-oss.
+extern const std::string_view kO200kPattern;
 
 // A lexer that cuts as Split(regex(pattern), isolated) does; null where there is none.
 std::unique_ptr<PreTokenizer> split_lexer(std::string_view pattern);

@@ -97,6 +97,21 @@ CharacterKind kind_of(char32_t c) {
   return is_white_space(c) ? CharacterKind::space : CharacterKind::other;
 }
 
+Casing casing_of(char32_t c) {
+  if (c < 0x80) return c >= 'a' && c <= 'z' ? Casing::lower : c >= 'A' && c <= 'Z' ? Casing::upper : Casing::none;
+  switch (category(c)) {
+    case UTF8PROC_CATEGORY_LL: return Casing::lower;
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LT: return Casing::upper;
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME: return Casing::either;
+    default: return Casing::none;
+  }
+}
+
 bool is_word_character(char32_t c) {
   switch (category(c)) {
     case UTF8PROC_CATEGORY_LU:

@@ -28,6 +28,11 @@ bool is_number(char32_t c);
 enum class CharacterKind { letter, number, space, other };
 CharacterKind kind_of(char32_t c);
 
+// How a character may stand in a word that GPT-4o's expression cuts where capitals begin: \p{Ll}; \p{Lu} and \p{Lt};
+// the letters without case and the marks; nothing of these.
+enum class Casing { lower, upper, either, none };
+Casing casing_of(char32_t c);
+
 // Appends the canonical decomposition of `c` without its non-spacing marks.
 void append_without_accents(std::u32string& out, char32_t c);
 // Appends the lower-case form of `c`, which may be several characters, whatever stands around it.

@@ -69,6 +69,46 @@ TEST(Config, WhatIsNotKnownIsNamed) {
               HasSubstr("'bend' = 1"));
 }
 
+TEST(Config, WhatIsNoJsonIsToldByTheLine) {
+  const TemporaryFolder folder;
+  folder.write("model.safetensors", std::string("\2\0\0\0\0\0\0\0{}", 10));
+  const auto message = [&](std::string_view text) -> std::string {
+    folder.write("config.json", text);
+    try {
+      read_model_config(Checkpoint::open(folder.path()));
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
+  EXPECT_THAT(message("{\n\"model_type\": \"llama\",\n\"hidden_size\": }"), HasSubstr("beyond line 3"));
+  EXPECT_THAT(message(""), HasSubstr("beyond line 1"));
+  EXPECT_THAT(message("[1]"), HasSubstr("not a JSON object"));
+}
+
+// As Transformers saves the part of a model that also sees: what equals the defaults of its class is left out.
+TEST(Config, TheTextOfALargerModelCounts) {
+  const json text = {{"model_type", "gemma3_text"}, {"hidden_size", 32}, {"num_hidden_layers", 1}};
+  const json whole = {{"model_type", "gemma3"}, {"text_config", text}, {"vision_config", {{"hidden_size", 8}}}};
+  const ModelConfig config = read(whole);
+  EXPECT_EQ(config.family, "gemma3_text");
+  EXPECT_EQ(config.heads, 8);
+  EXPECT_EQ(config.vocab, 262208);
+  EXPECT_TRUE(config.traits.tied);
+  EXPECT_FALSE(read(with(whole, "tie_word_embeddings", false)).traits.tied);
+  EXPECT_THAT(message_of(with(whole, "text_config", {{"model_type", "rwkv"}})), HasSubstr("'rwkv'"));
+  EXPECT_THAT(message_of(with(whole, "text_config", with(text, "frobnicate", 1))), HasSubstr("'frobnicate' = 1"));
+}
+
+TEST(Config, ActivationsHaveTheNamesOfTransformers) {
+  constexpr std::pair<const char*, Activation> kCases[] = {
+      {"quick_gelu", Activation::gelu_sigmoid}, {"relu2", Activation::relu_squared},
+      {"gelu_10", Activation::gelu_clipped},    {"gelu_fast", Activation::gelu_tanh},
+      {"linear", Activation::identity},         {"relu6", Activation::relu6}};
+  for (const auto& [name, activation] : kCases)
+    EXPECT_EQ(read(with(llama(), "hidden_act", name)).traits.activation, activation);
+}
+
 TEST(Config, NullAndPrivateFieldsAndThoseOfTrainingDoNotMatter) {
   read(with(with(with(llama(), "attention_sinks", nullptr), "_commit_hash", "abc"), "initializer_range", 0.5));
 }
@@ -85,6 +125,14 @@ TEST(Config, ValuesMustMakeSense) {
   json missing = llama();
   missing.erase("vocab_size");
   EXPECT_THAT(message_of(missing), HasSubstr("no 'vocab_size'"));
+}
+
+TEST(Config, AGivenAttentionFactorWinsOverTheOthers) {
+  json yarn = {{"rope_type", "yarn"}, {"factor", 4}, {"original_max_position_embeddings", 8}, {"mscale", 0.8}};
+  yarn["mscale_all_dim"] = 0.4;
+  EXPECT_NEAR(read(with(llama(), "rope_scaling", yarn)).rope.magnitude, 1.0526, 1e-4);
+  yarn["attention_factor"] = 1.5;
+  EXPECT_EQ(read(with(llama(), "rope_scaling", yarn)).rope.magnitude, 1.5);
 }
 
 TEST(Config, RotationStandsInOneObjectSinceVersion5) {
@@ -184,6 +232,18 @@ TEST(Config, ExpertsHaveTwoSpellings) {
   const json mixtral = with(with(llama(), "model_type", "mixtral"), "num_key_value_heads", 4);
   EXPECT_EQ(read(with(mixtral, "num_experts", 4)).moe.experts, 4);
   EXPECT_THAT(message_of(with(mixtral, "num_experts", 0)), HasSubstr("from 1 to"));
+}
+
+TEST(Config, GroupsOfExpertsMustMakeSense) {
+  const json deepseek = with(with(with(llama(), "model_type", "deepseek_v3"), "n_routed_experts", 8), "n_group", 4);
+  const MixtureOfExperts moe = read(deepseek).moe;
+  EXPECT_EQ(moe.shared_intermediate, 2048);
+  EXPECT_EQ(moe.scale, 2.5);
+  EXPECT_EQ(read(with(deepseek, "n_shared_experts", 0)).moe.shared_intermediate, 0);
+  EXPECT_EQ(read(with(deepseek, "n_shared_experts", nullptr)).moe.shared_intermediate, 0);
+  EXPECT_THAT(message_of(with(deepseek, "n_shared_experts", -1)), HasSubstr("'n_shared_experts' is -1"));
+  EXPECT_THAT(message_of(with(deepseek, "n_group", 3)), HasSubstr("'n_group' = 3"));
+  EXPECT_THAT(message_of(with(with(deepseek, "n_group", 8), "topk_group", 4)), HasSubstr("'n_group' = 8"));
 }
 
 TEST(Config, GptNeoHasTwoSpellings) {

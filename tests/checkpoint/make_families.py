@@ -26,6 +26,7 @@ PROMPT = [3, 7, 4, 4, 9, 1, 11, 6, 5]
 STEPS = 4
 
 CASES = {
+    "apertus": ("apertus", dict(SIZES)),
     "arcee": ("arcee", dict(SIZES)),
     "biogpt": ("biogpt", dict(MHA)),
     "codegen": ("codegen", dict(OLD, rotary_dim=2)),
@@ -68,6 +69,7 @@ CASES = {
     "persimmon": ("persimmon", dict(MHA)),
     "phi": ("phi", dict(SIZES, partial_rotary_factor=0.5, qk_layernorm=True)),
     "phi3-window": ("phi3", dict(SIZES, sliding_window=3)),
+    "phimoe": ("phimoe", dict(SIZES, num_local_experts=4, router_jitter_noise=0.3, lm_head_bias=True)),
     "qwen3-moe": ("qwen3_moe", dict(SIZES, head_dim=6, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10)),
     "seed-oss": ("seed_oss", dict(SIZES, head_dim=6)),
     "smollm3": ("smollm3", dict(SIZES, no_rope_layers=[0, 1])),

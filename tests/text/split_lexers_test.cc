@@ -16,16 +16,17 @@ constexpr std::string_view kBloom = " ?[^(\\s|[.,!?…。，、।۔،])]+";
 
 std::string random_text(std::mt19937& random) {
   static const std::vector<std::string> kParts = {
-      "a",      "B", "é",  "你", "1",  "²",  "٣",      "Ⅷ",   " ",   "  ",  "\n",    "\r",     "\t", "\u00A0",
-      "\u3000", "'", "'s", "'T", "'ſ", "'l", "ll",     "'re", "'VE", "'m",  ".",     ",",      "!",  "。",
-      "،",      "(", ")",  "|",  "-",  "😀",  "\u0301", "_",   "'d",  "ABC", "12345", "...\n\n"};
+      "a", "B",  "é",  "你", "1",      "²",  "٣",   "Ⅷ",   " ",     "  ",      "\n", "\r", "\t", "\u00A0", "\u3000",
+      "'", "'s", "'T", "'ſ", "'l",     "ll", "'re", "'VE", "'m",    ".",       ",",  "!",  "。", "،",      "(",
+      ")", "|",  "-",  "😀",  "\u0301", "_",  "'d",  "ABC", "12345", "...\n\n", "/",  "ǅ",  "ʰ",  "\u0903"};
   std::string text;
   for (size_t i = random() % 14; i-- > 0;) text += kParts[random() % kParts.size()];
   return text;
 }
 
 class SplitLexer : public testing::TestWithParam<std::string_view> {};
-INSTANTIATE_TEST_SUITE_P(Patterns, SplitLexer, testing::Values(kGpt2Pattern, kQwen2Pattern, kCl100kPattern, kBloom));
+INSTANTIATE_TEST_SUITE_P(Patterns, SplitLexer,
+                         testing::Values(kGpt2Pattern, kQwen2Pattern, kCl100kPattern, kO200kPattern, kBloom));
 
 TEST_P(SplitLexer, CutsAsItsRegularExpression) {
   const auto lexer = split_lexer(GetParam());

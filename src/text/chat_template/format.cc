@@ -124,7 +124,7 @@ class PercentFormat {
       if (at_ < bytes_.size()) conversion();
     }
     const List* list = arguments_.list();
-    const bool is_tuple = list != nullptr && list->kind == ListKind::tuple;
+    const bool is_tuple = list != nullptr && list->is_tuple();
     const bool may_be_left = arguments_.dict() != nullptr || list != nullptr;  // whatever could be asked by key
     if (is_tuple ? taken_ < list->values.size() : taken_ == 0 && !may_be_left)
       fail(ErrorCode::invalid_model, "more values than the format \"{}\" has places", bytes_);
@@ -170,7 +170,7 @@ class PercentFormat {
 
   const Value& next_argument() {
     const List* list = arguments_.list();
-    const bool is_tuple = list != nullptr && list->kind == ListKind::tuple;
+    const bool is_tuple = list != nullptr && list->is_tuple();
     const size_t index = taken_++;
     if (index >= (is_tuple ? list->values.size() : 1))
       fail(ErrorCode::invalid_model, "fewer values than the format \"{}\" has places", bytes_);

@@ -79,7 +79,7 @@ Value has_affix(Meter&, const Value& self, Arguments& arguments) {
     return text.bytes().compare(at_end ? text.size() - wanted.size() : 0, wanted.size(), wanted) == 0;
   };
   const List* choices = affix.list();
-  if (choices == nullptr || choices->kind != ListKind::tuple) return matches(affix);
+  if (choices == nullptr || !choices->is_tuple()) return matches(affix);
   return std::any_of(choices->values.begin(), choices->values.end(), matches);
 }
 

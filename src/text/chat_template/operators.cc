@@ -146,6 +146,14 @@ std::optional<size_t> position(int64_t index, size_t length) {
   return static_cast<size_t>(index);
 }
 
+// The grouper or the list of a group.
+std::optional<Value> name_in_group(const Value& object, const Value& name) {
+  const List* group = object.list();
+  if (group == nullptr || group->kind != ListKind::group || name.text() == nullptr) return std::nullopt;
+  if (name.text()->bytes() == "grouper") return group->values[0];
+  return name.text()->bytes() == "list" ? std::optional<Value>(group->values[1]) : std::nullopt;
+}
+
 std::optional<Value> find_item(const Value& object, const Value& index, Meter& meter) {
   if (const Dict* dict = object.dict()) {
     meter.spend(dict->entries.size() / 8);
@@ -154,7 +162,7 @@ std::optional<Value> find_item(const Value& object, const Value& index, Meter& m
   }
   if (Object* thing = object.object()) return index.text() ? thing->attribute(index.text()->bytes()) : std::nullopt;
   const auto number = index.integer();
-  if (!number) return std::nullopt;
+  if (!number) return name_in_group(object, index);
   if (const List* list = object.list(); list != nullptr && list->indexable()) {
     const auto at = position(*number, list->values.size());
     return at ? std::optional<Value>(list->values[*at]) : std::nullopt;

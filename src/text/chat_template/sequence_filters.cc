@@ -29,8 +29,17 @@ Value find_attribute(Value value, const Value& path, Meter& meter, const Value* 
 struct Key {
   const Value* attribute = nullptr;
   bool case_sensitive = false;
+  bool several = false;  // "a,b" names two
 
   Value operator()(const Value& element, Meter& meter) const {
+    if (several && attribute != nullptr && attribute->text() != nullptr) {
+      Values keys;
+      for (const MarkedText& name : split(*attribute->text(), ",", -1, false)) {
+        const Value one(name);
+        keys.push_back(Key{&one, case_sensitive}(element, meter));
+      }
+      return make_list(std::move(keys));
+    }
     const bool whole = attribute == nullptr || attribute->is_none();
     Value key = whole ? element : find_attribute(element, *attribute, meter);
     if (!case_sensitive && key.text() != nullptr) return lower(*key.text());
@@ -54,6 +63,7 @@ Value sort(Meter& meter, const Value& input, Arguments& arguments) {
   Key key;
   key.case_sensitive = truth_or(arguments.next("case_sensitive"), false);
   key.attribute = arguments.next("attribute");
+  key.several = true;
   arguments.done("sort");
   return make_list(sorted_by(elements(input, meter), key, reverse, meter));
 }
@@ -115,7 +125,7 @@ Value groupby(Meter& meter, const Value& input, Arguments& arguments) {
     members.push_back(values[i]);
     if (i + 1 < values.size() && equal(key(values[i], meter), key(values[i + 1], meter), meter)) continue;
     Value name = find_attribute(members[0], *key.attribute, meter);
-    groups.push_back(make_list({std::move(name), make_list(std::exchange(members, {}))}, ListKind::tuple));
+    groups.push_back(make_list({std::move(name), make_list(std::exchange(members, {}))}, ListKind::group));
   }
   return make_list(std::move(groups));
 }

@@ -162,7 +162,7 @@ void check_hashable(const Value& value) {
   const List* list = value.list();
   if (value.dict() != nullptr || (list != nullptr && list->kind == ListKind::list))
     type_error("only strings, numbers and none can be keys, not", value);
-  if (list != nullptr && list->kind == ListKind::tuple)
+  if (list != nullptr && list->is_tuple())
     for (const Value& element : list->values) check_hashable(element);
 }
 
@@ -189,7 +189,8 @@ Value from_json(const nlohmann::ordered_json& json, bool by_user) {
 std::string_view kind_name(ListKind kind) {
   switch (kind) {
     case ListKind::list: return "list";
-    case ListKind::tuple: return "tuple";
+    case ListKind::tuple:
+    case ListKind::group: return "tuple";
     case ListKind::generator: return "generator";
     case ListKind::keys: return "dict_keys";
     case ListKind::values: return "dict_values";

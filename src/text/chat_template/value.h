@@ -67,15 +67,17 @@ struct Value {
 using Values = std::vector<Value>;
 
 // What Python tells apart although all are runs of values. A generator (what map and select give) is always true and
-// has no length; views (dict.keys() ...) have no elements by index.
-enum class ListKind { list, tuple, generator, keys, values, items };
+// has no length; views (dict.keys() ...) have no elements by index. A group (of groupby) is a tuple whose two elements
+// have names.
+enum class ListKind { list, tuple, group, generator, keys, values, items };
 
 struct List {
   ListKind kind;
   Values values;
   size_t depth;  // of lists and dicts inside one another, this one included
 
-  bool indexable() const { return kind == ListKind::list || kind == ListKind::tuple; }
+  bool is_tuple() const { return kind == ListKind::tuple || kind == ListKind::group; }
+  bool indexable() const { return kind == ListKind::list || is_tuple(); }
 };
 
 struct Dict {

@@ -41,13 +41,13 @@ void append_list(MarkedText& out, const List& list, Meter& meter) {
   if (list.kind == ListKind::generator) return out.append("<generator object>");
   const bool view = !list.indexable();
   if (view) out.append(fmt::format("{}(", kind_name(list.kind)));
-  out.append(list.kind == ListKind::tuple ? "(" : "[");
+  out.append(list.is_tuple() ? "(" : "[");
   for (size_t i = 0; i < list.values.size(); ++i) {
     if (i > 0) out.append(", ");
     append_repr(out, list.values[i], meter);
   }
-  if (list.kind == ListKind::tuple && list.values.size() == 1) out.append(",");
-  out.append(list.kind == ListKind::tuple ? ")" : "]");
+  if (list.is_tuple() && list.values.size() == 1) out.append(",");
+  out.append(list.is_tuple() ? ")" : "]");
   if (view) out.append(")");
 }
 

@@ -217,6 +217,8 @@ a⏎⏎  {{- x }}  ⏎{{ x -}}  ⏎ b
 {%- for p in ps -%} {{ p.k }} {%- if not loop.last -%} , {%- endif -%} {%- endfor -%}
 {% if x %}{% set z = 1 %}{% endif %}{{ z }}{% if n %}{% set w = 1 %}{% endif %}{{ w }}
 {% generation %}g{{ x }}{% endgeneration %}{% for i in xs %}{% generation %}{{ i }}{% endgeneration %}{% endfor %}
+{% for g in ps | groupby('v') %}{{ g.grouper }}{{ g.list | length }}{{ g }}{{ g[1] | map(attribute='k') | list }}{% for a, b in [g] %}{{ a }}{% endfor %}{{ g is sequence }}{{ g.other is defined }};{% endfor %}
+{{ ps | sort(attribute='v,k') | map(attribute='k') | list }}{{ ps | sort(attribute='v,k', reverse=true) | map(attribute='k') | list }}{{ ps | sort(attribute='v, k') | length }}
 """
 
 
