@@ -100,6 +100,19 @@ def test_run_makes_up_inputs_and_records(tmp_path):
     assert (np.load(same)["in:input_ids"] != arrays["in:input_ids"]).any()
 
 
+def test_padding_changes_nothing_when_it_is_left_out(tmp_path):
+    logits = {}
+    for packing in ("off", "auto", "on"):
+        out = tmp_path / f"{packing}.npz"
+        lathe_ok("run", SENTIMENT, "--shape", "*:5x20", "--lengths", "half", "--packing", packing, "-o", out)
+        arrays = np.load(out)
+        logits[packing] = arrays["out:logits"]
+        lengths = arrays["in:attention_mask"].sum(axis=1)
+        assert lengths.min() < lengths.max() <= 20
+    assert np.allclose(logits["auto"], logits["off"], atol=1e-5) and np.allclose(logits["on"], logits["off"], atol=1e-5)
+    assert "unknown packing 'some'" in lathe_fails("run", SENTIMENT, "--packing", "some")
+
+
 def test_inputs_from_files(tmp_path):
     model = save_model(tmp_path / "add.onnx", [helper.make_node("Add", ["a", "b"], ["c"])],
                        [float_info("a", ["n", 2]), float_info("b", ["n", 2])], [float_info("c", ["n", 2])])
