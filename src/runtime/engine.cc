@@ -15,14 +15,14 @@ TensorInfo info_of(const Type& type, const std::string& name) {
   return info;
 }
 
-// Lets go of constants once all weights that are made of them are packed, so that a model is not in memory twice.
+// Lets go of constants once all weights that are made of them are, so that a model is not in memory twice.
 class ConstantRelease {
  public:
   ConstantRelease(Graph& graph, const Program& program) {
     for (const Weight& weight : program.weights) ++pending_[weight.node].weights;
     collect(graph);
   }
-  void packed(const Weight& weight) {
+  void made(const Weight& weight) {
     Pending& pending = pending_.at(weight.node);
     if (--pending.weights > 0) return;
     Tensor& value = pending.constant->value;
@@ -48,7 +48,7 @@ class ConstantRelease {
 std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl) {
   ConstantRelease release(*impl->model.graph, impl->model.program);
   impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights,
-                               [&](const Weight& weight) { release.packed(weight); });
+                               [&](const Weight& weight) { release.made(weight); });
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) {
     impl->inputs.push_back(info_of(input->type(), input->name()));

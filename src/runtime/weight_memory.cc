@@ -21,12 +21,13 @@ bool aligned_for(const std::byte* data, DType type) {
 }  // namespace
 
 WeightMemory::WeightMemory(const Program& program, const Backend& backend, const WeightSource& source,
-                           const std::function<void(const Weight&)>& packed)
+                           const std::function<void(const Weight&)>& made)
     : program_(&program), backend_(&backend), source_(&source), addresses_(program.weights.size(), nullptr) {
   restore();
   for (size_t i = 0; backend.host_memory() && i < addresses_.size(); ++i) {
+    const size_t owned = owned_.size();
     addresses_[i] = const_cast<std::byte*>(place(program.weights[i]).data());  // steps never write to constant operands
-    if (packed && !program.weights[i].layout.plain()) packed(program.weights[i]);
+    if (made && owned_.size() > owned) made(program.weights[i]);
   }
 }
 

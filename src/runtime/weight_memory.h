@@ -17,11 +17,11 @@ namespace lathe {
 class WeightMemory {
  public:
   WeightMemory() = default;
-  // The arguments outlive it, but for `packed`: it is called after each weight that has been brought into its layout,
-  // for which its constant will not be read again. On a device with memory of its own that is none: there weights come
+  // The arguments outlive it, but for `made`: it is called after each weight that is not used where it lies, and for
+  // which its constant will not be read again. On a device with memory of its own that is none: there weights come
   // back.
   WeightMemory(const Program& program, const Backend& backend, const WeightSource& source,
-               const std::function<void(const Weight&)>& packed = {});
+               const std::function<void(const Weight&)>& made = {});
   ~WeightMemory();
   WeightMemory(WeightMemory&& other) noexcept { *this = std::move(other); }
   WeightMemory& operator=(WeightMemory&& other) noexcept;
