@@ -22,6 +22,23 @@ std::string read_text(const std::filesystem::path& path) {
   return {reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()};
 }
 
+// Keeps the file that a view points into. Pages that nobody views any more may leave memory: a weight that has been
+// packed for a device would be in it twice.
+class View {
+ public:
+  View(std::shared_ptr<const MappedFile> file, std::span<const std::byte> bytes)
+      : file_(std::move(file)),
+        offset_(static_cast<size_t>(bytes.data() - file_->bytes().data())),
+        size_(bytes.size()) {}
+  View(const View&) = delete;
+  View& operator=(const View&) = delete;
+  ~View() { file_->release_pages(offset_, size_); }
+
+ private:
+  std::shared_ptr<const MappedFile> file_;
+  size_t offset_, size_;
+};
+
 // Copies a tensor that is stored column by column, or otherwise out of order, into row-major order.
 Tensor gathered(const StoredTensor& stored) {
   Tensor result(stored.dtype, stored.dims);
@@ -135,7 +152,9 @@ Tensor Checkpoint::tensor(std::string_view name) const {
     throw Error(ErrorCode::not_found, fmt::format("there is no tensor '{}'", name)).in_file(folder_.string());
   const StoredTensor& stored = found->second.stored;
   if (!stored.strides.empty()) return gathered(stored);
-  return Tensor::view(stored.dtype, stored.dims, stored.bytes, found->second.file);
+  if (stored.bytes.empty()) return Tensor(stored.dtype, stored.dims);
+  return Tensor::view(stored.dtype, stored.dims, stored.bytes,
+                      std::make_shared<View>(found->second.file, stored.bytes));
 }
 
 void Checkpoint::release(std::string_view name, size_t bytes) const {

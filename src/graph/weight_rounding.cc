@@ -73,20 +73,19 @@ Fit fit(std::span<const float> block, float scale, const Levels& levels) {
 // `extreme` is the number of the greatest magnitude, with its sign: four bits reach one further down than up, so a
 // scale of the other sign lets it have that level.
 float search_scale(std::span<const float> block, float extreme, const Levels& levels, DType type) {
-  constexpr int kCandidates = 12;
+  constexpr int kCandidates = 12, kRefinements = 2;
   constexpr float kFirst = 0.72F, kStep = 0.03F;  // of the scale that maps the extreme to the lowest level
-  float best = 0, least = std::numeric_limits<float>::infinity();
+  float best = 0, refined = 0, least = std::numeric_limits<float>::infinity();
   const auto consider = [&](float scale) {
     const float stored = as_stored(scale, type);
     const Fit result = fit(block, stored, levels);
-    if (result.error < least) {
-      least = result.error;
-      best = stored;
-    }
-    return result.best_scale;
+    if (result.error >= least) return;
+    least = result.error;
+    best = stored;
+    refined = result.best_scale;
   };
-  for (int i = 0; i < kCandidates; ++i)
-    consider(consider(extreme / levels.low * (kFirst + kStep * static_cast<float>(i))));
+  for (int i = 0; i < kCandidates; ++i) consider(extreme / levels.low * (kFirst + kStep * static_cast<float>(i)));
+  for (int i = 0; i < kRefinements; ++i) consider(refined);
   return best;
 }
 
@@ -129,17 +128,24 @@ class RowRounder {
 }  // namespace
 
 float ScaleSearch::best(std::span<const float> block) {
-  float extreme = 0, sum = 0;
-  for (const float w : block) {
-    sum += w * 0;  // NaN for what is not finite
-    if (std::abs(w) > std::abs(extreme)) extreme = w;
-  }
-  if (sum != 0) fail(ErrorCode::invalid_model, "a weight holds infinities or NaN and cannot be rounded");
-  const Levels levels = levels_of(bits_);
-  if (bits_ == 8) return as_stored(std::abs(extreme) / levels.high, type_);
   padded_.assign((block.size() + kLanes - 1) / kLanes * kLanes, 0.0F);
   std::copy(block.begin(), block.end(), padded_.begin());
-  return search_scale(padded_, extreme, levels, type_);
+  Lanes low{}, high{}, zeros{};
+  for (size_t i = 0; i < padded_.size(); i += kLanes) {
+    const Lanes w = load(padded_.data() + i);
+    low = w < low ? w : low;
+    high = w > high ? w : high;
+    zeros += w * 0.0F;  // NaN for what is not finite
+  }
+  if (sum_of(zeros) != 0) fail(ErrorCode::invalid_model, "a weight holds infinities or NaN and cannot be rounded");
+  float least = 0, most = 0;
+  for (int64_t i = 0; i < kLanes; ++i) {
+    least = std::min(least, low[i]);
+    most = std::max(most, high[i]);
+  }
+  const Levels levels = levels_of(bits_);
+  if (bits_ == 8) return as_stored(std::max(most, -least) / levels.high, type_);
+  return search_scale(padded_, most > -least ? most : least, levels, type_);
 }
 
 int8_t nearest_level(float w, float scale, int bits) { return level(w * inverse_of(scale), levels_of(bits)); }

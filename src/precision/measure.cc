@@ -244,9 +244,10 @@ Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine) const {
   Speed speed{times[times.size() / 2], 0};
   const CompiledModel& model = engine->impl().model;
   for (const Weight& weight : model.program.weights) {
-    const auto& tensor = weight.node->as<Constant>()->value;
+    const auto& tensor = weight.node->as<Constant>()->value;  // whose elements the engine may have let go of
+    if (tensor.dtype() == DType::string) continue;
     speed.weight_bytes += weight.layout.plain()
-                              ? tensor.bytes().size()
+                              ? storage_bytes(tensor.dtype(), tensor.elements())
                               : model.backend->packed_bytes(weight.layout, tensor.dtype(), tensor.dims());
   }
   return speed;
