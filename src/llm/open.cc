@@ -9,6 +9,7 @@
 #include "llm/engine.h"
 #include "llm/graph_model.h"
 #include "runtime/engine.h"
+#include "runtime/session.h"
 
 namespace lathe::llm {
 namespace {
@@ -78,7 +79,8 @@ std::unique_ptr<Engine> Engine::open(const std::string& folder, const EngineOpti
                      .block_size = model->facts().block_size,
                      .step_tokens = options.step_tokens,
                      .max_sequences = options.max_sequences,
-                     .prefix_cache = options.prefix_cache};
+                     .prefix_cache = options.prefix_cache,
+                     .sampling_threads = options.threads > 0 ? options.threads : default_thread_count()};
   parts.model = std::move(model);
   return std::make_unique<Engine>(std::make_unique<Impl>(std::move(parts)));
 }
