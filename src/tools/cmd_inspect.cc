@@ -12,6 +12,7 @@
 #include "runtime/model_import.h"
 #include "tools/command.h"
 #include "tools/llm_inspect.h"
+#include "tools/llm_options.h"
 #include "tools/model_facts.h"
 #include "tools/model_options.h"
 #include "tools/pinned_dims.h"
