@@ -23,7 +23,19 @@ const Sequence& sequence_of(const Decision::Piece& piece) { return piece.task->s
 struct WantedRows {
   int64_t first = 0, end = 0;
   bool chooses = false, last_is_reported = false;
+
+  int64_t count() const { return end - first + (chooses && !last_is_reported ? 1 : 0); }
 };
+
+// The sequences for which a piece chooses: where the prompt has just been computed, all of them go on from there.
+Range choosing_sequences(const Decision::Piece& piece) {
+  const bool all = sequence_of(piece).length() == piece.task->prompt_tokens;
+  const auto sequence = static_cast<int64_t>(piece.sequence);
+  return all ? Range{0, static_cast<int64_t>(piece.task->sequences.size())} : Range{sequence, sequence + 1};
+}
+
+// Fewer numbers than this are looked through before other threads are awake.
+constexpr size_t kWorthSharing = 50'000;
 
 WantedRows wanted_rows(const Decision::Piece& piece) {
   const Scheduled& request = request_of(piece);
@@ -45,7 +57,7 @@ void EngineCore::Buffers::clear() {
 }
 
 EngineCore::EngineCore(StepModel& model, const SchedulerOptions& options)
-    : model_(model), options_(options), scheduler_(options) {}
+    : model_(model), options_(options), scheduler_(options), team_(options.sampling_threads) {}
 
 void EngineCore::add(std::shared_ptr<Scheduled> request) {
   scheduler_.add(*request);
@@ -143,39 +155,73 @@ void EngineCore::add_piece(const Decision::Piece& piece) {
 }
 
 void EngineCore::use_logits(const Decision& decision, std::span<const float> logits) {
+  draw_tokens(decision, logits);
   const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
   for (size_t i = 0; i < decision.pieces.size(); ++i) {
     Scheduled& request = request_of(decision.pieces[i]);
     if (request.done()) continue;  // with another of its sequences
     try {
-      use_rows(decision.pieces[i], logits.subspan(vocabulary * buffers_.first_rows[i]));
+      use_rows(decision, i, logits.subspan(vocabulary * buffers_.first_rows[i]));
     } catch (...) {
       end(request, FinishReason::error, std::current_exception());
     }
   }
 }
 
-// `logits` begins with the first row of the piece.
-void EngineCore::use_rows(const Decision::Piece& piece, std::span<const float> logits) {
+void EngineCore::draw_tokens(const Decision& decision, std::span<const float> logits) {
   const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
-  auto next_row = [&, row = size_t{0}]() mutable { return logits.subspan(vocabulary * row++, vocabulary); };
-  const WantedRows wanted = wanted_rows(piece);
-  std::span<const float> last;
-  for (int64_t i = wanted.first; i < wanted.end; ++i) request_of(piece).report(i, last = next_row());
-  if (wanted.chooses) use_last_row(piece, wanted.last_is_reported ? last : next_row());
+  draws_.clear();
+  first_draws_.clear();
+  for (size_t i = 0; i < decision.pieces.size(); ++i) {
+    const Decision::Piece& piece = decision.pieces[i];
+    first_draws_.push_back(draws_.size());
+    const WantedRows wanted = wanted_rows(piece);
+    if (!wanted.chooses || request_of(piece).searches()) continue;
+    const size_t last = buffers_.first_rows[i] + static_cast<size_t>(wanted.count()) - 1;
+    const Range choosing = choosing_sequences(piece);
+    for (int64_t s = choosing.begin; s < choosing.end; ++s)
+      draws_.push_back({&request_of(piece), static_cast<size_t>(s), logits.subspan(vocabulary * last, vocabulary)});
+  }
+  const auto draw = [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      Draw& one = draws_[static_cast<size_t>(i)];
+      try {
+        one.drawn = one.request->draw(one.sequence, one.logits);
+      } catch (...) {
+        one.error = std::current_exception();
+      }
+    }
+  };
+  const auto count = static_cast<int64_t>(draws_.size());
+  if (draws_.size() > 1 && draws_.size() * vocabulary >= kWorthSharing)
+    team_.parallel_for(count, draw);
+  else
+    draw(0, count, 0);
 }
 
-// The answer is empty when the prompt has just been computed: all sequences of the request go on from there.
-void EngineCore::use_last_row(const Decision::Piece& piece, std::span<const float> logits) {
+// `logits` begins with the first row of the piece.
+void EngineCore::use_rows(const Decision& decision, size_t index, std::span<const float> logits) {
+  const Decision::Piece& piece = decision.pieces[index];
+  const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
+  const WantedRows wanted = wanted_rows(piece);
+  for (int64_t i = wanted.first; i < wanted.end; ++i)
+    request_of(piece).report(i, logits.subspan(vocabulary * static_cast<size_t>(i - wanted.first), vocabulary));
+  if (wanted.chooses)
+    use_last_row(decision, index, logits.subspan(vocabulary * static_cast<size_t>(wanted.count() - 1), vocabulary));
+}
+
+void EngineCore::use_last_row(const Decision& decision, size_t index, std::span<const float> logits) {
+  const Decision::Piece& piece = decision.pieces[index];
   Scheduled& request = request_of(piece);
   if (request.searches()) {
     if (const auto next = request.offer(piece.sequence, logits)) advance_search(request, *next);
   } else {
-    const bool all = sequence_of(piece).length() == request.prompt_tokens;
-    const size_t begin = all ? 0 : piece.sequence;
-    const size_t end = all ? request.sequences.size() : piece.sequence + 1;
-    for (size_t i = begin; i < end; ++i)
-      if (request.extend(i, logits)) scheduler_.release(request.sequences[i]);
+    const Range choosing = choosing_sequences(piece);
+    for (int64_t s = choosing.begin; s < choosing.end; ++s) {
+      Draw& draw = draws_[first_draws_[index] + static_cast<size_t>(s - choosing.begin)];
+      if (draw.error != nullptr) std::rethrow_exception(draw.error);
+      if (request.extend(draw.sequence, std::move(draw.drawn))) scheduler_.release(request.sequences[draw.sequence]);
+    }
   }
   if (request.all_finished()) end(request, FinishReason::length);
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/thread_team.h"
 #include "llm/scheduled.h"
 #include "llm/scheduler.h"
 #include "llm/step_model.h"
@@ -40,8 +41,9 @@ class EngineCore {
   StepBatch make_batch(const Decision& decision);
   void add_piece(const Decision::Piece& piece);
   void use_logits(const Decision& decision, std::span<const float> logits);
-  void use_rows(const Decision::Piece& piece, std::span<const float> logits);
-  void use_last_row(const Decision::Piece& piece, std::span<const float> logits);
+  void draw_tokens(const Decision& decision, std::span<const float> logits);
+  void use_rows(const Decision& decision, size_t piece, std::span<const float> logits);
+  void use_last_row(const Decision& decision, size_t piece, std::span<const float> logits);
   void advance_search(Scheduled& request, const std::vector<BeamSearch::Next>& next);
   void end(Scheduled& request, FinishReason reason, std::exception_ptr error = nullptr);
 
@@ -49,7 +51,19 @@ class EngineCore {
   SchedulerOptions options_;
   Scheduler scheduler_;
   std::vector<std::shared_ptr<Scheduled>> requests_;
+  // A token of the step, chosen ahead of what becomes of it.
+  struct Draw {
+    const Scheduled* request;
+    size_t sequence;
+    std::span<const float> logits;
+    Drawn drawn = {};
+    std::exception_ptr error = nullptr;
+  };
+
   Buffers buffers_;
+  std::vector<Draw> draws_;
+  std::vector<size_t> first_draws_;  // of each piece
+  ThreadTeam team_;
   StepTimes times_;
 };
 

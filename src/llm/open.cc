@@ -56,7 +56,8 @@ SchedulerOptions scheduler_options(const ModelFacts& facts, const EngineOptions&
           .block_size = facts.block_size,
           .step_tokens = options.step_tokens,
           .max_sequences = options.max_sequences,
-          .prefix_cache = options.prefix_cache};
+          .prefix_cache = options.prefix_cache,
+          .sampling_threads = options.threads > 0 ? options.threads : default_thread_count()};
 }
 
 std::unique_ptr<Engine> finish(EngineParts parts) {

@@ -1,5 +1,7 @@
 #include "llm/row_math.h"
 
+#include <xmmintrin.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -24,10 +26,7 @@ Floats load(const float* from) {
 Floats broadcast(float value) { return Floats{value, value, value, value}; }
 
 // Per lane, a where a > b, else b.
-Floats larger(Floats a, Floats b) {
-  const Ints chosen = a > b;
-  return reinterpret_cast<Floats>((reinterpret_cast<Ints>(a) & chosen) | (reinterpret_cast<Ints>(b) & ~chosen));
-}
+Floats larger(Floats a, Floats b) { return _mm_max_ps(a, b); }
 
 // exp(x) for x <= 0, exact to about two units in the last place: x = n ln 2 + r, exp(r) by its series. Where x is not
 // above `lowest`, and for NaN, 0 comes out.
@@ -75,10 +74,11 @@ float row_max(std::span<const float> row) {
 }
 
 int32_t row_argmax(std::span<const float> row) {
+  constexpr size_t kStretch = 512;
   float most = -kInfinity;
   std::span<const float> holder = row;
-  for (size_t i = 0; i < row.size(); i += kBlock) {
-    const auto block = row.subspan(i, std::min(kBlock, row.size() - i));
+  for (size_t i = 0; i < row.size(); i += kStretch) {
+    const auto block = row.subspan(i, std::min(kStretch, row.size() - i));
     const float here = row_max(block);
     if (here > most) most = here, holder = block;
   }
@@ -92,6 +92,19 @@ double sum_exp(std::span<const float> row, float shift, float scale, float lowes
     Floats sum = broadcast(0);
     for_each_vector(row.first(std::min(row.size(), kBlock)),
                     [&](Floats x) { sum += exp_of_negative((x - shift) * scale, lowest); });
+    total += static_cast<double>(sum[0] + sum[1]) + static_cast<double>(sum[2] + sum[3]);
+  }
+  return total;
+}
+
+double sum_above(std::span<const float> row, float least) {
+  double total = 0;
+  for (; !row.empty(); row = row.subspan(std::min(row.size(), kBlock))) {
+    Floats sum = broadcast(0);
+    for_each_vector(row.first(std::min(row.size(), kBlock)), [&](Floats x) {
+      const Ints counts = x > broadcast(least);
+      sum += reinterpret_cast<Floats>(reinterpret_cast<Ints>(x) & counts);
+    });
     total += static_cast<double>(sum[0] + sum[1]) + static_cast<double>(sum[2] + sum[3]);
   }
   return total;

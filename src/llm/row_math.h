@@ -27,6 +27,8 @@ inline constexpr float kLowestExponent = -87;
 // The sum of exp((x - shift) * scale) over the row, for shift >= every x and scale > 0; without terms whose exponent is
 // `lowest` or less.
 double sum_exp(std::span<const float> row, float shift, float scale, float lowest = kLowestExponent);
+// The sum of what is above `least`, for numbers of at least 0.
+double sum_above(std::span<const float> row, float least);
 // exp((x - shift) * scale) for each x.
 void row_exp(std::span<const float> row, float shift, float scale, float* out);
 

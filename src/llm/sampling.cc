@@ -226,10 +226,14 @@ int32_t Sampler::draw_from_all(std::span<const float> scores, double draw) const
   return static_cast<int32_t>(last);
 }
 
-// A score such that the tokens at or above it hold the mass, though perhaps some more.
-float Sampler::threshold_of(double mass, std::span<const float> scores, float top) const {
+// A score such that the tokens at or above it hold `share` of the weights of all, though perhaps some more; how much
+// that is becomes `mass`.
+float Sampler::threshold_of(double share, std::span<const float> scores, float top, double& mass) const {
+  std::vector<float> weights(scores.size());
+  row_exp(scores, top, scale(), weights.data());
+  mass = share * sum_above(weights, 0);
   for (const float depth : {2.0f, 4.0f, 6.0f, 8.0f, 10.0f, 13.0f, 16.0f})
-    if (sum_exp(scores, top, scale(), -depth) > mass)
+    if (sum_above(weights, std::exp(-depth)) > mass)
       return static_cast<float>(top - (depth + kMargin) * options_.temperature);
   return -std::numeric_limits<float>::infinity();
 }
@@ -246,10 +250,10 @@ std::vector<Candidate> Sampler::weighed(const std::vector<Scored>& tokens, float
 std::vector<Candidate> Sampler::candidates(std::span<const float> scores) const {
   const float top = finite_max(scores);
   const bool shares_whole = options_.top_k == 0 && options_.top_p < 1;
-  double mass = shares_whole ? options_.top_p * sum_exp(scores, top, scale()) : 0;
+  double mass = 0;
   float threshold = -std::numeric_limits<float>::infinity();
   if (shares_whole)
-    threshold = threshold_of(mass, scores, top);
+    threshold = threshold_of(options_.top_p, scores, top, mass);
   else if (options_.top_k > 0)
     threshold = kth_largest(scores, std::min(static_cast<size_t>(options_.top_k), scores.size()));
   else if (options_.min_p > 0)

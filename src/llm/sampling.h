@@ -57,7 +57,7 @@ class Sampler {
   int32_t choose(std::span<const float> scores, const History& history, int choice) const;
   int32_t draw_from_all(std::span<const float> scores, double draw) const;
   std::vector<Candidate> weighed(const std::vector<Scored>& tokens, float top) const;
-  float threshold_of(double mass, std::span<const float> scores, float top) const;
+  float threshold_of(double share, std::span<const float> scores, float top, double& mass) const;
   float scale() const { return static_cast<float>(1 / options_.temperature); }
 
   SamplingOptions options_;

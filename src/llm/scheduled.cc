@@ -130,11 +130,14 @@ bool Scheduled::stops(int32_t id) const {
   return std::find(stop_tokens_.begin(), stop_tokens_.end(), id) != stop_tokens_.end();
 }
 
-bool Scheduled::extend(size_t index, std::span<const float> logits) {
-  Sequence& sequence = sequences[index];
-  const std::span<const int32_t> tokens = sequence.tokens;
+Drawn Scheduled::draw(size_t index, std::span<const float> logits) const {
+  const std::span<const int32_t> tokens = sequences[index].tokens;
   const auto prompt = static_cast<size_t>(prompt_tokens);
-  Drawn drawn = sampler_.sample(logits, {tokens.first(prompt), tokens.subspan(prompt)}, static_cast<int>(index));
+  return sampler_.sample(logits, {tokens.first(prompt), tokens.subspan(prompt)}, static_cast<int>(index));
+}
+
+bool Scheduled::extend(size_t index, Drawn drawn) {
+  Sequence& sequence = sequences[index];
   sequence.tokens.push_back(drawn.id);
   Token token{static_cast<int>(index), drawn.id, drawn.logprob, std::move(drawn.top), texts_[index].push(drawn.id)};
   sequence.finished = stops(drawn.id) || texts_[index].stopped() || sequence.length() >= max_length;

@@ -41,8 +41,10 @@ class Scheduled : public Task {
   // How many of the last prompt tokens in [first, first + count) the request still waits to see the logits of.
   int64_t unreported(int64_t first, int64_t count) const;
   void report(int64_t position, std::span<const float> logits);
-  // What follows a sequence: samples and appends a token. Returns true when the sequence has ended.
-  bool extend(size_t sequence, std::span<const float> logits);
+  // What follows a sequence. Changes nothing, so that threads may share the work.
+  Drawn draw(size_t sequence, std::span<const float> logits) const;
+  // Appends it. Returns true when the sequence has ended.
+  bool extend(size_t sequence, Drawn drawn);
   // Beam search: the logits behind a sequence; the beams that run on once all have come.
   bool searches() const { return search_ != nullptr; }
   std::optional<std::vector<BeamSearch::Next>> offer(size_t sequence, std::span<const float> logits);

@@ -29,6 +29,7 @@ struct SchedulerOptions {
   int64_t step_tokens = 512;
   int64_t max_sequences = 64;
   bool prefix_cache = true;
+  int sampling_threads = 1;  // that choose tokens, where there is much to choose from
 };
 
 struct Decision {

@@ -291,6 +291,26 @@ TEST(Scheduler, WhatTheModelThrowsEndsTheRequestsOfThatStepOnly) {
   EXPECT_EQ(later->wait().choices[0].ids(), answers_alone(bench.model, later->request())[0]);
 }
 
+TEST(Scheduler, ThreadsShareTheChoosingOfTokens) {
+  ToyOptions toy;
+  toy.vocabulary = 20'000;
+  SchedulerOptions options = scheduler_options(toy);
+  options.sampling_threads = 3;
+  Bench bench(toy, options);
+  std::vector<std::shared_ptr<Scheduled>> requests;
+  for (int32_t i = 0; i < 4; ++i) {
+    Request request = greedy(counting(3 * i, 5 + i), 4);
+    request.n = 1 + i % 2;
+    if (i > 0) request.sampling.temperature = 0.8, request.sampling.top_p = 0.9;
+    requests.push_back(bench.add(request));
+  }
+  bench.run();
+  for (const auto& request : requests) {
+    const auto alone = answers_alone(bench.model, request->request());
+    for (size_t c = 0; c < alone.size(); ++c) EXPECT_EQ(request->wait().choices[c].ids(), alone[c]);
+  }
+}
+
 TEST(Scheduler, WhatChoosingATokenThrowsEndsThatRequestOnly) {
   Bench bench;
   bench.model.poison = 23;
