@@ -43,7 +43,8 @@ std::optional<Term> evaluate(const MapProgram& program, int index, const Case& k
   if (arity(in.op) == 0) return std::nullopt;
   auto a = evaluate(program, in.args[0], known);
   if (!a) return std::nullopt;
-  if (in.op == MapOp::select) return a->is_number() ? evaluate(program, in.args[a->number != 0 ? 1 : 2], known) : std::nullopt;
+  if (in.op == MapOp::select)
+    return a->is_number() ? evaluate(program, in.args[a->number != 0 ? 1 : 2], known) : std::nullopt;
   if (in.op == MapOp::cast) return bit_width(in.type) >= 32 && std::trunc(a->number) == a->number ? a : std::nullopt;
   if (arity(in.op) != 2) return std::nullopt;
   const auto b = evaluate(program, in.args[1], known);
@@ -146,7 +147,8 @@ std::optional<Tensor> alibi_slopes(const Value& bias, int64_t heads) {
   for (const int which : {0, 1}) {
     const Value& slopes = *node->input(static_cast<size_t>(which));
     const Value& keys = *node->input(static_cast<size_t>(1 - which));
-    const bool one_each = (left->is_operand(0) && right->is_operand(1)) || (left->is_operand(1) && right->is_operand(0));
+    const bool one_each =
+        (left->is_operand(0) && right->is_operand(1)) || (left->is_operand(1) && right->is_operand(0));
     const auto* constant = slopes.producer() == nullptr ? nullptr : slopes.producer()->as<Constant>();
     if (!one_each || constant == nullptr || constant->value.dtype() != DType::f32 || !counts_keys(keys)) continue;
     // [.., heads, (1,) keys] of [.., heads, (1,) 1] and [.., keys]: the heads stand before the keys on both sides.

@@ -1,5 +1,5 @@
-// What the score program of an attention comes to, proven by cases: each comparison of the positions of key and query is
-// either so or not.
+// What the score program of an attention comes to, proven by cases: each comparison of the positions of key and query
+// is either so or not.
 #pragma once
 
 #include <optional>
