@@ -116,7 +116,11 @@ std::optional<OnnxFiles> of_folder(const fs::path& folder) {
 
 std::optional<OnnxFiles> find_onnx_files(const fs::path& path) {
   if (is_file(path)) return of_file(path);
-  if (!files_with(path, ".safetensors").empty() || !files_with(path, ".bin").empty()) return std::nullopt;
+  const std::vector<fs::path> torch = files_with(path, ".bin");  // which may be the external data of a model as well
+  const bool checkpoint = std::any_of(torch.begin(), torch.end(), [](const fs::path& file) {
+    return file.filename().string().starts_with("pytorch_model");
+  });
+  if (checkpoint || !files_with(path, ".safetensors").empty()) return std::nullopt;
   auto files = of_folder(path);
   return files ? files : of_folder(path / "onnx");
 }

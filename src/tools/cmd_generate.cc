@@ -71,7 +71,8 @@ class GenerateCommand : public Command {
             "Text",
             "Continue texts with a language model",
             "The folder is a checkpoint as trainers leave it: config.json, safetensors or pytorch_model.bin, and the "
-            "tokenizer's files. Several prompts run side by side. Without a prompt, all of standard input is one.",
+            "tokenizer's files; or it holds a decoder in ONNX, which may be given as a file, too. Several prompts run "
+            "side by side. Without a prompt, all of standard input is one.",
             {{"generate models/poem-bloom $'《春望》杜甫\\n' --greedy", "a poem"},
              {"generate models/couplet-chatglm 明月松間照 --beams 4 --n 2", "the two best answers of a beam search"},
              {"generate models/poem-bloom --prompt-ids 1,267,358 --max-tokens 8 --json", "token ids in and out"}}};
