@@ -30,12 +30,15 @@ class EngineCore {
   // The spans of a StepBatch, kept between steps so that their memory is.
   struct Buffers {
     std::vector<int32_t> token_ids, positions, block_positions, starts, contexts, prefixes, table, rows;
+    std::vector<int32_t> source_lengths, source_table;
+    std::vector<Source> new_sources;
     void clear();
   };
 
   void drop_cancelled();
   StepBatch make_batch(const Decision& decision);
   void add_piece(const Decision::Piece& piece);
+  void add_sources(const Decision& decision, StepBatch& batch);
   void use_logits(const Decision& decision, std::span<const float> logits);
   void use_last_row(const Decision::Piece& piece, std::span<const float> logits);
   void advance_search(Scheduled& request, const std::vector<BeamSearch::Next>& next);

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/decoder.h"
+#include "checkpoint/seq2seq.h"
 #include "llm/engine.h"
 #include "llm/graph_model.h"
 #include "runtime/engine.h"
@@ -14,8 +15,8 @@ namespace {
 
 bool on_host(const EngineOptions& options) { return !cuda_ordinal(options.device); }
 
-checkpoint::DecoderOptions decoder_options(const EngineOptions& options) {
-  const DType wide = on_host(options) ? DType::f32 : DType::f16;
+checkpoint::DecoderOptions decoder_options(const EngineOptions& options, const checkpoint::Checkpoint& checkpoint) {
+  const DType wide = on_host(options) ? DType::f32 : checkpoint::suitable_half(checkpoint);
   checkpoint::DecoderOptions decoder;
   decoder.compute = options.dtype.value_or(wide);
   decoder.cache = options.kv_dtype.value_or(on_host(options) ? DType::f32 : decoder.compute);
@@ -57,17 +58,31 @@ SamplingOptions recommended_sampling(std::string_view generation_config) {
   return options;
 }
 
+std::unique_ptr<GraphModel> open_model(const checkpoint::Checkpoint& checkpoint, const EngineOptions& options,
+                                       checkpoint::DecoderInfo& info) {
+  const checkpoint::DecoderOptions how = decoder_options(options, checkpoint);
+  if (checkpoint::is_seq2seq(checkpoint)) {
+    checkpoint::Seq2Seq model = checkpoint::build_seq2seq(checkpoint, how);
+    info = model.decoder.info;
+    return std::make_unique<GraphModel>(std::move(model), model_options(options));
+  }
+  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint, how);
+  info = decoder.info;
+  return std::make_unique<GraphModel>(std::move(decoder), model_options(options));
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> Engine::open(const std::string& folder, const EngineOptions& options) {
   const auto checkpoint = checkpoint::Checkpoint::open(folder);
-  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint, decoder_options(options));
+  checkpoint::DecoderInfo info;
+  auto model = open_model(checkpoint, options, info);
   EngineParts parts;
   parts.recommended = recommended_sampling(checkpoint.generation_config());
-  parts.text = ModelText::load(folder, decoder.info);
+  parts.text = ModelText::load(folder, info);
   if (parts.text != nullptr) parts.decoders = [text = parts.text.get()] { return text->decoder(); };
-  auto model = std::make_unique<GraphModel>(std::move(decoder), model_options(options));
   parts.scheduler = {.blocks = model->facts().blocks,
+                     .source_blocks = model->facts().source_blocks,
                      .block_size = model->facts().block_size,
                      .step_tokens = options.step_tokens,
                      .max_sequences = options.max_sequences,

@@ -59,6 +59,8 @@ class PplCommand : public Command {
     const std::string text = read_text(file_);
     llm_.engine.max_sequences = 1;
     const auto engine = open_llm(llm_, console);
+    if (engine->facts().source_context > 0)
+      throw Error(ErrorCode::unsupported, "perplexity is for models that continue a text, not for encoder-decoders");
     const std::vector<int32_t> ids = engine->encode(text);
     // One place stays free: with each window goes a token that is drawn and not looked at.
     const size_t size = static_cast<size_t>(std::min(window_, engine->facts().context - 1));

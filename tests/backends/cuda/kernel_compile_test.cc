@@ -350,11 +350,13 @@ void add_paged_attention(std::vector<Representative>& all) {
       op.head_dim = head;
       op.value_dim = general && head == 256 ? 128 : head;
       op.block_size = 16;
-      if (general) op.window = 1000, op.softcap = 30;
+      if (general) op.window = head == 24 ? 0 : 1000, op.softcap = 30;
       const std::string name = fmt::format("paged_{}{}", head, general ? "_general" : "");
       const auto add = [&](const std::string& file, const std::vector<std::string>& more, DType type, DType cache,
                            int registers) {
-        std::vector<std::string> defines = paged_defines(op, {type, cache, general, general});
+        const bool crosses = general && head == 24, positional = general && !crosses;
+        std::vector<std::string> defines =
+            paged_defines(op, {type, cache, positional, positional, positional ? 129 : 0, crosses});
         defines.insert(defines.end(), more.begin(), more.end());
         defines.push_back(general ? "VECTOR=1" : type == DType::f32 ? "VECTOR=4" : "VECTOR=8");
         const std::string kind = file + (more.front() == "DECODE=1" ? "_decode" : "");

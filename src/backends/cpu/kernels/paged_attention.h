@@ -26,7 +26,9 @@ struct PagedAttention {
   };
   Operand q, k, v;
   const float* slopes = nullptr;  // [heads], or null
-  DType cache = DType::f32;       // or f16, bf16
+  const float* biases = nullptr;  // [heads, distances], or null
+  int64_t distances = 0;
+  DType cache = DType::f32;  // or f16, bf16
   void *key_cache = nullptr, *value_cache = nullptr;
   float* out = nullptr;  // [tokens, heads * value_dim]
 };

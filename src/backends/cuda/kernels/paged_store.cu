@@ -1,5 +1,5 @@
-// Stores the new keys and values of a step in a paged cache, a block per token. The rows of the result that belong to
-// no sequence become 0. Floor: the bytes of keys and values, read and written, over the bandwidth.
+// Stores the new keys and values of a step in a paged cache, a block per key. The rows of the result that belong to no
+// sequence become 0. Floor: the bytes of keys and values, read and written, over the bandwidth.
 #include "paged_attention.cuh"
 
 using Cache = CACHE;
@@ -7,9 +7,9 @@ using Cache = CACHE;
 // FEATURES columns of each key head.
 template <int FEATURES>
 inline __device__ void store_heads(const PagedAttentionArgs& args, const void* x, i64 row, int stride, void* cache,
-                                   const Sequence& sequence, int token) {
-  const T* from = static_cast<const T*>(x) + (sequence.start + token) * row;
-  const i64 to = cached_row(args, sequence.number, sequence.index(token), 0, FEATURES);
+                                   int sequence, int key, int index) {
+  const T* from = static_cast<const T*>(x) + key * row;
+  const i64 to = cached_row(args, sequence, index, 0, FEATURES);
   for (int i = threadIdx.x * VECTOR; i < KV_HEADS * FEATURES; i += THREADS * VECTOR) {
     const int head = i / FEATURES, d = i % FEATURES;
     const auto pack = load_pack<VECTOR>(from + head * stride + d);
@@ -21,14 +21,14 @@ inline __device__ void store_heads(const PagedAttentionArgs& args, const void* x
 }
 
 KERNEL(THREADS, PagedAttentionArgs) {
-  const int token = blockIdx.x;
-  if (token >= args.starts[args.sequences]) {
-    T* y = result_row(args, token, 0);
+  const int key = blockIdx.x;
+  if (key >= args.starts[args.sequences] && key < args.tokens) {
+    T* y = result_row(args, key, 0);
     for (int i = threadIdx.x; i < kHeads * VALUE_DIM; i += THREADS) y[i] = from_float<T>(0);
-    return;
   }
-  const Sequence sequence(args, find_sequence(args, token, [&](int s) { return args.starts[s]; }));
-  const int own = token - sequence.start;
-  store_heads<HEAD_DIM>(args, args.k, args.k_row, args.k_stride, args.key_cache, sequence, own);
-  store_heads<VALUE_DIM>(args, args.v, args.v_row, args.v_stride, args.value_cache, sequence, own);
+  if (key >= args.key_starts[args.sequences]) return;
+  const int sequence = find_sequence(args, key, [&](int s) { return args.key_starts[s]; });
+  const int index = args.contexts[sequence] - args.key_starts[sequence + 1] + key;
+  store_heads<HEAD_DIM>(args, args.k, args.k_row, args.k_stride, args.key_cache, sequence, key, index);
+  store_heads<VALUE_DIM>(args, args.v, args.v_row, args.v_stride, args.value_cache, sequence, key, index);
 }

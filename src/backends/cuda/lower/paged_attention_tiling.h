@@ -30,6 +30,8 @@ PagedTiling paged_chunk_tiling(const PagedAttention& op);
 struct PagedTypes {
   DType type, cache;
   bool prefix, slopes;
+  int64_t distances;  // of biases; 0: none
+  bool cross;
 };
 // What all kernels of the family want defined, but for THREADS and VECTOR.
 std::vector<std::string> paged_defines(const PagedAttention& op, const PagedTypes& types);
