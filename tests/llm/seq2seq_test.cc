@@ -128,7 +128,8 @@ TEST_P(Seq2SeqGolden, ChoicesAndBeamsShareTheSource) {
   several.on_prompt_logits = [&](int64_t, std::span<const float> row) {
     logits.insert(logits.end(), row.begin(), row.end());
   };
-  for (const Choice& choice : engine->submit(several).wait().choices) EXPECT_EQ(choice.ids(), greedy_[1]);
+  Generation twins = engine->submit(several);
+  for (const Choice& choice : twins.wait().choices) EXPECT_EQ(choice.ids(), greedy_[1]);
   EXPECT_EQ(logits.size(), logits_1_.size());  // of one of them
 
   Request beams = requests_[2];
@@ -163,7 +164,8 @@ TEST_F(Seq2SeqTest, AnswersObeyTheRules) {
   request.ignore_eos = false;
   request.max_tokens = 6;
   const auto expect_rules = [&](const Request& asked) {
-    const Choice choice = engine->submit(asked).wait().choices[0];
+    Generation generation = engine->submit(asked);
+    const Choice choice = generation.wait().choices[0];
     const Ids ids = choice.ids();
     ASSERT_EQ(ids.size(), 6u);
     EXPECT_EQ(ids.front(), 5);
