@@ -129,7 +129,11 @@ struct Result {
 };
 
 struct Request {
-  std::vector<int32_t> prompt;
+  std::vector<int32_t> prompt;  // of an encoder-decoder: what its encoder reads
+  // What an encoder that hears reads instead: a spectrogram [ModelFacts::mel_bins, ModelFacts::frames].
+  std::vector<float> features;
+  // What the decoder of an encoder-decoder begins with; empty: what generation_config.json says.
+  std::vector<int32_t> answer_start;
   int64_t max_tokens = 256;  // fewer where the context ends
   int n = 1;                 // choices, sampled independently
   SamplingOptions sampling;
@@ -141,7 +145,8 @@ struct Request {
 
   // Called on the engine's thread, in order; they must be quick and may not call the engine but for cancel().
   std::function<void(const Token&)> on_token;
-  // The logits that follow each token of the prompt; with it the whole prompt is computed, cached or not.
+  // The logits that follow each token of the prompt; with it the whole prompt is computed, cached or not. Of an
+  // encoder-decoder: those that follow each token that its decoder is given, the start and the answer of choice 0.
   std::function<void(int64_t position, std::span<const float> logits)> on_prompt_logits;
 };
 
@@ -176,6 +181,11 @@ struct ModelFacts {
   int64_t block_size = 0;
   std::vector<int32_t> eos;
   std::string note;  // what makes this model slower than it need be, for people; mostly empty
+  // Of an encoder-decoder, whose context is that of its decoder alone; else 0.
+  int64_t source_context = 0;        // tokens of the longest source
+  int64_t source_vocabulary = 0;     // of its tokens
+  int64_t source_blocks = 0;         // of the pool for sources
+  int64_t mel_bins = 0, frames = 0;  // of a spectrogram, where the encoder hears
 };
 
 // Where the time of an engine's steps went, all of them together.

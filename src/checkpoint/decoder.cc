@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "checkpoint/decoder_attention.h"
-#include "checkpoint/fields.h"
 #include "checkpoint/layers.h"
 #include "checkpoint/model_config.h"
 #include "checkpoint/weights.h"
@@ -292,26 +291,8 @@ class DecoderBuilder {
     info.gmask_id = static_cast<int32_t>(config_.gmask_id);
     if (has_long_tables()) info.long_context = config_.rope.original_positions;
     info.unused_tensors = weights_.unused(config_.names.buffers);
-    read_special_ids(info);
+    read_special_ids(checkpoint_, info);
     return info;
-  }
-  // generation_config.json wins over config.json.
-  void read_special_ids(DecoderInfo& info) const {
-    for (const auto& [text, file] : {std::pair(checkpoint_.config(), "config.json"),
-                                     std::pair(checkpoint_.generation_config(), "generation_config.json")}) {
-      if (text.empty()) continue;
-      const std::string path = (checkpoint_.folder() / file).string();
-      const nlohmann::json document = Fields::parse(text, path);
-      const Fields fields(document, path);
-      const auto id = [&](std::string_view key, int32_t otherwise) {
-        const auto ids = fields.integers(key);
-        return ids.empty() ? otherwise : static_cast<int32_t>(ids.front());
-      };
-      info.bos_id = id("bos_token_id", info.bos_id);
-      info.pad_id = id("pad_token_id", info.pad_id);
-      const auto eos = fields.integers("eos_token_id");
-      if (!eos.empty()) info.eos_ids.assign(eos.begin(), eos.end());
-    }
   }
 
   const DecoderOptions& options_;

@@ -14,6 +14,7 @@
 
 #include "base/dtype.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/generation_rules.h"
 #include "checkpoint/weight_options.h"
 #include "graph/graph.h"
 
@@ -25,7 +26,16 @@ struct DecoderOptions {
   DType cache = DType::f32;  // what paged_attention takes: f32, f16, bf16, i8 or f8e4m3
   int64_t block_size = 16;
   int64_t max_positions = 0;  // 0: what the model was made for
-  WeightOptions weights;
+  WeightOptions weights = {};
+};
+
+// What the encoder of an encoder-decoder reads, and how much of it (checkpoint/seq2seq.h).
+struct SourceInfo {
+  int64_t max_length = 0;            // states of the longest source; 0: there is no encoder
+  int64_t vocab = 0;                 // of tokens
+  int64_t mel_bins = 0, frames = 0;  // of a spectrogram, where the encoder hears: always this size
+  int64_t hidden = 0;                // features of a state
+  int64_t heads = 0, head_dim = 0;   // of cached keys and values
 };
 
 struct DecoderInfo {
@@ -41,6 +51,8 @@ struct DecoderInfo {
   int32_t mask_id = -1, gmask_id = -1;  // where block_positions: what they are counted from
   int64_t long_context = 0;  // sequences that start longer than this use the second half of positions; 0: none do
   std::vector<std::string> unused_tensors;  // in the folder, but not of this model
+  SourceInfo source;
+  GenerationRules rules;  // of encoder-decoders
 };
 
 struct Decoder {

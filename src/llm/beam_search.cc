@@ -19,6 +19,7 @@ void BeamSearch::offer(size_t beam, std::span<const float> scores, std::span<con
   const std::vector<TokenLogprob> tops =
       top > 0 ? likeliest(logprobs, static_cast<size_t>(top)) : std::vector<TokenLogprob>();
   for (const TokenLogprob& next : likeliest(scores, kept)) {
+    if (std::isinf(next.logprob)) break;  // ruled out, as all that follow
     const bool stops = std::find(stop_tokens_.begin(), stop_tokens_.end(), next.id) != stop_tokens_.end();
     Token token;
     token.id = next.id;

@@ -41,8 +41,9 @@ WantedRows wanted_rows(const Decision::Piece& piece) {
   const Scheduled& request = request_of(piece);
   const int64_t piece_end = piece.first + piece.count;
   WantedRows rows;
-  rows.end = std::min(piece_end, request.prompt_tokens);
-  rows.first = rows.end - request.unreported(piece.first, piece.count);
+  rows.end = std::min(piece_end, request.reportable());
+  // Beyond the prompt, sequences differ: it is the first whose logits are reported.
+  rows.first = rows.end - (piece.sequence == 0 ? request.unreported(piece.first, piece.count) : 0);
   rows.chooses = piece_end == sequence_of(piece).length();
   rows.last_is_reported = rows.first < rows.end && rows.end == piece_end;
   return rows;
@@ -51,9 +52,11 @@ WantedRows wanted_rows(const Decision::Piece& piece) {
 }  // namespace
 
 void EngineCore::Buffers::clear() {
-  for (auto* buffer : {&token_ids, &positions, &block_positions, &starts, &contexts, &prefixes, &table, &rows})
+  for (auto* buffer : {&token_ids, &positions, &block_positions, &starts, &contexts, &prefixes, &table, &rows,
+                       &source_lengths, &source_table})
     buffer->clear();
   first_rows.clear();
+  new_sources.clear();
 }
 
 EngineCore::EngineCore(StepModel& model, const SchedulerOptions& options)
@@ -120,16 +123,35 @@ StepBatch EngineCore::make_batch(const Decision& decision) {
     buffers_.table.insert(buffers_.table.end(), blocks.begin(), blocks.end());
     buffers_.table.resize(buffers_.contexts.size() * width);
   }
-  return {static_cast<int64_t>(decision.pieces.size()),
-          static_cast<int64_t>(width),
-          buffers_.token_ids,
-          buffers_.positions,
-          buffers_.block_positions,
-          buffers_.starts,
-          buffers_.contexts,
-          buffers_.prefixes,
-          buffers_.table,
-          buffers_.rows};
+  StepBatch batch;
+  batch.sequences = static_cast<int64_t>(decision.pieces.size());
+  batch.table_width = static_cast<int64_t>(width);
+  batch.token_ids = buffers_.token_ids;
+  batch.positions = buffers_.positions;
+  batch.block_positions = buffers_.block_positions;
+  batch.sequence_starts = buffers_.starts;
+  batch.context_lengths = buffers_.contexts;
+  batch.prefix_lengths = buffers_.prefixes;
+  batch.block_table = buffers_.table;
+  batch.logit_rows = buffers_.rows;
+  if (model_.facts().source_context > 0) add_sources(decision, batch);
+  return batch;
+}
+
+void EngineCore::add_sources(const Decision& decision, StepBatch& batch) {
+  size_t width = 1;
+  for (const Decision::Piece& piece : decision.pieces) width = std::max(width, piece.task->source_blocks.size());
+  for (const Decision::Piece& piece : decision.pieces) {
+    const Task& task = *piece.task;
+    buffers_.source_lengths.push_back(static_cast<int32_t>(task.source_tokens));
+    buffers_.source_table.insert(buffers_.source_table.end(), task.source_blocks.begin(), task.source_blocks.end());
+    buffers_.source_table.resize(buffers_.source_lengths.size() * width);
+    buffers_.new_sources.push_back(task.source_computed ? Source{} : request_of(piece).source());
+  }
+  batch.source_width = static_cast<int64_t>(width);
+  batch.source_lengths = buffers_.source_lengths;
+  batch.source_table = buffers_.source_table;
+  batch.new_sources = buffers_.new_sources;
 }
 
 void EngineCore::add_piece(const Decision::Piece& piece) {

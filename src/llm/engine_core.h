@@ -33,6 +33,8 @@ class EngineCore {
   struct Buffers {
     std::vector<int32_t> token_ids, positions, block_positions, starts, contexts, prefixes, table, rows;
     std::vector<size_t> first_rows;  // of each piece, in `rows`
+    std::vector<int32_t> source_lengths, source_table;
+    std::vector<Source> new_sources;
     void clear();
   };
 
@@ -40,6 +42,7 @@ class EngineCore {
   void drop_cancelled();
   StepBatch make_batch(const Decision& decision);
   void add_piece(const Decision::Piece& piece);
+  void add_sources(const Decision& decision, StepBatch& batch);
   void use_logits(const Decision& decision, std::span<const float> logits);
   void draw_tokens(const Decision& decision, std::span<const float> logits);
   void use_rows(const Decision& decision, size_t piece, std::span<const float> logits);

@@ -32,10 +32,18 @@ ModelFacts facts_of(const checkpoint::DecoderInfo& info) {
   facts.context = info.max_positions;
   facts.block_size = info.block_size;
   facts.eos = info.eos_ids;
+  facts.source_context = info.source.max_length;
+  facts.source_vocabulary = info.source.vocab;
+  facts.mel_bins = info.source.mel_bins;
+  facts.frames = info.source.frames;
   return facts;
 }
 
-bool is_cache(std::string_view name) { return name.starts_with("key_cache.") || name.starts_with("value_cache."); }
+bool is_source(std::string_view name) { return name.starts_with("source_"); }
+bool is_cache(std::string_view name) {
+  if (is_source(name)) name.remove_prefix(std::string_view("source_").size());
+  return name.starts_with("key_cache.") || name.starts_with("value_cache.");
+}
 
 // Few sizes mean few sets of them that steps must be prepared for, and recordings that serve many steps. Rows beyond
 // the step's own belong to no sequence.
@@ -55,10 +63,9 @@ std::unique_ptr<Layout> lay_out(const checkpoint::DecoderInfo& info, std::span<c
   return std::make_unique<PromptPositions>(checkpoint::layout_prompt(info, prompt));
 }
 
-int64_t affordable_blocks(const DeviceContext& device, size_t block_bytes) {
+size_t cache_memory(const DeviceContext& device) {
   const double share = device.host_memory() ? kShareOfHost : kShareOfDevice;
-  return static_cast<int64_t>(static_cast<double>(device.free_bytes()) * share /
-                              static_cast<double>(std::max<size_t>(block_bytes, 1)));
+  return static_cast<size_t>(static_cast<double>(device.free_bytes()) * share);
 }
 
 void refuse_context(int64_t context, size_t bytes, size_t free_bytes) {
@@ -68,12 +75,21 @@ void refuse_context(int64_t context, size_t bytes, size_t free_bytes) {
       .remedy("Choose a shorter context, or keys and values of 16 bits");
 }
 
-GraphModel::GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options)
+GraphModel::GraphModel(checkpoint::Decoder decoder, std::unique_ptr<SourceReader> reader,
+                       const GraphModelOptions& options)
     : info_(std::move(decoder.info)),
       facts_(facts_of(info_)),
-      session_(make_engine(std::move(decoder), options), options.session) {
-  allocate_caches(choose_blocks(options));
+      session_(make_engine(std::move(decoder), options), options.session),
+      reader_(std::move(reader)) {
+  allocate_caches(options);
 }
+
+GraphModel::GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options)
+    : GraphModel(std::move(decoder), nullptr, options) {}
+
+GraphModel::GraphModel(checkpoint::Seq2Seq model, const GraphModelOptions& options)
+    : GraphModel(std::move(model.decoder),
+                 std::make_unique<SourceReader>(std::move(model.encoder), options.compile, options.session), options) {}
 
 GraphModel::~GraphModel() {
   for (const Cache& cache : caches_)
@@ -86,17 +102,24 @@ std::shared_ptr<const lathe::Engine> GraphModel::make_engine(checkpoint::Decoder
   find_caches(*model.graph);
   if (options.device_budget == 0) return lathe::make_engine(std::move(model));
   const size_t all = options.device_budget - options.device_budget / kActivationPart;
-  const auto blocks = static_cast<size_t>(options.blocks > 0 ? options.blocks : longest() * options.sequences);
-  const size_t caches = std::min(blocks * block_bytes(), options.blocks > 0 ? all : all / kCachePart);
+  const auto blocks = static_cast<size_t>(options.blocks > 0 ? options.blocks : longest(false) * options.sequences);
+  const auto of_sources = static_cast<size_t>(longest(true) * options.sequences) * block_bytes(true);
+  const size_t caches = std::min(blocks * block_bytes(false) + of_sources, options.blocks > 0 ? all : all / kCachePart);
   auto engine = lathe::make_engine(std::move(model), {.budget = std::max<size_t>(all - caches, 1)});
   const WeightMemory& weights = engine->impl().weights;
   budget_for_caches_ = std::max<size_t>(all - std::min(all, weights.owned_bytes() + weights.ring_bytes()), 1);
   return engine;
 }
 
-size_t GraphModel::block_bytes() const {
+int64_t GraphModel::longest(bool of_source) const {
+  const int64_t tokens = of_source ? facts_.source_context : facts_.context;
+  return (tokens + facts_.block_size - 1) / facts_.block_size;
+}
+
+size_t GraphModel::block_bytes(bool of_source) const {
   size_t bytes = 0;
-  for (const Cache& cache : caches_) bytes += cache.block_bytes;
+  for (const Cache& cache : caches_)
+    if (cache.of_source == of_source) bytes += cache.block_bytes;
   return bytes;
 }
 
@@ -113,32 +136,43 @@ void GraphModel::find_caches(const Graph& graph) {
       elements *= cache.dims.back();
     }
     cache.block_bytes = storage_bytes(cache.dtype, elements);
+    cache.of_source = is_source(cache.name);
     caches_.push_back(std::move(cache));
   }
 }
 
-int64_t GraphModel::choose_blocks(const GraphModelOptions& options) {
+// Half of the memory at most goes to sources.
+int64_t GraphModel::choose_source_blocks(const GraphModelOptions& options, size_t memory) const {
+  if (reader_ == nullptr) return 0;
+  const size_t bytes = std::max<size_t>(block_bytes(true), 1);
+  const auto affordable = static_cast<int64_t>(memory / 2 / bytes);
+  if (affordable < longest(true))
+    refuse_context(facts_.source_context, static_cast<size_t>(longest(true)) * bytes, memory / 2);
+  return std::min(affordable, longest(true) * options.sequences);
+}
+
+int64_t GraphModel::choose_blocks(const GraphModelOptions& options, size_t memory) {
   if (options.blocks > 0) return options.blocks;
-  const DeviceContext& device = *session_.impl().device;
-  int64_t affordable = affordable_blocks(device, block_bytes());
-  if (budget_for_caches_ > 0)
-    affordable = std::min(affordable, static_cast<int64_t>(budget_for_caches_ / std::max<size_t>(block_bytes(), 1)));
-  if (options.may_shorten && affordable > 0 && affordable < longest()) {
+  const size_t bytes = std::max<size_t>(block_bytes(false), 1);
+  const auto affordable = static_cast<int64_t>(memory / bytes);
+  if (options.may_shorten && affordable > 0 && affordable < longest(false)) {
     facts_.context = affordable * facts_.block_size;
     return affordable;
   }
-  if (affordable < longest())
-    refuse_context(facts_.context, static_cast<size_t>(longest()) * block_bytes(),
-                   static_cast<size_t>(affordable) * block_bytes());
-  return std::min(affordable, longest() * options.sequences);
+  if (affordable < longest(false)) refuse_context(facts_.context, static_cast<size_t>(longest(false)) * bytes, memory);
+  return std::min(affordable, longest(false) * options.sequences);
 }
 
-void GraphModel::allocate_caches(int64_t blocks) {
-  facts_.blocks = blocks;
+void GraphModel::allocate_caches(const GraphModelOptions& options) {
+  DeviceContext& device = *session_.impl().device;
+  const size_t free = cache_memory(device);
+  const size_t memory = budget_for_caches_ > 0 ? std::min(free, budget_for_caches_) : free;
+  facts_.source_blocks = choose_source_blocks(options, memory);
+  facts_.blocks = choose_blocks(options, memory - static_cast<size_t>(facts_.source_blocks) * block_bytes(true));
   padded_.resize(integers_.size());
   for (Cache& cache : caches_) {
-    cache.dims[0] = blocks;
-    cache.memory = session_.impl().device->allocate(cache.block_bytes * static_cast<size_t>(blocks));
+    cache.dims[0] = cache.of_source ? facts_.source_blocks : facts_.blocks;
+    cache.memory = device.allocate(cache.block_bytes * static_cast<size_t>(cache.dims[0]));
     inputs_.emplace_back(cache.name, cache.dtype, cache.dims, cache.memory, Memory::device);
   }
 }
@@ -152,12 +186,13 @@ void GraphModel::bind(std::string_view name, std::span<const int32_t> values, in
   inputs_.emplace_back(name, std::span<const int32_t>(padded), std::vector<int64_t>{count});
 }
 
-void GraphModel::bind_table(const StepBatch& batch, int64_t sequences) {
-  const int64_t width = wider(batch.table_width);
-  table_.assign(static_cast<size_t>(sequences * width), 0);
-  for (int64_t s = 0; s < batch.sequences; ++s)
-    std::copy_n(batch.block_table.begin() + s * batch.table_width, batch.table_width, table_.begin() + s * width);
-  inputs_.emplace_back("block_table", std::span<const int32_t>(table_), std::vector<int64_t>{sequences, width});
+void GraphModel::bind_table(std::string_view name, std::span<const int32_t> table, int64_t width, int64_t rows,
+                            std::vector<int32_t>& wide) {
+  const int64_t columns = wider(width), known = static_cast<int64_t>(table.size()) / std::max<int64_t>(width, 1);
+  wide.assign(static_cast<size_t>(rows * columns), 0);
+  for (int64_t row = 0; row < known; ++row)
+    std::copy_n(table.begin() + row * width, width, wide.begin() + row * columns);
+  inputs_.emplace_back(name, std::span<const int32_t>(wide), std::vector<int64_t>{rows, columns});
 }
 
 std::span<const float> GraphModel::run(const StepBatch& batch) {
@@ -177,14 +212,31 @@ std::span<const Output> GraphModel::run_all(const StepBatch& batch) {
   bind("sequence_starts", batch.sequence_starts, sequences + 1, static_cast<int32_t>(own_tokens));
   bind("context_lengths", batch.context_lengths, sequences);
   bind("prefix_lengths", batch.prefix_lengths, sequences);
-  bind_table(batch, sequences);
+  bind_table("block_table", batch.block_table, batch.table_width, sequences, table_);
   bind("logit_rows", batch.logit_rows, rounded_up(static_cast<int64_t>(batch.logit_rows.size())));
+  if (reader_ != nullptr) bind_sources(batch, sequences);
   return session_.run(inputs_);
+}
+
+void GraphModel::bind_sources(const StepBatch& batch, int64_t sequences) {
+  states_.clear();
+  states_.reserve(static_cast<size_t>(info_.source.hidden));  // an address, even of no states
+  source_starts_.assign(1, 0);
+  for (const Source& source : batch.new_sources) {
+    if (!source.empty()) reader_->read(source, states_);
+    source_starts_.push_back(static_cast<int32_t>(static_cast<int64_t>(states_.size()) / info_.source.hidden));
+  }
+  const int32_t all = source_starts_.back();
+  inputs_.emplace_back("source_states", states_, std::vector<int64_t>{all, info_.source.hidden});
+  bind("source_starts", source_starts_, sequences + 1, all);
+  bind("source_lengths", batch.source_lengths, sequences);
+  bind_table("source_table", batch.source_table, batch.source_width, sequences, source_table_);
 }
 
 void GraphModel::copy_block(BlockId from, BlockId to) {
   DeviceContext& device = *session_.impl().device;
   for (const Cache& cache : caches_) {
+    if (cache.of_source) continue;
     auto* const memory = static_cast<std::byte*>(cache.memory);
     device.copy(memory + static_cast<size_t>(to) * cache.block_bytes,
                 memory + static_cast<size_t>(from) * cache.block_bytes, cache.block_bytes);

@@ -9,6 +9,7 @@
 #include "build/compiler.h"
 #include "checkpoint/decoder.h"
 #include "lathe/lathe.h"
+#include "llm/source_reader.h"
 #include "llm/step_model.h"
 
 namespace lathe::llm {
@@ -24,9 +25,9 @@ struct GraphModelOptions {
 
 // Positions of a prompt and what follows it, as the model counts them.
 std::unique_ptr<Layout> lay_out(const checkpoint::DecoderInfo& info, std::span<const int32_t> prompt);
-// How many blocks of so many bytes the memory takes that is free once the weights are in place, with room left for
+// Bytes that keys and values may take of the memory that is free once the weights are in place, with room left for
 // activations and for whoever else.
-int64_t affordable_blocks(const DeviceContext& device, size_t block_bytes);
+size_t cache_memory(const DeviceContext& device);
 // Throws Error(out_of_memory): keys and values of a context take more than there is.
 [[noreturn]] void refuse_context(int64_t context, size_t bytes, size_t free_bytes);
 
@@ -34,10 +35,13 @@ class GraphModel : public StepModel {
  public:
   // Throws Error(out_of_memory) when not even one sequence of full length fits, and it may not be shortened.
   GraphModel(checkpoint::Decoder decoder, const GraphModelOptions& options);
+  // With an encoder, whose states the decoder's first step for a source takes into a pool of blocks of their own.
+  GraphModel(checkpoint::Seq2Seq model, const GraphModelOptions& options);
   ~GraphModel() override;
 
   const ModelFacts& facts() const override { return facts_; }
   std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override { return lay_out(info_, prompt); }
+  const checkpoint::GenerationRules& rules() const override { return info_.rules; }
   std::span<const float> run(const StepBatch& batch) override;
   // All outputs, of a graph that has others; on a GPU rows may follow that belong to no token.
   std::span<const Output> run_all(const StepBatch& batch);
@@ -52,16 +56,23 @@ class GraphModel : public StepModel {
     std::vector<int64_t> dims;
     size_t block_bytes = 0;
     void* memory = nullptr;
+    bool of_source = false;
   };
+  GraphModel(checkpoint::Decoder decoder, std::unique_ptr<SourceReader> reader, const GraphModelOptions& options);
   void find_caches(const Graph& graph);
   std::shared_ptr<const lathe::Engine> make_engine(checkpoint::Decoder decoder, const GraphModelOptions& options);
-  int64_t longest() const { return (facts_.context + facts_.block_size - 1) / facts_.block_size; }
-  size_t block_bytes() const;
-  int64_t choose_blocks(const GraphModelOptions& options);
-  void allocate_caches(int64_t blocks);
+  // Blocks of the longest sequence, and of the longest source.
+  int64_t longest(bool of_source) const;
+  size_t block_bytes(bool of_source) const;
+  int64_t choose_source_blocks(const GraphModelOptions& options, size_t memory) const;
+  int64_t choose_blocks(const GraphModelOptions& options, size_t memory);
+  void allocate_caches(const GraphModelOptions& options);
   // The values, and zeros (or `filler`) up to `count`.
   void bind(std::string_view name, std::span<const int32_t> values, int64_t count, int32_t filler = 0);
-  void bind_table(const StepBatch& batch, int64_t sequences);
+  // The rows of a table, made wider, and empty ones up to `rows`. `wide` is what is bound.
+  void bind_table(std::string_view name, std::span<const int32_t> table, int64_t width, int64_t rows,
+                  std::vector<int32_t>& wide);
+  void bind_sources(const StepBatch& batch, int64_t sequences);
 
   checkpoint::DecoderInfo info_;
   ModelFacts facts_;
@@ -69,9 +80,12 @@ class GraphModel : public StepModel {
   std::vector<std::string> integers_;  // inputs that the graph has besides the caches
   size_t budget_for_caches_ = 0;       // 0: what is free
   Session session_;
+  std::unique_ptr<SourceReader> reader_;      // of a model with an encoder
   std::vector<Input> inputs_;                 // of a run; the caches come first and stay
   std::vector<int32_t> table_;                // of a run, widened
   std::vector<std::vector<int32_t>> padded_;  // of a run: its other integers, by input
+  std::vector<int32_t> source_starts_, source_table_;
+  std::vector<float> states_;  // of new sources
 };
 
 }  // namespace lathe::llm

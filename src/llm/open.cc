@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/seq2seq.h"
 #include "llm/engine.h"
 #include "llm/graph_model.h"
 #include "llm/onnx_files.h"
@@ -53,11 +54,25 @@ SamplingOptions recommended_sampling(std::string_view generation_config) {
 
 SchedulerOptions scheduler_options(const ModelFacts& facts, const EngineOptions& options) {
   return {.blocks = facts.blocks,
+          .source_blocks = facts.source_blocks,
           .block_size = facts.block_size,
           .step_tokens = options.step_tokens,
           .max_sequences = options.max_sequences,
           .prefix_cache = options.prefix_cache,
           .sampling_threads = options.threads > 0 ? options.threads : default_thread_count()};
+}
+
+std::unique_ptr<GraphModel> open_model(const checkpoint::Checkpoint& checkpoint, const EngineOptions& options,
+                                       checkpoint::DecoderInfo& info) {
+  const checkpoint::DecoderOptions how = decoder_options(options, checkpoint);
+  if (checkpoint::is_seq2seq(checkpoint)) {
+    checkpoint::Seq2Seq model = checkpoint::build_seq2seq(checkpoint, how);
+    info = model.decoder.info;
+    return std::make_unique<GraphModel>(std::move(model), model_options(options));
+  }
+  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint, how);
+  info = decoder.info;
+  return std::make_unique<GraphModel>(std::move(decoder), model_options(options));
 }
 
 std::unique_ptr<Engine> finish(EngineParts parts) {
@@ -67,11 +82,11 @@ std::unique_ptr<Engine> finish(EngineParts parts) {
 
 std::unique_ptr<Engine> open_checkpoint(const std::string& folder, const EngineOptions& options) {
   const auto checkpoint = checkpoint::Checkpoint::open(folder);
-  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint, decoder_options(options));
+  checkpoint::DecoderInfo info;
+  auto model = open_model(checkpoint, options, info);
   EngineParts parts;
   parts.recommended = recommended_sampling(checkpoint.generation_config());
-  parts.text = ModelText::load(folder, decoder.info, options.tokenizer);
-  auto model = std::make_unique<GraphModel>(std::move(decoder), model_options(options));
+  parts.text = ModelText::load(folder, info, options.tokenizer);
   parts.scheduler = scheduler_options(model->facts(), options);
   parts.model = std::move(model);
   return finish(std::move(parts));
@@ -119,6 +134,26 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
 }
 
 }  // namespace
+
+checkpoint::DecoderOptions decoder_options(const EngineOptions& options, const checkpoint::Checkpoint& checkpoint) {
+  checkpoint::DecoderOptions decoder;
+  decoder.compute = options.dtype.value_or(on_host(options) ? DType::f32 : checkpoint::suitable_half(checkpoint));
+  decoder.cache = options.kv_dtype.value_or(on_host(options) ? DType::f32 : decoder.compute);
+  decoder.block_size = options.block_size;
+  decoder.max_positions = options.context;
+  decoder.weights.bits = options.weight_bits;
+  decoder.weights.group = options.weight_group;
+  decoder.weights.round_activations = options.round_activations.value_or(options.weight_bits != 0);
+  decoder.weights.threads = options.threads > 0 ? options.threads : default_thread_count();
+  const auto is_wide = [](DType type) { return type == DType::f32 || is_half(type); };
+  if (!is_wide(decoder.compute))
+    fail(ErrorCode::unsupported, "language models are computed in f32, f16 or bf16, not in {}",
+         to_string(decoder.compute));
+  if (!is_wide(decoder.cache) && decoder.cache != DType::i8 && decoder.cache != DType::f8e4m3)
+    fail(ErrorCode::unsupported, "keys and values are kept in f32, f16, bf16, i8 or f8e4m3, not in {}",
+         to_string(decoder.cache));
+  return decoder;
+}
 
 std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
   if (const auto files = find_onnx_files(path)) return open_onnx(*files, options);

@@ -158,10 +158,11 @@ void PastModel::choose_sizes(const GraphModelOptions& options) {
   facts_.context = info_.max_positions;
   size_t token_bytes = 0;
   for (const OnnxPorts::Pair& pair : pairs()) token_bytes += pair.token_bytes() * (pair.grows_at_end() ? 1 : 2);
-  const int64_t affordable = affordable_blocks(device(), token_bytes);
+  const size_t memory = cache_memory(device());
+  const auto affordable = static_cast<int64_t>(memory / std::max<size_t>(token_bytes, 1));
   if (affordable < facts_.context) {
     if (!options.may_shorten || affordable == 0)
-      refuse_context(facts_.context, token_bytes * static_cast<size_t>(facts_.context), device().free_bytes());
+      refuse_context(facts_.context, token_bytes * static_cast<size_t>(facts_.context), memory);
     facts_.context = affordable;
   }
   facts_.block_size = facts_.context;

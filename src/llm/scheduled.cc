@@ -1,6 +1,7 @@
 #include "llm/scheduled.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/error.h"
 
@@ -11,15 +12,38 @@ double milliseconds(std::chrono::steady_clock::duration time) {
   return std::chrono::duration<double, std::milli>(time).count();
 }
 
+void check_ids(std::span<const int32_t> ids, int64_t vocabulary, int64_t context, std::string_view what) {
+  if (ids.empty()) fail(ErrorCode::invalid_argument, "the {} is empty", what);
+  for (const int32_t id : ids)
+    if (id < 0 || id >= vocabulary)
+      fail(ErrorCode::invalid_argument, "the {} holds token {}; ids are below {}", what, id, vocabulary);
+  if (static_cast<int64_t>(ids.size()) > context)
+    fail(ErrorCode::invalid_argument, "the {} has {} tokens, the context of the model has {}", what, ids.size(),
+         context);
+}
+
+void check_source(const Request& request, const ModelFacts& facts) {
+  if (facts.mel_bins == 0) {
+    if (!request.features.empty()) fail(ErrorCode::invalid_argument, "the model reads tokens, it hears no features");
+    return check_ids(request.prompt, facts.source_vocabulary, facts.source_context, "prompt");
+  }
+  if (!request.prompt.empty())
+    fail(ErrorCode::invalid_argument, "the model hears features; tokens can only begin its answer");
+  if (request.features.size() != static_cast<size_t>(facts.mel_bins * facts.frames))
+    fail(ErrorCode::invalid_argument, "the model hears features [{}, {}], {} numbers were given", facts.mel_bins,
+         facts.frames, request.features.size());
+}
+
 void check(const Request& request, const ModelFacts& facts) {
-  const auto length = static_cast<int64_t>(request.prompt.size());
-  if (length == 0) fail(ErrorCode::invalid_argument, "the prompt is empty");
-  for (const int32_t id : request.prompt)
-    if (id < 0 || id >= facts.vocabulary)
-      fail(ErrorCode::invalid_argument, "the prompt holds token {}; ids are below {}", id, facts.vocabulary);
-  if (length > facts.context)
-    fail(ErrorCode::invalid_argument, "the prompt has {} tokens, the context of the model has {}", length,
-         facts.context);
+  if (facts.source_context > 0) {
+    check_source(request, facts);
+    if (!request.answer_start.empty())
+      check_ids(request.answer_start, facts.vocabulary, facts.context, "start of the answer");
+  } else {
+    if (!request.features.empty() || !request.answer_start.empty())
+      fail(ErrorCode::invalid_argument, "features, and starts of answers, are for models with an encoder");
+    check_ids(request.prompt, facts.vocabulary, facts.context, "prompt");
+  }
   if (request.max_tokens < 1) fail(ErrorCode::invalid_argument, "at least one token must be asked for");
   if (request.n < 1) fail(ErrorCode::invalid_argument, "at least one choice must be asked for");
   if (request.beam.beams < 1) fail(ErrorCode::invalid_argument, "a search needs at least one beam");
@@ -60,11 +84,20 @@ Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderF
     : request_(std::move(request)), sampler_(request_.sampling, model.facts().vocabulary) {
   const ModelFacts& facts = model.facts();
   check(request_, facts);
-  layout_ = model.layout(request_.prompt);
+  const bool has_source = facts.source_context > 0;
+  std::vector<int32_t> begin = request_.prompt;
+  if (has_source) {
+    rules_ = model.rules();
+    begin = request_.answer_start.empty() ? rules_.start : request_.answer_start;
+    if (!request_.answer_start.empty()) rules_.forced.clear();
+    if (request_.ignore_eos) rules_.forced_last = -1;
+    source_tokens = facts.mel_bins > 0 ? facts.source_context : static_cast<int64_t>(request_.prompt.size());
+  }
+  layout_ = model.layout(begin);
   stop_tokens_ = request_.stop_tokens;
   if (!request_.ignore_eos) stop_tokens_.insert(stop_tokens_.end(), facts.eos.begin(), facts.eos.end());
 
-  prompt_tokens = static_cast<int64_t>(request_.prompt.size());
+  prompt_tokens = static_cast<int64_t>(begin.size());
   prefix_tokens = layout_->prefix_length();
   // A prompt that fills the context has one answer: what is drawn last is never computed, and needs no place.
   max_length = std::min(std::max(facts.context, prompt_tokens + 1), prompt_tokens + request_.max_tokens);
@@ -72,7 +105,7 @@ Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderF
   reuse = !request_.on_prompt_logits;
   const auto n = static_cast<size_t>(request_.n);
   Sequence prompt;
-  prompt.tokens = request_.prompt;
+  prompt.tokens = std::move(begin);
   const bool searching = request_.beam.beams > 1;
   width = searching ? static_cast<size_t>(request_.beam.beams) : n;
   sequences.assign(searching ? 1 : n, prompt);
@@ -118,12 +151,33 @@ void Scheduled::begin() {
 
 int64_t Scheduled::unreported(int64_t first, int64_t count) const {
   if (!request_.on_prompt_logits || first > reported_) return 0;
-  return std::max<int64_t>(0, std::min(first + count, prompt_tokens) - reported_);
+  return std::max<int64_t>(0, std::min(first + count, reportable()) - reported_);
 }
 
 void Scheduled::report(int64_t position, std::span<const float> logits) {
   request_.on_prompt_logits(position, logits);
   reported_ = position + 1;
+}
+
+Source Scheduled::source() const { return source_tokens > 0 ? Source{request_.prompt, request_.features} : Source{}; }
+
+bool Scheduled::is_ruled(int64_t index) const {
+  const auto forced = static_cast<int64_t>(rules_.forced.size());
+  return index < forced || !rules_.suppressed.empty() || (index == forced && !rules_.suppressed_first.empty()) ||
+         (rules_.forced_last >= 0 && prompt_tokens + index + 1 == max_length);
+}
+
+void Scheduled::rule(std::span<float> scores, int64_t index) const {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  const auto forced = static_cast<int64_t>(rules_.forced.size());
+  for (const int32_t id : rules_.suppressed) scores[static_cast<size_t>(id)] = kNever;
+  if (index == forced)
+    for (const int32_t id : rules_.suppressed_first) scores[static_cast<size_t>(id)] = kNever;
+  int32_t only = index < forced ? rules_.forced[static_cast<size_t>(index)] : -1;
+  if (prompt_tokens + index + 1 == max_length && rules_.forced_last >= 0) only = rules_.forced_last;
+  if (only < 0) return;
+  std::fill(scores.begin(), scores.end(), kNever);
+  scores[static_cast<size_t>(only)] = 0;
 }
 
 bool Scheduled::stops(int32_t id) const {
@@ -133,6 +187,12 @@ bool Scheduled::stops(int32_t id) const {
 Drawn Scheduled::draw(size_t index, std::span<const float> logits) const {
   const std::span<const int32_t> tokens = sequences[index].tokens;
   const auto prompt = static_cast<size_t>(prompt_tokens);
+  std::vector<float> ruled;
+  if (const int64_t answered = sequences[index].length() - prompt_tokens; is_ruled(answered)) {
+    ruled.assign(logits.begin(), logits.end());
+    rule(ruled, answered);
+    logits = ruled;
+  }
   return sampler_.sample(logits, {tokens.first(prompt), tokens.subspan(prompt)}, static_cast<int>(index));
 }
 
@@ -154,6 +214,7 @@ std::optional<std::vector<BeamSearch::Next>> Scheduled::offer(size_t index, std:
   const std::vector<float> logprobs = log_softmax(logits);
   std::vector<float> scores = logprobs;
   sampler_.penalise(scores, {tokens.first(prompt), tokens.subspan(prompt)});
+  rule(scores, static_cast<int64_t>(tokens.size()) - prompt_tokens);
   search_->offer(index, scores, logprobs, request_.sampling.logprobs);
   if (!search_->complete()) return std::nullopt;
   return search_->advance();

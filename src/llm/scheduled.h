@@ -37,8 +37,13 @@ class Scheduled : public Task {
   // The engine's half.
   const Layout& layout() const { return *layout_; }
   const Request& request() const { return request_; }
+  // What the encoder reads; empty where there is none.
+  Source source() const;
   void begin();  // a step is about to run for it; the first time ends its wait
-  // How many of the last prompt tokens in [first, first + count) the request still waits to see the logits of.
+  // Tokens whose logits the request may wait for: those of the prompt, or all that a decoder beside an encoder is
+  // given.
+  int64_t reportable() const { return source_tokens > 0 ? max_length : prompt_tokens; }
+  // How many of the last of them in [first, first + count) the request still waits to see the logits of.
   int64_t unreported(int64_t first, int64_t count) const;
   void report(int64_t position, std::span<const float> logits);
   // What follows a sequence. Changes nothing, so that threads may share the work.
@@ -57,11 +62,15 @@ class Scheduled : public Task {
   using Clock = std::chrono::steady_clock;
 
   bool stops(int32_t id) const;
+  // Whether the model's rules say anything about the token with this index in an answer; applies them to its scores.
+  bool is_ruled(int64_t index) const;
+  void rule(std::span<float> scores, int64_t index) const;
   void deliver(size_t choice, Token token);
   void end_choice(size_t choice, FinishReason reason);
 
   Request request_;
   Sampler sampler_;
+  checkpoint::GenerationRules rules_;
   std::unique_ptr<Layout> layout_;
   std::vector<int32_t> stop_tokens_;
   std::vector<AnswerText> texts_;  // by choice

@@ -18,7 +18,8 @@ int64_t single_tokens(const Task& task) {
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerOptions& options) : options_(options), pool_(options.blocks) {
+Scheduler::Scheduler(const SchedulerOptions& options)
+    : options_(options), pool_(options.blocks), source_pool_(options.source_blocks) {
   if (options.block_size < 1 || options.step_tokens < 1 || options.max_sequences < 1)
     fail(ErrorCode::invalid_argument, "block size, tokens and sequences of a step must be at least 1");
 }
@@ -28,6 +29,9 @@ void Scheduler::check(const Task& task) const {
   if (width > options_.max_sequences)
     fail(ErrorCode::invalid_argument, "the request needs {} sequences at once, {} are allowed", width,
          options_.max_sequences);
+  if (blocks_for(task.source_tokens) > source_pool_.size())
+    fail(ErrorCode::invalid_argument, "a source of {} tokens needs {} cache blocks, there are {}", task.source_tokens,
+         blocks_for(task.source_tokens), source_pool_.size());
   // The last token is never computed. Full blocks of the prompt are shared by all sequences, later ones by none.
   const int64_t shared = task.prompt_tokens / options_.block_size;
   const int64_t needed = shared + width * (blocks_for(task.max_length - 1) - shared);
@@ -46,6 +50,8 @@ void Scheduler::add(Task& task) {
 
 void Scheduler::remove(Task& task) {
   for (Sequence& sequence : task.sequences) release(sequence);
+  for (const BlockId block : task.source_blocks) source_pool_.release(block, true);
+  task.source_blocks.clear();
   running_.erase(std::remove(running_.begin(), running_.end(), &task), running_.end());
   waiting_.erase(std::remove(waiting_.begin(), waiting_.end(), &task), waiting_.end());
 }
@@ -125,6 +131,7 @@ void Scheduler::admit() {
                                          [&](const auto& entry) { return pool_.references(entry.block) == 0; });
     const int64_t new_blocks = blocks_for(leader.length()) - static_cast<int64_t>(prefix.size());
     if (pool_.available() - free_hits < new_blocks) return;
+    if (source_pool_.available() < missing_source_blocks(task)) return;
     waiting_.pop_front();
     begin(task, prefix);
     running_.push_back(&task);
@@ -136,7 +143,7 @@ void Scheduler::admit() {
 // wanted.
 std::vector<PrefixCache::Entry> Scheduler::cached_prefix(const Task& task, const Sequence& sequence) const {
   std::vector<PrefixCache::Entry> chain;
-  if (!options_.prefix_cache || !task.reuse) return chain;
+  if (!options_.prefix_cache || !task.reuse || task.source_tokens > 0) return chain;
   const std::span<const int32_t> tokens = sequence.tokens;
   const auto size = static_cast<size_t>(options_.block_size);
   PrefixCache::EntryId parent = PrefixCache::kRoot;
@@ -149,7 +156,12 @@ std::vector<PrefixCache::Entry> Scheduler::cached_prefix(const Task& task, const
   return chain;
 }
 
+int64_t Scheduler::missing_source_blocks(const Task& task) const {
+  return blocks_for(task.source_tokens) - static_cast<int64_t>(task.source_blocks.size());
+}
+
 void Scheduler::begin(Task& task, const std::vector<PrefixCache::Entry>& prefix) {
+  while (missing_source_blocks(task) > 0) task.source_blocks.push_back(source_pool_.allocate());
   Sequence& leader = leader_of(task);
   for (const PrefixCache::Entry& entry : prefix) {
     pool_.retain(entry.block);
@@ -188,7 +200,9 @@ void Scheduler::complete(const Decision& decision) {
   for (const Decision::Piece& piece : decision.pieces) {
     Sequence& sequence = piece.task->sequences[piece.sequence];
     sequence.computed += piece.count;
-    if (options_.prefix_cache) remember(*piece.task, sequence);
+    piece.task->source_computed = true;
+    // What answers one source is of no use to others.
+    if (options_.prefix_cache && piece.task->source_tokens == 0) remember(*piece.task, sequence);
     start_followers(*piece.task);
   }
 }

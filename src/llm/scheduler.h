@@ -7,7 +7,7 @@
 //   blocks.
 // - When blocks run out, the youngest running task gives back all of its own and waits in front; it will be computed
 //   again. The oldest is never preempted, and a task that does not fit the pool alone is refused at once: so there is
-//   always progress.
+//   always progress. Blocks of sources are kept by preempted tasks, before which no other is admitted.
 // - Keys and values are only ever appended. A sequence about to write into a block that others hold copies it first.
 //
 // Not thread-safe. Memory and arithmetic are the model's: a decision names the blocks to copy and the tokens to
@@ -25,6 +25,7 @@ namespace lathe::llm {
 
 struct SchedulerOptions {
   int64_t blocks = 0;
+  int64_t source_blocks = 0;  // for the sources of a model with an encoder
   int64_t block_size = 16;
   int64_t step_tokens = 512;
   int64_t max_sequences = 64;
@@ -81,12 +82,13 @@ class Scheduler {
   void extend(Sequence& sequence, int64_t count);
   void remember(const Task& task, Sequence& sequence);
   void start_followers(Task& task);
+  int64_t missing_source_blocks(const Task& task) const;
   BlockId take_block();
   int64_t blocks_for(int64_t tokens) const { return (tokens + options_.block_size - 1) / options_.block_size; }
   bool writes_shared_block(const Sequence& sequence) const;
 
   SchedulerOptions options_;
-  BlockPool pool_;
+  BlockPool pool_, source_pool_;
   PrefixCache cache_;
   std::vector<Task*> running_;  // oldest first
   std::deque<Task*> waiting_;   // preempted ones in front

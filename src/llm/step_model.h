@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "checkpoint/generation_rules.h"
 #include "lathe/llm.h"
 #include "llm/block_pool.h"
 
@@ -23,6 +24,13 @@ class Layout {
   virtual int32_t block_position(int64_t) const { return 0; }
 };
 
+// What the encoder of a model that has one reads: tokens, or a spectrogram.
+struct Source {
+  std::span<const int32_t> ids;
+  std::span<const float> features;
+  bool empty() const { return ids.empty() && features.empty(); }
+};
+
 // T tokens of S sequences, R of which give logits. Token t belongs to sequence s when sequence_starts[s] <= t <
 // sequence_starts[s + 1].
 struct StepBatch {
@@ -33,6 +41,11 @@ struct StepBatch {
   std::span<const int32_t> prefix_lengths;                         // [S]
   std::span<const int32_t> block_table;                            // [S, table_width]
   std::span<const int32_t> logit_rows;                             // [R]
+  // Of a model with an encoder; else empty.
+  int64_t source_width = 0;
+  std::span<const int32_t> source_lengths;  // [S]; states of the source of each sequence
+  std::span<const int32_t> source_table;    // [S, source_width]; blocks of the pool for sources
+  std::span<const Source> new_sources;      // [S]; empty ones are in their blocks already
 };
 
 class StepModel {
@@ -40,10 +53,15 @@ class StepModel {
   virtual ~StepModel() = default;
   virtual const ModelFacts& facts() const = 0;
   virtual std::unique_ptr<Layout> layout(std::span<const int32_t>) const { return std::make_unique<Layout>(); }
+  // What holds for every answer.
+  virtual const checkpoint::GenerationRules& rules() const { return no_rules_; }
   // Logits [R, vocabulary], valid until the next run.
   virtual std::span<const float> run(const StepBatch& batch) = 0;
   // The content of a block in all layers.
   virtual void copy_block(BlockId from, BlockId to) = 0;
+
+ private:
+  checkpoint::GenerationRules no_rules_;
 };
 
 }  // namespace lathe::llm

@@ -35,6 +35,11 @@ struct Task {
   std::string salt;           // see PrefixCache
   bool reuse = true;          // blocks of others may be taken instead of computing the prompt
   int64_t cached_tokens = 0;  // that were not computed when the task began
+  // Of a model with an encoder: the source that all sequences look at. Its blocks, of a pool of their own, are taken
+  // when the task first runs and kept until it ends, preempted or not.
+  int64_t source_tokens = 0;
+  std::vector<BlockId> source_blocks;
+  bool source_computed = false;
 
  protected:
   ~Task() = default;

@@ -3,6 +3,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <charconv>
+#include <cstring>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -35,6 +36,21 @@ std::string standard_input() {
   std::string text{std::istreambuf_iterator<char>(std::cin), {}};
   check_interrupted();
   return text;
+}
+
+// What an encoder hears: the only array of an .npz file, or the one that is called input_features.
+std::vector<float> read_features(const std::string& path) {
+  const NpzReader file(path);
+  const bool named = file.contains("input_features");
+  if (!named && file.names().size() != 1)
+    throw Error(ErrorCode::not_found, "none of its arrays is called input_features").in_file(path);
+  const NpyArray array = file.read(named ? "input_features" : file.names().front());
+  if (array.dtype != DType::f32)
+    throw Error(ErrorCode::invalid_argument, fmt::format("features are f32, not {}", to_string(array.dtype)))
+        .in_file(path);
+  std::vector<float> features(array.bytes.size() / sizeof(float));
+  std::memcpy(features.data(), array.bytes.data(), array.bytes.size());
+  return features;
 }
 
 json to_json(const llm::Choice& choice) {
@@ -72,10 +88,12 @@ class GenerateCommand : public Command {
             "Continue texts with a language model",
             "The folder is a checkpoint as trainers leave it: config.json, safetensors or pytorch_model.bin, and the "
             "tokenizer's files; or it holds a decoder in ONNX, which may be given as a file, too. Several prompts run "
-            "side by side. Without a prompt, all of standard input is one.",
+            "side by side. Without a prompt, all of standard input is one. With an encoder-decoder (T5, BART, Marian, "
+            "Whisper) the prompt is what the encoder reads.",
             {{"generate models/poem-bloom $'《春望》杜甫\\n' --greedy", "a poem"},
              {"generate models/couplet-chatglm 明月松間照 --beams 4 --n 2", "the two best answers of a beam search"},
-             {"generate models/poem-bloom --prompt-ids 1,267,358 --max-tokens 8 --json", "token ids in and out"}}};
+             {"generate models/poem-bloom --prompt-ids 1,267,358 --max-tokens 8 --json", "token ids in and out"},
+             {"generate whisper-tiny --features speech.npz --start-ids 50258,50259,50359,50363", "what was said"}}};
   }
 
   void add_options(CLI::App& app) override {
@@ -84,43 +102,58 @@ class GenerateCommand : public Command {
     app.add_option("--prompt-ids", prompt_ids_, "A prompt as token ids; repeatable")
         ->type_name("ID,ID,..")
         ->allow_extra_args(false);
+    app.add_option("--features", features_, "What an encoder hears, f32 [mel bins, frames]; repeatable")
+        ->type_name("FILE.npz")
+        ->allow_extra_args(false);
+    app.add_option("--start-ids", start_ids_,
+                   "What the decoder of an encoder-decoder begins with, instead of what generation_config.json says")
+        ->type_name("ID,ID,..");
     add_sampling_options(app, generation_);
     add_search_options(app, generation_);
-    app.add_option("--dump-logits", dump_logits_,
-                   "Write the logits behind each token of the prompt, f32 [tokens, vocabulary], as `logits`; those of "
-                   "further prompts as logits_1, logits_2, ..")
+    app.add_option(
+           "--dump-logits", dump_logits_,
+           "Write the logits behind each token of the prompt, f32 [tokens, vocabulary], as `logits`; those of "
+           "further prompts as logits_1, logits_2, .. Of an encoder-decoder: behind each token that its decoder "
+           "is given, the start and the answer")
         ->type_name("FILE.npz");
     app.add_flag("--stats", stats_, "Say how fast prompt and answer were");
   }
 
   int run(Console& console) override {
-    std::vector<std::vector<int32_t>> prompts;
-    for (const std::string& ids : prompt_ids_) prompts.push_back(parse_ids(ids));
+    std::vector<llm::Request> requests;
+    for (const std::string& ids : prompt_ids_) requests.emplace_back().prompt = parse_ids(ids);
+    for (const std::string& path : features_) requests.emplace_back().features = read_features(path);
     std::vector<std::string> texts = prompts_;
-    if (texts.empty() && prompts.empty()) texts.push_back(standard_input());
-    llm_.engine.max_sequences = static_cast<int64_t>(texts.size() + prompts.size()) *
+    if (texts.empty() && requests.empty()) texts.push_back(standard_input());
+    llm_.engine.max_sequences = static_cast<int64_t>(texts.size() + requests.size()) *
                                 std::max(generation_.request.n, generation_.request.beam.beams);
     const auto engine = open_llm(llm_, console);
-    llm::Request request = generation_.make_request(engine->recommended());
-    if (console.json()) request.sampling.logprobs = std::max(0, request.sampling.logprobs);
-    for (const std::string& text : texts) prompts.push_back(engine->encode(text));
-    generate(*engine, request, prompts, console);
+    for (const std::string& text : texts) requests.emplace_back().prompt = engine->encode(text);
+    llm::Request common = generation_.make_request(engine->recommended());
+    if (console.json()) common.sampling.logprobs = std::max(0, common.sampling.logprobs);
+    if (!start_ids_.empty()) common.answer_start = parse_ids(start_ids_);
+    for (llm::Request& request : requests) {
+      llm::Request whole = common;
+      whole.prompt = std::move(request.prompt);
+      whole.features = std::move(request.features);
+      request = std::move(whole);
+    }
+    generate(*engine, std::move(requests), console);
     return kExitOk;
   }
 
  private:
-  void generate(llm::Engine& engine, const llm::Request& common, const std::vector<std::vector<int32_t>>& prompts,
-                Console& console) {
-    std::vector<std::vector<float>> logits(prompts.size());
+  void generate(llm::Engine& engine, std::vector<llm::Request> requests, Console& console) {
+    std::vector<std::vector<float>> logits(requests.size());
+    std::vector<std::vector<int32_t>> prompts;
     std::vector<llm::Generation> generations;
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      llm::Request request = common;
-      request.prompt = prompts[i];
+    for (size_t i = 0; i < requests.size(); ++i) {
       if (!dump_logits_.empty())
-        request.on_prompt_logits = [&kept = logits[i]](int64_t, std::span<const float> row) {
+        requests[i].on_prompt_logits = [&kept = logits[i]](int64_t, std::span<const float> row) {
           kept.insert(kept.end(), row.begin(), row.end());
         };
-      generations.push_back(engine.submit(std::move(request)));
+      prompts.push_back(requests[i].prompt);
+      generations.push_back(engine.submit(std::move(requests[i])));
     }
     json results = json::array();
     for (size_t i = 0; i < prompts.size(); ++i) {
@@ -165,8 +198,8 @@ class GenerateCommand : public Command {
 
   LlmOptions llm_;
   GenerationOptions generation_;
-  std::vector<std::string> prompts_, prompt_ids_;
-  std::string dump_logits_;
+  std::vector<std::string> prompts_, prompt_ids_, features_;
+  std::string start_ids_, dump_logits_;
   bool stats_ = false;
   int answers_ = 0;
 };

@@ -81,6 +81,8 @@ class PplCommand : public Command {
 
   Perplexity measure(const LlmOptions& options, const std::string& text, Console& console) const {
     const auto engine = open_llm(options, console);
+    if (engine->facts().source_context > 0)
+      throw Error(ErrorCode::unsupported, "perplexity is for models that continue a text, not for encoder-decoders");
     const std::vector<int32_t> ids = engine->encode(text);
     // One place stays free: with each window goes a token that is drawn and not looked at.
     const size_t size = static_cast<size_t>(std::min(window_, engine->facts().context - 1));

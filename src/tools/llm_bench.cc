@@ -27,10 +27,15 @@ double seconds_between(Clock::time_point from, Clock::time_point to) {
 std::vector<llm::Request> make_requests(const llm::Engine& engine, int64_t batch, int64_t prompt, int64_t answer,
                                         const std::string& salt) {
   std::mt19937 random;
-  std::uniform_int_distribution<int32_t> id(0, static_cast<int32_t>(engine.facts().vocabulary) - 1);
+  const llm::ModelFacts& facts = engine.facts();
+  const int64_t vocabulary = facts.source_context > 0 ? facts.source_vocabulary : facts.vocabulary;
+  std::uniform_int_distribution<int32_t> id(0, static_cast<int32_t>(vocabulary) - 1);
   std::vector<llm::Request> requests(static_cast<size_t>(batch));
   for (llm::Request& request : requests) {
-    for (int64_t i = 0; i < prompt; ++i) request.prompt.push_back(id(random));
+    if (facts.mel_bins > 0)
+      request.features.resize(static_cast<size_t>(facts.mel_bins * facts.frames));  // silence
+    else
+      for (int64_t i = 0; i < prompt; ++i) request.prompt.push_back(id(random));
     request.max_tokens = answer;
     request.cache_salt = salt;
     request.sampling.temperature = 0;

@@ -6,6 +6,7 @@
 
 #include "checkpoint/decoder.h"
 #include "checkpoint/encoder.h"
+#include "checkpoint/seq2seq.h"
 #include "graph/bindings.h"
 #include "graph/paged_cache.h"
 #include "lathe/llm.h"
@@ -23,6 +24,7 @@ struct Needs {
   int64_t parameters = 0;
   double weights = 0;  // bytes, as they are in the graph
   double token = 0;    // bytes of one token's keys and values
+  double source = 0;   // and of one state of an encoder
   double step = 0;     // bytes that a step works in
   double free = 0;     // bytes of the device
 };
@@ -52,7 +54,10 @@ double step_bytes(const CompiledModel& model, DeviceContext& device, int64_t tok
                                     {"sequences", int64_t{1}},
                                     {"rows", int64_t{1}},
                                     {"table_blocks", tokens},
-                                    {"blocks", tokens}})
+                                    {"blocks", tokens},
+                                    {"source_tokens", int64_t{1}},
+                                    {"source_table_blocks", int64_t{1}},
+                                    {"source_blocks", int64_t{1}}})
     symbols.bind(name, value);
   std::vector<std::vector<int64_t>> dims;
   for (const Value* input : model.graph->inputs()) dims.push_back(symbols.evaluate(input->type().shape));
@@ -62,6 +67,11 @@ double step_bytes(const CompiledModel& model, DeviceContext& device, int64_t tok
   const Wiring wiring(*model.graph, model.program);
   const auto prepared = prepare(wiring, {.inputs = inputs, .counted = {}}, {}, device);
   return static_cast<double>(prepared->activation_bytes + prepared->largest_workspace);
+}
+
+double source_bytes(const checkpoint::DecoderInfo& info) {
+  const int64_t columns = CacheRows{info.cache, info.source.head_dim, info.block_size}.columns();
+  return static_cast<double>(storage_bytes(info.cache, 2 * info.layers * info.source.heads * columns));
 }
 
 double token_bytes(const checkpoint::DecoderInfo& info) {
@@ -77,6 +87,25 @@ std::string list_some(const std::vector<std::string>& names) {
   std::string text;
   for (size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i == 0 ? "" : ", ") + names[i];
   return names.size() <= kShown ? text : fmt::format("{}, .. ({} altogether)", text, names.size());
+}
+
+// The decoder, and what it needs with the encoder that there may be. A matrix that both hold is one in the file, but
+// each has it in its own engine.
+checkpoint::Decoder read_decoder(const checkpoint::Checkpoint& folder, const llm::EngineOptions& engine, Needs& needs) {
+  checkpoint::DecoderOptions options = llm::decoder_options(engine, folder);
+  options.weights.sizes_only = true;
+  checkpoint::Decoder decoder;
+  if (checkpoint::is_seq2seq(folder)) {
+    checkpoint::Seq2Seq model = checkpoint::build_seq2seq(folder, options);
+    count_weights(*model.encoder.graph, needs);
+    decoder = std::move(model.decoder);
+    needs.source = source_bytes(decoder.info);
+  } else {
+    decoder = checkpoint::build_decoder(folder, options);
+  }
+  count_weights(*decoder.graph, needs);
+  needs.token = token_bytes(decoder.info);
+  return decoder;
 }
 
 }  // namespace
@@ -99,18 +128,15 @@ void inspect_llm(const std::string& folder, const ModelOptions& options, const W
   engine.kv_dtype = parse_kv_dtype(kv_dtype);
   engine.weight_bits = weights.bits();
   engine.weight_group = weights.group;
-  checkpoint::DecoderOptions decoder_options = llm::decoder_options(engine);
-  decoder_options.weights.sizes_only = true;
-  checkpoint::Decoder decoder = checkpoint::build_decoder(checkpoint::Checkpoint::open(folder), decoder_options);
-  const checkpoint::DecoderInfo info = decoder.info;
   Needs needs;
-  count_weights(*decoder.graph, needs);
-  needs.token = token_bytes(info);
+  checkpoint::Decoder decoder = read_decoder(checkpoint::Checkpoint::open(folder), engine, needs);
+  const checkpoint::DecoderInfo info = decoder.info;
   const CompiledModel model = compile(std::move(decoder.graph), options.compile_options());
   const auto device = model.backend->make_context({.threads = options.thread_count()});
   needs.step = step_bytes(model, *device, llm::EngineOptions{}.step_tokens);
   needs.free = static_cast<double>(device->free_bytes());
-  const double context = needs.token * static_cast<double>(info.max_positions);
+  const double source = needs.source * static_cast<double>(info.source.max_length);
+  const double context = needs.token * static_cast<double>(info.max_positions) + source;
   const bool fits = needs.weights + context + needs.step <= needs.free;
 
   Table table({{""}, {"", Table::Align::right}, {""}});
@@ -118,6 +144,8 @@ void inspect_llm(const std::string& folder, const ModelOptions& options, const W
       {"weights", format_bytes(needs.weights), format_count(static_cast<double>(needs.parameters)) + " parameters"});
   table.add_row({"keys, values", format_bytes(needs.token), fmt::format("a token, in {}", to_string(info.cache))});
   table.add_row({"", format_bytes(context), fmt::format("a context of {} tokens", info.max_positions)});
+  if (source > 0)
+    table.add_row({"", format_bytes(source), fmt::format("of it, for a source of {} states", info.source.max_length)});
   table.add_row({"a step", format_bytes(needs.step), fmt::format("of {} tokens", llm::EngineOptions{}.step_tokens)});
   table.add_row({"free", format_bytes(needs.free), fits ? "one context fits" : "one context does not fit"});
   console.print("{}  {}, {} layers, {} tokens\n{}", console.paint(Colour::bold, folder), info.family, info.layers,
@@ -128,10 +156,12 @@ void inspect_llm(const std::string& folder, const ModelOptions& options, const W
                   {"layers", info.layers},
                   {"vocabulary", info.vocab},
                   {"context", info.max_positions},
+                  {"source_context", info.source.max_length},
                   {"parameters", needs.parameters},
                   {"weight_bytes", needs.weights},
                   {"kv_dtype", to_string(info.cache)},
                   {"kv_bytes_per_token", needs.token},
+                  {"kv_bytes_per_source_state", needs.source},
                   {"step_bytes", needs.step},
                   {"free_bytes", needs.free},
                   {"fits", fits},

@@ -119,6 +119,15 @@ INSTANTIATE_TEST_SUITE_P(
              "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab, %p, %sl) {heads = 4, kv_heads = 2, head_dim = 4, "
              "value_dim = 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
              "f16[t, 32]"},
+        Case{
+            "%q: f16[t, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b], %bi: f32[4, 129]",
+            "paged_attention(%q, %q, %q, %kc, %kc, %st, %len, %tab, _, _, %bi) {heads = 4, kv_heads = 4, head_dim = 8, "
+            "value_dim = 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
+            "f16[t, 32]"},
+        Case{"%q: f16[t, 32], %k: f16[u, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]",
+             "paged_attention(%q, %k, %k, %kc, %kc, %st, %len, %tab, _, _, _, %st) {heads = 4, kv_heads = 4, head_dim "
+             "= 8, value_dim = 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
+             "f16[t, 32]"},
         Case{"%x: f16[b, s, h, 64], %c: f32[s, 1, 16]", "rotary(%x, %c, %c) {rotary_dim = 32}", "f16[b, s, h, 64]"},
         Case{"%i: i32[b, s], %p: i64[1, s], %t: f16[9, 8], %g: f16[8]",
              "embedding(%i, %t, %p, %t, %g) {num_tables = 2}", "f16[b, s, 8]"},
@@ -337,6 +346,24 @@ INSTANTIATE_TEST_SUITE_P(
              "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab, _, %sl) {heads = 4, kv_heads = 2, head_dim = 4, "
              "value_dim = 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8}",
              "slopes: 2 and 4 differ"},
+        Case{
+            "%q: f16[t, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b], %bi: f32[2, 9]",
+            "paged_attention(%q, %q, %q, %kc, %kc, %st, %len, %tab, _, _, %bi) {heads = 4, kv_heads = 4, head_dim = 8, "
+            "value_dim = 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
+            "biases: 2 and 4 differ"},
+        Case{
+            "%q: f16[t, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b], %bi: f32[4, d]",
+            "paged_attention(%q, %q, %q, %kc, %kc, %st, %len, %tab, _, _, %bi) {heads = 4, kv_heads = 4, head_dim = 8, "
+            "value_dim = 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
+            "biases for d distances"},
+        Case{"%q: f16[t, 32], %k: f16[u, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]",
+             "paged_attention(%q, %k, %k, %kc, %kc, %st, %len, %tab) {heads = 4, kv_heads = 4, head_dim = 8, value_dim "
+             "= 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
+             "tokens: t and u differ"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %kc, %st, %len, %tab, _, _, _, %st) {heads = 4, kv_heads = 4, head_dim "
+             "= 8, value_dim = 8, block_size = 16, window = 3, q_stride = 8, k_stride = 8, v_stride = 8}",
+             "keys of another text have no place"},
         Case{"%x: f32[2, 8], %c: f32[4]", "rotary(%x, %c, %c) {rotary_dim = 3}", "not even"},
         Case{"%x: f32[2, 8], %c: f32[3]", "rotary(%x, %c, %c) {rotary_dim = 8}", "does not broadcast to [2, 4]"},
         Case{"%i: f32[2], %t: f32[9, 8], %g: f32[8]", "embedding(%i, %t, %g)", "must hold i32 or i64 indices"},

@@ -18,7 +18,7 @@ std::vector<std::string> decoders() {
   std::vector<std::string> folders;
   for (const auto& entry : std::filesystem::directory_iterator(LATHE_TEST_DATA "/checkpoints"))
     if (std::filesystem::exists(entry.path() / "golden.npz") &&
-        NpzReader(entry.path() / "golden.npz").contains("greedy_0"))
+        NpzReader(entry.path() / "golden.npz").contains("step_logits_1"))
       folders.push_back(entry.path().string());
   return folders;
 }

@@ -27,6 +27,23 @@ const Shape& integers(const InferContext& c, size_t operand, int64_t rank) {
   return shape(c, operand, rank);
 }
 
+// Of queries and keys that stand in one row, each at its own place.
+void check_positional(const PagedAttention& op, const InferContext& c, const Dim& sequences) {
+  if (c.has(8)) c.same(integers(c, 8, 1)[0], sequences, "sequences");
+  if (c.has(9)) {
+    c.expect_dtype(9, DType::f32);
+    c.same(shape(c, 9, 1)[0], op.heads, "slopes");
+  }
+  if (c.has(10)) {
+    c.expect_dtype(10, DType::f32);
+    const Shape& biases = shape(c, 10, 2);
+    c.same(biases[0], op.heads, "biases");
+    if (!biases[1].is_constant() || biases[1].value() < 1) c.fail("biases for {} distances", biases[1].to_string());
+  }
+  if (c.has(11) && (c.has(8) || c.has(9) || c.has(10) || op.window > 0))
+    c.fail("keys of another text have no place that prefixes, slopes, biases or windows could count from");
+}
+
 void check_cache(const PagedAttention& op, const InferContext& c, size_t operand, int64_t features) {
   const DType type = c.tensor(operand).dtype;
   const CacheRows rows{type, features, op.block_size};
@@ -43,7 +60,7 @@ void check_cache(const PagedAttention& op, const InferContext& c, size_t operand
 }  // namespace
 
 Types infer_op(const PagedAttention& op, InferContext& c) {
-  c.expect_inputs(8, 10);
+  c.expect_inputs(8, 12);
   check_fields(op, c);
   const DType dtype = c.float_tensor(0).dtype;
   c.expect_dtype(1, dtype);
@@ -52,7 +69,8 @@ Types infer_op(const PagedAttention& op, InferContext& c) {
   check_head_columns(c, {0, op.heads, op.head_dim, op.q_offset, op.q_stride}, q[1]);
   check_head_columns(c, {1, op.kv_heads, op.head_dim, op.k_offset, op.k_stride}, k[1]);
   check_head_columns(c, {2, op.kv_heads, op.value_dim, op.v_offset, op.v_stride}, v[1]);
-  const Dim tokens = c.same(c.same(q[0], k[0], "tokens"), v[0], "tokens");
+  const Dim keys = c.same(k[0], v[0], "new keys");
+  const Dim tokens = c.has(11) ? q[0] : c.same(q[0], keys, "tokens");
 
   check_cache(op, c, 3, op.head_dim);
   check_cache(op, c, 4, op.value_dim);
@@ -61,11 +79,8 @@ Types infer_op(const PagedAttention& op, InferContext& c) {
 
   const Dim sequences = c.same(integers(c, 6, 1)[0], integers(c, 7, 2)[0], "sequences");
   c.same(integers(c, 5, 1)[0], sequences + 1, "starts of sequences, and the end of the last");
-  if (c.has(8)) c.same(integers(c, 8, 1)[0], sequences, "sequences");
-  if (c.has(9)) {
-    c.expect_dtype(9, DType::f32);
-    c.same(shape(c, 9, 1)[0], op.heads, "slopes");
-  }
+  if (c.has(11)) c.same(integers(c, 11, 1)[0], sequences + 1, "starts of new keys, and the end of the last");
+  check_positional(op, c, sequences);
   return {Type::tensor(dtype, {tokens, Dim(op.heads) * op.value_dim})};
 }
 

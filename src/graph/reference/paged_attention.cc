@@ -24,7 +24,12 @@ PagedStep read_step(const PagedAttention& op, const Call& call) {
   step.contexts = call.tensor(6).as<int32_t>();
   step.table = table.as<int32_t>();
   if (call.has(8)) step.prefixes = call.tensor(8).as<int32_t>();
-  if (step.starts.size() != step.contexts.size() + 1 || table.dims()[0] != step.sequences())
+  if (call.has(11)) {
+    step.key_starts = call.tensor(11).as<int32_t>();
+    step.keys = call.tensor(1).dims().at(0);
+  }
+  if (step.starts.size() != step.contexts.size() + 1 || table.dims()[0] != step.sequences() ||
+      (step.is_cross() && step.key_starts.size() != step.starts.size()))
     fail(ErrorCode::invalid_argument, "{} starts, {} context lengths and a block table of shape {} do not agree",
          step.starts.size(), step.contexts.size(), to_string(table.dims()));
   check(step);
@@ -68,12 +73,12 @@ struct Cache {
   // The new rows of every sequence: columns offset + head * stride + feature of `x`.
   void take(const PagedStep& step, const Tensor& x, int64_t offset, int64_t stride) {
     for (int64_t s = 0; s < step.sequences(); ++s)
-      for (int64_t i = 0; i < step.new_tokens(s); ++i)
+      for (int64_t i = 0; i < step.new_keys(s); ++i)
         for (int64_t h = 0; h < kv_heads; ++h) {
           std::vector<double> row;
           for (int64_t d = 0; d < rows.features; ++d)
-            row.push_back(x.read_double((step.start(s) + i) * x.dims()[1] + offset + h * stride + d));
-          write(step, s, step.first_new(s) + i, h, row);
+            row.push_back(x.read_double((step.key_start(s) + i) * x.dims()[1] + offset + h * stride + d));
+          write(step, s, step.first_new_key(s) + i, h, row);
         }
   }
 
@@ -91,8 +96,13 @@ struct Cache {
 // One query head of one token.
 class Row {
  public:
-  Row(const PagedAttention& op, const PagedStep& step, const Cache& keys, const Cache& values, const Tensor* slopes)
-      : op_(op), step_(step), keys_(keys), values_(values), slopes_(slopes) {}
+  Row(const PagedAttention& op, const PagedStep& step, const Cache& keys, const Cache& values, const Call& call)
+      : op_(op),
+        step_(step),
+        keys_(keys),
+        values_(values),
+        slopes_(call.optional_tensor(9)),
+        biases_(call.optional_tensor(10)) {}
 
   // `query`: the element of q at which the head begins; `to`: value_dim numbers.
   void attend(const Tensor& q, int64_t query, int64_t s, int64_t j, int64_t head, double* to) const {
@@ -103,7 +113,7 @@ class Row {
       double sum = 0;
       const std::vector<double> row = keys_.read(step_, s, key, kv_head);
       for (int64_t d = 0; d < op_.head_dim; ++d) sum += q.read_double(query + d) * row[static_cast<size_t>(d)];
-      scores.push_back(score(sum, head, key));
+      scores.push_back(score(sum, head, j, key));
     }
     softmax_row(scores, /*log=*/false, /*safe=*/true);
     for (int64_t key = first; key < end; ++key) {
@@ -114,16 +124,19 @@ class Row {
   }
 
  private:
-  double score(double product, int64_t head, int64_t key) const {
+  double score(double product, int64_t head, int64_t j, int64_t key) const {
     double x = op_.scale * product;
     if (op_.softcap > 0) x = op_.softcap * std::tanh(x / op_.softcap);
-    return slopes_ == nullptr ? x : x + slopes_->read_double(head) * static_cast<double>(key);
+    if (slopes_ != nullptr) x += slopes_->read_double(head) * static_cast<double>(key);
+    if (biases_ == nullptr) return x;
+    const int64_t distances = biases_->dims()[1];
+    return x + biases_->read_double(head * distances + std::clamp<int64_t>(j - key, 0, distances - 1));
   }
 
   const PagedAttention& op_;
   const PagedStep& step_;
   const Cache &keys_, &values_;
-  const Tensor* slopes_;
+  const Tensor *slopes_, *biases_;
 };
 
 }  // namespace
@@ -136,7 +149,7 @@ std::vector<RefValue> evaluate(const PagedAttention& op, const Call& call) {
   keys.take(step, call.tensor(1), op.k_offset, op.k_stride);
   values.take(step, call.tensor(2), op.v_offset, op.v_stride);
 
-  const Row row(op, step, keys, values, call.optional_tensor(9));
+  const Row row(op, step, keys, values, call);
   std::vector<double> y(static_cast<size_t>(step.tokens * op.heads * op.value_dim), 0);
   for (int64_t s = 0; s < step.sequences(); ++s)
     for (int64_t t = step.start(s); t < step.start(s + 1); ++t)

@@ -15,12 +15,15 @@ namespace {
 struct Chunk {
   int64_t tokens, past;  // new ones, and those that the cache holds
   uint32_t seed = 0;     // of its numbers
+  int64_t keys = 0;      // new ones, where they are of another text
 };
 
 struct Decoder {
   int64_t heads = 4, kv_heads = 4, head_dim = 32, value_dim = 32, block_size = 16, window = 0;
   double softcap = 0;
   bool prefix = false, slopes = false;
+  int64_t distances = 0;  // of biases
+  bool cross = false;     // keys are of another text
   DType compute = DType::f32, cache = DType::f32;
 
   int64_t columns() const { return (heads + kv_heads) * head_dim + kv_heads * value_dim; }
@@ -34,19 +37,23 @@ struct Decoder {
     inputs += ", %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]";
     if (prefix) inputs += ", %pre: i32[s]";
     if (slopes) inputs += fmt::format(", %sl: f32[{}]", heads);
-    const std::string optional = std::string(prefix ? ", %pre" : ", _") + (slopes ? ", %sl" : "");
+    if (distances > 0) inputs += fmt::format(", %bi: f32[{}, {}]", heads, distances);
+    if (cross) inputs += fmt::format(", %m: {}[u, {}], %ks: i32[s + 1]", to_string(compute), columns());
+    const std::string optional = std::string(prefix ? ", %pre" : ", _") + (slopes ? ", %sl" : ", _") +
+                                 (distances > 0 ? ", %bi" : ", _") + (cross ? ", %ks" : "");
     const int64_t k_offset = heads * head_dim, v_offset = k_offset + kv_heads * head_dim;
     return fmt::format(
-        "({}) {{ %y = paged_attention(%x, %x, %x, %kc, %vc, %st, %len, %tab{}) {{heads = {}, kv_heads = {}, head_dim = "
+        "({}) {{ %y = paged_attention(%x, {}, %kc, %vc, %st, %len, %tab{}) {{heads = {}, kv_heads = {}, head_dim = "
         "{}, value_dim = {}, block_size = {}, scale = {}, window = {}, softcap = {}, q_stride = {}, k_offset = {}, "
         "k_stride = {}, v_offset = {}, v_stride = {}}} return %y }}",
-        inputs, optional, heads, kv_heads, head_dim, value_dim, block_size,
+        inputs, cross ? "%m, %m" : "%x, %x", optional, heads, kv_heads, head_dim, value_dim, block_size,
         1 / std::sqrt(static_cast<double>(head_dim)), window, softcap, head_dim, k_offset, head_dim, v_offset,
         value_dim);
   }
 
   // Blocks in scrambled order; every row of the caches that no sequence has filled is NaN.
   std::vector<Tensor> step(const std::vector<Chunk>& chunks, int64_t unused_tokens = 0) const;
+  Tensor pool_of_nan(int64_t blocks, int64_t features) const;
 };
 
 Tensor integers(Sizes dims, const std::vector<int64_t>& values) {
@@ -68,30 +75,34 @@ void fill_row(Tensor& cache, const CacheRows& rows, int64_t head, int64_t slot, 
   if (rows.scaled()) std::memcpy(cache.mutable_bytes().data() + rows.scale(head, slot), &scale, sizeof scale);
 }
 
+Tensor Decoder::pool_of_nan(int64_t blocks, int64_t features) const {
+  Tensor t(cache, {blocks, kv_heads, block_size, rows(features).columns()});
+  if (rows(features).scaled())  // scales that are NaN
+    std::fill_n(t.mutable_bytes().data(), t.bytes().size(), std::byte{0xff});
+  else
+    for (int64_t i = 0; i < t.elements(); ++i) t.write_double(i, std::nan(""));
+  return t;
+}
+
 std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unused_tokens) const {
   const auto sequences = static_cast<int64_t>(chunks.size());
-  int64_t width = 1, blocks = 2, tokens = 0;
-  std::vector<int64_t> starts = {0}, contexts, prefixes;
+  int64_t width = 1, blocks = 2, tokens = 0, keys_of_others = 0;
+  std::vector<int64_t> starts = {0}, contexts, prefixes, key_starts = {0};
   for (const Chunk& chunk : chunks) {
-    const int64_t context = chunk.tokens + chunk.past, used = (context + block_size - 1) / block_size;
+    const int64_t context = chunk.past + (cross ? chunk.keys : chunk.tokens),
+                  used = (context + block_size - 1) / block_size;
     width = std::max(width, used + 1);
     blocks += used;
     starts.push_back(tokens += chunk.tokens);
+    key_starts.push_back(keys_of_others += chunk.keys);
     contexts.push_back(context);
     prefixes.push_back(context * 2 / 3);
   }
   std::vector<int64_t> order(static_cast<size_t>(blocks));
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), std::mt19937(7));
-  const auto cache_of = [&](int64_t features) {
-    Tensor t(cache, {blocks, kv_heads, block_size, rows(features).columns()});
-    if (rows(features).scaled())  // scales that are NaN
-      std::fill_n(t.mutable_bytes().data(), t.bytes().size(), std::byte{0xff});
-    else
-      for (int64_t i = 0; i < t.elements(); ++i) t.write_double(i, std::nan(""));
-    return t;
-  };
-  Tensor keys = cache_of(head_dim), values = cache_of(value_dim), x(compute, {tokens + unused_tokens, columns()});
+  Tensor keys = pool_of_nan(blocks, head_dim), values = pool_of_nan(blocks, value_dim),
+         x(compute, {tokens + unused_tokens, columns()});
   for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, 1);
   std::vector<int64_t> table(static_cast<size_t>(sequences * width), 0);
   size_t next = 0;
@@ -121,6 +132,11 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
                                 integers({sequences, width}, table)};
   if (prefix) inputs.push_back(integers({sequences}, prefixes));
   if (slopes) inputs.push_back(random_tensor(DType::f32, {heads}, 5, 0, 0.5));
+  if (distances > 0) inputs.push_back(random_tensor(DType::f32, {heads, distances}, 6, -2, 2));
+  if (cross) {
+    inputs.push_back(random_tensor(compute, {keys_of_others, columns()}, 7, -2, 2));
+    inputs.push_back(integers({sequences + 1}, key_starts));
+  }
   return inputs;
 }
 
@@ -201,6 +217,23 @@ TEST_P(LowerPagedAttention, MasksAndScores) {
   check({.prefix = true}, kMixed);
   check({.slopes = true}, kMixed);
   check({.kv_heads = 2, .window = 33, .softcap = 2, .prefix = true, .slopes = true, .cache = DType::f16}, kMixed);
+}
+
+TEST_P(LowerPagedAttention, BiasesByDistance) {
+  check({.distances = 33}, kMixed);
+  check({.distances = 1}, kMixed);
+  check({.kv_heads = 2, .prefix = true, .slopes = true, .distances = 200, .cache = DType::f16}, kMixed);
+  check({.distances = 33, .compute = DType::f16, .cache = DType::f16}, kMixed);
+}
+
+TEST_P(LowerPagedAttention, KeysOfAnotherText) {
+  const std::vector<Chunk> chunks = {{1, 40, 1}, {1, 0, 2, 70}, {30, 5, 3, 9}, {0, 3, 4, 20}, {3, 1, 5}, {40, 200, 6}};
+  check({.cross = true}, chunks);
+  check({.cross = true}, chunks, /*unused_tokens=*/200);
+  check({.kv_heads = 2, .softcap = 2, .cross = true, .cache = DType::bf16}, chunks);
+  check({.cross = true, .compute = DType::f16, .cache = DType::f16}, chunks);
+  check({.heads = 2, .kv_heads = 2, .cross = true}, {{1, 1500, 1}, {2, 0, 2, 1300}, {150, 1100, 3}});
+  check({.cross = true}, {{1, 40, 1}, {2, 3, 2}});  // nothing new
 }
 
 TEST_P(LowerPagedAttention, LongContexts) {

@@ -391,38 +391,44 @@ void add_hopper_attention(std::vector<Representative>& all) {
     }
 }
 
+// Plain; with all that scores can have; biased by distance, as T5 is. The smallest heads look at another text.
 void add_paged_attention(std::vector<Representative>& all) {
+  enum class Kind : uint8_t { plain, general, biased };
   for (const int64_t head : {24, 64, 128, 256}) {
-    for (const bool general : {false, true}) {
+    for (const Kind kind : {Kind::plain, Kind::general, Kind::biased}) {
+      const bool general = kind == Kind::general, biased = kind == Kind::biased, crosses = general && head == 24;
+      if (biased && head != 64 && head != 128) continue;
       PagedAttention op;
       op.heads = 24;
       op.kv_heads = general ? 8 : 24;
       op.head_dim = head;
       op.value_dim = general && head == 256 ? 128 : head;
       op.block_size = 16;
-      if (general) op.window = 1000, op.softcap = 30;
-      const std::string name = fmt::format("paged_{}{}", head, general ? "_general" : "");
+      if (general) op.window = crosses ? 0 : 1000, op.softcap = 30;
+      const std::string name = fmt::format("paged_{}{}", head, general ? "_general" : (biased ? "_biased" : ""));
       const auto add = [&](const std::string& file, const std::vector<std::string>& more, DType type, DType cache,
                            int registers) {
-        std::vector<std::string> defines = paged_defines(op, {type, cache, general, general});
+        const bool positional = general && !crosses;
+        std::vector<std::string> defines =
+            paged_defines(op, {type, cache, positional, positional, biased ? 129 : 0, crosses, false});
         defines.insert(defines.end(), more.begin(), more.end());
         defines.push_back(general ? "VECTOR=1" : type == DType::f32 ? "VECTOR=4" : "VECTOR=8");
-        const std::string kind =
+        const std::string label =
             fmt::format("{}{}_{}", file, more.front() == "DECODE=1" ? "_decode" : "", to_string(cache));
-        all.push_back({name + "_" + kind, {file + ".cu", "paged", defines, {}}, registers});
+        all.push_back({name + "_" + label, {file + ".cu", "paged", defines, {}}, registers});
       };
       const DType half = general ? DType::bf16 : DType::f16;
       add("paged_attention", paged_decode_tiling(op).defines(), half, half, 255);
       add("paged_attention", paged_chunk_tiling(op).defines(), half, half, 255);
       const DType byte = general ? DType::f8e4m3 : DType::i8;
-      if (head == 128) {
+      if (head == 128 && !biased) {
         add("paged_attention", paged_decode_tiling(op).defines(), half, byte, 255);
         add("paged_attention", paged_chunk_tiling(op).defines(), half, byte, 255);
         add("paged_attention_f32", {"THREADS=128"}, DType::f32, byte, 128);
         add("paged_store", {"THREADS=256"}, half, byte, 64);
       }
       add("paged_attention_f32", {"THREADS=128"}, DType::f32, general ? DType::bf16 : DType::f32, 128);
-      if (head != 64) continue;
+      if (biased || head != (crosses ? 24 : 64)) continue;
       add("paged_store", {"THREADS=256"}, DType::f32, general ? DType::f16 : DType::f32, 64);
       add("paged_attention_combine", {"THREADS=128"}, half, half, 64);
     }
@@ -436,6 +442,8 @@ const std::map<std::string, int> kKnownSpills = {{"pad_large", 64},
                                                  {"attention_sm90_256_0_2", 16},
                                                  {"attention_sm90_256_1_2", 96},
                                                  {"attention_sm90_256_2_2", 88},
+                                                 {"paged_64_biased_paged_attention_f16", 16},
+                                                 {"paged_128_biased_paged_attention_f16", 4},
                                                  {"top_k_i64", 36},
                                                  {"scatter_nd_none", 32},
                                                  {"rnn_step_gru_float", 12},

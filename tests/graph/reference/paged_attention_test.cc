@@ -154,6 +154,38 @@ TEST(ReferencePagedAttention, CapsScoresThenAddsSlopes) {
   expect_values(std::get<Tensor>(evaluate_op(op, pointers, 1, symbols)[0]), {2, 1}, {0, weight});
 }
 
+TEST(ReferencePagedAttention, BiasesGoByTheDistance) {
+  // Queries are 0, so weights are the exponentials of the biases: ln 1, ln 2 and, from distance 2 on, ln 4.
+  const Step step = mean_step({1, 2, 6, 15}, {0, 4}, {4}, ints32({1, 2}, {0, 1}), Tensor(DType::f32, {2, 1, 2, 1}));
+  std::vector<RefValue> operands = step.operands();
+  const Tensor biases = floats({1, 3}, {0, std::log(2.0f), std::log(4.0f)});
+  std::vector<const RefValue*> pointers;
+  for (const RefValue& operand : operands) pointers.push_back(&operand);
+  const RefValue last = biases;
+  pointers.insert(pointers.end(), {nullptr, nullptr, &last});
+  SymbolBindings symbols;
+  const auto y = [&] { return std::get<Tensor>(evaluate_op(paged(1, 1, 1), pointers, 1, symbols)[0]); };
+  expect_values(y(), {4, 1}, {1, 4 / 3.0, 14 / 7.0, 39 / 11.0});
+  const RefValue prefix = ints32({1}, {2});  // what comes after a token is at distance 0
+  pointers[8] = &prefix;
+  expect_values(y(), {4, 1}, {1.5, 4 / 3.0, 14 / 7.0, 39 / 11.0});
+}
+
+TEST(ReferencePagedAttention, KeysOfAnotherText) {
+  // Sequence 0 brings its three keys, sequence 1 has had its two; its tokens see both.
+  const Tensor keys(DType::f32, {4, 1, 2, 1}), values = floats({4, 1, 2, 1}, {0, 0, 10, 30, 0, 0, 0, 0});
+  const RefValue q = Tensor(DType::f32, {3, 1}), k = Tensor(DType::f32, {3, 1}), v = floats({3, 1}, {1, 2, 6}),
+                 key_cache = keys, value_cache = values, starts = ints32({3}, {0, 1, 3}),
+                 contexts = ints32({2}, {3, 2}), table = ints32({2, 2}, {3, 0, 1, 99}),
+                 key_starts = ints32({3}, {0, 3, 3});
+  const std::vector<const RefValue*> operands = {&q,        &k,     &v,      &key_cache, &value_cache, &starts,
+                                                 &contexts, &table, nullptr, nullptr,    nullptr,      &key_starts};
+  SymbolBindings symbols;
+  const std::vector<RefValue> results = evaluate_op(paged(1, 1, 1), operands, 1, symbols);
+  expect_values(std::get<Tensor>(results[0]), {3, 1}, {3, 20, 20});
+  expect_values(std::get<Tensor>(results[2]), {4, 1, 2, 1}, {6, 0, 10, 30, 0, 0, 1, 2});
+}
+
 TEST(ReferencePagedAttention, TokensOfNoSequenceAreZeroAndNotStored) {
   const Step step = mean_step({7, 8, 9}, {0, 0, 1}, {77, 1}, ints32({2, 1}, {99, 1}), Tensor(DType::f32, {2, 1, 2, 1}));
   const std::vector<RefValue> results = run(paged(1, 1, 1), step.operands());

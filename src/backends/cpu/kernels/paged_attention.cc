@@ -267,11 +267,8 @@ class Task {
       score_gathered(row, rows, seen);
     multiply_by_scales(keys_cache_, rows, keys.begin, seen);
     if (p_.softcap > 0) kernels_.attention.scale(block);
-    if (p_.slopes != nullptr) {
-      for (int64_t r = 0; r < rows; ++r)
-        kernels_.paged_attention.add_slope(scores_ + r * kKeyBlock + seen.begin, seen.size(), p_.slopes[head(row + r)],
-                                           static_cast<float>(keys.begin + seen.begin - index(row + r)));
-    }
+    for (int64_t r = 0; r < rows; ++r)
+      add_terms(row + r, {keys.begin + seen.begin, keys.begin + seen.end}, scores_ + r * kKeyBlock + seen.begin);
     kernels_.attention.exponentiate(block);
     multiply_by_scales(values_cache_, rows, keys.begin, seen);
     if (direct)
@@ -289,6 +286,18 @@ class Task {
       for (int64_t r = 0; r < rows; ++r)
         kernels_.paged_attention.multiply(scores_ + r * kKeyBlock + first - first_key, scales, count);
     });
+  }
+
+  // What depends on how far the keys are from the row's token.
+  void add_terms(int64_t row, Range keys, float* scores) const {
+    const int64_t own = index(row);
+    if (p_.slopes != nullptr)
+      kernels_.paged_attention.add_slope(scores, keys.size(), p_.slopes[head(row)],
+                                         static_cast<float>(keys.begin - own));
+    if (p_.biases == nullptr) return;
+    const float* biases = p_.biases + head(row) * p_.distances;
+    for (int64_t key = keys.begin; key < keys.end; ++key)
+      scores[key - keys.begin] += biases[std::clamp<int64_t>(own - key, 0, p_.distances - 1)];
   }
 
   // What is read after the row `key` of a cache: the first rows of the next block, or of `other`.
@@ -376,15 +385,15 @@ class Run {
     places_.first_task[p.step.sequences()] = tasks;
   }
 
-  // The new keys and values of this thread's share of the tokens.
+  // This thread's share of the new keys and values.
   void store(int thread, int threads) const {
     const PagedStep& step = p_.step;
     const Cache keys(p_, p_.key_cache, p_.head_dim), values(p_, p_.value_cache, p_.value_dim);
     for (int64_t s = 0; s < step.sequences(); ++s) {
-      const Range share = even_part(step.new_tokens(s), (thread + s) % threads, threads);
+      const Range share = even_part(step.new_keys(s), (thread + s) % threads, threads);
       for (int64_t i = share.begin; i < share.end; ++i) {
         for (int64_t h = 0; h < p_.kv_heads; ++h) {
-          const int64_t t = step.start(s) + i, j = step.first_new(s) + i;
+          const int64_t t = step.key_start(s) + i, j = step.first_new_key(s) + i;
           narrow(p_.k.data + t * p_.k.row + h * p_.k.stride, keys, s, j, h);
           narrow(p_.v.data + t * p_.v.row + h * p_.v.stride, values, s, j, h);
         }

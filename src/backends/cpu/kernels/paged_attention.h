@@ -27,7 +27,9 @@ struct PagedAttention {
   };
   Operand q, k, v;
   const float* slopes = nullptr;  // [heads], or null
-  DType cache = DType::f32;       // or f16, bf16, i8, f8e4m3
+  const float* biases = nullptr;  // [heads, distances], or null
+  int64_t distances = 0;
+  DType cache = DType::f32;  // or f16, bf16, i8, f8e4m3
   void *key_cache = nullptr, *value_cache = nullptr;
   // Also how a sequence is cut into steps does not matter, bit for bit, which costs the speed of large chunks and of
   // few tokens behind long contexts.

@@ -41,10 +41,21 @@ class PagedAttentionStep : public Step {
     a.scale = static_cast<float>(op_.scale);
     a.softcap = static_cast<float>(op_.softcap);
     a.window = op_.window;
-    a.step = {in[0].dims[0],   in[3].dims[0],   op_.block_size,  in[7].dims[1],
-              integers(in[5]), integers(in[6]), integers(in[7]), {}};
+    a.step.tokens = in[0].dims[0];
+    a.step.keys = in[1].dims[0];
+    a.step.blocks = in[3].dims[0];
+    a.step.block_size = op_.block_size;
+    a.step.table_width = in[7].dims[1];
+    a.step.starts = integers(in[5]);
+    a.step.contexts = integers(in[6]);
+    a.step.table = integers(in[7]);
     if (has(8)) a.step.prefixes = integers(in[8]);
     if (has(9)) a.slopes = in[9].as<const float>();
+    if (has(10)) {
+      a.biases = in[10].as<const float>();
+      a.distances = in[10].dims[1];
+    }
+    if (has(11)) a.step.key_starts = integers(in[11]);
     a.q = operand(in[0], op_.q_offset, op_.q_stride);
     a.k = operand(in[1], op_.k_offset, op_.k_stride);
     a.v = operand(in[2], op_.v_offset, op_.v_stride);

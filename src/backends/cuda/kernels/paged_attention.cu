@@ -106,14 +106,14 @@ struct Warp : WarpTile {
       for (int half = 0; half < 2; ++half) {
         const int row = min(part.first_row + row_in_tile(m, half), part.rows - 1), index = part.index(row);
         const int from = part.sequence.first_key(index), to = min(part.end, part.sequence.end_key(args, index));
-        const float slope = SLOPES ? args.slopes[part.head(row)] : 0;
+        const PositionTerm term(args, part.head(row));
 #pragma unroll
         for (int n = 0; n < kKeyTiles; ++n)
 #pragma unroll
           for (int i = 0; i < 2; ++i) {
             const int key = first + column_in_tile(n) + i;
             float& s = scores[m][n][2 * half + i];
-            s = key < from || key >= to ? minus_infinity() : score_of(args, s, slope, key, index);
+            s = key < from || key >= to ? minus_infinity() : score_of(args, s, term, key, index);
           }
       }
   }

@@ -8,8 +8,9 @@
 //
 // Definitions, besides those of attention_softmax.cuh: CACHE, the type of the cache (rows of i8 and e4m3 have scales:
 // graph/paged_cache.h); KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; BLOCK_SIZE; WINDOW (0: none);
-// SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, and PLAIN_SCALE where the scale is positive; UNIFORM: also how a sequence is cut
-// into steps does not matter (0 or 1).
+// SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, CROSS where the keys are of another text, and PLAIN_SCALE where the scale is
+// positive; UNIFORM: also how a sequence is cut into steps does not matter (0 or 1); DISTANCES that biases are for (0:
+// no biases).
 #pragma once
 
 #include "attention_softmax.cuh"
@@ -17,7 +18,7 @@
 
 constexpr int kHeads = KV_HEADS * GROUP;
 // Scores are more than products times the scale.
-constexpr bool kScored = SOFTCAP || SLOPES || !PLAIN_SCALE;
+constexpr bool kScored = SOFTCAP || SLOPES || DISTANCES > 0 || !PLAIN_SCALE;
 
 // ---- sequences and the keys that their tokens see ----
 
@@ -30,6 +31,7 @@ struct Sequence {
   __device__ int index(int token) const { return context - tokens + token; }
   __device__ int first_key(int index) const { return WINDOW > 0 ? max(0, index - WINDOW + 1) : 0; }
   __device__ int end_key(const PagedAttentionArgs& args, int index) const {
+    if (CROSS) return context;
     const int prefix = PREFIX ? args.prefixes[number] : 0;
     return prefix > index ? min(prefix, context) : index + 1;
   }
@@ -108,13 +110,28 @@ inline __device__ C to_cached(float x) {
 
 // ---- scores ----
 
+// What a head adds to scores for the distance between key and query.
+struct PositionTerm {
+  float slope;
+  const float* biases;
+
+  __device__ PositionTerm(const PagedAttentionArgs& args, int head)
+      : slope(SLOPES ? args.slopes[head] : 0), biases(DISTANCES > 0 ? args.biases + head * DISTANCES : nullptr) {}
+  __device__ float operator()(int key, int index) const {
+    float term = 0;
+    if (SLOPES) term += slope * float(key - index);
+    if (DISTANCES > 0) term += biases[min(max(index - key, 0), DISTANCES - 1)];
+    return term;
+  }
+};
+
 // What becomes a power of 2 when it is multiplied by score_factor().
-inline __device__ float score_of(const PagedAttentionArgs& args, float product, float slope, int key, int index) {
+inline __device__ float score_of(const PagedAttentionArgs& args, float product, const PositionTerm& term, int key,
+                                 int index) {
   if (!kScored) return product;
   float score = args.scale * product;
   if (SOFTCAP) score = args.softcap * tanhf(score / args.softcap);
-  if (SLOPES) score += slope * float(key - index);
-  return score;
+  return score + term(key, index);
 }
 inline __device__ float score_factor(const PagedAttentionArgs& args) {
   return kScored ? kLog2e : args.scale * kLog2e;

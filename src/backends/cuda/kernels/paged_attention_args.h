@@ -7,9 +7,10 @@ struct PagedAttentionArgs {
   int q_stride, k_stride, v_stride;  // from one head to the next
   void *key_cache, *value_cache, *y;
   const int *starts, *contexts, *table, *prefixes;
-  const float* slopes;
+  const int* key_starts;  // of the new keys of sequences; those of the queries where each token brings its own
+  const float *slopes, *biases;
   float* partial;  // see PartialRow in paged_attention.cuh
   float scale, softcap;
-  int tokens, sequences, table_width;
+  int tokens, keys, sequences, table_width;
   int splits;  // parts that the keys of the longest context are cut into
 };

@@ -68,13 +68,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 8)
   const T* q = static_cast<const T*>(args.q) + token * args.q_row + head * args.q_stride;
   for (int d = lane; d < HEAD_DIM; d += kWarp) query[d] = to_float(q[d]);
   __syncwarp();
-  const float slope = SLOPES ? args.slopes[head] : 0, factor = score_factor(args);
+  const PositionTerm term(args, head);
+  const float factor = score_factor(args);
   RowState state;
   float results[kColumns] = {};
   for (int first = begin; first < end; first += kWarp) {
     const int key = first + lane;
     float score = minus_infinity();
-    if (key < end) score = score_of(args, multiply_key(args, query, sequence, key, kv_head), slope, key, index);
+    if (key < end) score = score_of(args, multiply_key(args, query, sequence, key, kv_head), term, key, index);
     const float rescale = state.raise(warp_reduce<Max>(score), factor);
     const float power = state.power(score, factor);
     state.sum += warp_reduce<Sum>(power);

@@ -34,6 +34,8 @@ bool packs(const Node& node, const lathe::PagedAttention& op, int64_t vector) {
          fits(2, op.value_dim, op.v_offset, op.v_stride);
 }
 
+int64_t distances(const Node& node) { return node.input(10) == nullptr ? 0 : node.input(10)->shape()[1].value(); }
+
 bool suits_tensor_cores(const lathe::PagedAttention& op, const Node& node) {
   const DType type = node.output()->dtype();
   const DType cache = node.input(3)->dtype();
@@ -48,7 +50,8 @@ class PagedAttentionStep : public Step {
     const DType type = node.output()->dtype(), cache = node.input(3)->dtype();
     const int vector = 128 / std::max(bit_width(type), bit_width(cache));
     std::vector<std::string> defines =
-        paged_defines(op, {type, cache, node.input(8) != nullptr, node.input(9) != nullptr, target.uniform});
+        paged_defines(op, {type, cache, node.input(8) != nullptr, node.input(9) != nullptr, distances(node),
+                           node.input(11) != nullptr, target.uniform});
     defines.push_back(fmt::format("VECTOR={}", packs(node, op, vector) ? vector : 1));
     const auto request = [&](const char* file, const char* entry, std::vector<std::string> more) {
       more.insert(more.begin(), defines.begin(), defines.end());
@@ -77,6 +80,7 @@ class PagedAttentionStep : public Step {
     args.scale = static_cast<float>(op_.scale);
     args.softcap = static_cast<float>(op_.softcap);
     args.tokens = static_cast<int>(io.inputs[0].dims[0]);
+    args.keys = static_cast<int>(io.inputs[1].dims[0]);
     args.sequences = static_cast<int>(io.inputs[6].dims[0]);
     args.table_width = static_cast<int>(io.inputs[7].dims[1]);
     const int64_t longest = args.table_width * op_.block_size;
@@ -93,12 +97,13 @@ class PagedAttentionStep : public Step {
 
   void run(const StepIo& io, const StepState* prepared, void* workspace, DeviceContext& device) const override {
     PagedAttentionArgs args = static_cast<const PagedAttentionState*>(prepared)->args;
-    if (args.tokens == 0) return;
+    const int rows = std::max(args.tokens, args.keys);
+    if (rows == 0) return;
     place(io, workspace, args);
     const CUstream stream = stream_of(device);
-    const auto tokens = static_cast<unsigned>(args.tokens), sequences = static_cast<unsigned>(args.sequences);
-    store_->launch(stream, {tokens}, kStoreThreads, 0, args);
-    if (sequences == 0) return;
+    const auto sequences = static_cast<unsigned>(args.sequences);
+    store_->launch(stream, {static_cast<unsigned>(rows)}, kStoreThreads, 0, args);
+    if (sequences == 0 || args.tokens == 0) return;
     if (rows_ != nullptr) {
       const auto blocks = static_cast<unsigned>(ceil_div(args.tokens * op_.heads, kRowsPerBlock));
       rows_->launch(stream, {blocks, static_cast<unsigned>(args.splits)}, kRowThreads, 0, args);
@@ -126,6 +131,9 @@ class PagedAttentionStep : public Step {
     args.table = in[7].as<const int>();
     args.prefixes = static_cast<const int*>(optional(8));
     args.slopes = static_cast<const float*>(optional(9));
+    args.biases = static_cast<const float*>(optional(10));
+    const void* key_starts = optional(11);
+    args.key_starts = key_starts == nullptr ? args.starts : static_cast<const int*>(key_starts);
     args.y = io.outputs[0].data;
     args.partial = static_cast<float*>(workspace);
   }

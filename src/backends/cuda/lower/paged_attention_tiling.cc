@@ -53,6 +53,7 @@ std::vector<std::string> paged_defines(const PagedAttention& op, const PagedType
           fmt::format("BLOCK_SIZE={}", op.block_size),       fmt::format("WINDOW={}", op.window),
           fmt::format("SPLIT_KEYS={}", kPagedSplitKeys),     fmt::format("SOFTCAP={}", flag(op.softcap > 0)),
           fmt::format("SLOPES={}", flag(types.slopes)),      fmt::format("PREFIX={}", flag(types.prefix)),
+          fmt::format("DISTANCES={}", types.distances),      fmt::format("CROSS={}", flag(types.cross)),
           fmt::format("PLAIN_SCALE={}", flag(op.scale > 0)), fmt::format("UNIFORM={}", flag(types.uniform))};
 }
 

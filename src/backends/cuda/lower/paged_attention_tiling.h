@@ -30,6 +30,8 @@ PagedTiling paged_chunk_tiling(const PagedAttention& op);
 struct PagedTypes {
   DType type, cache;
   bool prefix, slopes;
+  int64_t distances;  // of biases; 0: none
+  bool cross;
   bool uniform = false;  // BackendOptions::uniform_rows
 };
 // What all kernels of the family want defined, but for THREADS and VECTOR.

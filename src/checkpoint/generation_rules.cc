@@ -1,0 +1,106 @@
+#include "checkpoint/generation_rules.h"
+
+#include <limits>
+
+#include "base/error.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/decoder.h"
+#include "checkpoint/fields.h"
+
+namespace lathe::checkpoint {
+namespace {
+
+// Calls visit(fields, file) for the files that there are, the one that wins last.
+template <class Visit>
+void for_each_file(const Checkpoint& checkpoint, const Visit& visit) {
+  for (const auto& [text, file] : {std::pair(checkpoint.config(), "config.json"),
+                                   std::pair(checkpoint.generation_config(), "generation_config.json")}) {
+    if (text.empty()) continue;
+    const std::string path = (checkpoint.folder() / file).string();
+    const nlohmann::json document = Fields::parse(text, path);
+    visit(Fields(document, path));
+  }
+}
+
+std::vector<int32_t> narrow(const std::vector<int64_t>& ids) { return {ids.begin(), ids.end()}; }
+
+void replace(std::vector<int32_t>& ids, const Fields& fields, std::string_view keys) {
+  if (fields.has(keys)) ids = narrow(fields.integers(keys));
+}
+
+// [[1, 50259], [2, null]]: the token with index 1 of what the decoder writes, its start included, and so on.
+void read_forced_pairs(const Fields& fields, std::vector<int32_t>& forced) {
+  constexpr std::string_view kKey = "forced_decoder_ids";
+  const nlohmann::json* pairs = fields.any(kKey);
+  if (pairs == nullptr) return;
+  if (!pairs->is_array()) fields.refuse(kKey);
+  forced.clear();
+  for (const nlohmann::json& pair : *pairs) {
+    constexpr int64_t kMostForced = 64;
+    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_number_integer()) fields.refuse(kKey);
+    const auto index = pair[0].get<int64_t>();
+    if (index < 1 || index > kMostForced || !(pair[1].is_number_integer() || pair[1].is_null())) fields.refuse(kKey);
+    if (static_cast<size_t>(index) > forced.size()) forced.resize(static_cast<size_t>(index), -1);
+    if (!pair[1].is_null()) forced[static_cast<size_t>(index) - 1] = pair[1].get<int32_t>();
+  }
+}
+
+// Words of one token; longer ones may depend on what stands before them, and are left to those who sample.
+void read_bad_words(const Fields& fields, std::vector<int32_t>& suppressed) {
+  const nlohmann::json* words = fields.any("bad_words_ids");
+  if (words == nullptr || !words->is_array()) return;
+  for (const nlohmann::json& word : *words)
+    if (word.is_array() && word.size() == 1 && word[0].is_number_integer())
+      suppressed.push_back(word[0].get<int32_t>());
+}
+
+void check_ids(const std::vector<int32_t>& ids, int64_t vocabulary, int32_t least) {
+  for (const int32_t id : ids)
+    if (id < least || id >= vocabulary)
+      fail(ErrorCode::invalid_model, "token {} is to be forced or suppressed, but ids are below {}", id, vocabulary);
+}
+
+}  // namespace
+
+void read_special_ids(const Checkpoint& checkpoint, DecoderInfo& info) {
+  for_each_file(checkpoint, [&](const Fields& fields) {
+    const auto id = [&](std::string_view key, int32_t otherwise) {
+      const auto ids = fields.integers(key);
+      return ids.empty() ? otherwise : static_cast<int32_t>(ids.front());
+    };
+    info.bos_id = id("bos_token_id", info.bos_id);
+    info.pad_id = id("pad_token_id", info.pad_id);
+    const auto eos = fields.integers("eos_token_id");
+    if (!eos.empty()) info.eos_ids = narrow(eos);
+  });
+}
+
+GenerationRules read_generation_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
+  GenerationRules rules;
+  std::vector<int32_t> begin, last;
+  std::vector<int32_t> bad_words;
+  for_each_file(checkpoint, [&](const Fields& fields) {
+    replace(begin, fields, "bos_token_id");
+    replace(rules.start, fields, "decoder_start_token_id");
+    replace(rules.forced, fields, "forced_bos_token_id");
+    read_forced_pairs(fields, rules.forced);
+    replace(last, fields, "forced_eos_token_id");
+    replace(rules.suppressed, fields, "suppress_tokens");
+    replace(rules.suppressed_first, fields, "begin_suppress_tokens");
+    read_bad_words(fields, bad_words);
+  });
+  if (rules.start.empty()) rules.start = begin;
+  if (rules.start.empty())
+    fail(ErrorCode::invalid_model, "config.json has no 'decoder_start_token_id', which its decoder begins with");
+  rules.start.resize(1);
+  if (!last.empty()) rules.forced_last = last.front();
+  rules.suppressed.insert(rules.suppressed.end(), bad_words.begin(), bad_words.end());
+  check_ids(rules.start, vocabulary, 0);
+  check_ids(rules.forced, vocabulary, -1);
+  check_ids(last, vocabulary, 0);
+  check_ids(rules.suppressed, vocabulary, 0);
+  check_ids(rules.suppressed_first, vocabulary, 0);
+  return rules;
+}
+
+}  // namespace lathe::checkpoint
