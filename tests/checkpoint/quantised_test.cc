@@ -421,6 +421,12 @@ TEST(QuantisedConfig, WhatIsNotReadIsNamedWithARemedy) {
   EXPECT_THAT(refusal(compressed_config(4, "marlin-24")), HasSubstr("'marlin-24'"));
   EXPECT_THAT(refusal({{"quant_method", "compressed-tensors"}}), HasSubstr("no 'config_groups'"));
   EXPECT_THAT(refusal({{"quant_method", "fp8"}, {"weight_block_size", {128}}}), HasSubstr("weight_block_size"));
+  EXPECT_THAT(refusal({{"quant_method", "fp8"}, {"weight_block_size", {128, INT64_MAX}}}),
+              HasSubstr("weight_block_size"));
+  EXPECT_THAT(refusal(gptq_config(4, INT64_MAX)), HasSubstr("weights that config.json asks for do not fit"));
+  json wrapped = gptq_config(4, 128);
+  wrapped["bits"] = (int64_t{1} << 32) + 4;
+  EXPECT_THAT(refusal(wrapped), HasSubstr("'bits'"));
   EXPECT_THAT(refusal("gptq"), HasSubstr("no object"));
 }
 
