@@ -68,15 +68,15 @@ Quantization read_awq(const Fields& fields) {
 }
 
 // One of the groups of layers that share a scheme.
-void read_group(const json& object, std::string_view format, Quantization& result) {
+void read_group(const json& object, Quantization& result) {
   const Fields group(object, "quantization_config");
   const json* weights = group.any("weights");
   if (weights == nullptr) return;
+  if (!weights->is_object()) fail(ErrorCode::invalid_model, "'weights' of quantization_config is no object");
   const Fields fields(*weights, "quantization_config");
   const std::string type = fields.optional_text("type").value_or("int");
   if (type == "float") {
-    if (fields.size("num_bits") != 8 || format == "nvfp4-pack-quantized" || format == "mxfp4-pack-quantized")
-      refuse(fmt::format("weights in the format '{}'", format));
+    if (fields.size("num_bits") != 8) refuse("weights that are floats of other than 8 bits");
     read_block(fields, "block_structure", result);
     return;
   }
@@ -97,7 +97,7 @@ Quantization read_compressed(const Fields& fields) {
     const std::string format = Fields(group, name).optional_text("format").value_or(common);
     if (std::find(std::begin(kFormats), std::end(kFormats), format) == std::end(kFormats))
       refuse(fmt::format("weights in compressed-tensors' format '{}'", format));
-    read_group(group, format, result);
+    read_group(group, result);
   }
   if (const json* sparsity = fields.any("sparsity_config"); sparsity != nullptr && sparsity->is_object()) {
     const std::string format = Fields(*sparsity, "sparsity_config").optional_text("format").value_or("dense");
