@@ -26,14 +26,27 @@ void check_bits(const std::string& method, const Quantization::Scheme& scheme) {
     refuse(fmt::format("weights that {} rounded to {} bits; Lathe reads 4 and 8", method, scheme.bits));
 }
 
+constexpr int64_t kLargest = int64_t{1} << 40;  // no row is as long
+
 // -1, and no word, stand for whole rows.
 int64_t group_of(const Fields& fields, std::string_view keys) {
-  return std::max<int64_t>(fields.optional_integer(keys).value_or(-1), 0);
+  return std::clamp<int64_t>(fields.optional_integer(keys).value_or(-1), 0, kLargest);
+}
+
+// Rows and columns of fp8 weights that share a scale, where it is said.
+void read_block(const Fields& fields, std::string_view key, Quantization& result) {
+  const std::vector<int64_t> block = fields.integers(key);
+  if (block.empty()) return;
+  const auto is_size = [](int64_t size) { return size >= 1 && size <= kLargest; };
+  if (block.size() != 2 || !std::all_of(block.begin(), block.end(), is_size))
+    fail(ErrorCode::invalid_model, "'{}' is not a number of rows and one of columns", key);
+  result.block_rows = block[0];
+  result.block_columns = block[1];
 }
 
 Quantization read_gptq(const Fields& fields) {
   Quantization result{QuantMethod::gptq, {}, 1};
-  result.schemes = {{static_cast<int>(fields.size("bits")), group_of(fields, "group_size")}};
+  result.schemes = {{static_cast<int>(fields.count("bits")), group_of(fields, "group_size")}};
   check_bits("GPTQ", result.schemes[0]);
   const std::string format = lower(fields.optional_text("checkpoint_format|format").value_or("gptq"));
   if (format == "gptq_v2")
@@ -47,7 +60,7 @@ Quantization read_gptq(const Fields& fields) {
 
 Quantization read_awq(const Fields& fields) {
   Quantization result{QuantMethod::awq, {}};
-  result.schemes = {{static_cast<int>(fields.size("bits|w_bit")), group_of(fields, "group_size|q_group_size")}};
+  result.schemes = {{static_cast<int>(fields.count("bits|w_bit")), group_of(fields, "group_size|q_group_size")}};
   if (result.schemes[0].bits != 4) refuse(fmt::format("AWQ weights of {} bits", result.schemes[0].bits));
   const std::string version = lower(fields.optional_text("version").value_or("gemm"));
   if (version != "gemm") refuse(fmt::format("AWQ weights in the layout '{}'; Lathe reads gemm", version));
@@ -55,21 +68,19 @@ Quantization read_awq(const Fields& fields) {
 }
 
 // One of the groups of layers that share a scheme.
-void read_group(const json& object, std::string_view format, Quantization& result) {
+void read_group(const json& object, Quantization& result) {
   const Fields group(object, "quantization_config");
   const json* weights = group.any("weights");
   if (weights == nullptr) return;
+  if (!weights->is_object()) fail(ErrorCode::invalid_model, "'weights' of quantization_config is no object");
   const Fields fields(*weights, "quantization_config");
   const std::string type = fields.optional_text("type").value_or("int");
-  const auto block = fields.integers("block_structure");
   if (type == "float") {
-    if (fields.size("num_bits") != 8 || format == "nvfp4-pack-quantized" || format == "mxfp4-pack-quantized")
-      refuse(fmt::format("weights in the format '{}'", format));
-    if (block.size() == 2 && block[0] > 0 && block[1] > 0)
-      std::tie(result.block_rows, result.block_columns) = std::pair(block[0], block[1]);
+    if (fields.size("num_bits") != 8) refuse("weights that are floats of other than 8 bits");
+    read_block(fields, "block_structure", result);
     return;
   }
-  result.schemes.push_back({static_cast<int>(fields.size("num_bits")), group_of(fields, "group_size")});
+  result.schemes.push_back({static_cast<int>(fields.count("num_bits")), group_of(fields, "group_size")});
   check_bits("compressed-tensors", result.schemes.back());
 }
 
@@ -86,7 +97,7 @@ Quantization read_compressed(const Fields& fields) {
     const std::string format = Fields(group, name).optional_text("format").value_or(common);
     if (std::find(std::begin(kFormats), std::end(kFormats), format) == std::end(kFormats))
       refuse(fmt::format("weights in compressed-tensors' format '{}'", format));
-    read_group(group, format, result);
+    read_group(group, result);
   }
   if (const json* sparsity = fields.any("sparsity_config"); sparsity != nullptr && sparsity->is_object()) {
     const std::string format = Fields(*sparsity, "sparsity_config").optional_text("format").value_or("dense");
@@ -97,12 +108,7 @@ Quantization read_compressed(const Fields& fields) {
 
 Quantization read_fp8(const Fields& fields) {
   Quantization result{QuantMethod::fp8, {}};
-  const auto block = fields.integers("weight_block_size");
-  if (block.empty()) return result;
-  if (block.size() != 2 || block[0] < 1 || block[1] < 1)
-    fail(ErrorCode::invalid_model, "'weight_block_size' is not a number of rows and one of columns");
-  result.block_rows = block[0];
-  result.block_columns = block[1];
+  read_block(fields, "weight_block_size", result);
   return result;
 }
 

@@ -420,7 +420,18 @@ TEST(QuantisedConfig, WhatIsNotReadIsNamedWithARemedy) {
   EXPECT_THAT(refusal({{"quant_method", "awq"}, {"bits", 4}, {"version", "gemv"}}), HasSubstr("'gemv'"));
   EXPECT_THAT(refusal(compressed_config(4, "marlin-24")), HasSubstr("'marlin-24'"));
   EXPECT_THAT(refusal({{"quant_method", "compressed-tensors"}}), HasSubstr("no 'config_groups'"));
+  json strange = compressed_config(4);
+  strange["config_groups"]["group_0"]["weights"] = 4;
+  EXPECT_THAT(refusal(strange), HasSubstr("'weights' of quantization_config is no object"));
+  strange["config_groups"]["group_0"]["weights"] = {{"type", "float"}, {"num_bits", 4}};
+  EXPECT_THAT(refusal(strange), HasSubstr("other than 8 bits"));
   EXPECT_THAT(refusal({{"quant_method", "fp8"}, {"weight_block_size", {128}}}), HasSubstr("weight_block_size"));
+  EXPECT_THAT(refusal({{"quant_method", "fp8"}, {"weight_block_size", {128, INT64_MAX}}}),
+              HasSubstr("weight_block_size"));
+  EXPECT_THAT(refusal(gptq_config(4, INT64_MAX)), HasSubstr("weights that config.json asks for do not fit"));
+  json wrapped = gptq_config(4, 128);
+  wrapped["bits"] = (int64_t{1} << 32) + 4;
+  EXPECT_THAT(refusal(wrapped), HasSubstr("'bits'"));
   EXPECT_THAT(refusal("gptq"), HasSubstr("no object"));
 }
 
