@@ -37,16 +37,30 @@ std::unique_ptr<Graph> import_single(const OnnxFiles& files) {
   return onnx::import_model(path, options);
 }
 
-// No key is padding.
-void see_all_keys(Graph& graph) {
+// Whether all symbols of a shape are sizes of other inputs.
+bool is_bound_elsewhere(const Graph& graph, const Value& input) {
+  std::vector<std::string> symbols;
+  for (const Dim& size : input.shape()) size.collect_symbols(symbols);
+  return std::all_of(symbols.begin(), symbols.end(), [&](const std::string& name) {
+    return std::any_of(graph.inputs().begin(), graph.inputs().end(), [&](const Value* other) {
+      const Shape& shape = other->shape();
+      return other != &input && std::find(shape.begin(), shape.end(), Dim::symbol(name)) != shape.end();
+    });
+  });
+}
+
+// No key is padding. False where the mask alone says how many keys there are, as with GroupQueryAttention.
+bool see_all_keys(Graph& graph) {
   Value* mask = input_named(graph, "attention_mask");
-  if (mask == nullptr || mask->type().rank() != 2 || !is_integer(mask->dtype()) || graph.nodes().empty()) return;
+  if (mask == nullptr) return true;
+  if (mask->type().rank() != 2 || !is_integer(mask->dtype()) || !is_bound_elsewhere(graph, *mask)) return false;
   Map ones;
   ones.program.finish(ones.program.constant_int(1, mask->dtype()));
   ones.shape = mask->shape();
   Node* first = graph.nodes().front().get();
   graph.replace_uses(mask, graph.insert_before(first, ones, {})->output());
   graph.erase_input(mask->index());
+  return true;
 }
 
 class Pager {
@@ -191,8 +205,7 @@ class Pager {
 std::optional<checkpoint::Decoder> page_decoder(const OnnxFiles& files, const checkpoint::DecoderInfo& info,
                                                 const PagingOptions& options) {
   std::unique_ptr<Graph> graph = import_single(files);
-  if (graph == nullptr) return std::nullopt;
-  see_all_keys(*graph);
+  if (graph == nullptr || graph->nodes().empty() || !see_all_keys(*graph)) return std::nullopt;
   passes::run_pipeline(*graph, {});
   const OnnxPorts ports = find_ports(*graph);
   const bool fits = files.second.empty() || find_ports(*onnx::import_model(files.first)).vocabulary == ports.vocabulary;

@@ -84,6 +84,18 @@ TEST(Assign, ALooserBoundPinsNothing) {
   EXPECT_EQ(report.trials, 1u);
 }
 
+TEST(Assign, WithoutABoundNothingRuns) {
+  const auto graph = two_products();
+  const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000),
+                               {.types = {DType::f16}, .min_cosine = 0, .rules = {{"z", DType::f32}}});
+  EXPECT_TRUE(report.met);
+  EXPECT_EQ(report.trials, 0u);
+  EXPECT_EQ(layer(report, "y").type.compute, DType::f16);
+  EXPECT_EQ(layer(report, "z").type.compute, DType::f32);
+  EXPECT_NE(print(*graph).find("f16[32, 32]"), std::string::npos);
+  EXPECT_TRUE(measures({.types = {DType::i8}, .min_cosine = 0})) << "bytes need ranges";
+}
+
 TEST(Assign, ABoundThatNothingMeets) {
   const auto graph = two_products();
   const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .max_error = 1e-9});
