@@ -1,7 +1,6 @@
 // From a checkpoint folder to an engine.
 #include "llm/open.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -14,9 +13,6 @@
 
 namespace lathe::llm {
 namespace {
-
-// More have no more to share: a step has some dozens of tokens to choose.
-constexpr int kMostSamplingThreads = 16;
 
 bool on_host(const EngineOptions& options) { return !cuda_ordinal(options.device); }
 
@@ -84,8 +80,7 @@ std::unique_ptr<Engine> Engine::open(const std::string& folder, const EngineOpti
                      .step_tokens = options.step_tokens,
                      .max_sequences = options.max_sequences,
                      .prefix_cache = options.prefix_cache,
-                     .sampling_threads = std::min(options.threads > 0 ? options.threads : default_thread_count(),
-                                                  kMostSamplingThreads)};
+                     .sampling_threads = options.threads > 0 ? options.threads : default_thread_count()};
   parts.model = std::move(model);
   return std::make_unique<Engine>(std::make_unique<Impl>(std::move(parts)));
 }
