@@ -36,6 +36,8 @@ Range choosing_sequences(const Decision::Piece& piece) {
 
 // Fewer numbers than this are looked through before other threads are awake.
 constexpr size_t kWorthSharing = 50'000;
+// More have nothing more to share: a step has some dozens of tokens to choose.
+constexpr int kMostThreads = 16;
 
 WantedRows wanted_rows(const Decision::Piece& piece) {
   const Scheduled& request = request_of(piece);
@@ -60,7 +62,7 @@ void EngineCore::Buffers::clear() {
 }
 
 EngineCore::EngineCore(StepModel& model, const SchedulerOptions& options)
-    : model_(model), options_(options), scheduler_(options), team_(options.sampling_threads) {}
+    : model_(model), options_(options), scheduler_(options), team_(std::min(options.sampling_threads, kMostThreads)) {}
 
 void EngineCore::add(std::shared_ptr<Scheduled> request) {
   scheduler_.add(*request);

@@ -24,12 +24,10 @@ struct StreamPlan {
 
   std::vector<StreamGroup> groups;  // in the order of the steps; none when everything fits
   std::vector<int> group_of_step;   // -1: its weights stay
-  std::vector<size_t> offsets;      // by weight, within its slot
+  std::vector<bool> streamed;       // by weight
+  std::vector<size_t> offsets;      // by weight that streams, within its slot
   size_t slot_bytes = 0;
   size_t resident_bytes = 0;
-
-  bool streams(size_t weight) const { return streamed[weight]; }
-  std::vector<bool> streamed;  // by weight
 };
 
 // `bytes` of each weight on the device. Weights of several steps, and of regions, stay. Throws Error(out_of_memory),
