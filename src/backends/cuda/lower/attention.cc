@@ -254,8 +254,8 @@ class AttentionStep : public Step {
     // The last sequence of all only fills up, and mostly is short.
     const int64_t typical =
         op_.packed ? std::clamp<int64_t>(args.tokens / std::max(args.batch - 1, 1), 1, args.keys) : 0;
-    const AttentionPlan plan = plan_attention(tilings_[packed], {pairs, rows, args.keys, op_.causal, typical},
-                                              target_.device.multiprocessors);
+    const AttentionPlan plan =
+        plan_attention(tilings_[packed], {pairs, rows, args.keys, op_.causal, typical}, target_.device.multiprocessors);
     args.splits = static_cast<int>(plan.splits);
     args.keys_per_split = static_cast<int>(plan.keys_per_split);
     args.tiles = static_cast<unsigned>(plan.blocks * plan.splits);
