@@ -52,7 +52,7 @@ class Seq2SeqSide {
   Layers layers_;
 };
 
-// 0 stands for what the config says.
+// max_positions 0: what the config says.
 SourceEncoder build_encoder_side(const Checkpoint& checkpoint, const Seq2SeqConfig& config, DType compute,
                                  int64_t max_positions, std::vector<std::string>* unused = nullptr);
 Decoder build_decoder_side(const Checkpoint& checkpoint, const Seq2SeqConfig& config, const DecoderOptions& options);
