@@ -84,9 +84,8 @@ Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderF
     : request_(std::move(request)), sampler_(request_.sampling, model.facts().vocabulary) {
   const ModelFacts& facts = model.facts();
   check(request_, facts);
-  const bool has_source = facts.source_context > 0;
   std::vector<int32_t> begin = request_.prompt;
-  if (has_source) {
+  if (facts.source_context > 0) {
     rules_ = model.rules();
     begin = request_.answer_start.empty() ? rules_.start : request_.answer_start;
     if (!request_.answer_start.empty()) rules_.forced.clear();

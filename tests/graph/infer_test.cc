@@ -356,10 +356,10 @@ INSTANTIATE_TEST_SUITE_P(
             "paged_attention(%q, %q, %q, %kc, %kc, %st, %len, %tab, _, _, %bi) {heads = 4, kv_heads = 4, head_dim = 8, "
             "value_dim = 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
             "biases for d distances"},
-        Case{"%q: f16[t, 32], %k: f16[u, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]",
+        Case{"%q: f16[3, 32], %k: f16[4, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]",
              "paged_attention(%q, %k, %k, %kc, %kc, %st, %len, %tab) {heads = 4, kv_heads = 4, head_dim = 8, value_dim "
              "= 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
-             "tokens: t and u differ"},
+             "tokens: 3 and 4 differ"},
         Case{"%q: f16[t, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]",
              "paged_attention(%q, %q, %q, %kc, %kc, %st, %len, %tab, _, _, _, %st) {heads = 4, kv_heads = 4, head_dim "
              "= 8, value_dim = 8, block_size = 16, window = 3, q_stride = 8, k_stride = 8, v_stride = 8}",
