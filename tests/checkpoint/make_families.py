@@ -44,6 +44,8 @@ CASES = {
     "falcon-7b": ("falcon", dict(FALCON)),
     "falcon-rw": ("falcon", dict(FALCON, alibi=True, parallel_attn=False, multi_query=False, bias=True)),
     "gemma": ("gemma", dict(SIZES, head_dim=6)),
+    "gemma2": ("gemma2", dict(SIZES, head_dim=6, sliding_window=3, query_pre_attn_scalar=4, attn_logit_softcapping=2.0,
+                              final_logit_softcapping=3.0)),
     "gemma3": ("gemma3_text", dict(SIZES, head_dim=6, num_hidden_layers=3, sliding_window=3, sliding_window_pattern=2,
                                    rope_scaling=dict(rope_type="linear", factor=8.0))),
     "glm4": ("glm4", dict(SIZES, head_dim=4)),
