@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     lathe::CompileOptions options;
     options.isa = lathe::Isa::generic;
     const lathe::CompiledModel model = lathe::lower_plan(plan, options);
-    const lathe::WeightMemory weights(model.program, *model.backend, model.weights);
+    const lathe::WeightMemory weights(model.program, *model.backend, model.weights, {});
   } catch (const lathe::Error& error) {
     if (error.code() == lathe::ErrorCode::internal) throw;
   }
