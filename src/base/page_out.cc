@@ -9,10 +9,10 @@ namespace lathe {
 
 void page_out(std::span<const std::byte> bytes) noexcept {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
+  const uintptr_t before = (page - reinterpret_cast<uintptr_t>(bytes.data()) % page) % page;  // of the first whole page
+  if (bytes.size() < before + page) return;
 #ifdef MADV_PAGEOUT
-  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_PAGEOUT);
+  madvise(const_cast<std::byte*>(bytes.data()) + before, (bytes.size() - before) / page * page, MADV_PAGEOUT);
 #endif
 }
 

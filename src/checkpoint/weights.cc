@@ -49,7 +49,7 @@ std::string Weights::found_name(std::string_view names) const {
   return std::string(found.value_or(first_spelling(names)));
 }
 
-std::vector<int64_t> Weights::dims(const std::string& name, std::vector<int64_t> dims) const {
+std::vector<int64_t> Weights::dims(const std::string& name, const std::vector<int64_t>& dims) const {
   const StoredTensor* stored = checkpoint_.find(name);
   const auto significant = [](std::vector<int64_t> sizes) {
     sizes.erase(std::remove(sizes.begin(), sizes.end(), 1), sizes.end());

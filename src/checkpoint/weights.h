@@ -48,7 +48,7 @@ class Weights {
   // Names are whole, with ".weight" or ".bias".
   bool contains(const std::string& name) const { return checkpoint_.contains(name); }
   // How a tensor of this many elements is stored, whose axes of size 1 do not matter; `dims` where that does not fit.
-  std::vector<int64_t> dims(const std::string& name, std::vector<int64_t> dims) const;
+  std::vector<int64_t> dims(const std::string& name, const std::vector<int64_t>& dims) const;
   // As stored: for look-ups, which convert what they find.
   Value* table(const std::string& name, std::vector<int64_t> dims);
   // An operand of products: of the compute type; or, where that is f32, of f16 too, which products widen exactly.

@@ -18,7 +18,7 @@ void visit_mask(DType type, Visit&& visit) {
     case DType::i64: return visit.template operator()<int64_t>();
     case DType::i32: return visit.template operator()<int32_t>();
     case DType::i8: return visit.template operator()<int8_t>();
-    case DType::u8: return visit.template operator()<uint8_t>();
+    case DType::u8:
     case DType::boolean: return visit.template operator()<uint8_t>();
     case DType::f32: return visit.template operator()<float>();
     default: fail(ErrorCode::internal, "a mask of {}", to_string(type));

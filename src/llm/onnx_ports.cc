@@ -40,7 +40,7 @@ bool is_past(const Value& input) { return !pair_name(input.name(), "past").empty
 
 class PortFinder {
  public:
-  PortFinder(const Graph& graph) : graph_(graph) {}
+  explicit PortFinder(const Graph& graph) : graph_(graph) {}
 
   OnnxPorts find() {
     find_feeds();

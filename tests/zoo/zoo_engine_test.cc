@@ -68,8 +68,8 @@ struct Transformer {
 
 class TransformerSteps : public testing::TestWithParam<Transformer> {};
 
-// Four products, attention, two norms, and one to spare; what surrounds the layers is the packing of tokens (their list,
-// and what is gathered for it), the embedding and the head.
+// Four products, attention, two norms, and one to spare; what surrounds the layers is the packing of tokens (their
+// list, and what is gathered for it), the embedding and the head.
 TEST_P(TransformerSteps, AtMostEightPerLayer) {
   constexpr size_t kAroundTheLayers = 10;
   const auto path = std::filesystem::path(LATHE_TEST_DATA) / "zoo" / GetParam().name / "model.onnx";

@@ -110,7 +110,7 @@ class NormStep : public Step {
                                         type_define("BIAS", operand_of(node, xs + 1)),
                                         fmt::format("RANK={}", space_.rank()),
                                         fmt::format("INNER={}", inner_)};
-    if (bytes_ > 0) defines.push_back(node.output(bytes_)->dtype() == DType::i8 ? "Q=i8" : "Q=e4m3");
+    if (bytes_ > 0) defines.emplace_back(node.output(bytes_)->dtype() == DType::i8 ? "Q=i8" : "Q=e4m3");
     const Shape& shape = output.shape();
     kernels_.emplace(KernelSpec{"norm.cu", "normalise", defines, program_code(program_, types)},
                      product(std::span(shape).subspan(static_cast<size_t>(op.axis))), inner_ == 1 ? vector_ : 1,
