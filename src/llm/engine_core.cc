@@ -10,6 +10,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Fewer numbers than this are looked through before other threads are awake.
+constexpr size_t kWorthSharing = 50'000;
+// More have nothing more to share: a step has some dozens of tokens to choose.
+constexpr int kMostThreads = 16;
+
 double milliseconds_since(Clock::time_point begun) {
   return std::chrono::duration<double, std::milli>(Clock::now() - begun).count();
 }
@@ -27,18 +32,6 @@ struct WantedRows {
   int64_t count() const { return end - first + (chooses && !last_is_reported ? 1 : 0); }
 };
 
-// The sequences for which a piece chooses: where the prompt has just been computed, all of them go on from there.
-Range choosing_sequences(const Decision::Piece& piece) {
-  const bool all = sequence_of(piece).length() == piece.task->prompt_tokens;
-  const auto sequence = static_cast<int64_t>(piece.sequence);
-  return all ? Range{0, static_cast<int64_t>(piece.task->sequences.size())} : Range{sequence, sequence + 1};
-}
-
-// Fewer numbers than this are looked through before other threads are awake.
-constexpr size_t kWorthSharing = 50'000;
-// More have nothing more to share: a step has some dozens of tokens to choose.
-constexpr int kMostThreads = 16;
-
 WantedRows wanted_rows(const Decision::Piece& piece) {
   const Scheduled& request = request_of(piece);
   const int64_t piece_end = piece.first + piece.count;
@@ -49,6 +42,13 @@ WantedRows wanted_rows(const Decision::Piece& piece) {
   rows.chooses = piece_end == sequence_of(piece).length();
   rows.last_is_reported = rows.first < rows.end && rows.end == piece_end;
   return rows;
+}
+
+// The sequences for which a piece chooses: where the prompt has just been computed, all of them go on from there.
+Range choosing_sequences(const Decision::Piece& piece) {
+  const bool all = sequence_of(piece).length() == piece.task->prompt_tokens;
+  const auto sequence = static_cast<int64_t>(piece.sequence);
+  return all ? Range{0, static_cast<int64_t>(piece.task->sequences.size())} : Range{sequence, sequence + 1};
 }
 
 }  // namespace

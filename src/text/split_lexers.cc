@@ -92,13 +92,19 @@ size_t contraction_end(std::string_view text, size_t at, bool any_case) {
   return known ? two : at;
 }
 
+// The text is nothing but tokens: token_end(at) is where the one that begins there ends.
+template <class TokenEnd>
+void cut_tokens(std::string_view text, Cutter::Pieces& pieces, const TokenEnd& token_end) {
+  for (size_t at = 0, end = 0; at < text.size(); at = end) {
+    end = token_end(at);
+    pieces.add(at, end);
+  }
+}
+
 class Gpt2Lexer final : public Cutter {
  public:
   void cut(std::string_view text, Pieces& pieces) const override {
-    for (size_t at = 0, end = 0; at < text.size(); at = end) {
-      end = token_end(text, at);
-      pieces.add(at, end);
-    }
+    cut_tokens(text, pieces, [&](size_t at) { return token_end(text, at); });
   }
 
  private:
@@ -131,10 +137,7 @@ class Cl100kLexer final : public Cutter {
   explicit Cl100kLexer(size_t most_digits) : most_digits_(most_digits) {}
 
   void cut(std::string_view text, Pieces& pieces) const override {
-    for (size_t at = 0, end = 0; at < text.size(); at = end) {
-      end = token_end(text, at);
-      pieces.add(at, end);
-    }
+    cut_tokens(text, pieces, [&](size_t at) { return token_end(text, at); });
   }
 
  private:
@@ -168,10 +171,7 @@ class Cl100kLexer final : public Cutter {
 class O200kLexer final : public Cutter {
  public:
   void cut(std::string_view text, Pieces& pieces) const override {
-    for (size_t at = 0, end = 0; at < text.size(); at = end) {
-      end = token_end(text, at);
-      pieces.add(at, end);
-    }
+    cut_tokens(text, pieces, [&](size_t at) { return token_end(text, at); });
   }
 
  private:

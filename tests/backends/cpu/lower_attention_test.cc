@@ -1,4 +1,5 @@
-// Lowering of attention: operand layouts, and score programs that become masks or run on the scores.
+// Lowering of attention: operand layouts, score programs that become masks or run on the scores, and lists of the
+// tokens of a padded batch.
 #include "backends/score_form.h"
 #include "tests/backends/cpu/lower_test_util.h"
 
@@ -44,6 +45,17 @@ TEST_P(LowerAttention, Scores) {
             program + "} return %y }",
         inputs, {5e-5, true, {}});
   }
+}
+
+TEST_P(LowerAttention, PackTokens) {
+  for (const std::string type : {"i64", "i32", "u8", "bool", "f32"})
+    for (const Sizes& dims : {Sizes{1, 1}, {3, 40}, {130, 200}, {1500, 5}, {0, 4}, {4, 0}})
+      for (const std::string fields : {"", " {kept = 0, keep_first = false}"}) {
+        Tensor mask = random_tensor(*dtype_from_string(type), dims, 3, 0, 1);
+        if (type == "i64" && dims[0] == 3) mask.write_int(45, 7);  // a row that is kept whole
+        check_exact("(%m: " + type + "[a, b]) { %t, %s, %r = pack_tokens(%m)" + fields + " return %t, %s, %r }",
+                    {mask});
+      }
 }
 
 TEST_P(LowerAttention, PackedSequences) {

@@ -61,17 +61,6 @@ TEST_P(LowerSelect, TopKOfSizesFromTheRun) {
   EXPECT_THROW(LoweredGraph(*graph, GetParam(), 1, true).run({floats({4})}), Error);
 }
 
-TEST_P(LowerSelect, PackTokens) {
-  for (const std::string type : {"i64", "i32", "u8", "bool", "f32"})
-    for (const Sizes& dims : {Sizes{1, 1}, {3, 40}, {130, 200}, {1500, 5}, {0, 4}, {4, 0}})
-      for (const std::string fields : {"", " {kept = 0, keep_first = false}"}) {
-        Tensor mask = random_tensor(*dtype_from_string(type), dims, 3, 0, 1);
-        if (type == "i64" && dims[0] == 3) mask.write_int(45, 7);  // a row that is kept whole
-        check_exact("(%m: " + type + "[a, b]) { %t, %s, %r = pack_tokens(%m)" + fields + " return %t, %s, %r }",
-                    {mask});
-      }
-}
-
 TEST_P(LowerSelect, NonZero) {
   for (const DType t : {DType::f64, DType::f32, DType::i64, DType::i32, DType::i16, DType::i8, DType::u64, DType::u32,
                         DType::u16, DType::u8, DType::boolean, DType::f16}) {
