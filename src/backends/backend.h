@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backends/copy_queue.h"
 #include "backends/device_clock.h"
 #include "backends/weight_layout.h"
 #include "backends/weight_packer.h"
@@ -97,6 +98,12 @@ class DeviceContext {
   virtual void begin_recording() {}
   virtual std::unique_ptr<Recording> end_recording() { return nullptr; }
   virtual void replay(Recording&) {}
+
+  // Copies that go on beside the steps, and memory of the host that these need not copy first; null where there is none.
+  // Both go before the context.
+  virtual std::unique_ptr<CopyQueue> make_copy_queue(size_t /*slots*/) { return nullptr; }
+  virtual std::byte* allocate_pinned(size_t /*bytes*/) { return nullptr; }
+  virtual void release_pinned(std::byte* /*memory*/) noexcept {}
 
   // Where steps run that the device leaves to the host: itself, when its memory is the host's.
   DeviceContext& host() { return host_ != nullptr ? *host_ : *this; }

@@ -1,9 +1,8 @@
-// Copies to a device that go on beside its steps: how weights come through that have no place on it for good. A context
-// that has such queues is a CopyQueueMaker as well.
+// Copies to a device that go on beside its steps: how weights come through that have no place on it for good
+// (DeviceContext::make_copy_queue).
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <span>
 
 namespace lathe {
@@ -20,16 +19,6 @@ class CopyQueue {
   // Copies after await_used wait for the steps before the slot's last mark_used, if there was any.
   virtual void mark_used(size_t slot) = 0;
   virtual void await_used(size_t slot) = 0;
-};
-
-class CopyQueueMaker {
- public:
-  virtual ~CopyQueueMaker() = default;
-  // Goes before the context.
-  virtual std::unique_ptr<CopyQueue> make_copy_queue(size_t slots) = 0;
-  // Memory of the host that is copied from without a detour; null where there is none left.
-  virtual std::byte* allocate_pinned(size_t bytes) = 0;
-  virtual void release_pinned(std::byte* memory) noexcept = 0;
 };
 
 }  // namespace lathe

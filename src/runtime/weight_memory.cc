@@ -86,7 +86,7 @@ void WeightMemory::evict() noexcept {
     if (addresses_[i] != nullptr && shared_[i] < 0) device_->release(addresses_[i]);
     addresses_[i] = nullptr;
   }
-  for (std::byte* memory : pinned_) dynamic_cast<CopyQueueMaker&>(*device_).release_pinned(memory);
+  for (std::byte* memory : pinned_) device_->release_pinned(memory);
   pinned_.clear();
   unpinned_.clear();
   groups_.clear();
@@ -129,8 +129,7 @@ size_t WeightMemory::bytes_of(const Weight& weight) const {
 void WeightMemory::keep_on_host(const StreamGroup& group) {
   const size_t last = group.weights.back();
   const size_t bytes = plan_.offsets[last] + bytes_of(program_->weights[last]);
-  auto* const maker = dynamic_cast<CopyQueueMaker*>(device_.get());
-  std::byte* const pinned = maker != nullptr ? maker->allocate_pinned(bytes) : nullptr;
+  std::byte* const pinned = device_->allocate_pinned(bytes);
   std::vector<StreamedBytes>& parts = groups_.emplace_back();
   const size_t before = owned_bytes_;
   if (pinned != nullptr) {

@@ -7,10 +7,9 @@ namespace lathe {
 WeightStream::WeightStream(const StreamPlan& plan, std::span<const std::vector<StreamedBytes>> groups,
                            std::span<void* const> residents, DeviceContext& device)
     : plan_(plan), groups_(groups), ring_(device), addresses_(residents.begin(), residents.end()) {
-  auto* const maker = dynamic_cast<CopyQueueMaker*>(&device);
-  if (maker == nullptr) fail(ErrorCode::unsupported, "this device cannot stream weights");
+  queue_ = device.make_copy_queue(StreamPlan::kSlots);
+  if (queue_ == nullptr) fail(ErrorCode::unsupported, "this device cannot stream weights");
   auto* const ring = static_cast<std::byte*>(ring_.reserve(plan.slot_bytes * StreamPlan::kSlots));
-  queue_ = maker->make_copy_queue(StreamPlan::kSlots);
   for (size_t g = 0; g < plan.groups.size(); ++g)
     for (const size_t weight : plan.groups[g].weights)
       addresses_[weight] = ring + g % StreamPlan::kSlots * plan.slot_bytes + plan.offsets[weight];

@@ -6,7 +6,6 @@
 #include <map>
 #include <mutex>
 
-#include "backends/copy_queue.h"
 #include "backends/reference/reference_backend.h"
 #include "base/error.h"
 #include "tests/runtime/engine_of.h"
@@ -62,7 +61,7 @@ class IslandCopyQueue : public CopyQueue {
   std::vector<size_t> copied_;  // by slot: copies made and waiting before its mark
 };
 
-class IslandContext : public DeviceContext, public CopyQueueMaker {
+class IslandContext : public DeviceContext {
  public:
   explicit IslandContext(IslandMemory& memory) : memory_(memory) {}
   void* allocate(size_t bytes) override {

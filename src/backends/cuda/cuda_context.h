@@ -5,12 +5,11 @@
 #include <memory>
 
 #include "backends/backend.h"
-#include "backends/copy_queue.h"
 #include "backends/cuda/device.h"
 
 namespace lathe::cuda {
 
-class CudaContext : public DeviceContext, public CopyQueueMaker {
+class CudaContext : public DeviceContext {
  public:
   CudaContext(std::shared_ptr<const Device> device, const ContextOptions& options);
   ~CudaContext() override;
