@@ -99,8 +99,8 @@ class DeviceContext {
   virtual std::unique_ptr<Recording> end_recording() { return nullptr; }
   virtual void replay(Recording&) {}
 
-  // Copies that go on beside the steps, and memory of the host that these need not copy first; null where there is none.
-  // Both go before the context.
+  // Copies that go on beside the steps, and memory of the host that these need not copy first; null where there is
+  // none. Both go before the context.
   virtual std::unique_ptr<CopyQueue> make_copy_queue(size_t /*slots*/) { return nullptr; }
   virtual std::byte* allocate_pinned(size_t /*bytes*/) { return nullptr; }
   virtual void release_pinned(std::byte* /*memory*/) noexcept {}
