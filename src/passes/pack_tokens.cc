@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "graph/token_packing.h"
 #include "passes/padding_mask.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -137,6 +138,12 @@ class Mover {
       inputs.insert(inputs.begin() + 3, starts_);
       attention->packed = true;
       attention->longest = axes_.length;
+    } else if (const Embedding* embedding = std::get_if<Embedding>(&op)) {
+      inputs.resize(picked_operand(*embedding), nullptr);
+      inputs.push_back(tokens_);
+      Value* rows = graph_.insert_before(node, std::move(op), std::move(inputs), 1, node->name())->output();
+      packed_[node->output()] = reshaped(graph_, node, rows, moved_shape(node->output()->shape()));
+      return;
     } else {
       const std::vector<TokenUse> uses = *token_uses(*node, axes_);
       for (size_t i = 0; i < inputs.size(); ++i) {
@@ -148,11 +155,9 @@ class Mover {
     for (size_t i = 0; i < node->outputs().size(); ++i) packed_[node->output(i)] = moved->output(i);
   }
 
-  // Where operand `i`, which broadcasts to the result or, as ids of an embedding, to all of its axes but the last, has
-  // the axis of places.
+  // Where operand `i`, which broadcasts to the result, has the axis of places.
   static int64_t position_axis(const Node& node, size_t i) {
-    const int64_t rank = node.output()->type().rank() - (node.is<Embedding>() ? 1 : 0);
-    return 1 - rank + node.input(i)->type().rank();
+    return 1 - node.output()->type().rank() + node.input(i)->type().rank();
   }
 
   // [batch, length, ..] -> [1, T, ..]
@@ -213,7 +218,7 @@ class Mover {
       Shape shape = node->input(0)->shape();
       shape[1] = 1;
       rows = reshaped(graph_, node, rows, shape);
-      rows = insert(graph_, node, *slice, {rows});
+      if (slice->axes.size() > 1) rows = insert(graph_, node, *slice, {rows});
     } else {
       rows = reshaped(graph_, node, rows, node->output()->shape());
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "graph/token_packing.h"
 #include "passes/rewrite.h"
 
 namespace lathe::passes {
@@ -54,9 +55,9 @@ class Reader {
       if (node_.input(i) != nullptr && node_.input(i)->type().rank() > rank() - 2) return std::nullopt;
     return broadcast(0, count);
   }
+  // Its ids stay as they are: it picks those of the tokens.
   Uses operator()(const Embedding& op) {
-    for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i)
-      if (!operand(2 * i, rank() - 1)) return std::nullopt;
+    if (rank() != 3 || picked_operand(op) < node_.inputs().size()) return std::nullopt;
     return uses_;
   }
   Uses operator()(const Gather& op) {  // of rows of a table

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "graph/build.h"
+#include "graph/token_packing.h"
 #include "passes/map_writer.h"
 #include "passes/rewrite.h"
 
@@ -189,7 +190,8 @@ class Applier {
 
   // The result of an embedding has the type of its scale.
   void set_parameters(Node& node, DType result) {
-    for (size_t i = 2 * static_cast<size_t>(node.as<Embedding>()->num_tables); i < node.inputs().size(); ++i)
+    const size_t picked = picked_operand(*node.as<Embedding>());
+    for (size_t i = picked - 2; i < std::min(node.inputs().size(), picked); ++i)
       set_input(node, i, as_type(node, node.input(i), result));
   }
 

@@ -35,14 +35,24 @@ void fill_values(Tensor& tensor, Random& random) {
   for (int64_t i = 0; i < tensor.elements(); ++i) tensor.write_double(i, random.normal());
 }
 
+// Evenly spread from a few to all of `longest`, in any order: half of it on average, however few they are.
+std::vector<int64_t> half_lengths(int64_t count, int64_t longest, Random& random) {
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0; i < count; ++i)
+    lengths.push_back(std::max<int64_t>(1, ((2 * i + 1) * longest + count) / (2 * count)));
+  for (int64_t i = count - 1; i > 0; --i)
+    std::swap(lengths[static_cast<size_t>(i)], lengths[static_cast<size_t>(random.below(i + 1))]);
+  return lengths;
+}
+
 void fill_mask(Tensor& tensor, uint64_t seed, Lengths lengths) {
   Random random(seed);
-  const int64_t size = tensor.rank() == 0 ? 1 : tensor.dims().back();
-  int64_t length = size;
-  for (int64_t i = 0; i < tensor.elements(); ++i) {
-    if (lengths == Lengths::half && i % size == 0) length = 1 + random.below(size);
-    tensor.write_double(i, i % size < length ? 1 : 0);
-  }
+  const int64_t size = tensor.rank() == 0 ? 1 : tensor.dims().back(),
+                rows = tensor.elements() / std::max<int64_t>(size, 1);
+  const std::vector<int64_t> ends = lengths == Lengths::half ? half_lengths(rows, size, random)
+                                                             : std::vector<int64_t>(static_cast<size_t>(rows), size);
+  for (int64_t i = 0; i < tensor.elements(); ++i)
+    tensor.write_double(i, i % size < ends[static_cast<size_t>(i / size)] ? 1 : 0);
 }
 
 }  // namespace

@@ -134,6 +134,27 @@ TEST(Tuner, RequestsGrowBeforeTheirNumber) {
   EXPECT_EQ(cache.size(), 5u);
 }
 
+// Lists of tokens are as long as the batch, or half as long.
+TEST(Tuner, PackedTokensAreTimedByHalvesToo) {
+  const TemporaryFolder folder;
+  Tuned tuned(R"(graph g(%mask: i64[batch, length], %x: f32[n, 8]) {
+    %tokens, %starts, %rows = pack_tokens(%mask)
+    %picked = gather(%x, %tokens)
+    %y = softmax(%picked) {axis = 1}
+    return %y as "y"
+  })");
+  tuned.model.backend.reset(new ScriptedBackend("scripted", {{"softmax", {"many", "few"}}}));
+  tuned.options.profiles = {{{"mask", {{4, 32}, {4, 32}, {4, 32}}}, {"x", {{128, 8}, {128, 8}, {128, 8}}}}};
+  TimingCache cache;
+  tuned.run(cache);
+  cache.save(folder.path() / "cache.json");
+  std::ifstream in(folder.path() / "cache.json");
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  for (const char* sizes : {"[128, 8]", "[64, 8]"})
+    EXPECT_NE(text.find(sizes), std::string::npos) << sizes << " in " << text;
+  EXPECT_EQ(cache.size(), 2u);
+}
+
 TEST(Tuner, TimesKernelsInRegions) {
   Tuned tuned(R"(graph g(%flag: bool[], %x: f32[batch, 8]) {
     %y = if(%flag, %x) {then_branch = graph (%a: f32[r, 8]) {

@@ -87,6 +87,8 @@ TEST(PackTokens, FirstTokensAreTheSameWithAnyMask) {
   const auto graph = packed(text);
   EXPECT_EQ(packings(*graph), 1) << print(*graph);
   EXPECT_EQ(print(*graph).find("f32[b, s, 8]"), std::string::npos) << print(*graph);
+  EXPECT_EQ(print(*graph).find("gather(%ids"), std::string::npos) << "the embedding picks its ids: " << print(*graph);
+  EXPECT_EQ(print(*graph).find("slice(%y"), std::string::npos) << "first tokens are gathered: " << print(*graph);
   const std::vector<int64_t> full(kMask.size(), 1), none(kMask.size(), 0);
   std::vector<int64_t> odd = kMask;
   odd[3] = 2, odd[12] = -1;

@@ -1,12 +1,16 @@
 // Inference for embedding.
+#include <algorithm>
+
 #include "graph/ops/infer_ops.h"
+#include "graph/token_packing.h"
 
 namespace lathe {
 
 Types infer_op(const Embedding& op, InferContext& c) {
   if (op.num_tables < 1 || op.num_tables > static_cast<int64_t>(c.count())) c.fail("{} tables", op.num_tables);
   const size_t scale = 2 * static_cast<size_t>(op.num_tables);
-  c.expect_inputs(scale + 1, scale + 2);
+  const size_t picked = picked_operand(op);
+  c.expect_inputs(scale + 1, picked + 1);
   const DType dtype = c.float_tensor(scale).dtype;
   Shape shape;
   Dim width;
@@ -20,12 +24,18 @@ Types infer_op(const Embedding& op, InferContext& c) {
     shape = c.broadcast(shape, ids.shape);
     width = i == 0 ? table.shape[1] : c.same(width, table.shape[1], "table widths");
   }
-  for (size_t i = scale; i < c.count(); ++i) {
+  for (size_t i = scale; i < std::min(c.count(), picked); ++i) {
     if (!c.has(i) && i > scale) continue;
     const Type& parameter = c.tensor(i);
     c.expect_dtype(i, dtype);
     c.expect_rank(i, 1);
     if (ranked && parameter.ranked) c.same(width, parameter.shape[0], "width and parameter size");
+  }
+  if (c.has(picked)) {
+    c.expect_dtype(picked, DType::i32);
+    c.expect_rank(picked, 1);
+    ranked = ranked && c.tensor(picked).ranked;
+    if (ranked) shape = c.tensor(picked).shape;
   }
   if (!ranked) return {Type::unranked(dtype)};
   shape.push_back(width);

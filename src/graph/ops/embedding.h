@@ -6,9 +6,9 @@
 
 namespace lathe {
 
-// (ids_0, table_0, .., ids_n-1, table_n-1, scale, bias?) -> y [ids.., width]: sum of table rows, normalised as Norm
-// does over the last axis. ids broadcast against each other (a position table has ids of shape [1, seq]). y has the
-// type of scale; the tables have that type too, or, where it is f32, may be stored in f16 or bf16.
+// (ids_0, table_0, .., scale, bias?, picked?) -> y [ids.., width]: sum of table rows, normalised as Norm does over the
+// last axis. ids broadcast to each other. y has the type of scale; the tables too, or, where it is f32, f16 or bf16.
+// picked i32 [T] are the ids that are wanted, as indices in the list of all that there are: y is [T, width] then.
 struct Embedding {
   static constexpr std::string_view kName = "embedding";
   int64_t num_tables = 1;

@@ -1,6 +1,7 @@
 // Sums of table look-ups, normalised.
 #include "graph/reference/families.h"
 #include "graph/reference/norm.h"
+#include "graph/token_packing.h"
 
 namespace lathe::reference {
 namespace {
@@ -14,6 +15,17 @@ void add_rows(std::vector<double>& sums, const Tensor& ids, const Tensor& table,
     const int64_t row = resolve_index(ids.read_int(offset), rows);
     for (int64_t i = 0; i < width; ++i) *sum++ += values[static_cast<size_t>(row * width + i)];
   });
+}
+
+// The rows that `picked` names.
+std::vector<double> pick_rows(const std::vector<double>& rows, int64_t width, const Tensor& picked) {
+  std::vector<double> result;
+  const int64_t count = static_cast<int64_t>(rows.size()) / std::max<int64_t>(width, 1);
+  for (int64_t i = 0; i < picked.elements(); ++i) {
+    const auto row = rows.begin() + resolve_index(picked.read_int(i), count) * width;
+    result.insert(result.end(), row, row + width);
+  }
+  return result;
 }
 
 }  // namespace
@@ -32,6 +44,10 @@ std::vector<RefValue> evaluate(const Embedding& op, const Call& call) {
   const Sizes row{first.dims()[1]};
   std::vector<double> sums(static_cast<size_t>(product_of(sizes) * row[0]), 0);
   for (size_t i = 0; i < tables; ++i) add_rows(sums, call.tensor(2 * i), call.tensor(2 * i + 1), sizes);
+  if (const Tensor* picked = call.optional_tensor(picked_operand(op))) {
+    sums = pick_rows(sums, row[0], *picked);
+    sizes = picked->dims();
+  }
   normalise_rows(op.kind, op.epsilon, sums, row[0]);
   scale_rows(sums, row, call.optional_tensor(2 * tables), call.optional_tensor(2 * tables + 1));
   sizes.push_back(row[0]);

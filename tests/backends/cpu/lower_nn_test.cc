@@ -102,6 +102,15 @@ TEST_P(LowerNn, Embedding) {
     const std::string head = "(%i: " + type + "[b, s], %j: " + type + "[1, s]) { " + tables;
     check(head + "%y = embedding(%i, %w, %j, %p, %g, %g) {num_tables = 2} return %y }", inputs);
     check(head + "%y = embedding(%j, %p, %i, %w, %i, %w, %g) {num_tables = 3, kind = rms} return %y }", inputs);
+    std::vector<Tensor> picking = inputs;
+    picking.push_back(Tensor::of<int32_t>({5}, {20, 0, 7, 7, 13}));
+    check("(%i: " + type + "[b, s], %j: " + type + "[1, s], %t: i32[t]) { " + tables +
+              "%y = embedding(%j, %p, %i, %w, %g, _, %t) {num_tables = 2} return %y }",
+          picking);
+    picking.back() = Tensor(DType::i32, {0});
+    check("(%i: " + type + "[b, s], %j: " + type + "[1, s], %t: i32[t]) { " + tables +
+              "%y = embedding(%j, %p, %i, %w, %g, %g, %t) {num_tables = 2} return %y }",
+          picking);
   }
   if (GetParam().name == "cuda")
     return;  // kernels want tables of one type, and cannot report an index that is out of range
@@ -116,6 +125,12 @@ TEST_P(LowerNn, Embedding) {
       "embedding(%i, %w, %g) return %y }");
   LoweredGraph lowered(*graph, GetParam(), 1, true);
   EXPECT_THROW(lowered.run({Tensor::of<int64_t>({2}, {0, 5})}), Error);
+  const auto picking = graph_of(
+      "(%i: i64[n], %t: i32[t]) { %w = constant {value = f32[5, 4] random(1)} %g = constant {value = f32[4] random(2)} "
+      "%y = embedding(%i, %w, %g, _, %t) return %y }");
+  LoweredGraph picked(*picking, GetParam(), 1, true);
+  for (const int32_t outside : {-1, 2})
+    EXPECT_THROW(picked.run({Tensor::of<int64_t>({2}, {0, 1}), Tensor::of<int32_t>({1}, {outside})}), Error);
 }
 
 std::string weight(const std::string& shape) { return "%w = constant {value = f32" + shape + " random(1)} "; }

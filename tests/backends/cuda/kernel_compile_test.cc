@@ -92,8 +92,8 @@ void add_rows(std::vector<Representative>& all) {
     one_axis.pop_back();
   }
   add("embedding", "embedding.cu",
-      {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64", "ID1=i32",
-       "ID2=i64"},
+      {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "PICKED=1", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64",
+       "ID1=i32", "ID2=i64"},
       warp);
   for (const char* q : {"i8", "u8", "e4m3"})
     add(std::string("quantize_rows_") + q, "quantize_rows.cu", {"X=float", std::string("Q=") + q}, warp);

@@ -57,6 +57,9 @@ TEST(ReferenceEmbedding, SumsRowsAndNormalises) {
   const Tensor scale = floats({2}, {1, 10}), bias = floats({2}, {0, 1});
   const Tensor y = run1(op, {ints({2, 2}, {0, 2, -1, 0}), words, ints({1, 2}, {0, 1}), positions, scale, bias});
   expect_values(y, {2, 2, 2}, {-1, 11, -1, 11, -1, 11, -1, 11});
+  const Tensor falling = floats({2, 2}, {9, 0, 0, 0}), picked = Tensor::of<int32_t>({3}, {3, 0, 3});
+  expect_values(run1(op, {ints({2, 2}, {0, 2, -1, 0}), words, ints({1, 2}, {1, 0}), falling, scale, bias, picked}),
+                {3, 2}, {1, -9, -1, 11, 1, -9});
   Tensor narrow(DType::bf16, {3, 2});
   for (int64_t i = 0; i < 6; ++i) narrow.write_double(i, words.read_double(i));
   EXPECT_EQ(run1(op, {ints({2, 2}, {0, 2, -1, 0}), narrow, ints({1, 2}, {0, 1}), positions, scale, bias}), y);

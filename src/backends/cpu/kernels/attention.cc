@@ -20,7 +20,8 @@ int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 // How the work is cut into tasks and how much room a task needs. A task is some query rows of some query heads that
 // share one key/value head of one sequence.
 struct Plan {
-  bool stacked;  // one query per sequence: the rows of a tile are the heads of a group
+  bool stacked;       // one query per sequence: the rows of a tile are the heads of a group
+  int64_t sequences;  // that have tasks of their own
   int64_t heads_per_task, head_parts, query_parts;
   int64_t tasks;
   int64_t rows;  // most rows of a task
@@ -34,7 +35,8 @@ struct Plan {
 void plan_tasks(Plan& plan, const GemmKernels& gemm, const Attention& p, int threads) {
   const int64_t group = p.heads / p.kv_heads;
   plan.stacked = p.q_len == 1 && p.score_map == nullptr;
-  const int64_t units = std::max<int64_t>(p.batch * p.kv_heads, 1);
+  plan.sequences = p.fills_up ? std::max<int64_t>(p.batch - 1, 1) : p.batch;
+  const int64_t units = std::max<int64_t>(plan.sequences * p.kv_heads, 1);
   plan.heads_per_task = std::clamp<int64_t>(kTaskRows / std::max<int64_t>(p.q_len, 1), 1, group);
   while (plan.heads_per_task > 1 && units * ceil_div(group, plan.heads_per_task) < threads)
     plan.heads_per_task = ceil_div(plan.heads_per_task, 2);
@@ -52,7 +54,7 @@ void plan_tasks(Plan& plan, const GemmKernels& gemm, const Attention& p, int thr
       plan.query_parts = parts;
     }
   }
-  plan.tasks = p.batch * p.kv_heads * plan.head_parts * plan.query_parts;
+  plan.tasks = plan.sequences * p.kv_heads * plan.head_parts * plan.query_parts;
   plan.rows = plan.heads_per_task * ceil_div(p.q_len, plan.query_parts);
 }
 
@@ -97,6 +99,10 @@ class Task {
   void run(int64_t index);
 
  private:
+  // What there is to do: of a sequence, a key head, some of its query heads, some queries.
+  struct Part {
+    int64_t batch, kv_head, head_part, query_part;
+  };
   // Rows of one tile: queries query, query + 1, ... of a head, or, stacked, one query of heads head, head + 1, ...
   struct Tile {
     int64_t head, query;
@@ -104,7 +110,9 @@ class Task {
     int64_t state;  // its first row in the arrays of the task
   };
 
-  void locate(int64_t index);
+  Part part_of(int64_t index) const;
+  void locate(const Part& part);
+  void compute(const Part& part);
   Range visible(int64_t query) const;
   template <class Body>
   void for_each_tile(Body body) const;
@@ -131,17 +139,19 @@ class Task {
   float* out_ = nullptr;
 };
 
-// Which sequence, heads and queries the task with this index has.
-void Task::locate(int64_t index) {
+Task::Part Task::part_of(int64_t index) const {
   const int64_t query_part = index % plan_.query_parts;
   index /= plan_.query_parts;
   const int64_t head_part = index % plan_.head_parts;
   index /= plan_.head_parts;
   // Threads get consecutive tasks: where sequences differ in length, each gets some heads of all of them.
-  const bool packed = p_.q_offsets != nullptr;
-  kv_head_ = packed ? index / p_.batch : index % p_.kv_heads;
-  batch_ = packed ? index % p_.batch : index / p_.kv_heads;
+  if (p_.q_offsets != nullptr) return {index % plan_.sequences, index / plan_.sequences, head_part, query_part};
+  return {index / p_.kv_heads, index % p_.kv_heads, head_part, query_part};
+}
 
+void Task::locate(const Part& part) {
+  kv_head_ = part.kv_head;
+  batch_ = part.batch;
   int64_t q_len = p_.q_len;
   kv_len_ = p_.kv_len;
   int64_t q_at = batch_ * p_.q.stride_b, k_at = batch_ * p_.k.stride_b, v_at = batch_ * p_.v.stride_b;
@@ -166,9 +176,9 @@ void Task::locate(int64_t index) {
   offset_ = p_.offset + (p_.align_ends ? kv_len_ - q_len : 0);
 
   const int64_t group = p_.heads / p_.kv_heads;
-  const Range part = even_part(group, head_part, plan_.head_parts);
-  heads_ = {kv_head_ * group + part.begin, kv_head_ * group + part.end};
-  queries_ = even_part(q_len, query_part, plan_.query_parts);
+  const Range heads = even_part(group, part.head_part, plan_.head_parts);
+  heads_ = {kv_head_ * group + heads.begin, kv_head_ * group + heads.end};
+  queries_ = even_part(q_len, part.query_part, plan_.query_parts);
 }
 
 // The keys that a query may see; empty ranges have end <= begin.
@@ -310,8 +320,8 @@ void Task::write(const Tile& tile) {
   kernels_.divide(block_of(tile), p_.zero_masked_rows, out, row_stride(p_.out_stride_s, p_.out_stride_h));
 }
 
-void Task::run(int64_t index) {
-  locate(index);
+void Task::compute(const Part& part) {
+  locate(part);
   if (queries_.size() <= 0) return;
   const int64_t rows = heads_.size() * queries_.size();
   std::fill_n(row_max_, rows, -std::numeric_limits<float>::infinity());
@@ -325,6 +335,12 @@ void Task::run(int64_t index) {
     for_each_tile([&](const Tile& tile) { attend(tile, keys); });
   }
   for_each_tile([&](const Tile& tile) { write(tile); });
+}
+
+void Task::run(int64_t index) {
+  Part part = part_of(index);
+  compute(part);
+  for (++part.batch; part.batch >= plan_.sequences && part.batch < p_.batch; ++part.batch) compute(part);
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ struct Attention {
   // other.
   const int32_t* q_offsets = nullptr;
   const int32_t* k_offsets = nullptr;
+  bool fills_up = false;  // there: the last sequence is short or empty, and comes along with the one before
 };
 
 int64_t attention_workspace_floats(const GemmKernels& gemm, const Attention& attention, int threads);

@@ -25,9 +25,11 @@ void add_row(const T* from, float* y, int64_t n, bool first) {
 
 bool gather_sum(const EmbeddingSum& p, int64_t row_begin, int64_t row_end) noexcept {
   for (int64_t row = row_begin; row < row_end; ++row) {
+    const int64_t wanted = p.picked == nullptr ? row : p.picked[row];
+    if (p.picked != nullptr && (wanted < 0 || wanted >= p.all_rows)) return false;
     for (int t = 0; t < p.table_count; ++t) {
       const EmbeddingTable& table = p.tables[t];
-      const int64_t id = table_row(table, row);
+      const int64_t id = table_row(table, wanted);
       if (id == kOutOfRange) return false;
       float* y = p.y + row * p.ldy;
       switch (table.type) {

@@ -22,13 +22,15 @@ struct EmbeddingTable {
   int64_t first = 0, period = 1;
 };
 
-// y[r] = sum over tables of table[id of r]
+// y[r] = sum over tables of table[id of r], or, where rows are picked, of picked[r], one of `all_rows`.
 struct EmbeddingSum {
   int64_t rows = 0, n = 0;
   int table_count = 0;
   EmbeddingTable tables[kMaxEmbeddingTables];
   float* y = nullptr;
   int64_t ldy = 0;
+  const int32_t* picked = nullptr;
+  int64_t all_rows = 0;
 };
 
 struct EmbeddingKernels {

@@ -224,6 +224,7 @@ class AttentionStep : public Step {
     state.space = {a.batch, a.heads, a.q_len, a.kv_len};
     if (op_.packed) {
       a.batch = io.inputs[kStarts].elements() - 1;
+      a.fills_up = true;
       a.q_len = a.kv_len = std::min(a.q_len, io.symbols->evaluate(op_.longest));
     }
     if (!form_) a.score_map = map_scores;

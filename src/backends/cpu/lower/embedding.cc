@@ -1,17 +1,18 @@
 // Embedding sums: ids that repeat over a leading axis (positions of shape [1, seq]) are written out first, the
-// look-ups, the sum and the norm are then one pass over the rows.
+// look-ups, the sum and the norm are then one pass over the rows that are wanted.
 #include "backends/cpu/kernels/embedding.h"
 
 #include "backends/cpu/kernels/copy.h"
 #include "backends/cpu/lower/lower.h"
 #include "base/error.h"
+#include "graph/token_packing.h"
 
 namespace lathe::cpu {
 namespace {
 
 struct EmbeddingState : StepState {
   std::vector<std::vector<int64_t>> from_strides;  // of ids, by table; used where they repeat
-  std::vector<int64_t> to_strides;
+  std::vector<int64_t> dims, to_strides;
 };
 
 class EmbeddingStep : public Step {
@@ -20,16 +21,18 @@ class EmbeddingStep : public Step {
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;
+    const int64_t rows = element_count(row_dims(io));
     for (size_t t = 0; t < tables(); ++t)
-      if (repeats(io, t)) take_ids(workspace, io, t);
+      if (repeats(io, t, rows)) take_ids(workspace, io, t, rows);
     return workspace.used();
   }
 
   std::unique_ptr<StepState> prepare(const StepIo& io) const override {
     auto state = std::make_unique<EmbeddingState>();
+    state->dims = row_dims(io);
     for (size_t t = 0; t < tables(); ++t)
-      state->from_strides.push_back(broadcast_strides(io.inputs[2 * t].dims, row_dims(io)));
-    state->to_strides = dense_strides(row_dims(io));
+      state->from_strides.push_back(broadcast_strides(io.inputs[2 * t].dims, state->dims));
+    state->to_strides = dense_strides(state->dims);
     return state;
   }
 
@@ -38,15 +41,17 @@ class EmbeddingStep : public Step {
     Workspace workspace(memory);
     EmbeddingSum sum;
     sum.n = sum.ldy = io.outputs[0].dims.back();
-    sum.rows = rows(io);
+    sum.rows = element_count(io.outputs[0].dims.first(io.outputs[0].dims.size() - 1));
+    sum.all_rows = element_count(state.dims);
+    if (picks(io)) sum.picked = io.inputs[picked_operand(op_)].as<const int32_t>();
     sum.y = io.outputs[0].as<float>();
     sum.table_count = static_cast<int>(tables());
     for (size_t t = 0; t < tables(); ++t) {
       const TensorRef& ids = io.inputs[2 * t];
-      std::byte* expanded = repeats(io, t) ? take_ids(workspace, io, t) : nullptr;
+      std::byte* expanded = repeats(io, t, sum.all_rows) ? take_ids(workspace, io, t, sum.all_rows) : nullptr;
       if (expanded != nullptr)
         nd_copy(team_of(device), kernels_,
-                {element_bytes(ids.dtype), row_dims(io), state.from_strides[t], state.to_strides}, ids.data, expanded);
+                {element_bytes(ids.dtype), state.dims, state.from_strides[t], state.to_strides}, ids.data, expanded);
       const void* flat = expanded != nullptr ? expanded : ids.data;
       EmbeddingTable& table = sum.tables[t];
       table.data = io.inputs[2 * t + 1].data;
@@ -64,17 +69,21 @@ class EmbeddingStep : public Step {
 
  private:
   size_t tables() const { return static_cast<size_t>(op_.num_tables); }
-  static std::span<const int64_t> row_dims(const StepIo& io) {
-    return io.outputs[0].dims.first(io.outputs[0].dims.size() - 1);
+  bool picks(const StepIo& io) const { return io.inputs.size() > picked_operand(op_); }
+  // What the ids broadcast to.
+  std::vector<int64_t> row_dims(const StepIo& io) const {
+    std::vector<int64_t> dims;
+    for (size_t t = 0; t < tables(); ++t) {
+      const auto& ids = io.inputs[2 * t].dims;
+      if (ids.size() > dims.size()) dims.insert(dims.begin(), ids.size() - dims.size(), 1);
+      for (size_t back = 1; back <= ids.size(); ++back)
+        if (ids[ids.size() - back] != 1) dims[dims.size() - back] = ids[ids.size() - back];
+    }
+    return dims;
   }
-  static int64_t rows(const StepIo& io) {
-    int64_t n = 1;
-    for (const int64_t size : row_dims(io)) n *= size;
-    return n;
-  }
-  static bool repeats(const StepIo& io, size_t table) { return io.inputs[2 * table].elements() != rows(io); }
-  static std::byte* take_ids(Workspace& workspace, const StepIo& io, size_t table) {
-    return workspace.take(static_cast<size_t>(rows(io) * element_bytes(io.inputs[2 * table].dtype)));
+  static bool repeats(const StepIo& io, size_t table, int64_t rows) { return io.inputs[2 * table].elements() != rows; }
+  static std::byte* take_ids(Workspace& workspace, const StepIo& io, size_t table, int64_t rows) {
+    return workspace.take(static_cast<size_t>(rows * element_bytes(io.inputs[2 * table].dtype)));
   }
 
   Norm norm_of(const StepIo& io) const {
@@ -98,6 +107,7 @@ std::string why_not(const lathe::Embedding& op, const Node& node) {
   const auto tables = static_cast<size_t>(op.num_tables);
   for (size_t i = 0; i < node.inputs().size(); ++i) {
     const bool ids = i < 2 * tables && i % 2 == 0, table = i < 2 * tables && !ids;
+    if (i == picked_operand(op)) continue;
     const Value* value = node.input(i);
     if (value == nullptr) continue;
     if (ids && value->dtype() != DType::i64 && value->dtype() != DType::i32) return "ids are not i32 or i64";

@@ -20,8 +20,29 @@
 #endif
 // ---- which part of the problem a block computes ----
 
+// KEEP_STARTS: blocks that go from tile to tile look up sequences all the time, in shared memory once it is filled.
+#if PACKED && KEEP_STARTS
+inline __device__ int* kept_starts() {
+  __shared__ int starts[kKeptStarts];
+  return starts;
+}
+inline __device__ void keep_starts(const AttentionArgs& args) {
+  for (int i = threadIdx.x; i <= args.batch && i < kKeptStarts; i += THREADS) kept_starts()[i] = args.starts[i];
+  __syncthreads();
+}
+#endif
+
 struct Part;
 inline __device__ int visible_keys(const AttentionArgs& args, const Part& part, int query);
+
+#if PACKED
+inline __device__ int start_of(const AttentionArgs& args, int sequence) {
+#if KEEP_STARTS
+  if (sequence < kKeptStarts) return kept_starts()[sequence];
+#endif
+  return args.starts[sequence];
+}
+#endif
 
 struct Part {
   int batch, kv_head;
@@ -40,8 +61,8 @@ struct Part {
         begin(split * args.keys_per_split),
         end(SPLIT ? min(args.keys, begin + args.keys_per_split) : args.keys) {
 #if PACKED
-    first_token = min(max(args.starts[batch], 0), args.tokens);
-    end = min(max(args.starts[batch + 1], first_token), args.tokens) - first_token;
+    first_token = min(max(start_of(args, batch), 0), args.tokens);
+    end = min(max(start_of(args, batch + 1), first_token), args.tokens) - first_token;
     end = min(end, args.keys);
     rows = end * GROUP;
     if (first_row >= rows) end = 0;

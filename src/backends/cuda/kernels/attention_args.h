@@ -10,6 +10,9 @@ struct AttentionView {
   long long batch, token, head, feature;
 };
 
+// PACKED, on Hopper: so many starts of sequences are kept in shared memory.
+constexpr int kKeptStarts = 1024;
+
 struct AttentionArgs {
   AttentionView q, k, v, y;
   const void* extras[kAttentionMaxExtras];

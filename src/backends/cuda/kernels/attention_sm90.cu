@@ -11,6 +11,7 @@
 // compiled). HEAD and VALUE are head sizes that the instructions have. Floor: 4 * rows * keys * head size flops over
 // the tensor peak, or rows * keys exponentials at 16 in a clock and multiprocessor: with heads of 64 features both take
 // the same time.
+#define KEEP_STARTS 1
 #include "attention_rows.cuh"
 #include "tma.cuh"
 #include "wgmma.cuh"
@@ -432,6 +433,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1)
   }
   shared.make_barriers();
   await_kernels_before();
+#if PACKED
+  keep_starts(args);
+#endif
   if (threadIdx.x >= CONSUMERS * kGroup) {
     give_registers<PRODUCER_REGISTERS>();
     Producer producer{args, keys, values, shared, {}, {}};

@@ -1,7 +1,8 @@
 // Sums of table rows, normalised: one pass, the sum stays in registers. Floor: the table rows read and the results
 // written, over the bandwidth. An index outside its table adds nothing (the host would report it; a kernel cannot).
 // TABLES look-ups with indices of the types ID0, ID1, ..; ELEMENT is the type of the tables and of the result. RANK
-// axes of ids are left after merging. Operands: ids, table, ids, table, .., scale, bias.
+// axes of ids are left after merging. Operands: ids, table, ids, table, .., scale, bias, and, with PICKED, the rows of
+// ids that are wanted; one that there is not gives what no table adds to.
 #include "norm_row.cuh"
 #include "row_args.h"
 
@@ -25,6 +26,19 @@ struct EmbeddingRow {
     if (id < 0) id += rows;
     const bool inside = id >= 0 && id < rows;
     tables[table] = inside ? static_cast<const T*>(args.operands[2 * table + 1]) + id * args.width : nullptr;
+  }
+
+  __device__ void look_up_all(u64 row) {
+    look_up<ID0>(0, row);
+#if TABLES > 1
+    look_up<ID1>(1, row);
+#endif
+#if TABLES > 2
+    look_up<ID2>(2, row);
+#endif
+#if TABLES > 3
+    look_up<ID3>(3, row);
+#endif
   }
 
   __device__ void load(i64 column, WIDE (&values)[VECTOR]) const {
@@ -59,15 +73,12 @@ struct EmbeddingRow {
 KERNEL(kRowThreads, NormArgs) {
   const i64 index = row_of_thread(args.rows);
   EmbeddingRow row{args, {}, static_cast<T*>(args.output) + index * args.width};
-  row.look_up<ID0>(0, index);
-#if TABLES > 1
-  row.look_up<ID1>(1, index);
-#endif
-#if TABLES > 2
-  row.look_up<ID2>(2, index);
-#endif
-#if TABLES > 3
-  row.look_up<ID3>(3, index);
+#if PICKED
+  constexpr int kPicked = 2 * TABLES + 2;
+  const i64 ids = static_cast<const int*>(args.operands[kPicked])[index];
+  if (ids >= 0 && ids < args.table_rows[kPicked]) row.look_up_all(ids);
+#else
+  row.look_up_all(index);
 #endif
   normalise_row(row, row, args.width, args.epsilon);
 }

@@ -1,7 +1,7 @@
 // Arguments of the kernels that work on rows, shared between host and device.
 #pragma once
 
-constexpr int kRowMaxOperands = 10;
+constexpr int kRowMaxOperands = 11;
 constexpr int kRowMaxRank = 8;
 constexpr int kRowMaxDims = 8;
 
@@ -13,7 +13,8 @@ struct SoftmaxArgs {
   long long inner;  // elements after the axis; 1 for rows
 };
 
-// Norm and embedding. Operands stand in the order of the node; the last two are scale and bias, null when absent.
+// Norm and embedding. Operands stand in the order of the node; scale and bias come after what is normalised, null when
+// absent.
 struct NormArgs {
   const void* operands[kRowMaxOperands];
   void* output;  // null where nobody wants it, as what was normalised
@@ -24,7 +25,7 @@ struct NormArgs {
   double epsilon;
   unsigned long long sizes[kRowMaxRank];            // of the normalised tensor, axes merged, outermost first
   long long strides[kRowMaxOperands][kRowMaxRank];  // in elements, 0 where an operand repeats
-  long long table_rows[kRowMaxOperands];            // embedding: of the table at that operand
+  long long table_rows[kRowMaxOperands];            // embedding: of the table at that operand; at `picked`, all rows
   long long dims[kRowMaxDims];                      // values of the prologue's dimension expressions
 };
 

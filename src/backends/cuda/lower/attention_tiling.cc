@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "backends/cuda/kernels/attention_args.h"
 #include "backends/cuda/lower/lower.h"
 
 namespace lathe::cuda {
@@ -112,6 +113,7 @@ std::vector<std::string> Tiling::defines() const {
 std::vector<Tiling> attention_tilings(const Attention& op, DType type, ScoreKind score, bool packed,
                                       const DeviceInfo& device) {
   const int64_t most = std::max(op.head_dim, op.value_dim);
+  const size_t shared_limit = device.shared_bytes - (op.packed ? kKeptStarts * sizeof(int) : 0);
   if (type == DType::f32) {
     const int64_t keys = most <= 64 ? 64 : most <= 128 ? 32 : 16;
     return {f32_tiling(op, most <= 128 ? 64 : 32, keys), f32_tiling(op, 16, keys)};
@@ -120,13 +122,13 @@ std::vector<Tiling> attention_tilings(const Attention& op, DType type, ScoreKind
   if (packed && suits_hopper(op, device)) {
     const bool program = score == ScoreKind::program;
     for (int consumers = most <= 64 && !program ? 3 : 2; consumers > (most > 128 && program ? 1 : 0); --consumers)
-      all.push_back(hopper_tiling(op, score, consumers, device.shared_bytes));
+      all.push_back(hopper_tiling(op, score, consumers, shared_limit));
   }
   const bool scored = score != ScoreKind::none;
   if (most <= 128) all.push_back(tensor_tiling(op, 128, most > 64 || scored ? 32 : 64, 128, 2));
   all.push_back(tensor_tiling(op, 64, most > 128 && scored ? 32 : 64, 128, 1));
   all.push_back(tensor_tiling(op, 16, 64, 32, 1));
-  std::erase_if(all, [&](const Tiling& tiling) { return tiling.shared_bytes > device.shared_bytes; });
+  std::erase_if(all, [&](const Tiling& tiling) { return tiling.shared_bytes > shared_limit; });
   return all;
 }
 

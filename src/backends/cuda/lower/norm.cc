@@ -5,6 +5,7 @@
 #include "backends/cuda/lower/rows.h"
 #include "backends/cuda/lower/space.h"
 #include "backends/cuda/program_code.h"
+#include "graph/token_packing.h"
 
 namespace lathe::cuda {
 namespace {
@@ -166,28 +167,41 @@ class NormStep : public Step {
 
 // ---- embedding ----
 
-Shape leading_axes(const Node& node) {
-  Shape shape = node.output()->shape();
-  shape.pop_back();
-  return shape;
+// What ids broadcast to; `sizes` gives those of a table.
+template <class Sizes, class SizesOf>
+Sizes row_sizes(const lathe::Embedding& op, const SizesOf& sizes_of) {
+  using Size = typename Sizes::value_type;
+  Sizes all;
+  for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i) {
+    const auto& ids = sizes_of(2 * i);
+    if (ids.size() > all.size()) all.insert(all.begin(), ids.size() - all.size(), Size(1));
+    for (size_t back = 1; back <= ids.size(); ++back)
+      if (!(ids[ids.size() - back] == Size(1))) all[all.size() - back] = ids[ids.size() - back];
+  }
+  return all;
 }
 
 BroadcastSpace space_of(const lathe::Embedding& op, const Node& node) {
   std::vector<Shape> ids;
   for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i) ids.push_back(node.inputs()[2 * i]->shape());
-  return BroadcastSpace(leading_axes(node), ids, {});
+  return BroadcastSpace(row_sizes<Shape>(op, [&](size_t i) -> const Shape& { return node.inputs()[i]->shape(); }), ids,
+                        {});
 }
 
 class EmbeddingStep : public Step {
  public:
   EmbeddingStep(const lathe::Embedding& op, const Node& node, const Target& target)
-      : op_(op), tables_(static_cast<size_t>(op.num_tables)), space_(space_of(op, node)) {
+      : op_(op),
+        tables_(static_cast<size_t>(op.num_tables)),
+        picks_(picked_operand(op) < node.inputs().size()),
+        space_(space_of(op, node)) {
     const DType type = node.output()->dtype();
     vector_ = pack_of(type);
     std::vector<std::string> defines = {fmt::format("ELEMENT={}", cuda_type(type)),
                                         fmt::format("WIDE={}", wide_type(type)),
                                         fmt::format("LAYER={}", op.kind == NormKind::layer ? 1 : 0),
                                         fmt::format("TABLES={}", tables_),
+                                        fmt::format("PICKED={}", picks_ ? 1 : 0),
                                         type_define("SCALE", operand_of(node, 2 * tables_)),
                                         type_define("BIAS", operand_of(node, 2 * tables_ + 1)),
                                         fmt::format("RANK={}", space_.rank())};
@@ -201,8 +215,9 @@ class EmbeddingStep : public Step {
     auto state = std::make_unique<NormState>();
     NormArgs& args = state->args;
     const auto dims = io.outputs[0].dims;
-    const auto ids = dims.first(dims.size() - 1);
-    args.rows = product(ids);
+    const auto ids = row_sizes<std::vector<int64_t>>(op_, [&](size_t i) { return io.inputs[i].dims; });
+    args.rows = product(dims.first(dims.size() - 1));
+    if (picks_) args.table_rows[picked_operand(op_)] = product(std::span(ids));
     args.width = dims.back();
     args.epsilon = op_.epsilon;
     space_.fill_sizes(ids, args.sizes);
@@ -224,6 +239,7 @@ class EmbeddingStep : public Step {
  private:
   const lathe::Embedding& op_;
   size_t tables_;
+  bool picks_;
   BroadcastSpace space_;
   int vector_ = 1;
   std::optional<RowKernels> kernels_;
