@@ -2,11 +2,12 @@
 """Latency of Lathe on a GPU against PyTorch, model by model in one run; the models have random weights at real size.
 
   bench/models/compare_torch.py --lathe build/lathe [--models bert-base,bert-large,resnet50] [--sizes 1x128,32x384]
-      [--dtype fp16] [--json FILE]
+      [--dtype fp16] [--onnx-dtype fp32 --build=--fp16 --build='--int8 --fp16'] [--json FILE]
 
 For each model and size: PyTorch eager, PyTorch replayed as a CUDA graph, and torch.compile where --compile is given (it
 takes minutes), the best of which counts; then Lathe, tuned for the size, on the same weights, exported to ONNX; then
-PyTorch again, to see how far the clock drifted. Times are of the device alone (events); for Lathe also of whole runs,
+PyTorch again, to see how far the clock drifted. Each --build is measured: flags for `lathe build`, which chooses types of
+layers itself where the ONNX file is of fp32; how long it took is printed, too. Times are of the device alone (events); for Lathe also of whole runs,
 with inputs and outputs copied. Needs torch, transformers, timm, onnx.
 """
 import argparse
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -90,19 +92,21 @@ def torch_ms(model, inputs, compiled):
     return result
 
 
-def lathe_ms(lathe, path, inputs):
-    """Of the device alone, and of whole runs."""
+def lathe_ms(lathe, path, inputs, flags):
+    """Of the device alone, and of whole runs; seconds of the build."""
     plan = path.with_suffix(".plan")
     shapes = []
     for value in inputs.values():  # each model has one
         shapes += ["--shape", f"*:{'x'.join(map(str, value.shape))}"]
-    for command in (["build", str(path), "-o", str(plan)], ["bench", str(plan), "--duration", "1"]):
+    start = time.monotonic()
+    for command in (["build", str(path), "-o", str(plan), *flags], ["bench", str(plan), "--duration", "1"]):
+        built = time.monotonic() - start
         done = subprocess.run([lathe, *command, *shapes, "--device", "cuda", "--json"], capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip()[:500])
     plan.unlink()
     measured = json.loads(done.stdout)
-    return measured["device_ms"]["compute"], measured["latency_ms"]["median"]
+    return measured["device_ms"]["compute"], measured["latency_ms"]["median"], built
 
 
 def main():
@@ -111,13 +115,15 @@ def main():
     parser.add_argument("--models", default=",".join(SIZES))
     parser.add_argument("--sizes", help="of those that each model is measured at; all if absent")
     parser.add_argument("--dtype", default="fp16", choices=DTYPES)
+    parser.add_argument("--onnx-dtype", choices=DTYPES, help="of what Lathe reads; default: as PyTorch computes")
+    parser.add_argument("--build", action="append", help="flags for `lathe build`; repeatable")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--models-from", help="folder of NAME-DTYPE.onnx, instead of exporting")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     print(f"{torch.cuda.get_device_name()}; torch {torch.__version__}; {args.dtype}")
-    print(f"{'model':12s} {'size':>10s} {'eager':>9s} {'graph':>9s} {'compile':>9s} {'Lathe':>9s} {'whole':>9s} {'ratio':>6s} {'drift':>6s}")
+    print(f"{'model':12s} {'size':>10s} {'eager':>9s} {'graph':>9s} {'compile':>9s} {'Lathe':>9s} {'whole':>9s} {'ratio':>6s} {'drift':>6s} {'build s':>8s}")
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models.split(","):
@@ -126,26 +132,30 @@ def main():
             if name == "resnet50":
                 model = model.to(memory_format=torch.channels_last)
             if args.models_from:
-                path = Path(args.models_from) / f"{name}-{args.dtype}.onnx"
+                path = Path(args.models_from) / f"{name}-{args.onnx_dtype or args.dtype}.onnx"
             else:
-                export(name, model, dtype, path)
+                exported = DTYPES[args.onnx_dtype or args.dtype]
+                export(name, model.to(exported), exported, path)
+                model = model.to(dtype)
             for size in SIZES[name]:
                 if args.sizes and "x".join(map(str, size)) not in args.sizes.split(","):
                     continue
                 inputs = example(name, size, dtype)
                 peer = torch_ms(model, inputs, args.compile)
                 best = min(peer.values())
-                try:
-                    ours, whole = lathe_ms(args.lathe, path, inputs)
-                except RuntimeError as error:
-                    print(f"{name:12s} {'x'.join(map(str, size)):>10s} {error}", file=sys.stderr)
-                    continue
+                results = []
+                for flags in args.build or [""]:
+                    try:
+                        results.append((flags, *lathe_ms(args.lathe, path, inputs, flags.split())))
+                    except RuntimeError as error:
+                        print(f"{name:12s} {'x'.join(map(str, size)):>10s} {flags} {error}", file=sys.stderr)
                 drift = min(torch_ms(model, inputs, False).values()) / min(peer["eager"], peer["graph"])
-                rows.append({"model": name, "size": size, "torch_ms": peer, "lathe_ms": ours, "whole_ms": whole,
-                             "ratio": best / ours, "drift": drift})
-                print(f"{name:12s} {'x'.join(map(str, size)):>10s} {peer['eager']:9.3f} {peer['graph']:9.3f} "
-                      f"{peer.get('compile', float('nan')):9.3f} {ours:9.3f} {whole:9.3f} {best / ours:6.2f} {drift:6.2f}",
-                      flush=True)
+                for flags, ours, whole, built in results:
+                    rows.append({"model": name, "size": size, "build": flags, "torch_ms": peer, "lathe_ms": ours,
+                                 "whole_ms": whole, "ratio": best / ours, "drift": drift, "build_s": built})
+                    print(f"{name:12s} {'x'.join(map(str, size)):>10s} {peer['eager']:9.3f} {peer['graph']:9.3f} "
+                          f"{peer.get('compile', float('nan')):9.3f} {ours:9.3f} {whole:9.3f} {best / ours:6.2f} {drift:6.2f} "
+                          f"{built:8.1f} {flags}", flush=True)
     if args.json:
         Path(args.json).write_text(json.dumps({"device": torch.cuda.get_device_name(), "dtype": args.dtype,
                                                "torch": torch.__version__, "rows": rows}, indent=1) + "\n")
