@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Lathe on a GPU against PyTorch, figure by figure in one run; the models have random weights at real size.
 
-  bench/gpu/compare_torch.py --lathe build/lathe [--figures latency,lengths,dynamic,fp8,build]
+  bench/gpu/compare_torch.py --lathe build/lathe [--figures latency,lengths,dynamic,bytes,build]
       [--models bert-base,bert-large,resnet50] [--sizes 1x128,32x384] [--compile layers] [--json FILE]
 
 latency  PyTorch eager, replayed as a CUDA graph, and compiled (--compile), the best of which counts; then Lathe, tuned
@@ -9,7 +9,8 @@ latency  PyTorch eager, replayed as a CUDA graph, and compiled (--compile), the 
 lengths  A classifier over batches padded to a length that texts reach by half on average, and over full ones: PyTorch
          pads (its mask given); Lathe pads, and leaves padding out.
 dynamic  One plan for 1x1 to 20x512 run at 1x200, beside a plan for 1x200 alone.
-fp8      Lathe with 8-bit floats at a cosine of 0.999, beside f16, BERT-large at its largest size.
+bytes    BERT-large at its largest size from a file of fp32, at a cosine of 0.999: f16, and with each choice of 8 bits;
+         "_s" are seconds of the builds.
 build    Seconds for BERT-large, kernels compiled and timed from nothing; again with the timing cache and compiled kernels.
 
 Times are medians of the device alone (events); "whole" has inputs and outputs copied. "floor" is what the data sheet
@@ -292,14 +293,16 @@ class Run:
             ours, own = (statistics.median(column) for column in zip(*times))
             self.report("dynamic", name, size, one_plan=ours, own_plan=own, ratio=ours / own)
 
-    def fp8(self):
+    def bytes(self):
         for name in self.names(("bert-large",)):
             path, size, times = self.wide_file(name), self.wanted(SIZES[name])[-1], {}
-            for kind, options in (("f16", ("--fp16",)), ("fp8", ("--fp8", "--fp16"))):
+            for kind in ("fp16", "fp8", "int8", "int8+fp8"):
                 plan = self.folder / f"{kind}.plan"
-                timed_build(self.args, path, plan, *shape_of(size), *options, "--accuracy", 0.999)
-                times[kind] = bench_ms(self.args, plan, size)[0]
-            self.report("fp8", name, size, **times, ratio=times["f16"] / times["fp8"])
+                options = [f"--{flag}" for flag in kind.split("+")] + ["--fp16"] * (kind != "fp16")
+                seconds = timed_build(self.args, path, plan, *shape_of(size), *options, "--accuracy", 0.999)
+                times |= {kind: bench_ms(self.args, plan, size)[0], f"{kind}_s": seconds}
+            best = min(times[kind] for kind in ("fp8", "int8", "int8+fp8"))
+            self.report("bytes", name, size, **times, ratio=times["fp16"] / best)
 
     def build(self):
         for name in self.names(("bert-large",)):
@@ -312,7 +315,7 @@ class Run:
 
 
 def main():
-    figures = ["latency", "lengths", "dynamic", "fp8", "build"]
+    figures = ["latency", "lengths", "dynamic", "bytes", "build"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lathe", default="build/lathe")
     parser.add_argument("--figures", default=",".join(figures))

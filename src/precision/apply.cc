@@ -310,8 +310,8 @@ class Applier {
   // The fewest instructions, as products compute them on each result that they store.
   static int bytes_as_stored(MapProgram& p, int x, const Affine& affine, DType type) {
     int v = p.binary(MapOp::mul, x, p.constant(static_cast<float>(1 / affine.scale), DType::f32));
-    if (is_integer(type)) v = p.unary(MapOp::round, v);
     if (affine.zero != 0) v = p.binary(MapOp::add, v, p.constant(affine.zero, DType::f32));
+    if (is_integer(type)) v = p.unary(MapOp::round, v);
     return p.push({.op = MapOp::cast_sat, .type = type, .args = {v}});
   }
 

@@ -199,8 +199,8 @@ Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, c
   std::erase_if(missing, [&](const std::string& name) { return ranges.count(name) > 0; });
   if (missing.empty()) return ranges;
   if (options.progress) options.progress(fmt::format("calibrating {} ranges", missing.size()));
-  for (const auto& [name, seen] : collect(graph, compile, batches, missing))
-    ranges[name] = calibrated_range(seen.histogram, options.calibrator, support.asymmetric_bytes);
+  for (const auto& [name, histogram] : histograms(graph, compile, batches, missing))
+    ranges[name] = calibrated_range(histogram, options.calibrator, support.asymmetric_bytes);
   if (!options.range_cache.empty() && !is_tensorrt_cache(options.range_cache))
     save_ranges(options.range_cache, ranges, options.calibrator);
   return ranges;
@@ -246,6 +246,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
   const std::vector<Layer> layers = find_layers(graph, support, options);
   const Ranges ranges = calibrated_ranges(graph, layers, inner, batches, options, support);
 
+  if (options.progress) options.progress("running in fp32");
   Measurer measurer(graph, inner, batches);
   const ApplyOptions apply_options{support, ranges, options.static_activations};
   Report report;

@@ -2,28 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
+#include "base/thread_team.h"
+#include "graph/build.h"
 #include "lathe/lathe.h"
 #include "passes/passes.h"
 #include "precision/run.h"
 #include "runtime/engine.h"
+#include "runtime/session.h"
 
 namespace lathe::precision {
 namespace {
 
 constexpr size_t kValuesAtATime = 16;  // kept as outputs of one graph, so that memory stays bounded
-
-void add(ValueStatistics& statistics, const Output& output) {
-  const auto values = output.as<float>();
-  statistics.histogram.add(values);
-  if (output.dims.empty()) return;
-  const auto columns = static_cast<size_t>(output.dims.back());
-  std::vector<float>& most = statistics.column_max;
-  most.resize(std::max(most.size(), columns));
-  for (size_t i = 0; i < values.size(); ++i) most[i % columns] = std::max(most[i % columns], std::abs(values[i]));
-}
 
 Value* find_value(const Graph& graph, const std::string& name) {
   for (Value* input : graph.inputs())
@@ -43,23 +37,57 @@ std::unique_ptr<Graph> with_outputs(const Graph& graph, std::span<const std::str
   return copy;
 }
 
+[[noreturn]] void not_finite(const std::string& value) {
+  throw Error(ErrorCode::invalid_argument, fmt::format("calibration found numbers that are not finite in '{}'", value))
+      .remedy("Check the calibration inputs; in f32 the model must give numbers");
+}
+
 }  // namespace
 
-Statistics collect(const Graph& graph, const CompileOptions& compile, const Batches& batches,
-                   const std::vector<std::string>& values) {
-  Statistics statistics;
+std::map<std::string, Histogram> histograms(const Graph& graph, const CompileOptions& compile, const Batches& batches,
+                                            const std::vector<std::string>& values) {
+  ThreadTeam team(default_thread_count());
+  std::map<std::string, Histogram> histograms;
   for (size_t begin = 0; begin < values.size(); begin += kValuesAtATime) {
     const auto names = std::span(values).subspan(begin, std::min(kValuesAtATime, values.size() - begin));
+    std::vector<Histogram> seen(names.size());
     Session session(make_engine(compile_optimised(with_outputs(graph, names), compile)));
-    for (const Batch& batch : batches)
-      for (const Output& output : run(session, batch)) add(statistics[std::string(output.name)], output);
+    for (const Batch& batch : batches) {
+      const auto outputs = run(session, batch);
+      team.parallel_for(static_cast<int64_t>(names.size()), [&](int64_t first, int64_t last, int) {
+        for (auto i = static_cast<size_t>(first); i < static_cast<size_t>(last); ++i)
+          seen[i].add(outputs[i].as<float>());
+      });
+    }
+    for (size_t i = 0; i < names.size(); ++i) histograms.emplace(names[i], std::move(seen[i]));
   }
-  for (const auto& [name, seen] : statistics)
-    if (seen.histogram.empty() || seen.histogram.not_finite() > 0)
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("calibration found numbers that are not finite in '{}'", name))
-          .remedy("Check the calibration inputs; in f32 the model must give numbers");
-  return statistics;
+  for (const auto& [name, histogram] : histograms)
+    if (histogram.empty() || histogram.not_finite() > 0) not_finite(name);
+  return histograms;
+}
+
+std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const CompileOptions& compile,
+                                                        const Batches& batches,
+                                                        const std::vector<std::string>& values) {
+  std::unique_ptr<Graph> copy = with_outputs(graph, values);
+  for (size_t i = 0; i < values.size(); ++i) {
+    Value* value = copy->outputs()[i];
+    std::vector<int64_t> axes(value->shape().size() - 1);
+    std::iota(axes.begin(), axes.end(), int64_t{0});
+    copy->set_output(i, reduce({*copy}, ReduceKind::max, map1({*copy}, MapOp::abs, value), axes, false));
+  }
+  std::map<std::string, std::vector<float>> maxima;
+  Session session(make_engine(compile_optimised(std::move(copy), compile)));
+  for (const Batch& batch : batches)
+    for (const Output& output : run(session, batch)) {
+      const auto found = output.as<float>();
+      std::vector<float>& most = maxima[std::string(output.name)];
+      most.resize(found.size());
+      for (size_t i = 0; i < found.size(); ++i) most[i] = std::max(found[i], most[i]);  // NaN stays if found
+    }
+  for (const auto& [name, most] : maxima)
+    if (!std::all_of(most.begin(), most.end(), [](float x) { return std::isfinite(x); })) not_finite(name);
+  return maxima;
 }
 
 std::vector<std::string> quantized_values(const Graph& graph, const std::vector<Layer>& layers,

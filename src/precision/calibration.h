@@ -12,15 +12,13 @@
 
 namespace lathe::precision {
 
-struct ValueStatistics {
-  Histogram histogram;
-  std::vector<float> column_max;  // largest magnitude by index of the last axis
-};
-using Statistics = std::map<std::string, ValueStatistics>;  // by value
-
 // Of the named values of the graph. Throws Error(invalid_argument) when one of them is not finite anywhere.
-Statistics collect(const Graph& graph, const CompileOptions& compile, const Batches& batches,
-                   const std::vector<std::string>& values);
+std::map<std::string, Histogram> histograms(const Graph& graph, const CompileOptions& compile, const Batches& batches,
+                                            const std::vector<std::string>& values);
+
+// The largest magnitudes by index of the last axis, found where the graph runs. Throws likewise.
+std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const CompileOptions& compile,
+                                                        const Batches& batches, const std::vector<std::string>& values);
 
 // The values whose ranges the layers need.
 std::vector<std::string> quantized_values(const Graph& graph, const std::vector<Layer>& layers,

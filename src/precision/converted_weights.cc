@@ -5,7 +5,9 @@
 #include "base/error.h"
 #include "base/page_out.h"
 #include "base/small_float.h"
+#include "base/thread_team.h"
 #include "precision/apply.h"
+#include "runtime/session.h"
 
 namespace lathe::precision {
 namespace {
@@ -21,12 +23,18 @@ Cut cut_at(const std::vector<int64_t>& dims, size_t axis) {
   return cut;
 }
 
+// Visits the elements of all channels, each with the thread it is on.
 template <class Visit>
-void for_each(const Cut& cut, const Visit& visit) {
-  int64_t at = 0;
-  for (int64_t o = 0; o < cut.outer; ++o)
-    for (int64_t c = 0; c < cut.size; ++c)
-      for (int64_t i = 0; i < cut.inner; ++i) visit(at++, static_cast<size_t>(c));
+void for_each(ThreadTeam& team, const Cut& cut, const Visit& visit) {
+  const bool by_outer = cut.outer > 1;
+  team.parallel_for(by_outer ? cut.outer : cut.size, [&](int64_t begin, int64_t end, int thread) {
+    const lathe::Range all_outer{0, cut.outer}, all_channels{0, cut.size}, part{begin, end};
+    const lathe::Range outer = by_outer ? part : all_outer, channels = by_outer ? all_channels : part;
+    for (int64_t o = outer.begin; o < outer.end; ++o)
+      for (int64_t c = channels.begin; c < channels.end; ++c)
+        for (int64_t i = 0, at = (o * cut.size + c) * cut.inner; i < cut.inner; ++i)
+          visit(static_cast<size_t>(at + i), static_cast<size_t>(c), static_cast<size_t>(thread));
+  });
 }
 
 // Greatest finite number of a type that weights are quantised to.
@@ -66,24 +74,26 @@ const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& wei
   scale_dims[axis] = cut.size;
   Quantized q{Tensor(type, weights.dims()), Tensor(DType::f32, scale_dims)};
   const auto scales = q.scales.mutable_as<float>();
-  for_each(cut,
-           [&](int64_t i, size_t c) { scales[c] = std::max(scales[c], std::abs(values[static_cast<size_t>(i)])); });
+  ThreadTeam team(default_thread_count());
+  std::vector<std::vector<float>> most(static_cast<size_t>(team.size()), std::vector<float>(scales.size()));
+  for_each(team, cut, [&](size_t i, size_t c, size_t thread) {
+    most[thread][c] = std::max(most[thread][c], std::abs(values[i]));
+  });
   std::vector<float> inverse(scales.size());
   for (size_t c = 0; c < scales.size(); ++c) {
+    for (const std::vector<float>& part : most) scales[c] = std::max(scales[c], part[c]);
     if (!std::isfinite(scales[c])) fail(ErrorCode::invalid_model, "weights that are not finite cannot be quantised");
     scales[c] = scales[c] > 0 ? scales[c] / largest(type) : 1;
     inverse[c] = 1 / scales[c];
   }
   if (type == DType::i8) {
     const auto bytes = q.elements.mutable_as<int8_t>();
-    for_each(cut, [&](int64_t i, size_t c) {
-      const auto at = static_cast<size_t>(i);
+    for_each(team, cut, [&](size_t at, size_t c, size_t) {
       bytes[at] = static_cast<int8_t>(std::clamp(std::nearbyint(values[at] * inverse[c]), -127.0f, 127.0f));
     });
   } else {
     const auto bytes = q.elements.mutable_bytes();
-    for_each(cut, [&](int64_t i, size_t c) {
-      const auto at = static_cast<size_t>(i);
+    for_each(team, cut, [&](size_t at, size_t c, size_t) {
       bytes[at] = static_cast<std::byte>(small_float_from_float(type, values[at] * inverse[c], true));
     });
   }

@@ -33,6 +33,14 @@ struct Sums {
     found += f * f;
     max_error = std::max(max_error, std::abs(e - f));
   }
+  void add(const Tensor& e, const Tensor& f) {
+    if (e.dtype() == DType::f32 && f.dtype() == DType::f32) {
+      const auto es = e.as<float>(), fs = f.as<float>();
+      for (size_t i = 0; i < es.size(); ++i) add(es[i], fs[i]);
+    } else {
+      for (int64_t i = 0; i < e.elements(); ++i) add(e.read_double(i), f.read_double(i));
+    }
+  }
   Agreement agreement() const {
     Agreement a;
     a.finite = finite && std::isfinite(dot) && std::isfinite(found);
@@ -144,7 +152,7 @@ std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared
       const Tensor& right = expected[b][o];
       const Tensor found = copy_of(outputs[o]);
       if (!is_number(right.dtype()) || found.elements() != right.elements()) continue;
-      for (int64_t i = 0; i < right.elements(); ++i) sums[o].add(right.read_double(i), found.read_double(i));
+      sums[o].add(right, found);
       if (!has_classes(right)) continue;
       add_classes(right, expected_classes[o]);
       add_classes(found, found_classes[o]);

@@ -62,13 +62,13 @@ QdqReport quantize_model(const std::filesystem::path& model, const std::filesyst
   const std::vector<onnx::QdqLayer> layers = chosen_layers(model, *graph, options);
   std::set<std::string> activations;
   for (const onnx::QdqLayer& layer : layers) activations.insert(layer.activation);
-  const Statistics statistics = collect(*graph, compile_options, batches, {activations.begin(), activations.end()});
+  const auto seen = histograms(*graph, compile_options, batches, {activations.begin(), activations.end()});
 
   QdqReport report;
   ConvertedWeights weights;
   std::vector<onnx::QdqOperands> operands;
   for (const onnx::QdqLayer& layer : layers) {
-    const Range range = calibrated_range(statistics.at(layer.activation).histogram, options.calibrator, true);
+    const Range range = calibrated_range(seen.at(layer.activation), options.calibrator, true);
     operands.push_back(operands_of(layer, range, weights));
     report.layers.push_back(layer.name.empty() ? layer.activation : layer.name);
   }

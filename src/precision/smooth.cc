@@ -115,11 +115,11 @@ int smooth(Graph& graph, const std::vector<Layer>& layers, const CompileOptions&
       names.push_back(node->output()->name());
     }
   if (norms.empty()) return 0;
-  const Statistics statistics = collect(graph, compile, batches, names);
+  const auto maxima = column_maxima(graph, compile, batches, names);
   for (Node* norm : norms) {
     std::vector<Matrix> matrices;
     for (Node* user : norm->output()->users()) matrices.push_back(matrix_of(user));
-    const auto factors = factors_for(statistics.at(norm->output()->name()).column_max, matrices, exponent);
+    const auto factors = factors_for(maxima.at(norm->output()->name()), matrices, exponent);
     for (const Matrix& matrix : matrices) scale_rows(graph, matrix, factors);
     const auto scale = static_cast<size_t>(norm->as<Norm>()->num_x);
     divide(graph, norm, scale, factors);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 
 #include "base/error.h"
 #include "tools/tensor_files.h"
@@ -14,10 +15,34 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMadeUpBatches = 4;
 constexpr size_t kTextsPerBatch = 8;
+constexpr int64_t kMostRequests = 8;  // of a made-up batch
 constexpr size_t kMostTexts = 512;
 
+// The free sizes that count requests: those of the first axis of inputs of two or more. None that others are computed
+// from.
+std::set<std::string> request_symbols(const Graph& graph) {
+  std::set<std::string> symbols;
+  std::vector<std::string> in_expressions;
+  for (const Value* input : graph.inputs()) {
+    const Shape& shape = input->shape();
+    if (shape.size() > 1 && shape[0].is_symbol()) symbols.insert(shape[0].to_string());
+    for (const Dim& dim : shape)
+      if (!dim.is_symbol()) dim.collect_symbols(in_expressions);
+  }
+  for (const std::string& symbol : in_expressions) symbols.erase(symbol);
+  return symbols;
+}
+
+// A few requests at a time: what more would show, more batches show as well, in less memory and time.
 precision::Batches made_up_batches(const Graph& graph, const Sizes& given) {
-  const Sizes sizes = choose_sizes(graph, given, {}, {}).inputs;
+  Sizes sizes = choose_sizes(graph, given, {}, {}).inputs;
+  const std::set<std::string> requests = request_symbols(graph);
+  for (const Value* input : graph.inputs())
+    for (size_t axis = 0; axis < input->shape().size(); ++axis)
+      if (const Dim& dim = input->shape()[axis]; dim.is_symbol() && requests.count(dim.to_string()) > 0) {
+        int64_t& size = sizes.at(input->name())[axis];
+        size = std::min(size, kMostRequests);
+      }
   precision::Batches batches;
   for (uint64_t seed = 0; seed < kMadeUpBatches; ++seed) {
     precision::Batch& batch = batches.emplace_back();

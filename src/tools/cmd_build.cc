@@ -169,13 +169,13 @@ class BuildCommand : public Command {
       }
     };
     if (precision_.any())
-      compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised, progress); };
+      compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised, progress, console); };
     CompiledModel compiled = compile(std::move(graph), compile_options);
     compile_ms_ = ms_since(start) - precision_ms_;
     return compiled;
   }
 
-  void lower_precision(Graph& graph, Progress& progress) {
+  void lower_precision(Graph& graph, Progress& progress, Console& console) {
     const auto start = Clock::now();
     Sizes sizes;
     const std::vector<Profile> profiles = parse_profiles(graph);
@@ -185,6 +185,9 @@ class BuildCommand : public Command {
         assign_precision(graph, precision_, options_.compile_options(), sizes, model_, [&](const std::string& what) {
           check_interrupted();
           progress.show(what);
+          if (!verbose_) return;
+          progress.clear();
+          console.note("  {:>8}  {}", format_time(ms_since(start)), what);
         });
     precision_ms_ = ms_since(start);
   }

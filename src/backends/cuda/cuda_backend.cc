@@ -1,6 +1,7 @@
 #include "backends/cuda/cuda_backend.h"
 
 #include "backends/channels_last.h"
+#include "backends/cuda/lift_constants.h"
 #include "backends/cuda/lower/lower.h"
 #include "backends/cuda/quantised_norms.h"
 #include "backends/cuda/separate_pads.h"
@@ -56,6 +57,7 @@ class CudaBackend : public Backend {
     use_channels_last(graph, kLayouts);
     separate_pads(graph);
     fuse_quantised_norms(graph);
+    lift_constants(graph);
   }
   size_t packed_bytes(const WeightLayout& layout, DType dtype, std::span<const int64_t> dims) const override {
     return cuda::packed_bytes(layout, dtype, dims);

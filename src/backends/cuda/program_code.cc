@@ -81,7 +81,17 @@ std::string_view function_prefix(const MapInstr& instr, bool rounded) {
   }
 }
 
-std::string expression(const MapInstr& instr, bool rounded) {
+// A conversion to integers that takes the rounding before it along.
+bool converts_rounded(const MapProgram& program, const MapInstr& instr) {
+  if (!is_cast(instr) || !is_integer(instr.type)) return false;
+  const MapInstr& from = program.code()[operand(instr, 0)];
+  return from.op == MapOp::round && from.type == DType::f32;
+}
+
+std::string expression(const MapProgram& program, const MapInstr& instr, bool rounded) {
+  if (converts_rounded(program, instr))
+    return fmt::format("saturate_rounded<{}>(t{})", register_type(instr.type),
+                       program.code()[operand(instr, 0)].args[0]);
   switch (instr.op) {
     case MapOp::input: return fmt::format("r.x{}", instr.args[0]);
     case MapOp::constant: return literal(instr);
@@ -156,7 +166,7 @@ std::string program_code(const MapProgram& program, const std::vector<DType>& in
   for (size_t i = 0; i < program.code().size(); ++i) {
     const MapInstr& instr = program.code()[i];
     const bool rounds = rounding == Rounding::everywhere || (is_cast(instr) && i + 1 < program.code().size());
-    const std::string value = expression(instr, rounded[i]);
+    const std::string value = expression(program, instr, rounded[i]);
     body += fmt::format("    const {} t{} = {};\n", register_type(instr.type), i, rounds ? round(instr, value) : value);
   }
   return fmt::format(

@@ -1,5 +1,6 @@
 #include "backends/cuda/weight_packing.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -32,13 +33,25 @@ Sizes read(const WeightLayout& layout, DType dtype, std::span<const int64_t> dim
   return {size(0), size(1), taps, element};
 }
 
-// In each of `count` matrices of rows x columns elements, swaps rows and columns.
+// Swaps rows and columns of a matrix, block by block, so that what is read and written stays in the cache.
+template <size_t Element>
+void transpose_matrix(const std::byte* from, std::byte* to, size_t rows, size_t columns) {
+  constexpr size_t kBlock = 64;
+  for (size_t row = 0; row < rows; row += kBlock)
+    for (size_t column = 0; column < columns; column += kBlock)
+      for (size_t c = column; c < std::min(columns, column + kBlock); ++c)
+        for (size_t r = row; r < std::min(rows, row + kBlock); ++r)
+          std::memcpy(to + (c * rows + r) * Element, from + (r * columns + c) * Element, Element);
+}
+
+// In each of `count` matrices of rows x columns elements.
 void transpose(const std::byte* from, std::byte* to, size_t count, size_t rows, size_t columns, size_t element) {
-  for (size_t matrix = 0; matrix < count; ++matrix)
-    for (size_t r = 0; r < rows; ++r)
-      for (size_t c = 0; c < columns; ++c)
-        std::memcpy(to + ((matrix * columns + c) * rows + r) * element,
-                    from + ((matrix * rows + r) * columns + c) * element, element);
+  const auto of_size = element == 1   ? transpose_matrix<1>
+                       : element == 2 ? transpose_matrix<2>
+                       : element == 4 ? transpose_matrix<4>
+                                      : transpose_matrix<8>;
+  const size_t bytes = rows * columns * element;
+  for (size_t matrix = 0; matrix < count; ++matrix) of_size(from + matrix * bytes, to + matrix * bytes, rows, columns);
 }
 
 }  // namespace

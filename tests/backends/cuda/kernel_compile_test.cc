@@ -179,21 +179,22 @@ void add_hopper_products(std::vector<Representative>& all) {
                    168,
                    {"sm_90a"}});
   };
-  // From product to product: scales of rows and columns, bias, GELU, and the byte that the next one reads.
+  // From product to product: scales of rows and columns, bias, GELU, and the byte that the next one reads, in the
+  // largest tiles.
   const std::string gelu = "cast<f32>(cast<f16>(gelu_erf(add(mul(mul(cast<f32>(x0), x1), x2), cast<f32>(x3)))))";
   const auto handed_on = [&](const std::string& a, const std::string& sum, DType product, const std::string& bytes) {
     all.push_back({"matmul_sm90_" + a + "_handed_on",
                    {"matmul_sm90.cu",
                     "matmul_sm90",
-                    {"A=" + a, "B=" + a, "SUM=" + sum, "BM=128", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=0",
+                    {"A=" + a, "B=" + a, "SUM=" + sum, "BM=128", "BN=256", "ROWS=64", "STAGES=4", "RIGHT=0",
                      "ROW_EXTRAS=1", "COLUMN_EXTRAS=6"},
-                    program(bytes, {product, DType::f32, DType::f32, DType::f16})},
+                    program(bytes, {product, DType::f32, DType::f32, DType::f16, DType::f32, DType::f32})},
                    168,
                    {"sm_90a"}});
   };
-  const std::string head = "(x0, x1, x2, x3) => ";
-  handed_on("i8", "i32", DType::i32, head + "cast_sat<u8>(add(round(mul(" + gelu + ", 20:f32)), 9:f32))");
-  handed_on("e4m3", "float", DType::f32, head + "cast_sat<f8e4m3>(mul(" + gelu + ", 20:f32))");
+  const std::string head = "(x0, x1, x2, x3, x4, x5) => ";
+  handed_on("i8", "i32", DType::i32, head + "cast_sat<u8>(round(add(mul(" + gelu + ", x4), x5)))");
+  handed_on("e4m3", "float", DType::f32, head + "cast_sat<f8e4m3>(add(mul(" + gelu + ", x4), x5))");
   hopper_bytes("u8", "i8", "i32", DType::i32);
   hopper_bytes("e4m3", "e4m3", "float", DType::f32);
   hopper("matmul_sm90_split", "matmul_sm90_split", {"BM=64", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=1"}, DType::bf16);

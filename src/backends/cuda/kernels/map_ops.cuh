@@ -266,18 +266,34 @@ inline __device__ To saturate_float(F x) {
   if (t >= F(high)) return To(high);
   return To(t);
 }
+template <class To>
+inline __device__ To saturate_to_width(i32 x) {
+  constexpr i32 high = i32(0x7fffffffu >> (32 - IntTraits<To>::width));
+  return To(min(max(x, -high - 1), high));
+}
+template <class To>
+inline __device__ To saturate_to_width(u32 x) {
+  return To(min(x, ~0u >> (32 - IntTraits<To>::width)));
+}
 // As the instructions convert to 32 bits: towards zero, saturating, NaN to 0.
 template <class To>
 inline __device__ To saturate_float(float x) {
-  constexpr int width = IntTraits<To>::width;
-  if constexpr (width > 32) {
+  if constexpr (IntTraits<To>::width > 32)
     return saturate_float<To, float>(x);
-  } else if constexpr (IntTraits<To>::is_signed) {
-    constexpr i32 high = i32(0x7fffffffu >> (32 - width));
-    return To(min(max(__float2int_rz(x), -high - 1), high));
-  } else {
-    return To(min(__float2uint_rz(x), ~0u >> (32 - width)));
-  }
+  else if constexpr (IntTraits<To>::is_signed)
+    return saturate_to_width<To>(__float2int_rz(x));
+  else
+    return saturate_to_width<To>(__float2uint_rz(x));
+}
+// The same of x rounded to the nearest integer, by one instruction.
+template <class To>
+inline __device__ To saturate_rounded(float x) {
+  if constexpr (IntTraits<To>::width > 32)
+    return saturate_float<To, float>(rintf(x));
+  else if constexpr (IntTraits<To>::is_signed)
+    return saturate_to_width<To>(__float2int_rn(x));
+  else
+    return saturate_to_width<To>(__float2uint_rn(x));
 }
 template <class To, class From>
 inline __device__ To saturate_int(From x) {

@@ -24,21 +24,120 @@ struct Place {
   int row, column, batch;
 };
 
-// Reads extras for two results that lie side by side.
-struct PairReader {
-  const EpilogueArgs& args;
-  i64 row;
-  int column, offset;  // the latter known when compiling
-  bool inside;
+// Of the results that a lane has in the rows of its warpgroup, which begin at `place`: 16 rows of every 64 are a warp's, and
+// the lane has one of the first 8 and the one 8 further down.
+constexpr int kLaneRows = kBlocks * 2;
+inline __device__ i64 row_of_result(const MatmulArgs& args, const Place& place, int lane_row) {
+  const int in_group = threadIdx.x % kGroupThreads;
+  const int row = lane_row / 2 * 64 + in_group / kWarp * kBoxRows + lane_row % 2 * 8 + in_group % kWarp / 4;
+  return args.first_row + place.batch * args.m + min(place.row + row, int(args.m) - 1);
+}
+
+// ---- extras of the epilogue ----
+
+// Extras of the row alone or of the column alone are read before the tile's sums are there, so that nobody waits for
+// them. Each lane keeps those of its rows, and of two columns among every 64, which lanes hand to each other.
+class TileExtras {
+ public:
+  __device__ TileExtras(const MatmulArgs& args, const Place& place) {
+    Program::Registers ignored[1];
+    Program::read<1, 1>(Fetcher{*this, args, place}, ignored);
+  }
+
+  template <class T>
+  static constexpr __device__ bool keeps(int extra) {
+    return sizeof(T) <= sizeof(u32) && (ROW_EXTRAS & COLUMN_EXTRAS & 1 << extra) == 0;
+  }
+  template <class T>
+  __device__ T of_row(int extra, int row) const {
+    return *reinterpret_cast<const T*>(&rows_[extra][row]);
+  }
+  // Of the lane's two columns among the eight from `first` on, by all lanes of a warp.
+  template <class T>
+  __device__ Pack<T, 2> of_columns(int extra, int first) const {
+    u32 words[2];
+#pragma unroll
+    for (int w = 0; w < kWords<T>; ++w)
+      words[w] = __shfl_sync(FULL_MASK, columns_[extra][first / 64][w], first % 64 / 2 + threadIdx.x % 4);
+    return *reinterpret_cast<const Pack<T, 2>*>(words);
+  }
+
+ private:
+  template <class T>
+  static constexpr int kWords = sizeof(T) * 2 <= sizeof(u32) ? 1 : 2;
+
+  struct Fetcher {
+    TileExtras& to;
+    const MatmulArgs& args;
+    const Place& place;
+
+    template <class T, int N>
+    __device__ Pack<T, N> load(int input) const {
+      const int i = input - 1;
+      const T* from = static_cast<const T*>(args.epilogue.extras[i]);
+      if (ROW_EXTRAS & COLUMN_EXTRAS & 1 << i) bring_near(from, args.epilogue.row[i]);
+      if (!keeps<T>(i)) return {};
+      if (COLUMN_EXTRAS >> i & 1) {
+        const int column = place.column + threadIdx.x % kWarp * 2;
+#pragma unroll
+        for (int c = 0; c < BN / 64; ++c)
+          if (column + c * 64 < int(args.n))
+            *reinterpret_cast<Pack<T, 2>*>(to.columns_[i][c]) = load_pack<2>(from + column + c * 64);
+      } else {
+#pragma unroll
+        for (int r = 0; r < kLaneRows; ++r)
+          *reinterpret_cast<T*>(&to.rows_[i][r]) = from[row_of_result(args, place, r) * args.epilogue.row[i]];
+      }
+      return {};
+    }
+    // What differs from result to result is too much to keep: it comes into the cache.
+    template <class T>
+    __device__ void bring_near(const T* from, i64 row_stride) const {
+      constexpr int kColumns = kLine / sizeof(T), kLines = BN / kColumns;
+      for (int i = threadIdx.x % kGroupThreads; i < ROWS * kLines; i += kGroupThreads) {
+        const int row = place.row + i / kLines, column = place.column + i % kLines * kColumns;
+        if (row >= int(args.m) || column >= int(args.n)) continue;
+        const T* line = from + (args.first_row + place.batch * args.m + row) * row_stride + column;
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+      }
+    }
+  };
+
+  u32 rows_[kEpilogueMaxExtras][kLaneRows], columns_[kEpilogueMaxExtras][BN / 64][2];
+};
+
+// Gives extras for four results: two side by side in each of two rows.
+struct QuadReader {
+  const MatmulArgs& args;
+  const TileExtras& extras;
+  const Place& place;
+  int row, first;  // of the lane's rows; the first of eight columns, two of which are the lane's
 
   template <class T, int N>
   __device__ Pack<T, N> load(int input) const {
     const int i = input - 1;
-    const T* from = static_cast<const T*>(args.extras[i]);
-    if (ROW_EXTRAS >> i & 1) from += row * args.row[i];
+    Pack<T, 2> upper{}, lower{};
+    if (!extras.keeps<T>(i)) {
+      upper = read<T>(i, row);
+      lower = read<T>(i, row + 1);
+    } else if (COLUMN_EXTRAS >> i & 1) {
+      upper = lower = extras.of_columns<T>(i, first);
+    } else {
+      upper[0] = upper[1] = extras.of_row<T>(i, row);
+      lower[0] = lower[1] = extras.of_row<T>(i, row + 1);
+    }
+    return {upper[0], upper[1], lower[0], lower[1]};
+  }
+
+ private:
+  template <class T>
+  __device__ Pack<T, 2> read(int i, int lane_row) const {
+    const T* from = static_cast<const T*>(args.epilogue.extras[i]);
+    if (ROW_EXTRAS >> i & 1) from += row_of_result(args, place, lane_row) * args.epilogue.row[i];
     if (!(COLUMN_EXTRAS >> i & 1)) return {*from, *from};
-    Pack<T, N> pack;  // beyond the matrix anything will do, as nothing is stored
-    if (inside) pack = load_pack<N>(from + column + offset);
+    Pack<T, 2> pack{};  // beyond the matrix anything will do, as nothing is stored
+    const int column = place.column + first + threadIdx.x % 4 * 2;
+    if (column < int(args.n)) pack = load_pack<2>(from + column);
     return pack;
   }
 };
@@ -126,55 +225,51 @@ class Consumer {
     Sums sums;
     if (group_ == 1) wait(ring_.full(min(kLag, steps - 1)), 0);
     for (; tiles.more(); tiles.advance(), at.advance(steps)) {
+      Place place = tiles.place();
+      place.row += first_row;
+      const TileExtras extras(args_, place);
       multiply_stages(sums, ring_, at, first_row, steps, thread_ == 0);
-      const Place place = tiles.place();
-      store(sums, {place.row + first_row, place.column, place.batch});
+      store(sums, extras, place);
     }
     if (lane_ == 0) wait_for_stores<0>();
   }
 
  private:
   // Stores the rows of this warp.
-  __device__ void store(const Sums& sums, const Place& place) {
+  __device__ void store(const Sums& sums, const TileExtras& extras, const Place& place) {
 #pragma unroll
     for (int block = 0; block < kBlocks; ++block)
 #pragma unroll
       for (int column = 0; column < BN; column += kBoxColumns) {
-        Place at = {place.row + block * 64 + thread_ / kWarp * kBoxRows, place.column + column, place.batch};
+        Place at = place;
         asm volatile("" : "+r"(at.column), "+r"(at.row)::"memory");  // or addresses of all boxes are kept in registers
         const u32 box = boxes_ + box_ % kBoxes * kBoxBytes;
         if (lane_ == 0) wait_for_stores<kBoxes - 1>();
         __syncwarp();
-        fill(box, sums[block], column, at);
+        fill(box, sums[block], {args_, extras, at, block * 2, column});
         publish_to_copies();
         __syncwarp();
         if (lane_ == 0) {
-          store_box(map_y_, box, at.column, at.row, at.batch);
+          store_box(map_y_, box, at.column + column, at.row + block * 64 + thread_ / kWarp * kBoxRows, at.batch);
           commit_stores();
         }
         ++box_;
       }
   }
 
-  // Computes the epilogue of a box, whose sums begin at `first`.
-  __device__ void fill(u32 box, const SUM (&sums)[BN / 8][4], int first, const Place& place) const {
-    const int line = lane_ / 4, pair = lane_ % 4 * 2;
-    const i64 before = args_.first_row + place.batch * args_.m;
-    const int last = int(args_.m) - 1;
-    const i64 rows[2] = {before + min(place.row + line, last), before + min(place.row + line + 8, last)};
+  // Computes the epilogue of a box, whose first columns are those of the reader.
+  __device__ void fill(u32 box, const SUM (&sums)[BN / 8][4], QuadReader reader) const {
+    const u32 line = lane_ / 4, first = box + line * kLine, pair = lane_ % 4 * 2 * sizeof(Output);
 #pragma unroll
-    for (int i = 0; i < kBoxColumns / 8; ++i) {
-      const bool inside = place.column + i * 8 < int(args_.n);
-      const u32 offset = (i * 8 + pair) * sizeof(Output);
-      Program::Registers registers[2];
+    for (int i = 0; i < kBoxColumns / 8; ++i, reader.first += 8) {
+      Program::Registers registers[4];
+      Program::read<1, 4>(reader, registers);
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        if (half == 0 || ROW_EXTRAS != 0)
-          Program::read<1, 2>(PairReader{args_.epilogue, rows[half], place.column + pair, i * 8, inside}, registers);
-        registers[0].x0 = sums[first / 8 + i][half * 2];
-        registers[1].x0 = sums[first / 8 + i][half * 2 + 1];
-        store_to_shared(box + (line + half * 8) * kLine + (offset ^ (line % 8 * 16)), results_of(registers));
-      }
+      for (int n = 0; n < 4; ++n) registers[n].x0 = sums[reader.first / 8][n];
+      const auto results = results_of(registers);
+      const u32 to = first + ((i * 8 * sizeof(Output) + pair) ^ line * 16);
+      store_to_shared(to, Pack<Output, 2>{results[0], results[1]});
+      store_to_shared(to + 8 * kLine, Pack<Output, 2>{results[2], results[3]});
     }
   }
 

@@ -26,7 +26,6 @@ constexpr std::array kVariants = {
     Sm90Variant{"64x128_split", 64, 128, 8, 1},
 };
 constexpr int64_t kFewRows = 512;  // up to which splitting may pay
-constexpr int kLargeTile = 128 * 128;
 
 int64_t bytes_of(DType type) { return bit_width(type) / 8; }
 
@@ -42,14 +41,11 @@ CUtensorMap map_of(const DriverApi& driver, const void* address, int64_t element
 
 }  // namespace
 
-std::vector<const Sm90Variant*> sm90_variants(const GemmTypes& types, std::optional<int64_t> rows) {
-  // Largest tiles leave few registers for the epilogue: operands that differ by row, and scales, would be spilled.
-  const bool simple = is_half(types.a) && types.extras.rows == 0;
+std::vector<const Sm90Variant*> sm90_variants(std::optional<int64_t> rows) {
   std::vector<const Sm90Variant*> variants;
   for (const Sm90Variant& variant : kVariants) {
     const bool few = !rows || *rows <= kFewRows, many = !rows || *rows > kGroupRows;
-    const bool large = variant.rows * variant.columns > kLargeTile;
-    if ((variant.waves > 0 ? few : many) && (simple || !large)) variants.push_back(&variant);
+    if (variant.waves > 0 ? few : many) variants.push_back(&variant);
   }
   return variants;
 }

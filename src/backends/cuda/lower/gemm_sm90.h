@@ -16,7 +16,7 @@ struct Sm90Variant {
   int waves = 0;      // blocks per multiprocessor that a product is split for; 0: it is not split
 };
 // Those worth trying for a number of rows, as far as it is known.
-std::vector<const Sm90Variant*> sm90_variants(const GemmTypes& types, std::optional<int64_t> rows);
+std::vector<const Sm90Variant*> sm90_variants(std::optional<int64_t> rows);
 
 class Sm90Gemm {
  public:

@@ -296,7 +296,7 @@ class MatmulCandidates {
   void add_sm90() {
     Route route;
     if (!admit<Sm90Gemm>(route)) return;
-    for (const Sm90Variant* variant : sm90_variants(types_, known_rows(node_))) {
+    for (const Sm90Variant* variant : sm90_variants(known_rows(node_))) {
       route.sm90 = variant;
       add(fmt::format("gemm_sm90_{}", variant->name), route);
     }
