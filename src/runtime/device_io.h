@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/copy_queue.h"
 
 namespace lathe {
 
@@ -27,9 +28,18 @@ class DeviceIo {
     size_t bytes = 0;
   };
 
+  // Memory of the host, pinned where the device knows how.
+  struct HostBuffer {
+    std::byte* pinned = nullptr;
+    std::vector<std::byte> plain;
+    size_t bytes = 0;
+  };
+  std::byte* reserve(HostBuffer& buffer, size_t bytes);
+
   DeviceContext& device_;
+  CopyQueueMaker* const pins_;  // null where nothing can be pinned
   std::vector<Buffer> inputs_;
-  std::vector<std::vector<std::byte>> outputs_;
+  std::vector<HostBuffer> outputs_;
 };
 
 }  // namespace lathe

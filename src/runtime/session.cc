@@ -221,8 +221,8 @@ std::span<const Output> Session::Impl::run(std::span<const Input> inputs) try {
   executor->enqueue(input_refs_, output_refs_, observer);
   mark(RunTimer::computed);
   if (timer != nullptr) timer->enqueued = std::chrono::steady_clock::now();
-  device->synchronize();
   for (size_t i = 0; i < outputs_.size(); ++i) deliver(i);
+  device->synchronize();
   mark(RunTimer::downloaded);
   return outputs_;
 } catch (const std::bad_alloc&) {

@@ -136,6 +136,11 @@ std::byte* CudaContext::take_pinned(size_t bytes) {
   return memory;
 }
 
+bool CudaContext::is_pinned(const std::byte* memory) const {
+  return std::any_of(pinned_by_others_.begin(), pinned_by_others_.end(),
+                     [&](const auto& block) { return block.data() <= memory && memory < block.data() + block.size(); });
+}
+
 void* CudaContext::allocate(size_t bytes) {
   device_->make_current();
   CUdeviceptr pointer = 0;
@@ -179,7 +184,7 @@ void CudaContext::upload(void* device, std::span<const std::byte> host) {
 
 void CudaContext::download(std::span<std::byte> host, const void* device) {
   if (host.empty()) return;
-  std::byte* pinned = take_pinned(host.size());
+  std::byte* pinned = is_pinned(host.data()) ? nullptr : take_pinned(host.size());
   void* target = pinned != nullptr ? pinned : host.data();
   device_->check(device_->driver().memcpy_dtoh_async(target, address(device), host.size(), stream_),
                  "copying from the GPU");
@@ -221,11 +226,15 @@ std::unique_ptr<CopyQueue> CudaContext::make_copy_queue(size_t slots) {
 std::byte* CudaContext::allocate_pinned(size_t bytes) {
   device_->make_current();
   void* memory = nullptr;
-  return device_->driver().mem_alloc_host(&memory, bytes) == kCudaSuccess ? static_cast<std::byte*>(memory) : nullptr;
+  if (device_->driver().mem_alloc_host(&memory, bytes) != kCudaSuccess) return nullptr;
+  auto* const bytes_of_host = static_cast<std::byte*>(memory);
+  pinned_by_others_.emplace_back(bytes_of_host, bytes);
+  return bytes_of_host;
 }
 
 void CudaContext::release_pinned(std::byte* memory) noexcept {
   device_->try_make_current();
+  std::erase_if(pinned_by_others_, [&](const auto& block) { return block.data() == memory; });
   device_->driver().mem_free_host(memory);
 }
 

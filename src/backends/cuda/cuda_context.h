@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "backends/backend.h"
 #include "backends/cuda/device.h"
@@ -40,6 +42,7 @@ class CudaContext : public DeviceContext {
 
  private:
   std::byte* take_pinned(size_t bytes);
+  bool is_pinned(const std::byte* memory) const;
   std::string describe_allocation(size_t bytes) const;
 
   std::shared_ptr<const Device> device_;
@@ -48,6 +51,7 @@ class CudaContext : public DeviceContext {
   // Pinned memory is handed out front to back and taken back when the stream has been waited for.
   std::byte* pinned_ = nullptr;
   size_t pinned_bytes_ = 0, pinned_used_ = 0, pinned_wanted_ = 0;
+  std::vector<std::span<const std::byte>> pinned_by_others_;  // what allocate_pinned has given
 };
 
 inline CUdeviceptr address(const void* device) { return reinterpret_cast<CUdeviceptr>(device); }

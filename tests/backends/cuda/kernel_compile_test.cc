@@ -431,7 +431,6 @@ void add_paged_attention(std::vector<Representative>& all) {
       add("paged_attention_f32", {"THREADS=128"}, DType::f32, general ? DType::bf16 : DType::f32, 128);
       if (biased || head != (crosses ? 24 : 64)) continue;
       add("paged_store", {"THREADS=256"}, DType::f32, general ? DType::f16 : DType::f32, 64);
-      add("paged_attention_combine", {"THREADS=128"}, half, half, 64);
     }
   }
 }

@@ -9,4 +9,5 @@ struct MatmulFewArgs {
   const void* zeros;   // [n, blocks], of the weights' type
   long long blocks;    // of terms that share a scale, in a row of weights
   int block_shift;     // a block is 2^block_shift steps of the kernel
+  long long steps_ahead;  // of each row, that are brought to L2 before what is multiplied is there
 };

@@ -1,12 +1,14 @@
 // Attention over a paged cache on tensor cores, f16 or bf16 throughout, fp32 accumulation: keys and values pass through
-// shared memory, copied asynchronously from wherever their blocks lie, or widened on the way where they have 8 bits. DECODE: the sequences with one new token, whose
-// keys are split among blocks; else all others, ROWS rows of a key head to a block. Each leaves the rest to the other
-// kernel. Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over the
-// tensor peak.
+// shared memory, copied asynchronously from wherever their blocks lie, or widened on the way where they have 8 bits.
+// DECODE: the sequences with one new token, each part of their keys a tile of one warp, all of which is on its way at
+// once; else all others, ROWS rows of a key head to a block, tile after tile. Each leaves the rest to the other kernel.
+// Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over the tensor
+// peak.
 #include "attention_warp.cuh"
 #include "paged_attention.cuh"
 
 static_assert(ROWS == THREADS / kWarp * TILES * 16);
+static_assert(!DECODE || (KEYS == SPLIT_KEYS && THREADS == kWarp));
 constexpr int kQueryPitch = HEAD + 8, kKeyPitch = HEAD + 8, kValuePitch = VALUE + 8;  // odd numbers of 16-byte units
 
 // What a block computes: blockIdx.x counts tiles, y key heads, z splits.
@@ -55,12 +57,16 @@ inline __device__ void load_rows(T* tile, const PagedAttentionArgs& args, const 
       part.rows - part.first_row, HEAD_DIM);
 }
 
-// KEYS rows of a cache from key `first` on; those from part.end on, which may hold anything, become 0.
-template <int WIDTH, int PITCH, int FEATURES>
-inline __device__ void load_cached(T* tile, const PagedAttentionArgs& args, const Part& part, const void* cache,
-                                   int first) {
+// KEYS rows of a cache from key `first` on; those from part.end on, which may hold anything, become 0. block_of(key) is
+// the number of a key's block.
+template <int WIDTH, int PITCH, int FEATURES, class BlockOf>
+inline __device__ void load_cached(T* tile, const Part& part, const void* cache, int first, const BlockOf& block_of) {
+  const auto head = [&](int key) {
+    return cached_head(static_cast<const Cache*>(cache), block_of(key), part.kv_head, FEATURES);
+  };
   const auto row = [&](int line) {
-    return cached_row(args, cache, part.sequence.number, first + line, part.kv_head, FEATURES);
+    const int key = first + line;
+    return head(key) + key % BLOCK_SIZE * FEATURES;
   };
   if constexpr (!kScaledRows) {
     load_tile<KEYS, WIDTH, PITCH>(tile, row, part.end - first, FEATURES);
@@ -71,7 +77,7 @@ inline __device__ void load_cached(T* tile, const PagedAttentionArgs& args, cons
       const int line = i / kPacks, column = i % kPacks * VECTOR;
       Pack<T, VECTOR> wide;
       if (first + line < part.end && column < FEATURES) {
-        const float scale = cached_scale(args, cache, part.sequence.number, first + line, part.kv_head, FEATURES);
+        const float scale = cached_scale(head(first + line), first + line, FEATURES);
         const auto narrow = load_pack<VECTOR>(row(line) + column);
 #pragma unroll
         for (int e = 0; e < VECTOR; ++e) wide[e] = from_float<T>(cached_to_float(narrow[e]) * scale);
@@ -153,27 +159,51 @@ struct Warp : WarpTile {
   }
 };
 
-extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1)
-    ENTRY(const __grid_constant__ PagedAttentionArgs args) {
-  let_next_kernel_start();
-  await_kernels_before();
-  extern __shared__ __align__(16) u8 memory[];
-  T* queries = reinterpret_cast<T*>(memory);
-  T* keys = queries + ROWS * kQueryPitch;
-  T* values = keys + KEYS * kKeyPitch;
-  const Part part(args);
-  if (part.begin >= part.end) return;
-  const auto load_keys = [&](int first) {
-    load_cached<HEAD, kKeyPitch, HEAD_DIM>(keys, args, part, args.key_cache, first);
-  };
+// The parts of the heads that the tile has rows of are complete at the same time.
+inline __device__ void join_heads(const PagedAttentionArgs& args, const Part& part) {
+  if (part.splits == 1) return;
+  int* const arrived = PartialRow(args, part.sequence.number, part.head(part.first_row), 0).arrived;
+  if (!is_last_part(arrived, part.splits)) return;
+  for (int row = part.first_row; row < min(part.first_row + ROWS, part.rows); ++row)
+    join_parts(args, part.sequence, part.head(row), part.splits);
+}
 
+// The only tile of a part.
+inline __device__ void attend_once(const PagedAttentionArgs& args, const Part& part, T* queries, T* keys, T* values) {
+  __shared__ int blocks[KEYS / BLOCK_SIZE + 2];
+  const int first_block = part.begin / BLOCK_SIZE;
+  for (int i = threadIdx.x; i <= (part.end - 1) / BLOCK_SIZE - first_block; i += THREADS)
+    blocks[i] = cached_block(args, part.sequence.number, (first_block + i) * BLOCK_SIZE);
+  __syncwarp();
+  const auto block_of = [&](int key) { return blocks[key / BLOCK_SIZE - first_block]; };
+  Warp warp(args, part);
+  load_rows(queries, args, part);
+  load_cached<HEAD, kKeyPitch, HEAD_DIM>(keys, part, args.key_cache, part.begin, block_of);
+  load_cached<VALUE, kValuePitch, VALUE_DIM>(values, part, args.value_cache, part.begin, block_of);
+  wait_for_copies<1>();
+  __syncwarp();
+  warp.multiply_keys<false>(queries, kQueryPitch, keys, kKeyPitch);
+  if (!warp.needs_no_score(part.begin)) warp.score(part.begin);
+  warp.soften(score_factor(args));
+  wait_for_copies<0>();
+  __syncwarp();
+  warp.add_values<false>(values, kValuePitch);
+  warp.store();
+  join_heads(args, part);
+}
+
+inline __device__ void attend(const PagedAttentionArgs& args, const Part& part, T* queries, T* keys, T* values) {
+  const auto block_of = [&](int key) { return cached_block(args, part.sequence.number, key); };
+  const auto load_keys = [&](int first) {
+    load_cached<HEAD, kKeyPitch, HEAD_DIM>(keys, part, args.key_cache, first, block_of);
+  };
   Warp warp(args, part);
   load_rows(queries, args, part);
   load_keys(part.begin);
   for (int first = part.begin; first < part.end; first += KEYS) {
     wait_for_copies<0>();
     __syncthreads();
-    load_cached<VALUE, kValuePitch, VALUE_DIM>(values, args, part, args.value_cache, first);
+    load_cached<VALUE, kValuePitch, VALUE_DIM>(values, part, args.value_cache, first, block_of);
     warp.multiply_keys<false>(queries, kQueryPitch, keys, kKeyPitch);
     wait_for_copies<0>();
     __syncthreads();
@@ -184,4 +214,20 @@ extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1)
     warp.add_values<false>(values, kValuePitch);
   }
   warp.store();
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1)
+    ENTRY(const __grid_constant__ PagedAttentionArgs args) {
+  let_next_kernel_start();
+  await_kernels_before();
+  extern __shared__ __align__(16) u8 memory[];
+  T* queries = reinterpret_cast<T*>(memory);
+  T* keys = queries + ROWS * kQueryPitch;
+  T* values = keys + KEYS * kKeyPitch;
+  const Part part(args);
+  if (part.begin >= part.end) return;
+  if constexpr (DECODE)
+    attend_once(args, part, queries, keys, values);
+  else
+    attend(args, part, queries, keys, values);
 }

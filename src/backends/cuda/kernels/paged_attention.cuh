@@ -4,7 +4,8 @@
 // sequence belongs to token r / GROUP and head r % GROUP of the group.
 //
 // The keys of a sequence with one new token are cut into parts of SPLIT_KEYS, all others are not: how a sequence is
-// computed depends on nothing else in the step.
+// computed depends on nothing else in the step. The warp that finishes the last part of a row joins them, in their
+// order.
 //
 // Definitions, besides those of attention_softmax.cuh: CACHE, the type of the cache (rows of i8 and e4m3 have scales:
 // graph/paged_cache.h); KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; BLOCK_SIZE; WINDOW (0: none);
@@ -63,11 +64,19 @@ constexpr float kLargestCached = is_same<Cache, e4m3> ? 448 : 127;
 // Elements from one head of a block to the next; the scales stand for four elements of each row.
 constexpr int head_elements(int width) { return BLOCK_SIZE * (width + (kScaledRows ? int(sizeof(float)) : 0)); }
 
-// The head of a block of a sequence that holds a key.
+// The number of the block of a sequence that holds a key.
+inline __device__ int cached_block(const PagedAttentionArgs& args, int sequence, int key) {
+  return args.table[i64(sequence) * args.table_width + key / BLOCK_SIZE];
+}
+// What a block holds of a head.
+template <class C>
+inline __device__ C* cached_head(C* cache, i64 block, int head, int width) {
+  return cache + (block * KV_HEADS + head) * head_elements(width);
+}
+// The same of the block of a sequence that holds a key.
 template <class C>
 inline __device__ C* cached_head(const PagedAttentionArgs& args, C* cache, int sequence, int key, int head, int width) {
-  const i64 block = args.table[i64(sequence) * args.table_width + key / BLOCK_SIZE];
-  return cache + (block * KV_HEADS + head) * head_elements(width);
+  return cached_head(cache, cached_block(args, sequence, key), head, width);
 }
 
 // Row `key` of a head of a sequence, in a cache with rows of `width` elements.
@@ -75,12 +84,16 @@ inline __device__ const Cache* cached_row(const PagedAttentionArgs& args, const 
                                           int head, int width) {
   return cached_head(args, static_cast<const Cache*>(cache), sequence, key, head, width) + key % BLOCK_SIZE * width;
 }
-// The scale of that row.
+// The scale of row `key`, in a block that begins at `head`.
+inline __device__ float cached_scale(const Cache* head, int key, int width) {
+  if constexpr (!kScaledRows) return 1;
+  return reinterpret_cast<const float*>(head + BLOCK_SIZE * width)[key % BLOCK_SIZE];
+}
+// The same of a sequence.
 inline __device__ float cached_scale(const PagedAttentionArgs& args, const void* cache, int sequence, int key, int head,
                                      int width) {
   if constexpr (!kScaledRows) return 1;
-  const Cache* rows = cached_head(args, static_cast<const Cache*>(cache), sequence, key, head, width);
-  return reinterpret_cast<const float*>(rows + BLOCK_SIZE * width)[key % BLOCK_SIZE];
+  return cached_scale(cached_head(args, static_cast<const Cache*>(cache), sequence, key, head, width), key, width);
 }
 
 constexpr float kExponentShift = 0x1p120f;
@@ -150,15 +163,61 @@ struct Splits {
       : first(begin / SPLIT_KEYS), count((end + SPLIT_KEYS - 1) / SPLIT_KEYS - first) {}
 };
 
-// After [sequence][head][split][VALUE_DIM] sums come [sequence][head][split] pairs of the largest score in powers of 2
-// and the sum of the exponentials.
+// The parts of a row: [sequence][head][split][VALUE_DIM] sums, then [sequence][head][split] pairs of the largest score in
+// powers of 2 and the sum of the exponentials, then for each [sequence][head] how many parts are there.
 struct PartialRow {
   float* sums;
   float* state;
+  int* arrived;
 
   __device__ PartialRow(const PagedAttentionArgs& args, int sequence, int head, int split) {
-    const i64 row = (i64(sequence) * kHeads + head) * args.splits + split;
-    sums = args.partial + row * VALUE_DIM;
-    state = args.partial + i64(args.sequences) * kHeads * args.splits * VALUE_DIM + row * 2;
+    const i64 rows = i64(args.sequences) * kHeads, row = i64(sequence) * kHeads + head;
+    sums = args.partial + (row * args.splits + split) * VALUE_DIM;
+    state = args.partial + rows * args.splits * VALUE_DIM + (row * args.splits + split) * 2;
+    arrived = reinterpret_cast<int*>(args.partial + rows * args.splits * (VALUE_DIM + 2)) + row;
   }
 };
+
+// Whether all parts of a row are stored, once this warp has stored its own; true for one warp alone.
+inline __device__ bool is_last_part(int* arrived, int parts) {
+  __threadfence();
+  __syncwarp();
+  int before = threadIdx.x % kWarp == 0 ? atomicAdd(arrived, 1) : 0;
+  before = __shfl_sync(FULL_MASK, before, 0);
+  __threadfence();
+  return before == parts - 1;
+}
+
+// Read where other multiprocessors have written.
+inline __device__ float load_shared_by_all(const float* from) {
+  float x;
+  asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(x) : "l"(from));
+  return x;
+}
+
+// Joins the parts of a row: its result, by one warp.
+inline __device__ void join_parts(const PagedAttentionArgs& args, const Sequence& sequence, int head, int parts) {
+  constexpr int kColumns = (VALUE_DIM + kWarp - 1) / kWarp;
+  const PartialRow first(args, sequence.number, head, 0);
+  const int lane = threadIdx.x % kWarp;
+  float largest = minus_infinity(), sum = 0, totals[kColumns] = {};
+  for (int part = lane; part < parts; part += kWarp)
+    if (load_shared_by_all(first.state + 2 * part + 1) != 0)
+      largest = fmaxf(largest, load_shared_by_all(first.state + 2 * part));
+  largest = warp_reduce<Max>(largest);
+#pragma unroll 4
+  for (int part = 0; part < parts; ++part) {
+    const float of_part = load_shared_by_all(first.state + 2 * part + 1);
+    const float weight = of_part == 0 ? 0 : exp2_fast(load_shared_by_all(first.state + 2 * part) - largest);
+    sum += of_part * weight;
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      const int column = c * kWarp + lane;
+      if (column < VALUE_DIM) totals[c] += load_shared_by_all(first.sums + part * VALUE_DIM + column) * weight;
+    }
+  }
+  T* to = result_row(args, sequence.start, head);
+#pragma unroll
+  for (int c = 0; c < kColumns; ++c)
+    if (c * kWarp + lane < VALUE_DIM) to[c * kWarp + lane] = from_float<T>(sum == 0 ? 0 : totals[c] / sum);
+}

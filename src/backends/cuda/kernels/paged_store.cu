@@ -1,5 +1,5 @@
 // Stores the new keys and values of a step in a paged cache, a block per key. The rows of the result that belong to no
-// sequence become 0. Floor: the bytes of keys and values, read and written, over the bandwidth.
+// sequence become 0, and no part of any row is there yet. Floor: the bytes of keys and values, read and written, over the bandwidth.
 #include "paged_attention.cuh"
 
 // A warp per row, which finds its scale.
@@ -43,6 +43,9 @@ inline __device__ void store_heads(const PagedAttentionArgs& args, const void* x
 
 KERNEL(THREADS, PagedAttentionArgs) {
   const int key = blockIdx.x;
+  if (args.splits > 1)
+    for (int i = key * THREADS + threadIdx.x; i < args.sequences * kHeads; i += gridDim.x * THREADS)
+      PartialRow(args, 0, i, 0).arrived[0] = 0;
   if (key >= args.starts[args.sequences] && key < args.tokens) {
     T* y = result_row(args, key, 0);
     for (int i = threadIdx.x; i < kHeads * VALUE_DIM; i += THREADS) y[i] = from_float<T>(0);

@@ -48,6 +48,11 @@ std::span<const FewRowsGemm::Variant> FewRowsGemm::variants() {
   return kVariants;
 }
 
+bool memory_idles_before(const Node& node) {
+  const Node* before = node.input(0)->producer();
+  return before != nullptr && before->is<lathe::PagedAttention>();
+}
+
 int64_t FewRowsGemm::most_rows(DType weights) {
   int64_t most = 0;
   for (const Variant& variant : variants())
@@ -117,10 +122,16 @@ int FewRowsGemm::splits(const MatmulSizes& sizes) const {
 
 size_t FewRowsGemm::workspace_bytes(const MatmulSizes& sizes) const { return partial_bytes(sizes, splits(sizes)); }
 
+// As much as leaves half of L2 to others.
+int64_t FewRowsGemm::steps_ahead(int64_t n) const {
+  if (!weights_.ahead) return 0;
+  return static_cast<int64_t>(target_.device.l2_bytes) / 2 / (n * span_ * bit_width(weights_.type) / 8);
+}
+
 void FewRowsGemm::run(const MatmulArgs& product, const void* scales, const void* zeros, int splits, void* workspace,
                       CUstream stream) const {
   const auto& [variant, kernel] = compiled_for(product.m);
-  MatmulFewArgs args{product, scales, zeros, 1, kEndless};
+  MatmulFewArgs args{product, scales, zeros, 1, kEndless, steps_ahead(product.n)};
   if (grouped_ && weights_.block < k_) {
     args.blocks = ceil_div(k_, weights_.block);
     for (args.block_shift = 0; (span_ << args.block_shift) < weights_.block;) ++args.block_shift;

@@ -15,7 +15,11 @@ struct FewWeights {
   DType scale = DType::f32;          // of integers
   int64_t block = int64_t{1} << 62;  // of terms that share a scale; k or more: all of a row do
   bool zeros = false;                // of the weights' type; else the zero is its middle
+  bool ahead = false;                // constant, and what is before the product leaves the memory idle
 };
+
+// Whether kernels that wait more than they read come before what a node multiplies: those of attention.
+bool memory_idles_before(const Node& node);
 
 class FewRowsGemm {
  public:
@@ -41,6 +45,7 @@ class FewRowsGemm {
   };
   static std::span<const Variant> variants();
   const Compiled& compiled_for(int64_t rows) const;
+  int64_t steps_ahead(int64_t n) const;
 
   FewWeights weights_;
   int64_t k_, most_rows_;

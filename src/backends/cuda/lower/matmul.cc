@@ -80,7 +80,9 @@ class MatmulStep : public Step {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
     if (route_.few) {
       const Shape& weights = node.input(1)->shape();
-      few_.emplace(types_, FewWeights{types_.b}, weights[0].value(), weights[1].value(), known_rows(node), target);
+      FewWeights few{types_.b};
+      few.ahead = constant_b_ && memory_idles_before(node);
+      few_.emplace(types_, few, weights[0].value(), weights[1].value(), known_rows(node), target);
     }
     if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);
     if (route_.sm90 != nullptr) sm90_.emplace(types_, *route_.sm90, target);

@@ -13,7 +13,7 @@ namespace lathe::cuda {
 namespace {
 
 constexpr int64_t kMaxTensorHead = 256, kMaxHead = 512;  // results of a row are held in registers
-constexpr unsigned kStoreThreads = 256, kRowThreads = 128, kCombineThreads = 128;
+constexpr unsigned kStoreThreads = 256, kRowThreads = 128;
 constexpr int64_t kRowsPerBlock = kRowThreads / 32;
 
 struct PagedAttentionState : StepState {
@@ -59,7 +59,6 @@ class PagedAttentionStep : public Step {
     };
     const auto threads = [](unsigned count) { return std::vector{fmt::format("THREADS={}", count)}; };
     store_ = request("paged_store.cu", "paged_store", threads(kStoreThreads));
-    combine_ = request("paged_attention_combine.cu", "paged_attention_combine", threads(kCombineThreads));
     if (suits_tensor_cores(op, node)) {
       decode_ = request("paged_attention.cu", "paged_decode", decode_tiling_.defines());
       chunk_ = request("paged_attention.cu", "paged_chunk", chunk_tiling_.defines());
@@ -87,7 +86,7 @@ class PagedAttentionStep : public Step {
     args.splits = uniform_ ? 1 : static_cast<int>(std::max<int64_t>(ceil_div(longest, kPagedSplitKeys), 1));
     if (args.splits > 1)
       state->workspace_bytes =
-          static_cast<size_t>(args.sequences * op_.heads * args.splits * (op_.value_dim + 2)) * sizeof(float);
+          static_cast<size_t>(args.sequences * op_.heads * (args.splits * (op_.value_dim + 2) + 1)) * sizeof(float);
     return state;
   }
 
@@ -101,17 +100,14 @@ class PagedAttentionStep : public Step {
     if (rows == 0) return;
     place(io, workspace, args);
     const CUstream stream = stream_of(device);
-    const auto sequences = static_cast<unsigned>(args.sequences);
     store_->launch(stream, {static_cast<unsigned>(rows)}, kStoreThreads, 0, args);
-    if (sequences == 0 || args.tokens == 0) return;
+    if (args.sequences == 0 || args.tokens == 0) return;
     if (rows_ != nullptr) {
       const auto blocks = static_cast<unsigned>(ceil_div(args.tokens * op_.heads, kRowsPerBlock));
       rows_->launch(stream, {blocks, static_cast<unsigned>(args.splits)}, kRowThreads, 0, args);
     } else {
       launch_tiles(stream, args);
     }
-    if (args.splits > 1)
-      combine_->launch(stream, {sequences, static_cast<unsigned>(op_.heads)}, kCombineThreads, 0, args);
   }
 
  private:
@@ -157,7 +153,7 @@ class PagedAttentionStep : public Step {
   const bool uniform_;
   const int64_t element_bytes_;
   const PagedTiling decode_tiling_ = paged_decode_tiling(op_), chunk_tiling_ = paged_chunk_tiling(op_);
-  const Kernel *store_, *combine_;
+  const Kernel* store_;
   const Kernel *decode_ = nullptr, *chunk_ = nullptr;  // on tensor cores
   const Kernel* rows_ = nullptr;                       // else
 };

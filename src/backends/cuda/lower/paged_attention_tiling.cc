@@ -30,7 +30,7 @@ std::vector<std::string> PagedTiling::defines() const {
           fmt::format("THREADS={}", threads)};
 }
 
-PagedTiling paged_decode_tiling(const PagedAttention& op) { return tiling(op, true, 16, 64, 32, 1); }
+PagedTiling paged_decode_tiling(const PagedAttention& op) { return tiling(op, true, 16, kPagedSplitKeys, 32, 1); }
 
 // Larger heads leave registers for fewer rows.
 PagedTiling paged_chunk_tiling(const PagedAttention& op) {

@@ -9,9 +9,9 @@
 
 namespace lathe::cuda {
 
-// Keys of one block where a sequence has one new token: few enough to fill the chip with short contexts, enough to
-// repay joining the parts.
-inline constexpr int64_t kPagedSplitKeys = 256;
+// Keys of a part where a sequence has one new token: a tile, few enough to be under way together and to fill the chip
+// with short contexts, enough to repay joining the parts.
+inline constexpr int64_t kPagedSplitKeys = 64;
 
 struct PagedTiling {
   bool decode;
