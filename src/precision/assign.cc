@@ -52,10 +52,11 @@ class Search {
   }
   const std::vector<OutputAgreement>& outputs() const { return outputs_; }
 
-  bool any_narrow() const {
+  // Some layer is narrower than f32, where any can be.
+  bool narrows() const {
     for (size_t i = 0; i < layers_.size(); ++i)
       if (layers_[i].ladder[rungs_[i]].compute != DType::f32) return true;
-    return false;
+    return layers_.empty();
   }
 
  private:
@@ -210,8 +211,10 @@ Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, c
 Report convert(Graph& graph, const ApplyOptions& apply, const PrecisionOptions& options) {
   const std::vector<Node*> nodes = nodes_of(graph);
   Assignment assignment(nodes.size());
+  const std::vector<Layer> layers = find_layers(graph, apply.support, options);
   Report report;
-  for (const Layer& layer : find_layers(graph, apply.support, options)) {
+  report.met = layers.empty();
+  for (const Layer& layer : layers) {
     const Node& node = *nodes[layer.node];
     const LayerType& type = assignment[layer.node] = layer.ladder.front();
     report.met |= type.compute != DType::f32;
@@ -257,7 +260,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
     trial.types = types;
     Search search(graph, find_layers(graph, support, trial), measurer, apply_options, trial);
     search.run();
-    const bool met = search.met() && search.any_narrow();
+    const bool met = search.met() && search.narrows();
     report.trials += search.trials();
     if (best && !met) continue;
     const Speed speed = measurer.speed(search.assignment(), apply_options);

@@ -22,7 +22,7 @@ struct LayerReport {
 };
 
 struct Report {
-  bool met = false;  // the bound holds, and some layer is narrower than f32
+  bool met = false;  // the bound holds, and some layer is narrower than f32 if any can be
   std::vector<LayerReport> layers;
   std::vector<OutputAgreement> outputs;
   Speed before, after;

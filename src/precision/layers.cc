@@ -33,14 +33,14 @@ bool is_mask(const Node& map) {
   });
 }
 
-// Every value that the type would change is f32, of known rank.
+// It computes (and so has a result), and every value that the type would change is f32, of known rank.
 bool computes_in_f32(const Node& node) {
   const auto is_plain_f32 = [](const Value* value) {
     return value->type().is_tensor() && value->type().ranked && value->dtype() == DType::f32;
   };
-  for (const size_t i : computed_operands(node))
-    if (!is_plain_f32(node.input(i))) return false;
-  return is_plain_f32(node.output());
+  const std::vector<size_t> operands = computed_operands(node);
+  return !operands.empty() && is_plain_f32(node.output()) &&
+         std::all_of(operands.begin(), operands.end(), [&](size_t i) { return is_plain_f32(node.input(i)); });
 }
 
 class LadderMaker {
@@ -86,7 +86,7 @@ class LadderMaker {
     }
     if (const Map* map = node.as<Map>(); map != nullptr && is_mask(node)) return false;
     if (node.is<Gather>()) return is_big_constant(node.input(0));
-    return !computed_operands(node).empty();
+    return true;
   }
 
   const PrecisionSupport& support_;

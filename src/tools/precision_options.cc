@@ -169,7 +169,14 @@ precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, cons
   precision::PrecisionOptions options = options_of(args, compile);
   options.progress = std::move(progress);
   const precision::Batches batches = calibration_batches(graph, args.calibration.inputs, sizes, model);
-  return precision::assign(graph, compile, batches, options);
+  try {
+    return precision::assign(graph, compile, batches, options);
+  } catch (Error& error) {
+    if (error.code() != ErrorCode::invalid_argument || !args.calibration.inputs.source.empty() ||
+        !error.remedy_text().empty())
+      throw;
+    throw error.remedy("Accuracy was being measured on made-up inputs: give real ones by --calib, or sizes by --shape");
+  }
 }
 
 json report_precision(const precision::Report& report, const PrecisionArgs& args, Console& console, bool verbose) {
@@ -178,6 +185,7 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
   for (const precision::LayerReport& layer : report.layers) ++counts[name_of(layer.type)];
   std::string types;
   for (const auto& [type, count] : counts) types += fmt::format("{}{} {}", types.empty() ? "" : ", ", count, type);
+  if (types.empty()) types = "no layer of this model can be narrower on this device";
   json outputs = json::array();
   const bool measured = report.trials > 0;
   if (measured)

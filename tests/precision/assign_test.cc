@@ -103,6 +103,19 @@ TEST(Assign, ABoundThatNothingMeets) {
   for (const LayerReport& l : report.layers) EXPECT_EQ(l.type.compute, DType::f32);
 }
 
+// Recurrent layers, say: f32 meets any bound, and there is no choice that could miss it.
+TEST(Assign, AModelWithoutLayersMeetsTheBound) {
+  for (const double cosine : {0.999, 0.0}) {
+    const auto graph = parse_graph(R"(graph (%x: f32[n, 32]) {
+  %y = softmax(%x) {axis = 1}
+  return %y as "y"
+})");
+    const Report report = assign(*graph, {}, uneven_rows("x", 2, 32, 1), {.types = {DType::f16}, .min_cosine = cosine});
+    EXPECT_TRUE(report.met);
+    EXPECT_TRUE(report.layers.empty());
+  }
+}
+
 TEST(Assign, RulesThatForbidTheWayOutMissTheBound) {
   const auto graph = two_products();
   const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000),

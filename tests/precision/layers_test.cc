@@ -57,6 +57,18 @@ TEST(Layers, FloatsOfEightBitsWantMultiples) {
   EXPECT_EQ(ladders(support, {.types = {DType::f8e4m3}}).count("a"), 0u);
 }
 
+// Sizes that depend on data are bound by nodes without results.
+TEST(Layers, NodesWithoutResultsAreNone) {
+  const auto graph = parse_graph(R"(graph (%x: f32[n, 4], %size: i64[1]) {
+  bind(%size) {symbols = ["m"]}
+  %y = softmax(%x) {axis = 1}
+  return %y as "y"
+})");
+  const std::vector<Layer> layers = find_layers(*graph, kGpu, {.types = {DType::f16}});
+  ASSERT_EQ(layers.size(), 1u);
+  EXPECT_EQ(layers[0].node, 1u);
+}
+
 TEST(Layers, RulesFixTypesByName) {
   const auto found = ladders(kGpu, {.types = {DType::i8, DType::f16}, .rules = {{"*", DType::f16}, {"d", DType::f32}}});
   EXPECT_EQ(found.at("a"), Ladder{kHalf});
