@@ -5,10 +5,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "lathe/lathe.h"
 #include "passes/passes.h"
-#include "precision/run.h"
-#include "runtime/engine.h"
 
 namespace lathe::precision {
 namespace {
@@ -45,12 +42,12 @@ std::unique_ptr<Graph> with_outputs(const Graph& graph, std::span<const std::str
 
 }  // namespace
 
-Statistics collect(const Graph& graph, const CompileOptions& compile, const Batches& batches,
+Statistics collect(const Graph& graph, const RunOptions& options, const Batches& batches,
                    const std::vector<std::string>& values) {
   Statistics statistics;
   for (size_t begin = 0; begin < values.size(); begin += kValuesAtATime) {
     const auto names = std::span(values).subspan(begin, std::min(kValuesAtATime, values.size() - begin));
-    Session session(make_engine(compile_optimised(with_outputs(graph, names), compile)));
+    Session session(engine_of(with_outputs(graph, names), options));
     for (const Batch& batch : batches)
       for (const Output& output : run(session, batch)) add(statistics[std::string(output.name)], output);
   }

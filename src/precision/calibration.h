@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "build/compiler.h"
 #include "precision/batches.h"
 #include "precision/histogram.h"
+#include "precision/run.h"
 
 namespace lathe::precision {
 
@@ -19,7 +19,7 @@ struct ValueStatistics {
 using Statistics = std::map<std::string, ValueStatistics>;  // by value
 
 // Of the named values of the graph. Throws Error(invalid_argument) when one of them is not finite anywhere.
-Statistics collect(const Graph& graph, const CompileOptions& compile, const Batches& batches,
+Statistics collect(const Graph& graph, const RunOptions& options, const Batches& batches,
                    const std::vector<std::string>& values);
 
 // The values whose ranges the layers need.
