@@ -1,6 +1,7 @@
 // Matmuls of one activation by several constant weights become one with the weights side by side, when attention is all
 // that reads their results: it takes its heads from the columns of the joint product, so nothing is copied. The joint
-// weights are: where they are large, products stay apart, which are large enough as well, and their weights stay mapped.
+// weights are: where they are large, products stay apart, which are large enough as well, and their weights stay
+// mapped.
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 

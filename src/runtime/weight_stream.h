@@ -1,5 +1,5 @@
-// How a session gets at the weights that have no place of their own for as long as the engine lives: called around every
-// step, as steps are enqueued. Every weight has one address for good, so steps are prepared as ever.
+// How a session gets at the weights that have no place of their own for as long as the engine lives: called around
+// every step, as steps are enqueued. Every weight has one address for good, so steps are prepared as ever.
 #pragma once
 
 #include <cstddef>
