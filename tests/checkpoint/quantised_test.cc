@@ -109,16 +109,14 @@ Levels made_up(int64_t n, int64_t k, const Format& format, std::mt19937& random)
   return levels;
 }
 
-// Words of 32 bits, with `bits` at a place of each, or from there on into the word `next` words later.
+// Words of 32 bits, with levels at places of each. What does not fit goes on in the word `next` words later.
 class Words {
  public:
   explicit Words(std::vector<int64_t> dims) : tensor_(DType::i32, std::move(dims)) {}
-  void put(int64_t word, int64_t shift, uint32_t level) {
-    auto& target = tensor_.mutable_as<int32_t>()[static_cast<size_t>(word)];
-    target = static_cast<int32_t>(static_cast<uint32_t>(target) | level << shift);
-  }
-  void put(int64_t word, int64_t next, int64_t shift, uint32_t level, int bits) {
-    for (int bit = 0; bit < bits; ++bit) put(word + (shift + bit) / 32 * next, (shift + bit) % 32, level >> bit & 1);
+  void put(int64_t word, int64_t shift, uint32_t level, int64_t next = 1) {
+    const auto words = tensor_.mutable_as<int32_t>();
+    for (; level != 0; level >>= 1, ++shift)
+      words[static_cast<size_t>(word + shift / 32 * next)] |= static_cast<int32_t>((level & 1) << shift % 32);
   }
   Tensor take() { return std::move(tensor_); }
 
@@ -134,9 +132,9 @@ void pack_gptq(const std::string& name, Levels& l, Tensors& out, int bits, uint3
   const uint32_t mask = (1U << bits) - 1;
   Words q({(l.k * bits + 31) / 32, l.n}), z({l.groups, row_words});
   for (int64_t i = 0; i < l.n; ++i) {
-    for (int64_t j = 0; j < l.k; ++j) q.put(j * bits / 32 * l.n + i, l.n, j * bits % 32, l.level(i, j), bits);
+    for (int64_t j = 0; j < l.k; ++j) q.put(j * bits / 32 * l.n + i, j * bits % 32, l.level(i, j), l.n);
     for (int64_t g = 0; g < l.groups; ++g)
-      z.put(g * row_words + i * bits / 32, 1, i * bits % 32, (l.zero(i, g) - less) & mask, bits);
+      z.put(g * row_words + i * bits / 32, i * bits % 32, (l.zero(i, g) - less) & mask);
   }
   out[name + ".qweight"] = q.take();
   out[name + ".qzeros"] = z.take();
@@ -225,9 +223,9 @@ std::vector<Format> formats() {
     return
         [=](const std::string& name, Levels& l, Tensors& out) { pack_compressed(name, l, out, bits, zeros, ordered); };
   };
-  const json awq = {{"quant_method", "awq"}, {"bits", 4}, {"group_size", kGroup}, {"version", "GEMM"}};
-  json awq_rows = awq;
-  awq_rows["version"] = "GEMV";
+  const auto awq = [](const char* version) -> json {
+    return {{"quant_method", "awq"}, {"bits", 4}, {"group_size", kGroup}, {"version", version}};
+  };
   return {{"Gptq", gptq_config(4, kGroup), 4, kGroup, false, false, gptq(4, 1, true)},
           {"GptqSymmetric", gptq_config(4, kGroup), 4, kGroup, true, false, gptq(4, 1, false)},
           {"GptqEightBits", gptq_config(8, kGroup), 8, kGroup, false, false, gptq(8, 1, true)},
@@ -236,8 +234,8 @@ std::vector<Format> formats() {
           {"GptqWholeRows", gptq_config(4, -1), 4, 0, false, false, gptq(4, 1, true)},
           {"GptqActOrder", gptq_config(4, kGroup), 4, kGroup, false, true, gptq(4, 1, true)},
           {"GptqV2", v2, 4, kGroup, false, false, gptq(4, 0, true)},
-          {"Awq", awq, 4, kGroup, false, false, pack_awq},
-          {"AwqRows", awq_rows, 4, kGroup, false, false, pack_awq_rows},
+          {"Awq", awq("GEMM"), 4, kGroup, false, false, pack_awq},
+          {"AwqRows", awq("GEMV"), 4, kGroup, false, false, pack_awq_rows},
           {"Packed", compressed_config(4), 4, kGroup, true, false, compressed(4, Zeros::none)},
           {"PackedZeros", compressed_config(4), 4, kGroup, false, false, compressed(4, Zeros::packed)},
           {"PackedZeroBytes", compressed_config(4), 4, kGroup, false, false, compressed(4, Zeros::bytes)},
