@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,6 +15,7 @@
 #include "graph/weight_rounding.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/checkpoint/decoder_runner.h"
+#include "tests/checkpoint/safetensors_writer.h"
 
 namespace lathe::checkpoint {
 namespace {
@@ -25,26 +25,6 @@ using ::testing::HasSubstr;
 
 constexpr int64_t kHidden = 64, kIntermediate = 96, kVocab = 24, kGroup = 16;
 const Ids kPrompt = {3, 17, 5, 11, 23, 8};
-
-using Tensors = std::map<std::string, Tensor>;
-
-std::string safetensors(const Tensors& tensors) {
-  const std::map<DType, const char*> names = {{DType::f32, "F32"}, {DType::f16, "F16"},        {DType::i32, "I32"},
-                                              {DType::i64, "I64"}, {DType::f8e4m3, "F8_E4M3"}, {DType::i8, "I8"}};
-  json header;
-  std::string data;
-  for (const auto& [name, tensor] : tensors) {
-    const size_t begin = data.size();
-    data.append(reinterpret_cast<const char*>(tensor.bytes().data()), tensor.bytes().size());
-    header[name] = {
-        {"dtype", names.at(tensor.dtype())}, {"shape", tensor.dims()}, {"data_offsets", {begin, data.size()}}};
-  }
-  const std::string text = header.dump();
-  std::string file(8, '\0');
-  const uint64_t size = text.size();
-  std::memcpy(file.data(), &size, sizeof(size));
-  return file + text + data;
-}
 
 json llama_config() {
   return {{"model_type", "llama"},       {"hidden_size", kHidden},   {"intermediate_size", kIntermediate},
@@ -156,23 +136,6 @@ void pack_awq(const std::string& name, Levels& l, Tensors& out) {
   out[name + ".scales"] = l.scales_by(false);
 }
 
-// Zeros and scales of a row are padded with what must not be read.
-void pack_awq_rows(const std::string& name, Levels& l, Tensors& out) {
-  const int64_t padded = (l.groups + 15) / 16 * 16;
-  Words q({l.n, l.k / 8}), z({l.n, padded / 8});
-  Tensor scales(DType::f16, {l.n, padded});
-  for (int64_t i = 0; i < l.n; ++i) {
-    for (int64_t j = 0; j < l.k; ++j) q.put(i * (l.k / 8) + j / 8, 4 * (j % 8), l.level(i, j));
-    for (int64_t g = 0; g < padded; ++g) {
-      z.put(i * (padded / 8) + g / 8, 4 * (g % 8), g < l.groups ? l.zero(i, g) : 5);
-      scales.write_double(i * padded + g, g < l.groups ? static_cast<double>(l.scale(i, g)) : 9);
-    }
-  }
-  out[name + ".qweight"] = q.take();
-  out[name + ".qzeros"] = z.take();
-  out[name + ".scales"] = scales;
-}
-
 enum class Zeros { none, packed, bytes };
 
 void pack_compressed(const std::string& name, Levels& l, Tensors& out, int bits, Zeros zeros, bool ordered = false) {
@@ -192,6 +155,23 @@ void pack_compressed(const std::string& name, Levels& l, Tensors& out, int bits,
   if (zeros == Zeros::packed) out[name + ".weight_zero_point"] = z.take();
   if (zeros == Zeros::bytes) out[name + ".weight_zero_point"] = z_bytes;
   if (ordered) out[name + ".weight_g_idx"] = Tensor::of<int32_t>({l.k}, std::span<const int32_t>(l.group));
+}
+
+// AWQ's "gemv". Zeros and scales of a row are padded with what must not be read.
+void pack_awq_rows(const std::string& name, Levels& l, Tensors& out) {
+  constexpr int64_t kPadded = 16;
+  Words z({l.n, kPadded / 8});
+  Tensor scales(DType::f16, {l.n, kPadded});
+  for (int64_t i = 0; i < scales.elements(); ++i) {
+    const int64_t row = i / kPadded, g = i % kPadded;
+    z.put(i / 8, 4 * (i % 8), g < l.groups ? l.zero(row, g) : 5);
+    scales.write_double(i, g < l.groups ? static_cast<double>(l.scale(row, g)) : 9);
+  }
+  Tensors packed;
+  pack_compressed(name, l, packed, 4, Zeros::none);
+  out[name + ".qweight"] = packed[name + ".weight_packed"];
+  out[name + ".qzeros"] = z.take();
+  out[name + ".scales"] = scales;
 }
 
 void pack_bytes(const std::string& name, Levels& l, Tensors& out) {
