@@ -2,6 +2,7 @@
 """Latency of Lathe against ONNX Runtime on the same files, in turns, so that a drifting clock hits both alike.
 
   bench/models/compare_onnxruntime.py --lathe build/lathe MODEL.onnx[@INPUT=1x128,INPUT=1x128] ...
+  bench/models/compare_onnxruntime.py --lathe build/lathe --plan INT8.plan DYNAMIC.onnx@..    each its own form of one model
   bench/models/compare_onnxruntime.py --lathe build/lathe --zoo DIR      every DIR/NAME/model.onnx, sizes of its case_0.npz
 
 Needs the packages onnxruntime and numpy. Prints a table and, with --json FILE, writes what it measured.
@@ -89,7 +90,7 @@ def measure(name, path, shapes, inputs, args):
     rival, ours = [], []
     for _ in range(args.rounds):
         rival.append(onnxruntime_ms(session, inputs, args.seconds))
-        ours.append(lathe_ms(args.lathe, path, inputs, args.threads, args.seconds))
+        ours.append(lathe_ms(args.lathe, args.plan or path, inputs, args.threads, args.seconds))
     row = {"model": name, "onnxruntime_ms": statistics.median(rival), "lathe_ms": statistics.median(ours),
            "ratio": statistics.median(r / o for r, o in zip(rival, ours))}
     print(f"{name:32s} {row['onnxruntime_ms']:10.3f} {row['lathe_ms']:10.3f} {row['ratio']:7.2f}", flush=True)
@@ -107,6 +108,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*")
     parser.add_argument("--lathe", default="build/lathe")
+    parser.add_argument("--plan", help="what Lathe runs instead of the files")
     parser.add_argument("--zoo")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)

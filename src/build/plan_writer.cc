@@ -1,7 +1,6 @@
 #include "build/plan_writer.h"
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 
 #include "base/error.h"
@@ -72,14 +71,12 @@ class PlanWriter {
   const WeightLayout& layout_of(const Tensor& constant) const {
     const auto found = layouts_.find(constant_id(constant));
     if (found == layouts_.end()) return plain_;
-    const bool grows =
-        is_half(constant.dtype()) && stored_bytes(constant, found->second) >= 2 * stored_bytes(constant, plain_);
+    const bool grows = is_half(constant.dtype()) && bytes_of(constant, found->second) >= 2 * bytes_of(constant, plain_);
     return grows ? plain_ : found->second;
   }
 
-  uint64_t stored_bytes(const Tensor& constant, const WeightLayout& layout) const {
-    return layout.plain() ? storage_bytes(constant.dtype(), constant.elements())
-                          : model_.backend->packed_bytes(layout, constant.dtype(), constant.dims());
+  size_t bytes_of(const Tensor& constant, const WeightLayout& layout) const {
+    return bytes_in_layout(constant, layout, *model_.backend);
   }
 
   void write_weights(const std::vector<const Tensor*>& constants) {
@@ -89,7 +86,7 @@ class PlanWriter {
     // All that stays is made before the large buffers that come and go, which would leave holes between it.
     for (const Tensor* constant : constants) {
       const WeightLayout& layout = layout_of(*constant);
-      weights_.push_back({static_cast<int64_t>(weights_.size()), layout, 0, stored_bytes(*constant, layout), 0});
+      weights_.push_back({static_cast<int64_t>(weights_.size()), layout, 0, bytes_of(*constant, layout), 0});
       total += weights_.back().bytes;
     }
     for (PlanWeight& weight : weights_) {
@@ -113,12 +110,8 @@ class PlanWriter {
 
   // Valid until the next call.
   std::span<const std::byte> lay_out(const Tensor& constant, const WeightLayout& layout, uint64_t size) {
-    const Tensor plain = model_.weights.plain(constant);
     laid_out_.resize(size);
-    if (layout.plain())
-      std::memcpy(laid_out_.data(), plain.bytes().data(), size);
-    else
-      model_.backend->pack(layout, plain, laid_out_);
+    model_.weights.lay_out(constant, layout, *model_.backend, laid_out_);
     return laid_out_;
   }
 

@@ -23,6 +23,9 @@ class StoredWeights {
   virtual std::vector<Entry> find(const Tensor& constant) const = 0;
 };
 
+// Of a constant in a layout; strings have none.
+size_t bytes_in_layout(const Tensor& constant, const WeightLayout& layout, const WeightPacker& packer);
+
 class WeightSource {
  public:
   WeightSource() = default;  // the graph holds all
@@ -35,6 +38,9 @@ class WeightSource {
   std::optional<std::span<const std::byte>> in_place(const Tensor& constant, const WeightLayout& layout) const;
   // The constant with its elements in order: as it is, a view of what is stored, or unpacked.
   Tensor plain(const Tensor& constant) const;
+  // Writes the constant in a layout of `packer`, which takes as many bytes as `out` has.
+  void lay_out(const Tensor& constant, const WeightLayout& layout, const WeightPacker& packer,
+               std::span<std::byte> out) const;
 
  private:
   std::shared_ptr<const StoredWeights> stored_;

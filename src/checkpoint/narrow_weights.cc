@@ -16,6 +16,18 @@ constexpr std::array<int64_t, 8> kAwqPlace = {0, 4, 1, 5, 2, 6, 3, 7};  // of a 
 
 int64_t ceil_of(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Level `index` of a stream of levels of some bits, the first in the lowest bits of the first word; the words lie
+// `stride` apart. Of 3 bits, some begin in one word and end in the next.
+uint32_t level_at(const int32_t* words, int64_t stride, int64_t index, int bits) {
+  const int64_t word = index * bits / 32, shift = index * bits % 32;
+  uint32_t level = static_cast<uint32_t>(words[word * stride]) >> shift;
+  if (shift + bits > 32) level |= static_cast<uint32_t>(words[(word + 1) * stride]) << (32 - shift);
+  return level & ((1U << bits) - 1);
+}
+
+// What is stored narrower is held in 4 bits.
+int held_bits(int bits) { return std::max(bits, 4); }
+
 // The levels level(row, column), unsigned, packed as a tensor. Column j is made of column order[j].
 template <class Level>
 Tensor collect(int64_t rows, int64_t columns, int bits, std::span<const int32_t> order, ThreadTeam& team,
@@ -110,8 +122,8 @@ class Reader {
     return Tensor::of<int32_t>({k_}, std::span<const int32_t>(order));
   }
 
-  // [G, N] of the files that keep columns together, [N, G] of the op.
-  Tensor transposed_scales(int64_t groups) const {
+  // [N, G]: that of a row and a group lies at [row * row_stride + group * group_stride].
+  Tensor strided_scales(int64_t groups, int64_t row_stride, int64_t group_stride) const {
     const StoredTensor& stored = part(".scales");
     if (team_ == nullptr) return Tensor::deferred(stored.dtype, {n_, groups}, 0);
     const Tensor source = checkpoint_.tensor(name_ + ".scales");
@@ -120,7 +132,7 @@ class Reader {
     for (int64_t row = 0; row < n_; ++row)
       for (int64_t g = 0; g < groups; ++g)
         std::memcpy(result.mutable_bytes().data() + static_cast<size_t>(row * groups + g) * width,
-                    source.bytes().data() + static_cast<size_t>(g * n_ + row) * width, width);
+                    source.bytes().data() + static_cast<size_t>(row * row_stride + g * group_stride) * width, width);
     return result;
   }
 
@@ -143,7 +155,7 @@ class Reader {
   // The scale's sizes [G, N] tell the number of groups.
   int64_t groups_of_columns(int bits) const {
     const StoredTensor& scales = scales_part(".scales");
-    if (scales.dims.size() != 2 || scales.dims[1] != n_ || n_ % (32 / bits) != 0)
+    if (scales.dims.size() != 2 || scales.dims[1] != n_ || n_ * bits % 32 != 0)
       fail(ErrorCode::invalid_model, "'{}.scales' {} does not fit {} rows of {} bits", name_, to_string(scales.dims),
            n_, bits);
     return scales.dims[0];
@@ -151,24 +163,45 @@ class Reader {
 
   NarrowWeight read_gptq() {
     const int bits = quantization_.schemes.at(0).bits;
-    const int64_t per = 32 / bits, groups = groups_of_columns(bits);
+    const int64_t groups = groups_of_columns(bits), row_words = n_ * bits / 32;
     const uint32_t mask = (1U << bits) - 1, missing = static_cast<uint32_t>(quantization_.zero_offset);
     NarrowWeight weight;
     weight.block = block_of(groups, bits);
     weight.order = order_of(".g_idx", weight.block, groups);
-    const Tensor q = words(".qweight", {ceil_of(k_, per), n_}), z = words(".qzeros", {groups, n_ / per});
+    const Tensor q = words(".qweight", {ceil_of(k_ * bits, 32), n_}), z = words(".qzeros", {groups, row_words});
     const int32_t *q_words = q.as<int32_t>().data(), *z_words = z.as<int32_t>().data();
-    weight.q = levels(k_, bits, weight.order, [=, n = n_](int64_t row, int64_t column) {
-      return static_cast<uint32_t>(q_words[column / per * n + row]) >> (column % per * bits) & mask;
-    });
-    weight.scales = transposed_scales(groups);
-    weight.zeros = zeros(groups, bits, [=, n = n_](int64_t row, int64_t g) {
-      return ((static_cast<uint32_t>(z_words[g * (n / per) + row / per]) >> (row % per * bits)) + missing) & mask;
+    weight.q = levels(k_, held_bits(bits), weight.order,
+                      [=, n = n_](int64_t row, int64_t column) { return level_at(q_words + row, n, column, bits); });
+    weight.scales = strided_scales(groups, 1, n_);
+    weight.zeros = zeros(groups, held_bits(bits), [=](int64_t row, int64_t g) {
+      return (level_at(z_words + g * row_words, 1, row, bits) + missing) & mask;
     });
     return weight;
   }
 
+  // AWQ's layout "gemv": rows along columns, and what belongs to the groups of a row fills whole words.
+  NarrowWeight read_awq_rows() {
+    constexpr int64_t kPer = 8;
+    const int64_t group = quantization_.schemes.at(0).group, groups = group > 0 ? ceil_of(k_, group) : 1;
+    const StoredTensor& stored = scales_part(".scales");
+    if (stored.dims.size() != 2 || stored.dims[0] != n_ || stored.dims[1] < groups || stored.dims[1] % kPer != 0)
+      fail(ErrorCode::invalid_model, "'{}.scales' {} does not fit {} rows of {} groups", name_, to_string(stored.dims),
+           n_, groups);
+    const int64_t row_words = ceil_of(k_, kPer), zero_words = stored.dims[1] / kPer;
+    NarrowWeight weight;
+    weight.block = block_of(groups, 4);
+    const Tensor q = words(".qweight", {n_, row_words}), z = words(".qzeros", {n_, zero_words});
+    const int32_t *q_words = q.as<int32_t>().data(), *z_words = z.as<int32_t>().data();
+    weight.q = levels(k_, 4, std::nullopt,
+                      [=](int64_t row, int64_t column) { return level_at(q_words + row * row_words, 1, column, 4); });
+    weight.scales = strided_scales(groups, stored.dims[1], 1);
+    weight.zeros =
+        zeros(groups, 4, [=](int64_t row, int64_t g) { return level_at(z_words + row * zero_words, 1, g, 4); });
+    return weight;
+  }
+
   NarrowWeight read_awq() {
+    if (quantization_.along_columns) return read_awq_rows();
     constexpr int64_t kPer = 8;
     const int64_t groups = groups_of_columns(4);
     NarrowWeight weight;
@@ -181,7 +214,7 @@ class Reader {
     };
     const Tensor q = words(".qweight", {k_, n_ / kPer});
     weight.q = levels(k_, 4, std::nullopt, level_in(q.as<int32_t>().data()));
-    weight.scales = transposed_scales(groups);
+    weight.scales = strided_scales(groups, 1, n_);
     if (!checkpoint_.contains(name_ + ".qzeros")) return weight;
     const Tensor z = words(".qzeros", {groups, n_ / kPer});
     weight.zeros = zeros(groups, 4, level_in(z.as<int32_t>().data()));
@@ -211,8 +244,7 @@ class Reader {
 
   NarrowWeight read_packed() {
     const int bits = packed_bits();
-    const int64_t per = 32 / bits, row_words = ceil_of(k_, per);
-    const uint32_t mask = (1U << bits) - 1;
+    const int64_t row_words = ceil_of(k_ * bits, 32);
     NarrowWeight weight;
     weight.scales = scales_of_rows();
     const int64_t groups = weight.scales.dims()[1];
@@ -221,7 +253,7 @@ class Reader {
     const Tensor q = words(".weight_packed", {n_, row_words});
     const int32_t* q_words = q.as<int32_t>().data();
     weight.q = levels(k_, bits, weight.order, [=](int64_t row, int64_t column) {
-      return static_cast<uint32_t>(q_words[row * row_words + column / per]) >> (column % per * bits) & mask;
+      return level_at(q_words + row * row_words, 1, column, bits);
     });
     weight.zeros = packed_zeros(groups, bits);
     return weight;
@@ -230,21 +262,17 @@ class Reader {
   std::optional<Tensor> packed_zeros(int64_t groups, int bits) const {
     const std::string suffix = ".weight_zero_point";
     if (!checkpoint_.contains(name_ + suffix)) return std::nullopt;
-    const int64_t per = 32 / bits;
-    const uint32_t mask = (1U << bits) - 1;
     if (part(suffix).dtype == DType::i8) {
       part(suffix, DType::i8, {n_, groups});
       const Tensor z = checkpoint_.tensor(name_ + suffix);
       const int8_t* bytes = z.as<int8_t>().data();
       return zeros(groups, bits, [=](int64_t row, int64_t g) {
-        return static_cast<uint32_t>(bytes[row * groups + g] + (1 << (bits - 1))) & mask;
+        return static_cast<uint32_t>(bytes[row * groups + g] + (1 << (bits - 1))) & ((1U << bits) - 1);
       });
     }
-    const Tensor z = words(suffix, {ceil_of(n_, per), groups});
+    const Tensor z = words(suffix, {ceil_of(n_ * bits, 32), groups});
     const int32_t* z_words = z.as<int32_t>().data();
-    return zeros(groups, bits, [=](int64_t row, int64_t g) {
-      return static_cast<uint32_t>(z_words[row / per * groups + g]) >> (row % per * bits) & mask;
-    });
+    return zeros(groups, bits, [=](int64_t row, int64_t g) { return level_at(z_words + g, groups, row, bits); });
   }
 
   NarrowWeight read_bytes() {

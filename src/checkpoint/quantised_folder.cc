@@ -283,8 +283,11 @@ std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const
     const std::vector<int64_t>& dims = node->input(1)->producer()->as<Constant>()->value.dims();
     const StoredTensor& stored = *checkpoint.find(node->name() + ".weight");
     if (stored.dims != dims)
-      fail(ErrorCode::unsupported,
-           "'{}.weight' is stored the other way round, which no reader of rounded weights expects", node->name());
+      throw Error(ErrorCode::unsupported,
+                  fmt::format("'{}.weight' is stored [in, out], as a Conv1D, and compressed-tensors knows rounded "
+                              "weights of Linear alone",
+                              node->name()))
+          .remedy("Add --int4 or --int8 to the command that runs the model: its weights are rounded while they load");
     const DType scale = is_half(stored.dtype) ? stored.dtype : DType::f32;
     matrices.push_back({node->name(), dims[0], dims[1], {options.bits, block, scale}});
   }

@@ -21,9 +21,10 @@ std::string lower(std::string text) {
   return text;
 }
 
-void check_bits(const std::string& method, const Quantization::Scheme& scheme) {
-  if (scheme.bits != 4 && scheme.bits != 8)
-    refuse(fmt::format("weights that {} rounded to {} bits; Lathe reads 4 and 8", method, scheme.bits));
+void check_bits(const std::string& method, const Quantization::Scheme& scheme, int least) {
+  if (scheme.bits != 8 && (scheme.bits < least || scheme.bits > 4))
+    refuse(fmt::format("weights that {} rounded to {} bits; Lathe reads {}4 and 8", method, scheme.bits,
+                       least == 2 ? "2, 3, " : ""));
 }
 
 constexpr int64_t kLargest = int64_t{1} << 40;  // no row is as long
@@ -47,7 +48,7 @@ void read_block(const Fields& fields, std::string_view key, Quantization& result
 Quantization read_gptq(const Fields& fields) {
   Quantization result{QuantMethod::gptq, {}, 1};
   result.schemes = {{static_cast<int>(fields.count("bits")), group_of(fields, "group_size")}};
-  check_bits("GPTQ", result.schemes[0]);
+  check_bits("GPTQ", result.schemes[0], 2);
   const std::string format = lower(fields.optional_text("checkpoint_format|format").value_or("gptq"));
   if (format == "gptq_v2")
     result.zero_offset = 0;
@@ -63,7 +64,9 @@ Quantization read_awq(const Fields& fields) {
   result.schemes = {{static_cast<int>(fields.count("bits|w_bit")), group_of(fields, "group_size|q_group_size")}};
   if (result.schemes[0].bits != 4) refuse(fmt::format("AWQ weights of {} bits", result.schemes[0].bits));
   const std::string version = lower(fields.optional_text("version").value_or("gemm"));
-  if (version != "gemm") refuse(fmt::format("AWQ weights in the layout '{}'; Lathe reads gemm", version));
+  if (version != "gemm" && version != "gemv")
+    refuse(fmt::format("AWQ weights in the layout '{}'; Lathe reads gemm and gemv", version));
+  result.along_columns = version == "gemv";
   return result;
 }
 
@@ -81,7 +84,7 @@ void read_group(const json& object, Quantization& result) {
     return;
   }
   result.schemes.push_back({static_cast<int>(fields.count("num_bits")), group_of(fields, "group_size")});
-  check_bits("compressed-tensors", result.schemes.back());
+  check_bits("compressed-tensors", result.schemes.back(), 4);
 }
 
 Quantization read_compressed(const Fields& fields) {

@@ -1,10 +1,14 @@
 // Matmuls of one activation by several constant weights become one with the weights side by side, when attention is all
-// that reads their results: it takes its heads from the columns of the joint product, so nothing is copied.
+// that reads their results: it takes its heads from the columns of the joint product, so nothing is copied. The joint
+// weights are: where they are large, products stay apart, which are large enough as well, and their weights stay
+// mapped.
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
 namespace lathe::passes {
 namespace {
+
+constexpr size_t kLargestJoint = size_t{128} << 20;  // bytes
 
 // One use of a product: an operand (0, 1, 2: q, k, v) of an attention, by way of a reshape that keeps the columns, or
 // directly.
@@ -105,6 +109,15 @@ bool fit_together(const Node& a, const Node& b) {
   if (const MatMulNBits* narrow = a.as<MatMulNBits>())
     return narrow->block == b.as<MatMulNBits>()->block && narrow->round_rows == b.as<MatMulNBits>()->round_rows;
   return a.as<MatMul>()->trans_b == b.as<MatMul>()->trans_b;
+}
+
+size_t weight_bytes(const std::vector<Member>& members) {
+  size_t bytes = 0;
+  for (const Member& m : members) {
+    const Tensor& weight = *constant_tensor(m.node->input(1));
+    bytes += storage_bytes(weight.dtype(), weight.elements());
+  }
+  return bytes;
 }
 
 // The constant again, before `position`: it may be stored later in the graph. The bytes are shared.
@@ -211,7 +224,7 @@ int merge_in(Graph& graph) {
       group->push_back(std::move(*member));
   }
   for (const std::vector<Member>& group : groups) {
-    if (group.size() < 2) continue;
+    if (group.size() < 2 || weight_bytes(group) > kLargestJoint) continue;
     merge(graph, group);
     ++merged;
   }

@@ -191,7 +191,7 @@ void check_types(const PrecisionSupport& support, const PrecisionOptions& option
 
 // Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it (not to
 // TensorRT's).
-Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, const CompileOptions& compile,
+Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, const RunOptions& run,
                          const Batches& batches, const PrecisionOptions& options, const PrecisionSupport& support) {
   Ranges ranges;
   if (!options.range_cache.empty() && std::filesystem::exists(options.range_cache))
@@ -200,7 +200,7 @@ Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, c
   std::erase_if(missing, [&](const std::string& name) { return ranges.count(name) > 0; });
   if (missing.empty()) return ranges;
   if (options.progress) options.progress(fmt::format("calibrating {} ranges", missing.size()));
-  for (const auto& [name, histogram] : histograms(graph, compile, batches, missing))
+  for (const auto& [name, histogram] : histograms(graph, run, batches, missing))
     ranges[name] = calibrated_range(histogram, options.calibrator, support.asymmetric_bytes);
   if (!options.range_cache.empty() && !is_tensorrt_cache(options.range_cache))
     save_ranges(options.range_cache, ranges, options.calibrator);
@@ -230,6 +230,15 @@ Report convert(Graph& graph, const ApplyOptions& apply, const PrecisionOptions& 
   return report;
 }
 
+size_t constant_bytes(const Graph& graph) {
+  size_t bytes = 0;
+  for (const auto& node : graph.nodes())
+    if (const Constant* constant = node->as<Constant>();
+        constant != nullptr && constant->value.dtype() != DType::string)
+      bytes += storage_bytes(constant->value.dtype(), constant->value.elements());
+  return bytes;
+}
+
 }  // namespace
 
 bool measures(const PrecisionOptions& options) {
@@ -240,11 +249,12 @@ bool measures(const PrecisionOptions& options) {
 
 Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options) {
   LATHE_CHECK(!batches.empty());
-  const PrecisionSupport support = make_backend(compile)->precision_support();
+  const std::unique_ptr<Backend> backend = make_backend(compile);
+  const PrecisionSupport support = backend->precision_support();
   check_types(support, options, compile.device);
   if (!measures(options)) return convert(graph, {support, {}, false}, options);
-  CompileOptions inner = compile;
-  inner.passes.trace = {};
+  RunOptions inner{compile, backend->host_memory() && constant_bytes(graph) >= options.passing_from};
+  inner.compile.passes.trace = {};
   if (options.smoothing > 0) smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);
   const std::vector<Layer> layers = find_layers(graph, support, options);
   const Ranges ranges = calibrated_ranges(graph, layers, inner, batches, options, support);

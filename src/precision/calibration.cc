@@ -11,7 +11,6 @@
 #include "lathe/lathe.h"
 #include "passes/passes.h"
 #include "precision/run.h"
-#include "runtime/engine.h"
 #include "runtime/session.h"
 
 namespace lathe::precision {
@@ -44,14 +43,14 @@ std::unique_ptr<Graph> with_outputs(const Graph& graph, std::span<const std::str
 
 }  // namespace
 
-std::map<std::string, Histogram> histograms(const Graph& graph, const CompileOptions& compile, const Batches& batches,
+std::map<std::string, Histogram> histograms(const Graph& graph, const RunOptions& options, const Batches& batches,
                                             const std::vector<std::string>& values) {
   ThreadTeam team(default_thread_count());
   std::map<std::string, Histogram> histograms;
   for (size_t begin = 0; begin < values.size(); begin += kValuesAtATime) {
     const auto names = std::span(values).subspan(begin, std::min(kValuesAtATime, values.size() - begin));
     std::vector<Histogram> seen(names.size());
-    Session session(make_engine(compile_optimised(with_outputs(graph, names), compile)));
+    Session session(engine_of(with_outputs(graph, names), options));
     for (const Batch& batch : batches) {
       const auto outputs = run(session, batch);
       team.parallel_for(static_cast<int64_t>(names.size()), [&](int64_t first, int64_t last, int) {
@@ -66,7 +65,7 @@ std::map<std::string, Histogram> histograms(const Graph& graph, const CompileOpt
   return histograms;
 }
 
-std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const CompileOptions& compile,
+std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const RunOptions& options,
                                                         const Batches& batches,
                                                         const std::vector<std::string>& values) {
   std::unique_ptr<Graph> copy = with_outputs(graph, values);
@@ -77,7 +76,7 @@ std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, cons
     copy->set_output(i, reduce({*copy}, ReduceKind::max, map1({*copy}, MapOp::abs, value), axes, false));
   }
   std::map<std::string, std::vector<float>> maxima;
-  Session session(make_engine(compile_optimised(std::move(copy), compile)));
+  Session session(engine_of(std::move(copy), options));
   for (const Batch& batch : batches)
     for (const Output& output : run(session, batch)) {
       const auto found = output.as<float>();

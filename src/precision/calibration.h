@@ -6,18 +6,18 @@
 #include <string>
 #include <vector>
 
-#include "build/compiler.h"
 #include "precision/batches.h"
 #include "precision/histogram.h"
+#include "precision/run.h"
 
 namespace lathe::precision {
 
 // Of the named values of the graph. Throws Error(invalid_argument) when one of them is not finite anywhere.
-std::map<std::string, Histogram> histograms(const Graph& graph, const CompileOptions& compile, const Batches& batches,
+std::map<std::string, Histogram> histograms(const Graph& graph, const RunOptions& options, const Batches& batches,
                                             const std::vector<std::string>& values);
 
 // The largest magnitudes by index of the last axis, found where the graph runs. Throws likewise.
-std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const CompileOptions& compile,
+std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const RunOptions& options,
                                                         const Batches& batches, const std::vector<std::string>& values);
 
 // The values whose ranges the layers need.

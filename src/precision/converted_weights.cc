@@ -97,6 +97,7 @@ const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& wei
       bytes[at] = static_cast<std::byte>(small_float_from_float(type, values[at] * inverse[c], true));
     });
   }
+  page_out(weights.bytes());
   return known->second = std::move(q);
 }
 

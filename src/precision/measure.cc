@@ -9,8 +9,7 @@
 #include "graph/build.h"
 #include "passes/passes.h"
 #include "passes/pipeline.h"
-#include "precision/run.h"
-#include "runtime/engine.h"
+#include "runtime/session.h"
 
 namespace lathe::precision {
 namespace {
@@ -107,19 +106,69 @@ std::vector<int64_t> all_axes(const Value* value) {
   return axes;
 }
 
+// A layer beside itself in another type.
+struct Pair {
+  Node *layer = nullptr, *twin = nullptr, *next = nullptr;  // the latter null at the end of the graph
+};
+
 constexpr size_t kSumsPerLayer = 4;
 
-// Appends the sums over a layer's result and its twin's as outputs.
-void emit_sums(Graph& graph, Value* expected, Value* twin) {
-  Value* found = twin->dtype() == DType::f32 ? twin : cast({graph}, twin, DType::f32);
+// The sums over both results as outputs, computed at once: the results then need not stay in memory.
+void emit_sums(Graph& graph, const Pair& pair) {
+  const Place place(graph, pair.next);
+  Value *expected = pair.layer->output(), *twin = pair.twin->output();
+  Value* found = twin->dtype() == DType::f32 ? twin : cast(place, twin, DType::f32);
   const auto axes = all_axes(expected);
   const auto output = [&](ReduceKind kind, Value* of) {
-    graph.add_output(reduce({graph}, kind, of, axes, false), std::to_string(graph.outputs().size()));
+    graph.add_output(reduce(place, kind, of, axes, false), std::to_string(graph.outputs().size()));
   };
-  output(ReduceKind::sum, map2({graph}, MapOp::mul, expected, found));
+  output(ReduceKind::sum, map2(place, MapOp::mul, expected, found));
   output(ReduceKind::sum_square, expected);
   output(ReduceKind::sum_square, found);
-  output(ReduceKind::max, map1({graph}, MapOp::abs, map2({graph}, MapOp::sub, expected, found)));
+  output(ReduceKind::max, map1(place, MapOp::abs, map2(place, MapOp::sub, expected, found)));
+}
+
+// The time that steps take, without what goes on between them.
+class StepTimes : public StepObserver {
+ public:
+  void before(size_t) override { start_ = Clock::now(); }
+  void after(size_t, const StepIo&) override { total_ += Clock::now() - start_; }
+  Clock::duration total() const { return total_; }
+
+ private:
+  Clock::time_point start_;
+  Clock::duration total_{};
+};
+
+double milliseconds(Clock::duration time) { return std::chrono::duration<double, std::milli>(time).count(); }
+
+double median_ms(Session& session, const Batch& batch) {
+  constexpr size_t kLeastRuns = 5;
+  constexpr auto kTime = std::chrono::milliseconds(200);
+  for (int i = 0; i < 2; ++i) run(session, batch);  // warm up
+  std::vector<double> times;
+  for (const auto end = Clock::now() + kTime; times.size() < kLeastRuns || Clock::now() < end;) {
+    const auto start = Clock::now();
+    run(session, batch);
+    times.push_back(milliseconds(Clock::now() - start));
+  }
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+double steps_ms(Session& session, const Batch& batch) {
+  StepTimes times;
+  session.impl().observer = &times;
+  run(session, batch);
+  session.impl().observer = nullptr;
+  return milliseconds(times.total());
+}
+
+size_t weight_bytes(const CompiledModel& model) {
+  size_t bytes = 0;
+  for (const Weight& weight : model.program.weights)  // whose elements the engine may have let go of
+    bytes += bytes_in_layout(weight.node->as<Constant>()->value, weight.layout, *model.backend);
+  return bytes;
 }
 
 }  // namespace
@@ -178,13 +227,12 @@ Agreement worst(std::span<const OutputAgreement> outputs) {
   return worst;
 }
 
-Measurer::Measurer(const Graph& graph, const CompileOptions& compile, const Batches& batches)
-    : graph_(graph),
-      compile_(compile),
-      batches_(batches),
-      reference_(make_engine(compile_optimised(graph.clone(), compile))),
-      expected_(record(reference_, batches)) {
+Measurer::Measurer(const Graph& graph, const RunOptions& options, const Batches& batches)
+    : graph_(graph), options_(options), batches_(batches) {
+  const auto engine = engine_of(graph.clone(), options);
+  expected_ = record(engine, batches);
   check_reference(expected_);
+  reference_speed_ = speed_of(engine);
 }
 
 std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, const ApplyOptions& options) {
@@ -192,11 +240,11 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
   while (!graph->outputs().empty()) graph->erase_output(0);
   const std::vector<Node*> nodes = nodes_of(*graph);
   std::map<const Node*, LayerType> types;
-  std::vector<std::pair<Node*, Node*>> pairs;
+  std::vector<Pair> pairs;
   for (const Candidate& layer : layers) {
-    Node* twin =
-        insert_twin(*graph, nodes[layer.node], layer.node + 1 < nodes.size() ? nodes[layer.node + 1] : nullptr);
-    pairs.emplace_back(nodes[layer.node], twin);
+    Node* next = layer.node + 1 < nodes.size() ? nodes[layer.node + 1] : nullptr;
+    Node* twin = insert_twin(*graph, nodes[layer.node], next);
+    pairs.push_back({nodes[layer.node], twin, next});
     types[twin] = layer.type;
   }
   Assignment assignment;
@@ -205,11 +253,11 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
     assignment.push_back(found != types.end() ? found->second : LayerType{});
   }
   apply(*graph, assignment, options, weights_);
-  for (const auto& [node, twin] : pairs) emit_sums(*graph, node->output(), twin->output());
+  for (const Pair& pair : pairs) emit_sums(*graph, pair);
   passes::run_quantised_stage(*graph);
 
   std::vector<Sums> sums(layers.size());
-  Session session(make_engine(compile_optimised(std::move(graph), compile_)));
+  Session session(engine_of(std::move(graph), options_));
   for (const Batch& batch : batches_) {
     const auto outputs = run(session, batch);
     const auto number = [&](size_t layer, size_t which) {
@@ -234,34 +282,14 @@ std::vector<OutputAgreement> Measurer::measure(const Assignment& assignment, con
 std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment, const ApplyOptions& options) {
   std::unique_ptr<Graph> graph = graph_.clone();
   apply_and_rewrite(*graph, assignment, options, weights_);
-  return make_engine(compile_optimised(std::move(graph), compile_));
+  return engine_of(std::move(graph), options_);
 }
 
 Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine) const {
-  constexpr size_t kLeastRuns = 5;
-  constexpr auto kTime = std::chrono::milliseconds(200);
   Session session(engine);
-  for (int i = 0; i < 2; ++i) run(session, batches_[0]);  // warm up
-  std::vector<double> times;
-  for (const auto end = Clock::now() + kTime; times.size() < kLeastRuns || Clock::now() < end;) {
-    const auto start = Clock::now();
-    run(session, batches_[0]);
-    times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  Speed speed{times[times.size() / 2], 0};
-  const CompiledModel& model = engine->impl().model;
-  for (const Weight& weight : model.program.weights) {
-    const auto& tensor = weight.node->as<Constant>()->value;  // whose elements the engine may have let go of
-    if (tensor.dtype() == DType::string) continue;
-    speed.weight_bytes += weight.layout.plain()
-                              ? storage_bytes(tensor.dtype(), tensor.elements())
-                              : model.backend->packed_bytes(weight.layout, tensor.dtype(), tensor.dims());
-  }
-  return speed;
+  const double ms = options_.passing_weights ? steps_ms(session, batches_[0]) : median_ms(session, batches_[0]);
+  return {ms, weight_bytes(engine->impl().model)};
 }
-
-Speed Measurer::reference_speed() { return speed_of(reference_); }
 
 Speed Measurer::speed(const Assignment& assignment, const ApplyOptions& options) {
   return speed_of(engine_for(assignment, options));

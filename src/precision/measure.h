@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "build/compiler.h"
 #include "lathe/lathe.h"
 #include "precision/apply.h"
 #include "precision/batches.h"
+#include "precision/run.h"
 
 namespace lathe::precision {
 
@@ -35,15 +35,15 @@ std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared
                                      const Batches& batches);
 
 struct Speed {
-  double ms = 0;  // median of a run on the first batch
+  double ms = 0;  // median of a run on the first batch; where weights pass, what the steps of one run take
   size_t weight_bytes = 0;
 };
 
 class Measurer {
  public:
   // Runs the f32 graph once over the batches and keeps its outputs. Throws Error(invalid_argument) when they say
-  // nothing: not a number, or zero everywhere.
-  Measurer(const Graph& graph, const CompileOptions& compile, const Batches& batches);
+  // nothing: not a number, or zero everywhere. Only one engine is in memory at a time.
+  Measurer(const Graph& graph, const RunOptions& options, const Batches& batches);
 
   struct Candidate {
     size_t node = 0;  // place in the graph's list
@@ -54,7 +54,7 @@ class Measurer {
 
   std::vector<OutputAgreement> measure(const Assignment& assignment, const ApplyOptions& apply);
 
-  Speed reference_speed();
+  const Speed& reference_speed() const { return reference_speed_; }
   Speed speed(const Assignment& assignment, const ApplyOptions& apply);
 
   ConvertedWeights& weights() { return weights_; }
@@ -64,9 +64,9 @@ class Measurer {
   Speed speed_of(const std::shared_ptr<const Engine>& engine) const;
 
   const Graph& graph_;
-  const CompileOptions& compile_;
+  const RunOptions& options_;
   const Batches& batches_;
-  std::shared_ptr<const Engine> reference_;
+  Speed reference_speed_;
   Recorded expected_;
   ConvertedWeights weights_;
 };

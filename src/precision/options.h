@@ -5,6 +5,7 @@
 // says for every layer on which rung it stands.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -42,6 +43,9 @@ struct PrecisionOptions {
   // Between a norm and the products that read it, outliers move from activations into weights: the exponent of the
   // activations' share (SmoothQuant's alpha); 0 leaves them where they are.
   double smoothing = 0.5;
+  // A model with so many bytes of weights is measured with weights in memory for the length of a step only, where they
+  // are in the host's memory: slower, but in little more memory than the narrower weights take.
+  size_t passing_from = size_t{2} << 30;
   std::function<void(const std::string& what)> progress = {};  // may throw to stop
 };
 

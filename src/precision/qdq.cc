@@ -62,7 +62,7 @@ QdqReport quantize_model(const std::filesystem::path& model, const std::filesyst
   const std::vector<onnx::QdqLayer> layers = chosen_layers(model, *graph, options);
   std::set<std::string> activations;
   for (const onnx::QdqLayer& layer : layers) activations.insert(layer.activation);
-  const auto seen = histograms(*graph, compile_options, batches, {activations.begin(), activations.end()});
+  const auto seen = histograms(*graph, {compile_options}, batches, {activations.begin(), activations.end()});
 
   QdqReport report;
   ConvertedWeights weights;

@@ -1,14 +1,28 @@
 // Small things that running graphs over batches takes.
 #pragma once
 
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "build/compiler.h"
 #include "graph/graph.h"
 #include "lathe/lathe.h"
 #include "precision/batches.h"
+#include "runtime/engine.h"
 
 namespace lathe::precision {
+
+struct RunOptions {
+  CompileOptions compile = {};
+  bool passing_weights = false;  // weights are in memory for the length of a step (runtime/passing_weights.h)
+};
+
+// Of an optimised graph.
+inline std::shared_ptr<const Engine> engine_of(std::unique_ptr<Graph> graph, const RunOptions& options) {
+  return make_engine(compile_optimised(std::move(graph), options.compile), {.passing = options.passing_weights});
+}
 
 inline std::span<const Output> run(Session& session, const Batch& batch) {
   std::vector<Input> inputs;

@@ -101,7 +101,7 @@ std::vector<float> factors_for(const std::vector<float>& activations, const std:
 
 }  // namespace
 
-int smooth(Graph& graph, const std::vector<Layer>& layers, const CompileOptions& compile, const Batches& batches,
+int smooth(Graph& graph, const std::vector<Layer>& layers, const RunOptions& options, const Batches& batches,
            double exponent) {
   const std::vector<Node*> nodes = nodes_of(graph);
   std::set<const Node*> products;
@@ -115,7 +115,7 @@ int smooth(Graph& graph, const std::vector<Layer>& layers, const CompileOptions&
       names.push_back(node->output()->name());
     }
   if (norms.empty()) return 0;
-  const auto maxima = column_maxima(graph, compile, batches, names);
+  const auto maxima = column_maxima(graph, options, batches, names);
   for (Node* norm : norms) {
     std::vector<Matrix> matrices;
     for (Node* user : norm->output()->users()) matrices.push_back(matrix_of(user));

@@ -5,13 +5,13 @@
 namespace lathe {
 
 DeviceIo::DeviceIo(DeviceContext& device, size_t inputs, size_t outputs)
-    : device_(device), pins_(dynamic_cast<CopyQueueMaker*>(&device)), inputs_(inputs), outputs_(outputs) {}
+    : device_(device), inputs_(inputs), outputs_(outputs) {}
 
 DeviceIo::~DeviceIo() {
   for (const Buffer& buffer : inputs_)
     if (buffer.memory != nullptr) device_.release(buffer.memory);
   for (const HostBuffer& buffer : outputs_)
-    if (buffer.pinned != nullptr) pins_->release_pinned(buffer.pinned);
+    if (buffer.pinned != nullptr) device_.release_pinned(buffer.pinned);
 }
 
 void DeviceIo::upload(size_t input, TensorRef& given) {
@@ -36,10 +36,10 @@ void* DeviceIo::download(size_t output, const TensorRef& made, void* host) {
 
 std::byte* DeviceIo::reserve(HostBuffer& buffer, size_t bytes) {
   if (buffer.bytes < bytes || buffer.bytes == 0) {
-    if (buffer.pinned != nullptr) pins_->release_pinned(buffer.pinned);
+    if (buffer.pinned != nullptr) device_.release_pinned(buffer.pinned);
     buffer = {};
     buffer.bytes = std::max<size_t>(bytes, 1);
-    if (pins_ != nullptr) buffer.pinned = pins_->allocate_pinned(buffer.bytes);
+    buffer.pinned = device_.allocate_pinned(buffer.bytes);
     if (buffer.pinned == nullptr) buffer.plain.resize(buffer.bytes);
   }
   return buffer.pinned != nullptr ? buffer.pinned : buffer.plain.data();

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "backends/backend.h"
-#include "backends/copy_queue.h"
 
 namespace lathe {
 
@@ -37,7 +36,6 @@ class DeviceIo {
   std::byte* reserve(HostBuffer& buffer, size_t bytes);
 
   DeviceContext& device_;
-  CopyQueueMaker* const pins_;  // null where nothing can be pinned
   std::vector<Buffer> inputs_;
   std::vector<HostBuffer> outputs_;
 };

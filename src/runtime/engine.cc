@@ -45,11 +45,12 @@ class ConstantRelease {
   std::unordered_map<const Node*, Pending> pending_;
 };
 
-std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl, size_t weight_budget = 0) {
+std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl, const WeightOptions& weights = {}) {
   ConstantRelease release(*impl->model.graph, impl->model.program);
   impl->weights = WeightMemory(impl->model.program, *impl->model.backend, impl->model.weights,
-                               {.budget = weight_budget,
+                               {.budget = weights.budget,
                                 .twin = impl->twin == nullptr ? nullptr : &impl->twin->impl().weights,
+                                .passing = weights.passing,
                                 .made = [&](const Weight& weight) { release.made(weight); }});
   const Graph& graph = *impl->model.graph;
   for (const Value* input : graph.inputs()) {
@@ -72,11 +73,11 @@ CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions
   return model;
 }
 
-std::shared_ptr<const Engine> make_engine(CompiledModel model, WeightOptions weights) {
+std::shared_ptr<const Engine> make_engine(CompiledModel model, const WeightOptions& weights) {
   auto impl = std::make_unique<Engine::Impl>();
   impl->model = std::move(model);
-  impl->twin = std::move(weights.twin);
-  return finish(std::move(impl), weights.budget);
+  impl->twin = weights.twin;
+  return finish(std::move(impl), weights);
 }
 
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options) {

@@ -42,13 +42,14 @@ CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions
 // not in its name.
 std::shared_ptr<const Engine> open_engine(const std::filesystem::path& path, const CompileOptions& options);
 
-// Where the weights of an engine may be; not both at a time.
+// Where the weights of an engine may be, as WeightMemory has it; one of these at a time.
 struct WeightOptions {
-  size_t budget = 0;  // see WeightMemory
+  size_t budget = 0;
+  bool passing = false;
   // On the same device: constants that share storage with its own are in memory once.
   std::shared_ptr<const Engine> twin = {};
 };
 // From a graph in memory.
-std::shared_ptr<const Engine> make_engine(CompiledModel model, WeightOptions weights = {});
+std::shared_ptr<const Engine> make_engine(CompiledModel model, const WeightOptions& weights = {});
 
 }  // namespace lathe

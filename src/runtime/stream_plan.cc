@@ -1,7 +1,6 @@
 #include "runtime/stream_plan.h"
 
 #include <algorithm>
-#include <set>
 
 #include "base/error.h"
 
@@ -12,32 +11,24 @@ size_t aligned(size_t bytes) {
   return (bytes + StreamPlan::kAlignment - 1) / StreamPlan::kAlignment * StreamPlan::kAlignment;
 }
 
-void visit_weights(const Program& program, const ProgramStep& step, const auto& visit) {
-  for (const int value : step.inputs)
-    if (value >= 0 && program.values[static_cast<size_t>(value)].weight >= 0)
-      visit(static_cast<size_t>(program.values[static_cast<size_t>(value)].weight));
-  for (const Program& region : step.regions)
-    for (const ProgramStep& inner : region.steps) visit_weights(region, inner, visit);
+// -1: the value is no constant, nor another shape of one.
+int weight_of(const Program& program, int value) {
+  const int root = program.values[static_cast<size_t>(value)].root;
+  return program.values[static_cast<size_t>(root)].weight;
 }
 
 // Of every step the weights that it alone reads.
 std::vector<std::vector<size_t>> own_weights(const Program& program) {
   std::vector<std::set<size_t>> readers(program.weights.size());
-  std::vector<bool> pinned(program.weights.size(), false);
+  std::set<size_t> pinned = weights_of_outputs(program);
   for (size_t s = 0; s < program.steps.size(); ++s) {
-    visit_weights(program, program.steps[s], [&](size_t weight) {
-      readers[weight].insert(s);
-      if (!program.steps[s].regions.empty()) pinned[weight] = true;
-    });
-  }
-  for (const int output : program.outputs) {  // read after the last step
-    const ProgramValue& value = program.values[static_cast<size_t>(output)];
-    const int weight = program.values[static_cast<size_t>(value.root)].weight;
-    if (weight >= 0) pinned[static_cast<size_t>(weight)] = true;
+    const std::set<size_t> weights = weights_of(program, program.steps[s]);
+    for (const size_t weight : weights) readers[weight].insert(s);
+    if (!program.steps[s].regions.empty()) pinned.insert(weights.begin(), weights.end());
   }
   std::vector<std::vector<size_t>> own(program.steps.size());
   for (size_t w = 0; w < readers.size(); ++w)
-    if (readers[w].size() == 1 && !pinned[w]) own[*readers[w].begin()].push_back(w);
+    if (readers[w].size() == 1 && pinned.count(w) == 0) own[*readers[w].begin()].push_back(w);
   return own;
 }
 
@@ -101,6 +92,23 @@ class Planner {
 };
 
 }  // namespace
+
+std::set<size_t> weights_of(const Program& program, const ProgramStep& step) {
+  std::set<size_t> weights;
+  for (const int value : step.inputs)
+    if (const int weight = value >= 0 ? weight_of(program, value) : -1; weight >= 0)
+      weights.insert(static_cast<size_t>(weight));
+  for (const Program& region : step.regions)
+    for (const ProgramStep& inner : region.steps) weights.merge(weights_of(region, inner));
+  return weights;
+}
+
+std::set<size_t> weights_of_outputs(const Program& program) {
+  std::set<size_t> weights;
+  for (const int output : program.outputs)
+    if (const int weight = weight_of(program, output); weight >= 0) weights.insert(static_cast<size_t>(weight));
+  return weights;
+}
 
 StreamPlan plan_streams(const Program& program, const std::vector<size_t>& bytes, size_t budget) {
   return Planner(program, bytes).plan(budget);

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "build/program.h"
@@ -29,6 +30,11 @@ struct StreamPlan {
   size_t slot_bytes = 0;
   size_t resident_bytes = 0;
 };
+
+// That a step reads, and its regions.
+std::set<size_t> weights_of(const Program& program, const ProgramStep& step);
+// That leave as outputs: read after the last step.
+std::set<size_t> weights_of_outputs(const Program& program);
 
 // `bytes` of each weight on the device. Weights of several steps, and of regions, stay. Throws Error(out_of_memory),
 // naming what would do, when the budget is too small for any plan.

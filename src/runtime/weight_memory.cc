@@ -1,9 +1,6 @@
 #include "runtime/weight_memory.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <iterator>
 #include <map>
@@ -11,11 +8,12 @@
 
 #include "base/error.h"
 #include "build/constant_id.h"
+#include "runtime/passing_weights.h"
 
 namespace lathe {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kLeastPassing = size_t{64} << 10;  // bytes; smaller weights are not worth the coming and going
 
 bool aligned_for(const std::byte* data, DType type) {
   const auto bytes = static_cast<size_t>(std::max(bit_width(type) / 8, 1));
@@ -33,18 +31,30 @@ WeightMemory::WeightMemory(const Program& program, const Backend& backend, const
       shared_(program.weights.size(), -1),
       addresses_(program.weights.size(), nullptr),
       budget_(options.budget) {
-  LATHE_CHECK(budget_ == 0 || twin_ == nullptr);
+  LATHE_CHECK(twin_ == nullptr || (budget_ == 0 && !options.passing));
   for (const Weight& weight : program.weights) ids_.push_back(constant_id(weight.node->as<Constant>()->value));
   if (twin_ != nullptr) find_shared();
   restore();
-  for (size_t i = 0; backend.host_memory() && i < addresses_.size(); ++i) {
+  if (backend.host_memory()) place_on_host(options);
+}
+
+// Steps never write to constant operands, whatever the type of their addresses.
+void WeightMemory::place_on_host(const Options& options) {
+  const std::set<size_t> outputs = weights_of_outputs(*program_);
+  const auto passes = [&](size_t i) {
+    const Weight& weight = program_->weights[i];
+    return options.passing && outputs.count(i) == 0 && bytes_of(weight) >= kLeastPassing && !where_it_lies(weight);
+  };
+  for (size_t i = 0; i < addresses_.size(); ++i) {
     if (shared_[i] >= 0) {
       addresses_[i] = twin_->addresses_[static_cast<size_t>(shared_[i])];
-      continue;
+    } else if (passes(i)) {
+      passing_ = true;
+    } else {
+      const size_t owned = owned_.size();
+      addresses_[i] = const_cast<std::byte*>(place(program_->weights[i]).data());
+      if (options.made && owned_.size() > owned) options.made(program_->weights[i]);
     }
-    const size_t owned = owned_.size();
-    addresses_[i] = const_cast<std::byte*>(place(program.weights[i]).data());  // steps never write to constant operands
-    if (options.made && owned_.size() > owned) options.made(program.weights[i]);
   }
 }
 
@@ -73,6 +83,7 @@ WeightMemory& WeightMemory::operator=(WeightMemory&& other) noexcept {
   std::swap(owned_, other.owned_);
   std::swap(owned_bytes_, other.owned_bytes_);
   std::swap(budget_, other.budget_);
+  std::swap(passing_, other.passing_);
   std::swap(plan_, other.plan_);
   std::swap(groups_, other.groups_);
   std::swap(pinned_, other.pinned_);
@@ -120,10 +131,7 @@ void WeightMemory::restore() try {
 }
 
 size_t WeightMemory::bytes_of(const Weight& weight) const {
-  const Tensor& constant = weight.node->as<Constant>()->value;
-  if (constant.dtype() == DType::string) return 0;
-  if (weight.layout.plain()) return storage_bytes(constant.dtype(), constant.elements());
-  return backend_->packed_bytes(weight.layout, constant.dtype(), constant.dims());
+  return bytes_in_layout(weight.node->as<Constant>()->value, weight.layout, *backend_);
 }
 
 void WeightMemory::keep_on_host(const StreamGroup& group) {
@@ -150,7 +158,8 @@ void WeightMemory::keep_on_host(const StreamGroup& group) {
 }
 
 std::unique_ptr<WeightStream> WeightMemory::make_stream(DeviceContext& device) const {
-  return std::make_unique<WeightStream>(plan_, groups_, addresses_, device);
+  if (passing_) return std::make_unique<PassingWeights>(*program_, *backend_, *source_, addresses_);
+  return std::make_unique<RingStream>(plan_, groups_, addresses_, device);
 }
 
 // What the host had to make for the weight goes away.
@@ -163,29 +172,23 @@ void* WeightMemory::move_to_device(std::span<const std::byte> weight) {
 }
 
 std::span<std::byte> WeightMemory::allocate(size_t bytes) {
-  const size_t alignment = bytes >= kHugePage ? kHugePage : 64;
-  const size_t rounded = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
-  void* memory = std::aligned_alloc(alignment, rounded);
-  if (memory == nullptr) fail(ErrorCode::out_of_memory, "cannot allocate {} bytes for a weight", bytes);
-  if (alignment == kHugePage) madvise(memory, rounded, MADV_HUGEPAGE);
-  owned_.emplace_back(static_cast<std::byte*>(memory), &std::free);
-  owned_bytes_ += rounded;
-  return {static_cast<std::byte*>(memory), bytes};
+  const HostBlock& block = owned_.emplace_back(allocate_on_host(bytes));
+  owned_bytes_ += block.reserved;
+  return block.span();
+}
+
+std::optional<std::span<const std::byte>> WeightMemory::where_it_lies(const Weight& weight) const {
+  const Tensor& constant = weight.node->as<Constant>()->value;
+  auto stored = source_->in_place(constant, weight.layout);
+  if (stored && weight.layout.plain() && !aligned_for(stored->data(), constant.dtype())) stored.reset();
+  return stored;
 }
 
 std::span<const std::byte> WeightMemory::place(const Weight& weight) {
-  const Tensor& constant = weight.node->as<Constant>()->value;
-  const auto stored = source_->in_place(constant, weight.layout);
-  if (stored && (!weight.layout.plain() || aligned_for(stored->data(), constant.dtype()))) return *stored;
-  const Tensor plain = source_->plain(constant);
-  if (!weight.layout.plain()) {
-    const std::span<std::byte> packed = allocate(backend_->packed_bytes(weight.layout, plain.dtype(), plain.dims()));
-    backend_->pack(weight.layout, plain, packed);
-    return packed;
-  }
-  const std::span<std::byte> copy = allocate(plain.bytes().size());
-  if (!copy.empty()) std::memcpy(copy.data(), plain.bytes().data(), copy.size());
-  return copy;
+  if (const auto stored = where_it_lies(weight)) return *stored;
+  const std::span<std::byte> made = allocate(bytes_of(weight));
+  source_->lay_out(weight.node->as<Constant>()->value, weight.layout, *backend_, made);
+  return made;
 }
 
 }  // namespace lathe

@@ -1,46 +1,19 @@
-// Brings the weights that have no place on the device to a ring of buffers, ahead of the steps that read them, while
-// other steps run. Of a session: each has a ring of its own. See stream_plan.h for which weights these are.
+// How a session gets at the weights that have no place of their own for as long as the engine lives: called around
+// every step, as steps are enqueued. Every weight has one address for good, so steps are prepared as ever.
 #pragma once
 
-#include <memory>
-#include <optional>
+#include <cstddef>
 #include <span>
-#include <vector>
-
-#include "backends/copy_queue.h"
-#include "runtime/device_buffer.h"
-#include "runtime/stream_plan.h"
 
 namespace lathe {
 
-// A group on the host: the bytes of its weights, and where they go in its slot.
-struct StreamedBytes {
-  size_t offset = 0;
-  std::span<const std::byte> bytes;
-};
-
 class WeightStream {
  public:
-  // `residents`: addresses of all weights, null for those that stream. The arguments outlive it. Throws
-  // Error(unsupported) for a device that cannot copy beside its steps.
-  WeightStream(const StreamPlan& plan, std::span<const std::vector<StreamedBytes>> groups,
-               std::span<void* const> residents, DeviceContext& device);
-
+  virtual ~WeightStream() = default;
   // Of all weights.
-  std::span<void* const> addresses() const { return addresses_; }
-  // Around every step, as they are enqueued.
-  void before(size_t step);
-  void after(size_t step);
-
- private:
-  void load(size_t group);
-
-  const StreamPlan& plan_;
-  std::span<const std::vector<StreamedBytes>> groups_;
-  DeviceBuffer ring_;
-  std::vector<void*> addresses_;
-  std::optional<size_t> held_[StreamPlan::kSlots];  // the group that each slot holds, or will when copies are done
-  std::unique_ptr<CopyQueue> queue_;                // last: it goes before the ring
+  virtual std::span<void* const> addresses() const = 0;
+  virtual void before(size_t step) = 0;
+  virtual void after(size_t step) = 0;
 };
 
 }  // namespace lathe

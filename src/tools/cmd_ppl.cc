@@ -2,28 +2,17 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-#include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "tools/command.h"
-#include "tools/interrupt.h"
 #include "tools/llm_options.h"
-#include "tools/progress.h"
+#include "tools/perplexity.h"
 #include "tools/text_input.h"
 #include "tools/units.h"
 
 namespace lathe::tools {
 namespace {
-
-// Minus the logarithm of the probability that the logits give to `id`.
-double surprise(std::span<const float> logits, int32_t id) {
-  const double top = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (const float logit : logits) sum += std::exp(logit - top);
-  return std::log(sum) + top - logits[static_cast<size_t>(id)];
-}
 
 class PplCommand : public Command {
  public:
@@ -72,46 +61,13 @@ class PplCommand : public Command {
   }
 
  private:
-  struct Perplexity {
-    double surprise = 0;
-    int64_t predicted = 0;
-    double mean() const { return surprise / static_cast<double>(predicted); }
-    double value() const { return std::exp(mean()); }
-  };
-
   Perplexity measure(const LlmOptions& options, const std::string& text, Console& console) const {
     const auto engine = open_llm(options, console);
-    if (engine->facts().source_context > 0)
-      throw Error(ErrorCode::unsupported, "perplexity is for models that continue a text, not for encoder-decoders");
-    const std::vector<int32_t> ids = engine->encode(text);
-    // One place stays free: with each window goes a token that is drawn and not looked at.
-    const size_t size = static_cast<size_t>(std::min(window_, engine->facts().context - 1));
-    Perplexity result;
-    Progress progress(console);
-    for (size_t begin = 0; begin + 1 < ids.size(); begin += size) {
-      progress.show("reading", static_cast<double>(begin) / static_cast<double>(ids.size()));
-      const auto window = std::span<const int32_t>(ids).subspan(begin, std::min(size, ids.size() - begin));
-      result.surprise += read(*engine, window);
-      result.predicted += static_cast<int64_t>(window.size()) - 1;
+    try {
+      return measure_perplexity(*engine, engine->encode(text), window_, console);
+    } catch (Error& error) {
+      throw error.in_file(file_);
     }
-    if (result.predicted == 0) throw Error(ErrorCode::invalid_argument, "the text is too short").in_file(file_);
-    return result;
-  }
-
-  static double read(llm::Engine& engine, std::span<const int32_t> window) {
-    double sum = 0;
-    llm::Request request;
-    request.prompt.assign(window.begin(), window.end());
-    request.max_tokens = 1;
-    request.sampling.temperature = 0;
-    request.on_prompt_logits = [&](int64_t position, std::span<const float> logits) {
-      const auto next = static_cast<size_t>(position) + 1;
-      if (next < window.size()) sum += surprise(logits, window[next]);
-    };
-    llm::Generation generation = engine.submit(std::move(request));
-    while (next_token(generation)) continue;
-    generation.wait();
-    return sum;
   }
 
   LlmOptions llm_;

@@ -3,8 +3,10 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/error.h"
 #include "llm/quantize.h"
@@ -16,6 +18,7 @@
 #include "tools/llm_inspect.h"
 #include "tools/llm_options.h"
 #include "tools/model_options.h"
+#include "tools/perplexity.h"
 #include "tools/precision_options.h"
 #include "tools/progress.h"
 #include "tools/text_input.h"
@@ -23,6 +26,16 @@
 
 namespace lathe::tools {
 namespace {
+
+// What a text is calibrated on, and its last tenth, from the beginning of a line where there is one.
+std::pair<std::string, std::string> split_held_out(const std::string& text) {
+  const auto is_inside = [&](size_t at) { return (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80; };
+  size_t end = text.size() - text.size() / 10;
+  const size_t line = end > 0 ? text.rfind('\n', end - 1) : std::string::npos;
+  if (line != std::string::npos) end = line + 1;
+  while (end < text.size() && is_inside(end)) ++end;
+  return {text.substr(0, end), text.substr(end)};
+}
 
 class QuantizeCommand : public Command {
  public:
@@ -35,7 +48,8 @@ class QuantizeCommand : public Command {
             "a plan of Lathe's own, `build --int8` chooses per layer and by measured accuracy. Of a checkpoint's "
             "folder, the matrices of linear layers become integers of 8 or 4 bits, in the layout of "
             "compressed-tensors; --calib has them rounded for what they read when the model reads that text (GPTQ). "
-            "The output matrix stays as it is. `ppl --against` measures what it costs.",
+            "What that costs is measured on the last tenth of the text, which is held out; `ppl --against` measures it "
+            "on any text. The output matrix stays as it is.",
             {{"quantize resnet.onnx resnet-int8.onnx --calib images/", "ranges from recorded inputs"},
              {"quantize bert.onnx bert-int8.onnx --calib reviews.txt --tokenizer bert --calibrator mse",
               "ranges from lines of text"},
@@ -70,7 +84,9 @@ class QuantizeCommand : public Command {
     llm::QuantizeOptions options;
     options.weights = {weights_.bits(), weights_.group};
     options.threads = threads_;
-    if (!calibration_.inputs.source.empty()) options.calibration = read_text_file(calibration_.inputs.source);
+    std::string held_out;
+    if (!calibration_.inputs.source.empty())
+      std::tie(options.calibration, held_out) = split_held_out(read_text_file(calibration_.inputs.source));
     options.progress = [&](const std::string& what, double fraction) {
       check_interrupted();
       progress.show(what, fraction);
@@ -80,13 +96,40 @@ class QuantizeCommand : public Command {
     console.print("{}  {} matrices of {} bits, {} became {}\n", console.paint(Colour::bold, output_), report.matrices,
                   weights_.bits(), format_bytes(static_cast<double>(report.bytes_before)),
                   format_bytes(static_cast<double>(report.bytes_after)));
-    console.result({{"model", input_},
-                    {"output", output_},
-                    {"bits", weights_.bits()},
-                    {"matrices", report.matrices},
-                    {"bytes_before", report.bytes_before},
-                    {"bytes_after", report.bytes_after}});
+    nlohmann::json document = {{"model", input_},
+                               {"output", output_},
+                               {"bits", weights_.bits()},
+                               {"matrices", report.matrices},
+                               {"bytes_before", report.bytes_before},
+                               {"bytes_after", report.bytes_after}};
+    if (!held_out.empty()) document["loss"] = report_loss(held_out, console);
+    console.result(document);
     return kExitOk;
+  }
+
+  // What the result loses against what it was made from; the two are in memory one after the other.
+  nlohmann::json report_loss(const std::string& text, Console& console) const {
+    const Perplexity before = read(input_, text, console), after = read(output_, text, console);
+    const double loss = after.value() / before.value() - 1;
+    console.print("perplexity  {} -> {}, a loss of {:+.2f} %, on {} tokens that were held out\n",
+                  format_number(before.value()), format_number(after.value()), loss * 100, after.predicted);
+    return {{"perplexity_before", before.value()},
+            {"perplexity_after", after.value()},
+            {"loss", loss},
+            {"tokens", after.predicted}};
+  }
+
+  Perplexity read(const std::string& folder, const std::string& text, Console& console) const {
+    constexpr size_t kMostTokens = 4096;
+    constexpr int64_t kWindow = 512;
+    LlmOptions options;
+    options.folder = folder;
+    options.engine.threads = threads_;
+    options.engine.max_sequences = 1;
+    const auto engine = open_llm(options, console);
+    std::vector<int32_t> ids = engine->encode(text);
+    ids.resize(std::min(ids.size(), kMostTokens));
+    return measure_perplexity(*engine, ids, kWindow, console);
   }
 
   int run_onnx(Console& console) {

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,6 +15,7 @@
 #include "graph/weight_rounding.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/checkpoint/decoder_runner.h"
+#include "tests/checkpoint/safetensors_writer.h"
 
 namespace lathe::checkpoint {
 namespace {
@@ -23,28 +23,8 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-constexpr int64_t kHidden = 32, kIntermediate = 48, kVocab = 24, kGroup = 16;
+constexpr int64_t kHidden = 64, kIntermediate = 96, kVocab = 24, kGroup = 16;
 const Ids kPrompt = {3, 17, 5, 11, 23, 8};
-
-using Tensors = std::map<std::string, Tensor>;
-
-std::string safetensors(const Tensors& tensors) {
-  const std::map<DType, const char*> names = {{DType::f32, "F32"}, {DType::f16, "F16"},        {DType::i32, "I32"},
-                                              {DType::i64, "I64"}, {DType::f8e4m3, "F8_E4M3"}, {DType::i8, "I8"}};
-  json header;
-  std::string data;
-  for (const auto& [name, tensor] : tensors) {
-    const size_t begin = data.size();
-    data.append(reinterpret_cast<const char*>(tensor.bytes().data()), tensor.bytes().size());
-    header[name] = {
-        {"dtype", names.at(tensor.dtype())}, {"shape", tensor.dims()}, {"data_offsets", {begin, data.size()}}};
-  }
-  const std::string text = header.dump();
-  std::string file(8, '\0');
-  const uint64_t size = text.size();
-  std::memcpy(file.data(), &size, sizeof(size));
-  return file + text + data;
-}
 
 json llama_config() {
   return {{"model_type", "llama"},       {"hidden_size", kHidden},   {"intermediate_size", kIntermediate},
@@ -101,7 +81,7 @@ Levels made_up(int64_t n, int64_t k, const Format& format, std::mt19937& random)
   for (int64_t i = 0; i < n * k; ++i) levels.q.push_back(random() % range);
   for (int64_t i = 0; i < n * levels.groups; ++i) {
     levels.zeros.push_back(format.symmetric ? range / 2 : random() % range);
-    const float unit = format.bits == 4 ? 1.0F / 64 : 1.0F / 1024;
+    const float unit = format.bits == 8 ? 1.0F / 1024 : 1.0F / 64;
     levels.scales.push_back(static_cast<float>(Half(unit * static_cast<float>(1 + random() % 100) / 64)));
   }
   for (int64_t j = 0; j < k; ++j) levels.group.push_back(static_cast<int32_t>(j / block));
@@ -109,13 +89,14 @@ Levels made_up(int64_t n, int64_t k, const Format& format, std::mt19937& random)
   return levels;
 }
 
-// Words of 32 bits, with `bits` at a place of each.
+// Words of 32 bits, with levels at places of each. What does not fit goes on in the word `next` words later.
 class Words {
  public:
   explicit Words(std::vector<int64_t> dims) : tensor_(DType::i32, std::move(dims)) {}
-  void put(int64_t word, int64_t shift, uint32_t level) {
-    auto& target = tensor_.mutable_as<int32_t>()[static_cast<size_t>(word)];
-    target = static_cast<int32_t>(static_cast<uint32_t>(target) | level << shift);
+  void put(int64_t word, int64_t shift, uint32_t level, int64_t next = 1) {
+    const auto words = tensor_.mutable_as<int32_t>();
+    for (; level != 0; level >>= 1, ++shift)
+      words[static_cast<size_t>(word + shift / 32 * next)] |= static_cast<int32_t>((level & 1) << shift % 32);
   }
   Tensor take() { return std::move(tensor_); }
 
@@ -127,13 +108,13 @@ int64_t words_of(int64_t levels, int bits) { return (levels + 32 / bits - 1) / (
 
 // qweight[k / p][n], from the lowest bits up; qzeros[g][n / p] of zero - less.
 void pack_gptq(const std::string& name, Levels& l, Tensors& out, int bits, uint32_t less, bool ordered) {
-  const int64_t per = 32 / bits;
+  const int64_t row_words = l.n * bits / 32;
   const uint32_t mask = (1U << bits) - 1;
-  Words q({words_of(l.k, bits), l.n}), z({l.groups, l.n / per});
+  Words q({(l.k * bits + 31) / 32, l.n}), z({l.groups, row_words});
   for (int64_t i = 0; i < l.n; ++i) {
-    for (int64_t j = 0; j < l.k; ++j) q.put(j / per * l.n + i, j % per * bits, l.level(i, j));
+    for (int64_t j = 0; j < l.k; ++j) q.put(j * bits / 32 * l.n + i, j * bits % 32, l.level(i, j), l.n);
     for (int64_t g = 0; g < l.groups; ++g)
-      z.put(g * (l.n / per) + i / per, i % per * bits, (l.zero(i, g) - less) & mask);
+      z.put(g * row_words + i * bits / 32, i * bits % 32, (l.zero(i, g) - less) & mask);
   }
   out[name + ".qweight"] = q.take();
   out[name + ".qzeros"] = z.take();
@@ -176,6 +157,23 @@ void pack_compressed(const std::string& name, Levels& l, Tensors& out, int bits,
   if (ordered) out[name + ".weight_g_idx"] = Tensor::of<int32_t>({l.k}, std::span<const int32_t>(l.group));
 }
 
+// AWQ's "gemv". Zeros and scales of a row are padded with what must not be read.
+void pack_awq_rows(const std::string& name, Levels& l, Tensors& out) {
+  constexpr int64_t kPadded = 16;
+  Words z({l.n, kPadded / 8});
+  Tensor scales(DType::f16, {l.n, kPadded});
+  for (int64_t i = 0; i < scales.elements(); ++i) {
+    const int64_t row = i / kPadded, g = i % kPadded;
+    z.put(i / 8, 4 * (i % 8), g < l.groups ? l.zero(row, g) : 5);
+    scales.write_double(i, g < l.groups ? static_cast<double>(l.scale(row, g)) : 9);
+  }
+  Tensors packed;
+  pack_compressed(name, l, packed, 4, Zeros::none);
+  out[name + ".qweight"] = packed[name + ".weight_packed"];
+  out[name + ".qzeros"] = z.take();
+  out[name + ".scales"] = scales;
+}
+
 void pack_bytes(const std::string& name, Levels& l, Tensors& out) {
   Tensor q(DType::i8, {l.n, l.k});
   for (int64_t i = 0; i < q.elements(); ++i) q.write_int(i, static_cast<int64_t>(l.q[static_cast<size_t>(i)]) - 128);
@@ -205,14 +203,19 @@ std::vector<Format> formats() {
     return
         [=](const std::string& name, Levels& l, Tensors& out) { pack_compressed(name, l, out, bits, zeros, ordered); };
   };
-  const json awq = {{"quant_method", "awq"}, {"bits", 4}, {"group_size", kGroup}, {"version", "GEMM"}};
+  const auto awq = [](const char* version) -> json {
+    return {{"quant_method", "awq"}, {"bits", 4}, {"group_size", kGroup}, {"version", version}};
+  };
   return {{"Gptq", gptq_config(4, kGroup), 4, kGroup, false, false, gptq(4, 1, true)},
           {"GptqSymmetric", gptq_config(4, kGroup), 4, kGroup, true, false, gptq(4, 1, false)},
           {"GptqEightBits", gptq_config(8, kGroup), 8, kGroup, false, false, gptq(8, 1, true)},
+          {"GptqThreeBits", gptq_config(3, kGroup), 3, kGroup, false, false, gptq(3, 1, true)},
+          {"GptqTwoBits", gptq_config(2, kGroup), 2, kGroup, true, true, gptq(2, 1, true)},
           {"GptqWholeRows", gptq_config(4, -1), 4, 0, false, false, gptq(4, 1, true)},
           {"GptqActOrder", gptq_config(4, kGroup), 4, kGroup, false, true, gptq(4, 1, true)},
           {"GptqV2", v2, 4, kGroup, false, false, gptq(4, 0, true)},
-          {"Awq", awq, 4, kGroup, false, false, pack_awq},
+          {"Awq", awq("GEMM"), 4, kGroup, false, false, pack_awq},
+          {"AwqRows", awq("GEMV"), 4, kGroup, false, false, pack_awq_rows},
           {"Packed", compressed_config(4), 4, kGroup, true, false, compressed(4, Zeros::none)},
           {"PackedZeros", compressed_config(4), 4, kGroup, false, false, compressed(4, Zeros::packed)},
           {"PackedZeroBytes", compressed_config(4), 4, kGroup, false, false, compressed(4, Zeros::bytes)},
@@ -413,11 +416,11 @@ TEST(QuantisedConfig, WhatIsNotReadIsNamedWithARemedy) {
   EXPECT_THAT(refusal({{"quant_method", "bitsandbytes"}, {"load_in_4bit", true}}), HasSubstr("bitsandbytes"));
   EXPECT_THAT(refusal({{"load_in_8bit", true}}), HasSubstr("bitsandbytes"));
   EXPECT_THAT(refusal({{"quant_method", "hqq"}}), HasSubstr("'hqq', which Lathe does not know. Use the checkpoint"));
-  EXPECT_THAT(refusal(gptq_config(3, 128)), HasSubstr("GPTQ rounded to 3 bits"));
+  EXPECT_THAT(refusal(gptq_config(5, 128)), HasSubstr("GPTQ rounded to 5 bits"));
   json marlin = gptq_config(4, 128);
   marlin["checkpoint_format"] = "marlin";
   EXPECT_THAT(refusal(marlin), HasSubstr("'marlin'"));
-  EXPECT_THAT(refusal({{"quant_method", "awq"}, {"bits", 4}, {"version", "gemv"}}), HasSubstr("'gemv'"));
+  EXPECT_THAT(refusal({{"quant_method", "awq"}, {"bits", 4}, {"version", "marlin"}}), HasSubstr("'marlin'"));
   EXPECT_THAT(refusal(compressed_config(4, "marlin-24")), HasSubstr("'marlin-24'"));
   EXPECT_THAT(refusal({{"quant_method", "compressed-tensors"}}), HasSubstr("no 'config_groups'"));
   json strange = compressed_config(4);

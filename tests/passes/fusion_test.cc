@@ -219,6 +219,21 @@ TEST(MergeMatmuls, JoinsWeightsOfAFewBits) {
   }
 }
 
+TEST(MergeMatmuls, LargeWeightsStayApart) {
+  for (const int64_t columns : {2048, 4096}) {
+    const auto graph = parse_graph(fmt::format(R"(graph (%x: f32[b, s, 4096]) {{
+      %w = constant {{value = f32[4096, {0}] splat(0)}}
+      %q = matmul(%x, %w)
+      %k = matmul(%x, %w)
+      %v = matmul(%x, %w)
+      %a = attention(%q, %k, %v) {{heads = 32, kv_heads = 32, head_dim = {1}, value_dim = {1}, q_stride = {1}, k_stride = {1}, v_stride = {1}, scale = 1}}
+      return %a as "a"
+    }})",
+                                               columns, columns / 32));
+    EXPECT_EQ(merge_matmuls(*graph), columns == 2048 ? 1 : 0);
+  }
+}
+
 TEST(FuseResidualNorm, SumBecomesPrologueAndSecondOutput) {
   const Rewritten r = rewrite(R"(graph (%x: f32[b, s, 4], %z: f32[b, s, 4], %g: f32[4]) {
     %a = map(%x, %z) {program = (x0, x1) => add(x0, x1)}

@@ -168,6 +168,36 @@ TEST(Assign, RefusesTypesThatTheDeviceLacks) {
   EXPECT_THROW(assign(*graph, {}, uneven_rows("x", 2, 32, 1), {.types = {DType::f64}}), Error);
 }
 
+// Where weights pass, the same is measured.
+TEST(Assign, LargeModelsAreMeasuredAlike) {
+  constexpr const char* kText = R"(graph (%x: f32[n, 160]) {
+  %v = constant {value = f32[160, 160] random(1)}
+  %w = constant {value = f32[160, 160] random(2)}
+  %u = matmul(%x, %v)
+  %t = map(%u) {program = (x0) => tanh(x0)}
+  %y = matmul(%t, %w)
+  return %y as "y"
+})";
+  for (const std::vector<DType>& types : {std::vector{DType::f16}, {DType::i8, DType::bf16}}) {
+    PrecisionOptions options{.types = types, .min_cosine = 0.99999};
+    const auto small = parse_graph(kText), large = parse_graph(kText);
+    const Report expected = assign(*small, {}, uneven_rows("x", 9, 160, 30), options);
+    options.passing_from = 0;
+    const Report found = assign(*large, {}, uneven_rows("x", 9, 160, 30), options);
+    EXPECT_TRUE(structurally_equal(*small, *large));
+    ASSERT_EQ(found.layers.size(), expected.layers.size());
+    for (size_t i = 0; i < found.layers.size(); ++i) {
+      EXPECT_EQ(found.layers[i].type, expected.layers[i].type);
+      EXPECT_EQ(found.layers[i].reason, expected.layers[i].reason);
+      EXPECT_EQ(found.layers[i].alone.cosine, expected.layers[i].alone.cosine);
+    }
+    EXPECT_EQ(found.outputs.at(0).agreement.cosine, expected.outputs.at(0).agreement.cosine);
+    EXPECT_EQ(found.before.weight_bytes, expected.before.weight_bytes);
+    EXPECT_EQ(found.after.weight_bytes, expected.after.weight_bytes);
+    EXPECT_GT(found.after.ms, 0);
+  }
+}
+
 TEST(Assign, TheSameGraphForTheSameInputs) {
   const auto a = two_products(), b = two_products();
   const PrecisionOptions options{.types = {DType::i8}, .min_cosine = 0.999};

@@ -280,6 +280,13 @@ def test_quantize(poems, tmp_path):
         assert (out / "tokenizer.json").read_bytes() == (BLOOM / "tokenizer.json").read_bytes()
         assert lathe_json("ppl", out, poems, "--against", BLOOM)["against"]["loss"] < 0.3
         assert lathe_json("inspect", out)["weight_bytes"] < lathe_json("inspect", BLOOM)["weight_bytes"]
+        assert ("loss" in report) == ("--calib" in options)
+    text = poems.read_bytes()
+    held_out = tmp_path / "held_out.txt"
+    held_out.write_bytes(text[text.rfind(b"\n", 0, len(text) - len(text) // 10) + 1:])
+    measured = lathe_json("ppl", out, held_out, "--against", BLOOM)
+    assert report["loss"]["tokens"] == measured["tokens"] < 200
+    assert report["loss"]["loss"] == pytest.approx(measured["against"]["loss"])
     assert "already" in lathe_fails("quantize", BLOOM, "-o", out, "--int4")
     assert "to how many bits" in lathe_fails("quantize", BLOOM, "-o", tmp_path / "x")
     assert "where is the result" in lathe_fails("quantize", BLOOM, "--int4")

@@ -166,6 +166,47 @@ TEST(Session, WeightsThatWerePackedAreNotInMemoryTwice) {
   EXPECT_EQ(kept, (std::vector<bool>{true, false}));  // the table is read where it lies, the matrix is packed
 }
 
+// %a is read by two steps and %b by a region; %c leaves as it is.
+constexpr const char* kLarge = R"(graph large(%flag: bool[], %x: f32[n, 160]) {
+  %a = constant {value = f32[160, 160] random(1)}
+  %b = constant {value = f32[160, 160] random(2)}
+  %c = constant {value = f32[160, 160] random(3)}
+  %once = matmul(%x, %a)
+  %half = map(%once) {program = (x0) => tanh(x0)}
+  %twice = matmul(%half, %a)
+  %y = if(%flag, %twice, %b, %c) {then_branch = graph (%v: f32[n, 160], %m: f32[160, 160], %o: f32[160, 160]) {
+    %p = matmul(%v, %m)
+    return %p as "p"
+  }, else_branch = graph (%v: f32[n, 160], %m: f32[160, 160], %o: f32[160, 160]) {
+    %p = matmul(%v, %o)
+    return %p as "p"
+  }}
+  return %y as "y", %c as "c"
+})";
+
+TEST(Session, PassingWeightsAreInMemoryForTheLengthOfAStep) {
+  const auto engine = make_engine(compile(parse_graph(kLarge), {}), {.passing = true});
+  ASSERT_TRUE(engine->impl().weights.streams());
+  EXPECT_EQ(engine->impl().weights.owned_bytes(), 0u);
+  Session first(engine, {1}), second(engine, {2});
+  for (const bool flag : {true, false, true})
+    for (const int64_t rows : {1, 7, 0}) {
+      const std::vector<Tensor> inputs = {Tensor::scalar(flag), test::floats({rows, 160})};
+      for (Session* session : {&first, &second})
+        test::expect_close(test::run(*session, inputs), test::reference(kLarge, inputs), 2e-4);
+    }
+  size_t passed = 0;
+  const auto& weights = engine->impl().model.program.weights;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i].layout.plain()) continue;
+    const auto* page =
+        static_cast<const float*>(first.impl().stream->addresses()[i]) + 4096;  // in any case a whole one
+    EXPECT_TRUE(std::all_of(page, page + 4096, [](float x) { return x == 0; })) << "weight " << i << " stayed";
+    ++passed;
+  }
+  EXPECT_EQ(passed, 3u);
+}
+
 TEST(Session, SessionsOfOneEngineShareWeightsAndRunAtTheSameTime) {
   const auto engine = test::engine_of(kModel);
   const size_t weights = engine->impl().weights.owned_bytes();

@@ -235,17 +235,22 @@ class Matcher {
     }
     while (is(at, MapOp::mul)) {
       int chain = 0, other = 0;
-      if (!split(at, chain, other)) return false;
-      if (extent(other) == Extent::row)
-        form_.row_scale = joined_if(MapOp::mul, form_.row_scale, other);
-      else if (along_columns(other))
-        form_.col_scale = joined_if(MapOp::mul, form_.col_scale, other);
-      else
-        return false;
+      if (!split(at, chain, other) || !scale_by(other)) return false;
       at = chain;
     }
     if (!is(at, MapOp::cast) || instr(arg(at, 0)).type != DType::i32 || instr(at).type != DType::f32) return false;
     return integer(arg(at, 0));
+  }
+
+  // A factor of the scale: of rows, of columns, or a product of such.
+  bool scale_by(int i) {
+    if (extent(i) == Extent::row)
+      form_.row_scale = joined_if(MapOp::mul, form_.row_scale, i);
+    else if (along_columns(i))
+      form_.col_scale = joined_if(MapOp::mul, form_.col_scale, i);
+    else
+      return is(i, MapOp::mul) && scale_by(arg(i, 0)) && scale_by(arg(i, 1));
+    return true;
   }
 
   bool integer(int at) {

@@ -1,11 +1,11 @@
-#include "runtime/weight_stream.h"
+#include "runtime/ring_stream.h"
 
 #include "base/error.h"
 
 namespace lathe {
 
-WeightStream::WeightStream(const StreamPlan& plan, std::span<const std::vector<StreamedBytes>> groups,
-                           std::span<void* const> residents, DeviceContext& device)
+RingStream::RingStream(const StreamPlan& plan, std::span<const std::vector<StreamedBytes>> groups,
+                       std::span<void* const> residents, DeviceContext& device)
     : plan_(plan), groups_(groups), ring_(device), addresses_(residents.begin(), residents.end()) {
   queue_ = device.make_copy_queue(StreamPlan::kSlots);
   if (queue_ == nullptr) fail(ErrorCode::unsupported, "this device cannot stream weights");
@@ -16,7 +16,7 @@ WeightStream::WeightStream(const StreamPlan& plan, std::span<const std::vector<S
   for (size_t g = 0; g < std::min(plan.groups.size(), StreamPlan::kSlots); ++g) load(g);
 }
 
-void WeightStream::load(size_t group) {
+void RingStream::load(size_t group) {
   const size_t slot = group % StreamPlan::kSlots;
   held_[slot].reset();
   queue_->await_used(slot);
@@ -27,7 +27,7 @@ void WeightStream::load(size_t group) {
 }
 
 // Loading ahead is what a run that goes through does; one that was broken off leaves the wrong groups behind.
-void WeightStream::before(size_t step) {
+void RingStream::before(size_t step) {
   const int group = plan_.group_of_step[step];
   if (group < 0 || plan_.groups[static_cast<size_t>(group)].first_step != step) return;
   const size_t slot = static_cast<size_t>(group) % StreamPlan::kSlots;
@@ -36,7 +36,7 @@ void WeightStream::before(size_t step) {
 }
 
 // The slot's next group, in this run or the one after it.
-void WeightStream::after(size_t step) {
+void RingStream::after(size_t step) {
   const int group = plan_.group_of_step[step];
   if (group < 0 || plan_.groups[static_cast<size_t>(group)].last_step != step) return;
   const size_t slot = static_cast<size_t>(group) % StreamPlan::kSlots;
