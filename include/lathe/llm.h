@@ -12,7 +12,7 @@
 // of them (a piece of a long prompt, one token of an answer), up to a budget. What a request computes and draws does
 // not depend on what else is being served, up to rounding: kernels for few rows and for many may differ in the last
 // bits, unless EngineOptions::deterministic. Keys and values live in blocks of a pool; requests whose prompts begin
-// alike share blocks. When the pool runs out, the youngest request gives its blocks back and is computed again later,
+// alike share blocks. When the pool runs out, the youngest request gives its blocks back and goes on later,
 // which nobody sees but the clock.
 //
 // Every failure is a lathe::Error.
@@ -54,8 +54,11 @@ struct EngineOptions {
   // Whether such products round activations to 8 bits, too, which is faster; none: where weight_bits is given. Weights
   // that others rounded are multiplied with exact activations then.
   std::optional<bool> round_activations;
-  int64_t context = 0;         // tokens of the longest sequence; 0: what the model was made for, as far as it fits
-  int64_t block_size = 16;     // tokens of a block
+  int64_t context = 0;      // tokens of the longest sequence; 0: what the model was made for, as far as it fits
+  int64_t block_size = 16;  // tokens of a block
+  // Bytes of host memory for the keys and values of requests that give their blocks back when the pool runs out; 0:
+  // they are computed again.
+  int64_t swap_memory = 0;
   int64_t blocks = 0;          // of the pool; 0: as many as memory and max_sequences make sensible
   int64_t step_tokens = 512;   // budget of a step; longer prompts take several
   int64_t max_sequences = 64;  // in a step
@@ -135,7 +138,10 @@ struct Request {
   // What the decoder of an encoder-decoder begins with; empty: what generation_config.json says.
   std::vector<int32_t> answer_start;
   int64_t max_tokens = 256;  // fewer where the context ends
-  int n = 1;                 // choices, sampled independently
+  // Answers have at least so many tokens before one that ends them, and do not hold so many tokens in a row twice (0:
+  // as often as they like), prompts included; none: as generation_config.json says.
+  std::optional<int64_t> min_tokens, no_repeat_ngram;
+  int n = 1;  // choices, sampled independently
   SamplingOptions sampling;
   BeamOptions beam;
   bool ignore_eos = false;

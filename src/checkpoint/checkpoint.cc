@@ -157,6 +157,25 @@ Tensor Checkpoint::tensor(std::string_view name) const {
                       std::make_shared<View>(found->second.file, stored.bytes));
 }
 
+bool Checkpoint::split(const std::string& name, int64_t count, std::string_view before, std::string_view after) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return false;
+  const Entry whole = found->second;
+  const StoredTensor& stored = whole.stored;
+  if (count < 1 || stored.dims.size() < 2 || stored.dims[0] % count != 0 || !stored.strides.empty()) return false;
+  tensors_.erase(found);
+  const size_t bytes = stored.bytes.size() / static_cast<size_t>(count);
+  for (int64_t i = 0; i < count; ++i) {
+    Entry part = whole;
+    part.stored.name = fmt::format("{}{}{}", before, i, after);
+    part.stored.dims[0] /= count;
+    if (part.stored.dims[0] == 1) part.stored.dims.erase(part.stored.dims.begin());
+    part.stored.bytes = stored.bytes.subspan(static_cast<size_t>(i) * bytes, bytes);
+    tensors_.insert_or_assign(part.stored.name, std::move(part));
+  }
+  return true;
+}
+
 void Checkpoint::release(std::string_view name, size_t bytes) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) return;

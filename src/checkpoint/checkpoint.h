@@ -31,6 +31,9 @@ class Checkpoint {
   const StoredTensor* find(std::string_view name) const;
   // A view of the mapped file; only a tensor that is not stored row by row is copied. Throws Error(not_found).
   Tensor tensor(std::string_view name) const;
+  // Makes `count` tensors of one, cut along its first axis, which goes away where nothing of it remains: `name` becomes
+  // before + "0" + after and so on. False, and nothing done, when there is no such tensor or it cannot be cut so.
+  bool split(const std::string& name, int64_t count, std::string_view before, std::string_view after);
   // The first `bytes` of a tensor have been read and will not be soon again: their pages may leave memory.
   void release(std::string_view name, size_t bytes) const;
 

@@ -44,7 +44,7 @@ void set_windows(const Fields& fields, ModelConfig& config, int64_t window,
     bool local = is_local(layer);
     if (!types.empty()) {
       const std::string& type = types[static_cast<size_t>(layer)];
-      local = type == "sliding_attention";
+      local = type == (config.chunked ? "chunked_attention" : "sliding_attention");
       if (!local && type != "full_attention") fields.refuse("layer_types");
     }
     config.windows[static_cast<size_t>(layer)] = local ? window : 0;
@@ -57,6 +57,15 @@ int64_t window_size(const Fields& fields, int64_t otherwise) {
 
 void read_window(const Fields& fields, ModelConfig& config, int64_t otherwise) {
   set_windows(fields, config, window_size(fields, otherwise), [](int64_t) { return true; });
+}
+
+void read_unrotated_layers(const Fields& fields, ModelConfig& config) {
+  const std::vector<int64_t> turning = fields.integers("no_rope_layers");
+  const int64_t interval = fields.size("no_rope_layer_interval", 4);
+  if (!turning.empty() && static_cast<int64_t>(turning.size()) < config.layers) fields.refuse("no_rope_layers");
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    config.unrotated.push_back(turning.empty() ? (layer + 1) % interval == 0
+                                               : turning[static_cast<size_t>(layer)] == 0);
 }
 
 void set_attention_bias(ModelConfig& config, bool bias) {

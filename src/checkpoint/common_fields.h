@@ -33,6 +33,9 @@ void set_windows(const Fields& fields, ModelConfig& config, int64_t window,
 int64_t window_size(const Fields& fields, int64_t otherwise);
 // A window, where the field is set, holds in all layers that `layer_types` does not except.
 void read_window(const Fields& fields, ModelConfig& config, int64_t otherwise = 0);
+// Which layers know no positions: `no_rope_layers` holds 1 for those that do, or else it is every
+// `no_rope_layer_interval`th.
+void read_unrotated_layers(const Fields& fields, ModelConfig& config);
 void set_attention_bias(ModelConfig& config, bool bias);
 
 // Throws Error(unsupported) for fields that would make any family compute otherwise than its row says.

@@ -120,6 +120,7 @@ class DecoderBuilder {
         break;
       }
     }
+    if (config_.temperature.strength != 0) attention_inputs_.temperature = temperature();
     return traits.embedding_norm ? layers_.norm(x, weights_.under_root(names.embedding_norm), config_.hidden) : x;
   }
 
@@ -147,6 +148,15 @@ class DecoderBuilder {
         map2(*graph_, MapOp::add, positions_, constant(*graph_, Tensor::scalar(static_cast<int32_t>(offset))));
     const auto gather = [&](const Tensor& table) { return graph_->emit(Gather{0}, {constant(*graph_, table), rows}); };
     return cast(*graph_, concat(*graph_, {gather(tables.sin), gather(tables.cos)}, 1), options_.compute);
+  }
+
+  Value* temperature() {
+    const auto number = [&](double value) { return scalar(*graph_, value, DType::f32); };
+    Value* count = map2(*graph_, MapOp::add, cast(*graph_, positions_, DType::f32), number(1));
+    Value* step = map1(*graph_, MapOp::floor, map2(*graph_, MapOp::div, count, number(config_.temperature.interval)));
+    Value* growth = map2(*graph_, MapOp::mul, map1(*graph_, MapOp::log1p, step), number(config_.temperature.strength));
+    Value* factor = cast(*graph_, map2(*graph_, MapOp::add, growth, number(1)), options_.compute);
+    return reshape(*graph_, factor, {positions_->shape()[0], 1, 1});
   }
 
   // Whether prompts beyond `original_positions` turn by tables of their own, below those of shorter ones.
@@ -292,6 +302,7 @@ class DecoderBuilder {
     if (has_long_tables()) info.long_context = config_.rope.original_positions;
     info.unused_tensors = weights_.unused(config_.names.buffers);
     read_special_ids(checkpoint_, info);
+    info.rules = read_generation_rules(checkpoint_, config_.vocab);
     return info;
   }
 

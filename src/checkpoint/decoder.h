@@ -49,10 +49,12 @@ struct DecoderInfo {
   std::vector<int32_t> eos_ids;         // any of them ends a text; may be empty
   int32_t bos_id = -1, pad_id = -1;     // -1: none
   int32_t mask_id = -1, gmask_id = -1;  // where block_positions: what they are counted from
-  int64_t long_context = 0;  // sequences that start longer than this use the second half of positions; 0: none do
+  // Longer sequences use the second half of positions, from their first token on: one that becomes so is computed anew.
+  // 0: none do.
+  int64_t long_context = 0;
   std::vector<std::string> unused_tensors;  // in the folder, but not of this model
   SourceInfo source;
-  GenerationRules rules;  // of encoder-decoders
+  GenerationRules rules;
 };
 
 struct Decoder {

@@ -26,6 +26,8 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
   const Rotation rotation = unrotated ? Rotation{} : local ? inputs_.local_rotation : inputs_.rotation;
   const Projected heads = config_.traits.packing == QkvPacking::latent ? from_latent(x, prefix, rotation)
                                                                        : turned(project(x, prefix), prefix, rotation);
+  Value* sinks =
+      config_.names.sinks.empty() ? nullptr : layers_.f32(prefix + std::string(config_.names.sinks), {config_.heads});
   PagedAttention op;
   op.heads = config_.heads;
   op.kv_heads = config_.kv_heads;
@@ -34,6 +36,7 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
   op.block_size = inputs_.block_size;
   op.scale = config_.attention_scale * (config_.layer_scales.empty() ? 1 : config_.layer_scales[index]);
   op.window = config_.windows[index];
+  op.chunked = config_.chunked && op.window > 0;
   op.softcap = config_.attention_softcap;
   op.q_offset = heads.q.offset;
   op.q_stride = heads.q.stride;
@@ -41,10 +44,11 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
   op.k_stride = heads.k.stride;
   op.v_offset = heads.v.offset;
   op.v_stride = heads.v.stride;
-  Value* y = graph().emit(op,
-                          {heads.q.value, heads.k.value, heads.v.value, key_cache, value_cache, inputs_.sequence_starts,
-                           inputs_.context_lengths, inputs_.block_table, inputs_.prefix_lengths, inputs_.slopes},
-                          prefix + "attention");
+  Value* y = graph().emit(
+      op,
+      {heads.q.value, heads.k.value, heads.v.value, key_cache, value_cache, inputs_.sequence_starts,
+       inputs_.context_lengths, inputs_.block_table, inputs_.prefix_lengths, inputs_.slopes, nullptr, nullptr, sinks},
+      prefix + "attention");
   return layers_.linear(y, prefix + std::string(config_.names.attention_out), config_.heads * config_.value_dim,
                         config_.hidden, config_.traits.biases.attention_out);
 }
@@ -87,8 +91,13 @@ DecoderAttention::Projected DecoderAttention::project(Value* x, const std::strin
 
 DecoderAttention::Projected DecoderAttention::turned(Projected heads, const std::string& prefix,
                                                      const Rotation& rotation) const {
-  const bool norms = config_.traits.qk_norm != QkNorm::none;
-  if (!norms && rotation.cos == nullptr) return heads;
+  const bool turns = rotation.cos != nullptr;
+  const bool norms = config_.traits.qk_norm == QkNorm::unit ? turns : config_.traits.qk_norm != QkNorm::none;
+  if (!turns && inputs_.temperature != nullptr) {
+    Value* q = map2(graph(), MapOp::mul, separated(heads.q, config_.heads), inputs_.temperature);
+    heads.q = {joined(q), 0, config_.head_dim};
+  }
+  if (!norms && !turns) return heads;
   if (!norms && heads.q.value == heads.k.value) return turned_together(heads, rotation);
   const auto turn = [&](const Heads& part, int64_t count, std::string_view norm_name) {
     Value* y = separated(part, count);
@@ -135,6 +144,7 @@ Value* DecoderAttention::normed(Value* heads, const std::string& name, int64_t c
   switch (config_.traits.qk_norm) {
     case QkNorm::none: return heads;
     case QkNorm::head: return layers_.norm(heads, name, d);
+    case QkNorm::unit: return graph().emit(Norm{config_.traits.norm, 2, config_.epsilon, 1, {}}, {heads}, name);
     case QkNorm::each_head: return layers_.norm_each(heads, name, count, d);
     case QkNorm::all: break;
   }

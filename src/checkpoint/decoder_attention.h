@@ -23,6 +23,7 @@ struct AttentionInputs {
   Value* block_table = nullptr;
   Value* prefix_lengths = nullptr;
   Value* slopes = nullptr;
+  Value* temperature = nullptr;  // of the queries of unrotated layers, [tokens, 1, 1]
   Rotation rotation;
   Rotation local_rotation;  // of layers with a window, where theirs differs
   int64_t block_size = 0;

@@ -62,6 +62,22 @@ constexpr FieldNames kGptNeoxFields{.kv_heads = {},
 constexpr FieldNames kOptFields{
     .kv_heads = {}, .head_dim = {}, .intermediate = "ffn_dim", .epsilon = {}, .activation = "activation_function"};
 
+constexpr FieldNames jais_fields() {
+  FieldNames fields = kGpt2Fields;
+  fields.activation = {};
+  return fields;
+}
+
+constexpr FieldNames kDbrxFields{.hidden = "d_model|hidden_size",
+                                 .layers = "n_layers|num_hidden_layers",
+                                 .heads = "n_heads|num_attention_heads",
+                                 .kv_heads = {},
+                                 .head_dim = {},
+                                 .intermediate = {},
+                                 .positions = "max_seq_len|max_position_embeddings",
+                                 .epsilon = {},
+                                 .activation = {}};
+
 constexpr FieldNames kMptFields{.hidden = "d_model|hidden_size",
                                 .layers = "n_layers|num_hidden_layers",
                                 .heads = "n_heads|num_attention_heads",
@@ -323,6 +339,21 @@ constexpr Traits kLatent = with(kLlama, [](Traits& t) {
   t.packing = QkvPacking::latent;
   t.interleaved = true;
 });
+constexpr Traits kGptOss = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.biases.mlp = t.biases.router = true;
+});
+constexpr Traits kLlama4 = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.interleaved = true;
+});
+constexpr Traits kDbrx = with(kLlama, [](Traits& t) {
+  t.norm = NormKind::layer;
+  t.epsilon = 1e-5;
+  t.packing = QkvPacking::stacked;
+});
+constexpr Traits kFlexOlmo = with(kOlmo2, [](Traits& t) { t.epsilon = 1e-6; });
+constexpr Traits kGraniteHybrid = with(kLlama, [](Traits& t) { t.mlp = MlpKind::gated_stacked; });
 constexpr Traits kGlm4Moe = with(kLlama, [](Traits& t) {
   t.epsilon = 1e-5;
   t.rotary_fraction = 0.5;
@@ -395,6 +426,20 @@ constexpr Family kFamilies[] = {
      .defaults = {.experts = 8, .top_k = 2}, .refine = refine_granitemoe},
     {.model_type = "granitemoeshared", .architecture = "GraniteMoeShared", .names = granitemoe_names(),
      .traits = kLlama, .defaults = {.experts = 8, .top_k = 2}, .refine = refine_granitemoe},
+    {.model_type = "granitemoehybrid", .architecture = "GraniteMoeHybrid", .names = granite_hybrid_names(),
+     .traits = kGraniteHybrid, .defaults = {.experts = 8, .top_k = 2}, .refine = refine_granite_hybrid},
+    {.model_type = "gpt_oss", .architecture = "GptOss", .names = gpt_oss_names(), .traits = kGptOss,
+     .defaults = {.kv_heads = 8, .head_dim = 64, .rope_base = 150000, .experts = 128, .top_k = 4},
+     .refine = refine_gpt_oss},
+    {.model_type = "llama4_text", .architecture = "Llama4", .names = llama4_names(), .traits = kLlama4,
+     .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 5e5, .experts = 16, .top_k = 1},
+     .refine = refine_llama4,
+     .unsaid = R"({"vocab_size": 202048, "hidden_size": 5120, "num_hidden_layers": 48, "num_attention_heads": 40,
+                   "max_position_embeddings": 131072})"},
+    {.model_type = "dbrx", .architecture = "Dbrx", .names = kDbrxNames, .fields = kDbrxFields, .traits = kDbrx,
+     .refine = refine_dbrx},
+    {.model_type = "flex_olmo", .architecture = "FlexOlmo", .names = flex_olmo_names(), .traits = kFlexOlmo,
+     .defaults = {.rope_base = 5e5, .experts = 7, .top_k = 5}, .refine = refine_olmoe},
     {.model_type = "granite", .architecture = "Granite", .names = kLlamaNames, .traits = kLlama,
      .refine = refine_granite},
     {.model_type = "glm4_moe", .architecture = "Glm4Moe", .names = deepseek_names(), .traits = kGlm4Moe,
@@ -420,6 +465,8 @@ constexpr Family kFamilies[] = {
      .defaults = {.kv_heads = 4, .rope_base = 2e6}, .refine = refine_smollm3},
     {.model_type = "hunyuan_v1_dense", .architecture = "HunYuanDenseV1", .names = hunyuan_names(), .traits = kHunYuan,
      .refine = refine_hunyuan},
+    {.model_type = "hunyuan_v1_moe", .architecture = "HunYuanMoEV1", .names = hunyuan_moe_names(),
+     .traits = kHunYuan, .refine = refine_hunyuan_moe},
     {.model_type = "minicpm", .architecture = "MiniCPM", .names = kLlamaNames, .traits = kSmolLm3,
      .refine = refine_minicpm},
     {.model_type = "internlm3", .architecture = "InternLM3", .names = kLlamaNames, .traits = kLlama,
@@ -431,7 +478,7 @@ constexpr Family kFamilies[] = {
      .defaults = {.expert_intermediate = 1407}, .refine = refine_deepseek},
     {.model_type = "deepseek_v2", .architecture = "DeepseekV2", .names = deepseek_names(), .traits = kLatent,
      .defaults = {.experts = 64, .expert_intermediate = 1407}, .refine = refine_deepseek_v2},
-    {.model_type = "deepseek_v3", .architecture = "DeepseekV3", .names = deepseek_names(), .traits = kLatent,
+    {.model_type = "deepseek_v3|kimi_k2", .architecture = "DeepseekV3", .names = deepseek_names(), .traits = kLatent,
      .defaults = {.experts = 256, .top_k = 8, .expert_intermediate = 2048}, .refine = refine_deepseek_v3},
     {.model_type = "dots1", .architecture = "Dots1", .names = deepseek_names(), .traits = kQwen3,
      .defaults = {.kv_heads = 32, .expert_intermediate = 1408}, .refine = refine_dots1},
@@ -445,6 +492,8 @@ constexpr Family kFamilies[] = {
      .fields = kFalconFields, .traits = kFalcon, .refine = refine_falcon},
     {.model_type = "gpt2", .architecture = "GPT2", .names = kGpt2Names, .fields = kGpt2Fields, .traits = kGpt2,
      .refine = refine_gpt2},
+    {.model_type = "jais", .architecture = "JAIS", .names = jais_names(), .fields = jais_fields(), .traits = kGpt2,
+     .refine = refine_jais},
     {.model_type = "gpt_bigcode", .architecture = "GPTBigCode", .names = kGpt2Names, .fields = kGpt2Fields,
      .traits = kGptBigCode, .refine = refine_gpt_bigcode},
     {.model_type = "gpt_neo", .architecture = "GPTNeo", .names = gpt_neo_names(), .fields = kGptNeoFields,

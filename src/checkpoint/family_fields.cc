@@ -211,15 +211,9 @@ void refine_seed_oss(const Fields& fields, ModelConfig& config) {
                           .mlp = fields.flag("mlp_bias", false)};
 }
 
-// `no_rope_layers` holds 1 for the layers that do turn.
 void refine_smollm3(const Fields& fields, ModelConfig& config) {
   refine_llama(fields, config);
-  const std::vector<int64_t> turning = fields.integers("no_rope_layers");
-  const int64_t interval = fields.size("no_rope_layer_interval", 4);
-  if (!turning.empty() && static_cast<int64_t>(turning.size()) < config.layers) fields.refuse("no_rope_layers");
-  for (int64_t layer = 0; layer < config.layers; ++layer)
-    config.unrotated.push_back(turning.empty() ? (layer + 1) % interval == 0
-                                               : turning[static_cast<size_t>(layer)] == 0);
+  read_unrotated_layers(fields, config);
   const int64_t window = window_size(fields, 0);
   set_windows(fields, config, fields.flag("use_sliding_window", false) ? window : 0,
               [&](int64_t layer) { return config.unrotated[static_cast<size_t>(layer)]; });

@@ -47,6 +47,12 @@ void refine_glm4_moe(const Fields& fields, ModelConfig& config);
 void refine_dots1(const Fields& fields, ModelConfig& config);
 void refine_ernie_moe(const Fields& fields, ModelConfig& config);
 
+void refine_gpt_oss(const Fields& fields, ModelConfig& config);
+void refine_llama4(const Fields& fields, ModelConfig& config);
+void refine_dbrx(const Fields& fields, ModelConfig& config);
+void refine_hunyuan_moe(const Fields& fields, ModelConfig& config);
+void refine_granite_hybrid(const Fields& fields, ModelConfig& config);
+
 void refine_bloom(const Fields& fields, ModelConfig& config);
 void refine_falcon(const Fields& fields, ModelConfig& config);
 void refine_gpt2(const Fields& fields, ModelConfig& config);
@@ -62,6 +68,7 @@ void refine_mpt(const Fields& fields, ModelConfig& config);
 void refine_persimmon(const Fields& fields, ModelConfig& config);
 void refine_xglm(const Fields& fields, ModelConfig& config);
 void refine_biogpt(const Fields& fields, ModelConfig& config);
+void refine_jais(const Fields& fields, ModelConfig& config);
 void refine_gpt1(const Fields& fields, ModelConfig& config);
 
 }  // namespace lathe::checkpoint

@@ -50,6 +50,28 @@ void refine_gpt2(const Fields& fields, ModelConfig& config) {
     config.layer_scales.push_back(1 / static_cast<double>(layer + 1));
 }
 
+// A GPT-2 with slopes, three matrices in its MLP, and scales that do not change with the width of the model (muP).
+void refine_jais(const Fields& fields, ModelConfig& config) {
+  const std::string activation = fields.optional_text("activation_function").value_or("gelu");
+  if (activation == "swiglu") {
+    config.traits.mlp = MlpKind::gated;
+    config.traits.activation = Activation::silu;
+  } else {
+    config.traits.activation = read_activation(fields, "activation_function");
+  }
+  const std::string positions = fields.optional_text("position_embedding_type").value_or("learned");
+  if (positions == "alibi")
+    config.traits.positions = Positions::alibi;
+  else if (positions != "learned")
+    fields.refuse("position_embedding_type");
+  refine_gpt2(fields, config);
+  if (fields.flag("mup_scale_qk_dot_by_d|scale_qk_dot_by_d", false)) config.attention_scale *= config.attention_scale;
+  config.embedding_scale = fields.number("embeddings_scale|mup_embeddings_scale", 1);
+  config.logit_scale = fields.has("width_scale")
+                           ? fields.number("width_scale")
+                           : fields.number("mup_output_alpha", 1) * fields.number("mup_width_scale", 1);
+}
+
 void refine_gpt_bigcode(const Fields& fields, ModelConfig& config) {
   if (!fields.flag("scale_attn_weights", true)) config.attention_scale = 1;
   fields.any("num_key_value_heads");  // follows from multi_query

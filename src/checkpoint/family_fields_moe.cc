@@ -133,6 +133,7 @@ void refine_granitemoe(const Fields& fields, ModelConfig& config) {
   config.moe.intermediate = config.intermediate;
   config.moe.renormalise = true;
   config.moe.shared_intermediate = count_or_none(fields, "shared_intermediate_size", 0);
+  config.moe.store = ExpertStore::stacked;
   set_sparse_layers(config, 0);
 }
 
@@ -187,6 +188,119 @@ void refine_dots1(const Fields& fields, ModelConfig& config) {
   const int64_t first = fields.optional_integer("max_window_layers").value_or(62);
   set_windows(fields, config, window_size(fields, 4096), [first](int64_t layer) { return layer >= first; });
   read_steered_experts(fields, config, {});
+}
+
+// The weights of the chosen experts are a softmax over their scores alone, as with GraniteMoe.
+void refine_gpt_oss(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", true));
+  config.traits.activation = Activation::gelu_sigmoid;  // whatever the file says
+  MixtureOfExperts& moe = config.moe;
+  read_experts(fields, moe);
+  moe.intermediate = config.intermediate;
+  moe.renormalise = true;
+  moe.store = ExpertStore::stacked_transposed;
+  moe.swiglu_limit = fields.positive("swiglu_limit", 7);
+  set_sparse_layers(config, 0);
+  set_windows(fields, config, fields.size("sliding_window", 128), [](int64_t layer) { return layer % 2 == 0; });
+  for (const std::string_view key : {"experts_per_token", "initial_context_length"}) fields.any(key);  // said elsewhere
+}
+
+void refine_llama4(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  config.traits.qk_norm = fields.flag("use_qk_norm", true) ? QkNorm::unit : QkNorm::none;
+  read_unrotated_layers(fields, config);
+  config.chunked = true;
+  set_windows(fields, config, fields.size("attention_chunk_size", 8192),
+              [&](int64_t layer) { return !config.unrotated[static_cast<size_t>(layer)]; });
+  const nlohmann::json* tuning = fields.any("attn_temperature_tuning");  // files have numbers there, too
+  config.temperature = {fields.number("attn_scale", 0.1), fields.positive("floor_scale", 8192)};
+  if (tuning != nullptr && (*tuning == false || *tuning == 0)) config.temperature.strength = 0;
+
+  MixtureOfExperts& moe = config.moe;
+  read_experts(fields, moe);
+  moe.intermediate = moe.shared_intermediate = fields.size("intermediate_size", 8192);
+  config.intermediate = fields.size("intermediate_size_mlp", 16384);
+  moe.sigmoid = moe.scaled_inputs = true;
+  moe.store = ExpertStore::stacked_transposed;
+  const std::vector<int64_t> sparse = fields.integers("moe_layers");
+  const int64_t step = fields.size("interleave_moe_layer_step", 1);
+  for (int64_t layer = 0; layer < config.layers; ++layer)
+    moe.layers.push_back(fields.has("moe_layers") ? std::find(sparse.begin(), sparse.end(), layer) != sparse.end()
+                                                  : (layer + 1) % step == 0);
+  fields.any("for_llm_compressor");
+}
+
+void refine_dbrx(const Fields& fields, ModelConfig& config) {
+  const nlohmann::json none = nlohmann::json::object();
+  const auto part = [&](std::string_view key) -> const nlohmann::json& {
+    const nlohmann::json* object = fields.any(key);
+    if (object != nullptr && !object->is_object()) fields.refuse(key);
+    return object == nullptr ? none : *object;
+  };
+  const Fields attention(part("attn_config"), "attn_config"), mlp(part("ffn_config"), "ffn_config");
+  config.kv_heads = attention.size("kv_n_heads", 1);
+  config.rope.base = attention.number("rope_theta", config.rope.base);
+  if (attention.has("clip_qkv")) config.qkv_limit = attention.positive("clip_qkv", 0);
+  attention.expect_all_read({"attn_pdrop", "model_type"});
+
+  MixtureOfExperts& moe = config.moe;
+  moe.intermediate = mlp.size("ffn_hidden_size", 3584);
+  moe.experts = mlp.has("moe_num_experts") ? mlp.count("moe_num_experts") : 4;
+  moe.top_k = mlp.size("moe_top_k", 1);
+  moe.renormalise = !mlp.mentions("moe_normalize_expert_weights") || mlp.has("moe_normalize_expert_weights");
+  mlp.expect_number("moe_normalize_expert_weights", 1);  // the norm by which they sum to 1
+  moe.store = ExpertStore::stacked_ends;
+  set_sparse_layers(config, 0);
+  if (const nlohmann::json* activation = mlp.any("ffn_act_fn"); activation != nullptr && activation->is_object())
+    config.traits.activation = read_activation(Fields(*activation, "ffn_act_fn"), "name");
+  mlp.expect_all_read({"hidden_size", "moe_jitter_eps", "moe_loss_weight", "uniform_expert_assignment", "model_type"});
+  for (const std::string_view key : {"emb_pdrop", "num_key_value_heads"}) fields.any(key);  // kv_n_heads again
+}
+
+void refine_hunyuan_moe(const Fields& fields, ModelConfig& config) {
+  refine_hunyuan(fields, config);
+  const auto same = [&](std::string_view key) {  // one number, or the same for every layer
+    const std::vector<int64_t> numbers = fields.integers(key);
+    if (numbers.empty()) return int64_t{1};
+    if (numbers[0] < 1 || std::count(numbers.begin(), numbers.end(), numbers[0]) != std::ssize(numbers))
+      fields.refuse(key);
+    return numbers[0];
+  };
+  MixtureOfExperts& moe = config.moe;
+  moe.experts = same("num_experts");
+  moe.top_k = same("moe_topk");
+  moe.intermediate = moe.shared_intermediate = config.intermediate;
+  moe.renormalise = true;
+  set_sparse_layers(config, 0);
+  fields.any("eod_token_id");
+}
+
+// Layers with recurrent state are not for this table: without them, this is Granite, with positions or without.
+void refine_granite_hybrid(const Fields& fields, ModelConfig& config) {
+  refine_granite(fields, config);
+  const std::vector<std::string> types = fields.texts("layer_types");
+  if (std::count(types.begin(), types.end(), "attention") != config.layers) fields.refuse("layer_types");
+  const std::string positions = fields.optional_text("position_embedding_type").value_or("nope");
+  if (positions == "nope")
+    config.unrotated.assign(static_cast<size_t>(config.layers), true);
+  else if (positions != "rope")
+    fields.refuse("position_embedding_type");
+  MixtureOfExperts& moe = config.moe;
+  moe.intermediate = config.intermediate;
+  config.intermediate = moe.shared_intermediate = fields.size("shared_intermediate_size", 1024);
+  moe.renormalise = true;
+  moe.store = ExpertStore::stacked;
+  if (fields.optional_integer(kExperts) != 0) {
+    read_experts(fields, moe);
+    set_sparse_layers(config, 0);
+  } else {
+    fields.any("num_experts_per_tok");
+    moe.experts = moe.top_k = 0;
+  }
+  for (const std::string_view key :
+       {"mamba_n_heads", "mamba_n_groups", "mamba_d_state", "mamba_d_head", "mamba_d_conv", "mamba_expand",
+        "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "normalization_function", "layers_block_type"})
+    fields.any(key);
 }
 
 void refine_ernie_moe(const Fields& fields, ModelConfig& config) {

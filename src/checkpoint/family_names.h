@@ -128,6 +128,46 @@ constexpr Names deepseek_names() {
   return names;
 }
 
+constexpr Names gpt_oss_names() {
+  Names names = kLlamaNames;
+  names.sinks = "self_attn.sinks";
+  names.router = "mlp.router";
+  names.experts = "mlp.experts.";
+  names.expert_up = "gate_up_proj";
+  names.expert_down = "down_proj";
+  return names;
+}
+
+constexpr Names llama4_names() {
+  Names names = kLlamaNames;
+  names.gate = "feed_forward.gate_proj";
+  names.up = "feed_forward.up_proj";
+  names.down = "feed_forward.down_proj";
+  names.router = "feed_forward.router";
+  names.experts = "feed_forward.experts.";
+  names.expert_up = "gate_up_proj";
+  names.expert_down = "down_proj";
+  names.shared = "feed_forward.shared_expert.";
+  names.shared_open = "gate_proj";
+  names.shared_up = "up_proj";
+  names.shared_down = "down_proj";
+  return names;
+}
+
+constexpr Names granite_hybrid_names() {
+  Names names = granitemoe_names();
+  names.up = "shared_mlp.input_linear";
+  names.down = "shared_mlp.output_linear";
+  return names;
+}
+
+constexpr Names flex_olmo_names() {
+  Names names = qwen_moe_names();
+  names.norm1 = "post_attention_layernorm";
+  names.norm2 = "post_feedforward_layernorm";
+  return names;
+}
+
 constexpr Names ernie_moe_names() {
   Names names = deepseek_names();
   names.router_correction = "mlp.moe_statics.e_score_correction_bias";
@@ -138,6 +178,15 @@ constexpr Names hunyuan_names() {
   Names names = kLlamaNames;
   names.q_norm = "self_attn.query_layernorm";
   names.k_norm = "self_attn.key_layernorm";
+  return names;
+}
+
+constexpr Names hunyuan_moe_names() {
+  Names names = qwen_moe_names();
+  names.q_norm = "self_attn.query_layernorm";
+  names.k_norm = "self_attn.key_layernorm";
+  names.router = "mlp.gate.wg";
+  names.shared = "mlp.shared_mlp.";
   return names;
 }
 
@@ -215,6 +264,12 @@ inline constexpr Names kGpt2Names{.root = "transformer.",
                                   .final_norm = "ln_f",
                                   .buffers = "attn.bias|attn.masked_bias"};
 
+constexpr Names jais_names() {
+  Names names = kGpt2Names;
+  names.gate = "mlp.c_fc2";
+  return names;
+}
+
 constexpr Names gpt_neo_names() {
   Names names = kGpt2Names;
   names.qkv = {};
@@ -282,6 +337,21 @@ inline constexpr Names kMptNames{.root = "transformer.",
                                  .up = "ffn.up_proj",
                                  .down = "ffn.down_proj",
                                  .final_norm = "norm_f"};
+
+inline constexpr Names kDbrxNames{.root = "transformer.",
+                                  .embedding = "wte",
+                                  .layers = "blocks.",
+                                  .norm1 = "norm_attn_norm.norm_1",
+                                  .norm2 = "norm_attn_norm.norm_2",
+                                  .qkv = "norm_attn_norm.attn.Wqkv",
+                                  .attention_out = "norm_attn_norm.attn.out_proj",
+                                  .router = "ffn.router.layer",
+                                  .experts = "ffn.experts.mlp.",
+                                  .expert_gate = "w1",
+                                  .expert_up = "v1",
+                                  .expert_down = "w2",
+                                  .final_norm = "norm_f",
+                                  .buffers = "rotary_emb.inv_freq"};
 
 inline constexpr Names kGptNeoxNames{
     .root = "gpt_neox.",

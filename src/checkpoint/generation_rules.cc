@@ -1,6 +1,6 @@
 #include "checkpoint/generation_rules.h"
 
-#include <limits>
+#include <algorithm>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
@@ -45,19 +45,70 @@ void read_forced_pairs(const Fields& fields, std::vector<int32_t>& forced) {
   }
 }
 
-// Words of one token; longer ones may depend on what stands before them, and are left to those who sample.
-void read_bad_words(const Fields& fields, std::vector<int32_t>& suppressed) {
-  const nlohmann::json* words = fields.any("bad_words_ids");
-  if (words == nullptr || !words->is_array()) return;
-  for (const nlohmann::json& word : *words)
-    if (word.is_array() && word.size() == 1 && word[0].is_number_integer())
-      suppressed.push_back(word[0].get<int32_t>());
+void read_bad_words(const Fields& fields, std::vector<std::vector<int32_t>>& bad_words) {
+  constexpr std::string_view kKey = "bad_words_ids";
+  const nlohmann::json* words = fields.any(kKey);
+  if (words == nullptr) return;
+  if (!words->is_array()) fields.refuse(kKey);
+  bad_words.clear();
+  for (const nlohmann::json& word : *words) {
+    const auto is_id = [](const nlohmann::json& id) { return id.is_number_integer(); };
+    if (!word.is_array() || word.empty() || !std::all_of(word.begin(), word.end(), is_id)) fields.refuse(kKey);
+    bad_words.push_back(word.get<std::vector<int32_t>>());
+  }
+}
+
+void read_lengths(const Fields& fields, GenerationRules& rules) {
+  const auto read = [&](std::string_view key, int64_t& value) {
+    value = fields.optional_integer(key).value_or(value);
+    if (value < 0) fields.refuse(key);
+  };
+  read("no_repeat_ngram_size", rules.no_repeat_ngram);
+  read("min_length", rules.min_length);
+  read("min_new_tokens", rules.min_new_tokens);
+}
+
+// Words of one token are never in an answer; one that ends texts is no word.
+void sort_out_bad_words(GenerationRules& rules, const std::vector<int32_t>& eos) {
+  std::erase_if(rules.bad_words, [&](const std::vector<int32_t>& word) {
+    if (word.size() > 1) return false;
+    if (std::find(eos.begin(), eos.end(), word[0]) == eos.end()) rules.suppressed.push_back(word[0]);
+    return true;
+  });
 }
 
 void check_ids(const std::vector<int32_t>& ids, int64_t vocabulary, int32_t least) {
   for (const int32_t id : ids)
     if (id < least || id >= vocabulary)
       fail(ErrorCode::invalid_model, "token {} is to be forced or suppressed, but ids are below {}", id, vocabulary);
+}
+
+GenerationRules read_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
+  GenerationRules rules;
+  std::vector<int32_t> begin, last, eos;
+  for_each_file(checkpoint, [&](const Fields& fields) {
+    replace(begin, fields, "bos_token_id");
+    replace(eos, fields, "eos_token_id");
+    replace(rules.start, fields, "decoder_start_token_id");
+    replace(rules.forced, fields, "forced_bos_token_id");
+    read_forced_pairs(fields, rules.forced);
+    replace(last, fields, "forced_eos_token_id");
+    replace(rules.suppressed, fields, "suppress_tokens");
+    replace(rules.suppressed_first, fields, "begin_suppress_tokens");
+    read_bad_words(fields, rules.bad_words);
+    read_lengths(fields, rules);
+  });
+  if (rules.start.empty()) rules.start = begin;
+  if (!rules.start.empty()) rules.start.resize(1);
+  if (!last.empty()) rules.forced_last = last.front();
+  sort_out_bad_words(rules, eos);
+  check_ids(rules.start, vocabulary, 0);
+  check_ids(rules.forced, vocabulary, -1);
+  check_ids(last, vocabulary, 0);
+  check_ids(rules.suppressed, vocabulary, 0);
+  check_ids(rules.suppressed_first, vocabulary, 0);
+  for (const std::vector<int32_t>& word : rules.bad_words) check_ids(word, vocabulary, 0);
+  return rules;
 }
 
 }  // namespace
@@ -76,30 +127,16 @@ void read_special_ids(const Checkpoint& checkpoint, DecoderInfo& info) {
 }
 
 GenerationRules read_generation_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
-  GenerationRules rules;
-  std::vector<int32_t> begin, last;
-  std::vector<int32_t> bad_words;
-  for_each_file(checkpoint, [&](const Fields& fields) {
-    replace(begin, fields, "bos_token_id");
-    replace(rules.start, fields, "decoder_start_token_id");
-    replace(rules.forced, fields, "forced_bos_token_id");
-    read_forced_pairs(fields, rules.forced);
-    replace(last, fields, "forced_eos_token_id");
-    replace(rules.suppressed, fields, "suppress_tokens");
-    replace(rules.suppressed_first, fields, "begin_suppress_tokens");
-    read_bad_words(fields, bad_words);
-  });
-  if (rules.start.empty()) rules.start = begin;
+  GenerationRules rules = read_rules(checkpoint, vocabulary);
+  rules.start.clear();
+  rules.forced.clear();
+  return rules;
+}
+
+GenerationRules read_seq2seq_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
+  GenerationRules rules = read_rules(checkpoint, vocabulary);
   if (rules.start.empty())
     fail(ErrorCode::invalid_model, "config.json has no 'decoder_start_token_id', which its decoder begins with");
-  rules.start.resize(1);
-  if (!last.empty()) rules.forced_last = last.front();
-  rules.suppressed.insert(rules.suppressed.end(), bad_words.begin(), bad_words.end());
-  check_ids(rules.start, vocabulary, 0);
-  check_ids(rules.forced, vocabulary, -1);
-  check_ids(last, vocabulary, 0);
-  check_ids(rules.suppressed, vocabulary, 0);
-  check_ids(rules.suppressed_first, vocabulary, 0);
   return rules;
 }
 

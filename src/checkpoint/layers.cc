@@ -73,9 +73,7 @@ Value* Layers::mlp(Value* x, const std::string& layer) const {
 Value* Layers::stacked_mlp(Value* x, const std::string& joint, const std::string& down, int64_t intermediate) const {
   const bool bias = config_.traits.biases.mlp;
   Value* both = linear(x, joint, config_.hidden, 2 * intermediate, bias);
-  Value* opened = activate(graph(), config_.traits.activation, slice_axis(graph(), both, 1, 0, intermediate));
-  Value* inner = map2(graph(), MapOp::mul, opened, slice_axis(graph(), both, 1, intermediate, intermediate));
-  return linear(inner, down, intermediate, config_.hidden, bias);
+  return linear(opened(both, intermediate), down, intermediate, config_.hidden, bias);
 }
 
 // a x^2 + b x above 0, c (exp(x) - 1 - x) + b x below, with a = softplus(alpha_p), c = b + softplus(alpha_n).
@@ -102,6 +100,8 @@ Value* Layers::routing(Value* x, const std::string& layer) const {
   Value* scores =
       weights_.product(x, {router, config_.hidden, moe.experts, config_.traits.transposed, MatrixRole::router});
   scores = cast(graph(), scores, DType::f32);
+  if (config_.traits.biases.router)
+    scores = map2(graph(), MapOp::add, scores, weights_.f32(router + ".bias", {moe.experts}));
   if (moe.nearness > 0) return cast(graph(), mixed_routing(scores), x->dtype());
   scores = moe.sigmoid ? map1(graph(), MapOp::sigmoid, scores) : graph().emit(Softmax{1, false, false}, {scores});
   Value* merits = scores;
@@ -159,27 +159,53 @@ Value* Layers::best_groups(Value* scores) const {
   return reshape(graph(), kept, scores->shape());
 }
 
-// Experts have matrices of their own, or the matrices of all stand in one tensor, with the gate's rows above the
-// others.
 Value* Layers::expert(Value* x, const std::string& layer, int64_t expert) const {
+  if (config_.moe.store != ExpertStore::each) return stacked_expert(x, layer, expert);
   const Names& names = config_.names;
-  if (names.expert_gate.empty()) {
-    const int64_t inner = config_.moe.intermediate;
-    const auto product = [&](Value* of, std::string_view name, int64_t in, int64_t out) {
-      const std::string whole = fmt::format("{}{}{}.weight", layer, names.experts, name);
-      Value* matrix = slice_axis(graph(), weights_.table(whole, {config_.moe.experts, out, in}), 0, expert, 1);
-      MatMul op;
-      op.trans_b = true;
-      return graph().emit(op, {of, cast(graph(), reshape(graph(), matrix, {out, in}), weights_.compute())}, whole);
-    };
-    Value* both = product(x, names.expert_up, config_.hidden, 2 * inner);
-    Value* opened = activate(graph(), config_.traits.activation, slice_axis(graph(), both, 1, 0, inner));
-    Value* joined = map2(graph(), MapOp::mul, opened, slice_axis(graph(), both, 1, inner, inner));
-    return product(joined, names.expert_down, inner, config_.hidden);
-  }
   const std::string prefix = fmt::format("{}{}{}.", layer, names.experts, expert);
   return gated_mlp(x, prefix + std::string(names.expert_gate), prefix + std::string(names.expert_up),
                    prefix + std::string(names.expert_down), config_.moe.intermediate);
+}
+
+Value* Layers::stacked_expert(Value* x, const std::string& layer, int64_t expert) const {
+  const Names& names = config_.names;
+  const MixtureOfExperts& moe = config_.moe;
+  const bool transposed = moe.store == ExpertStore::stacked_transposed;
+  const auto product = [&](Value* of, std::string_view name, int64_t in, int64_t out, bool is_transposed) {
+    const std::string stack = fmt::format("{}{}{}", layer, names.experts, name);
+    weights_.unstack(stack, moe.experts);
+    const std::string matrix = fmt::format("{}.{}", stack, expert);
+    Value* y = weights_.product(of, {matrix, in, out, is_transposed});
+    return config_.traits.biases.mlp ? map2(graph(), MapOp::add, y, weights_.vector(matrix + ".bias", out)) : y;
+  };
+  Value* inner = nullptr;
+  if (names.expert_gate.empty()) {
+    inner = opened(product(x, names.expert_up, config_.hidden, 2 * moe.intermediate, transposed), moe.intermediate);
+  } else {
+    Value* gate = product(x, names.expert_gate, config_.hidden, moe.intermediate, transposed);
+    Value* up = product(x, names.expert_up, config_.hidden, moe.intermediate, transposed);
+    inner = map2(graph(), MapOp::mul, activate(graph(), config_.traits.activation, gate), up);
+  }
+  return product(inner, names.expert_down, moe.intermediate, config_.hidden, moe.store != ExpertStore::stacked);
+}
+
+// What comes out of a joint matrix, gates before the others or in turn with them, becomes what goes into the next.
+Value* Layers::opened(Value* both, int64_t intermediate) const {
+  const Activation activation = config_.traits.activation;
+  const double limit = config_.moe.swiglu_limit;
+  if (limit == 0) {
+    Value* gate = activate(graph(), activation, slice_axis(graph(), both, 1, 0, intermediate));
+    return map2(graph(), MapOp::mul, gate, slice_axis(graph(), both, 1, intermediate, intermediate));
+  }
+  const Dim tokens = both->shape()[0];
+  Value* pairs = reshape(graph(), both, {tokens, intermediate, 2});
+  const auto part = [&](int64_t index) {
+    return reshape(graph(), slice_axis(graph(), pairs, 2, index, 1), {tokens, intermediate});
+  };
+  const auto number = [&](double value) { return scalar(graph(), value, both->dtype()); };
+  Value* gate = map2(graph(), MapOp::min, part(0), number(limit));
+  Value* up = map2(graph(), MapOp::max, map2(graph(), MapOp::min, part(1), number(limit)), number(-limit));
+  return map2(graph(), MapOp::mul, activate(graph(), activation, gate), map2(graph(), MapOp::add, up, number(1)));
 }
 
 // Every expert runs on every token, and counts for nothing where it was not chosen: experts / top_k times the work that
@@ -190,19 +216,23 @@ Value* Layers::experts(Value* x, const std::string& layer) const {
   Value* weights = routing(x, layer);
   Value* sum = nullptr;
   for (int64_t i = 0; i < moe.experts; ++i) {
-    Value* y = map2(graph(), MapOp::mul, expert(x, layer, i), slice_axis(graph(), weights, 1, i, 1));
+    Value* weight = slice_axis(graph(), weights, 1, i, 1);
+    Value* y = moe.scaled_inputs ? expert(map2(graph(), MapOp::mul, x, weight), layer, i)
+                                 : map2(graph(), MapOp::mul, expert(x, layer, i), weight);
     sum = sum == nullptr ? y : map2(graph(), MapOp::add, sum, y);
   }
   if (moe.shared_intermediate == 0) return sum;
-  const std::string shared = layer + std::string(names.shared), up = shared + std::string(names.expert_up),
-                    down = shared + std::string(names.expert_down);
-  Value* y = names.expert_gate.empty()
-                 ? stacked_mlp(x, up, down, moe.shared_intermediate)
-                 : gated_mlp(x, shared + std::string(names.expert_gate), up, down, moe.shared_intermediate);
+  const bool own = !names.shared_up.empty();
+  const auto part = [&](std::string_view name) { return fmt::format("{}{}{}", layer, names.shared, name); };
+  const std::string_view gate = own ? names.shared_open : names.expert_gate;
+  const std::string up = part(own ? names.shared_up : names.expert_up),
+                    down = part(own ? names.shared_down : names.expert_down);
+  Value* y = gate.empty() ? stacked_mlp(x, up, down, moe.shared_intermediate)
+                          : gated_mlp(x, part(gate), up, down, moe.shared_intermediate);
   if (moe.shared_gate) {
     const std::string name = layer + std::string(names.shared_gate);
-    Value* gate = weights_.product(x, {name, config_.hidden, 1, config_.traits.transposed, MatrixRole::router});
-    y = map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, gate));
+    Value* share = weights_.product(x, {name, config_.hidden, 1, config_.traits.transposed, MatrixRole::router});
+    y = map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, share));
   }
   return map2(graph(), MapOp::add, sum, y);
 }

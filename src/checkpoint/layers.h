@@ -20,6 +20,8 @@ class Layers {
   // Over the last axis, of `size` features.
   Value* norm(Value* x, const std::string& name, int64_t size) const { return norm(x, name, size, config_.epsilon); }
   Value* norm(Value* x, const std::string& name, int64_t size, double epsilon) const;
+  // A parameter of layers, whole by its name.
+  Value* f32(const std::string& name, std::vector<int64_t> dims) const { return weights_.f32(name, std::move(dims)); }
   // Scale and bias of a norm, f32, or null. Files that were once TensorFlow's call them gamma and beta.
   std::pair<Value*, Value*> norm_parameters(const std::string& name, int64_t size) const;
   // Of x [tokens, heads, size]: each head has a scale of its own, a row of one matrix or a vector by its number.
@@ -38,6 +40,8 @@ class Layers {
   Value* xielu(Value* x, const std::string& layer) const;
   Value* best_groups(Value* scores) const;
   Value* expert(Value* x, const std::string& layer, int64_t expert) const;
+  Value* stacked_expert(Value* x, const std::string& layer, int64_t expert) const;
+  Value* opened(Value* both, int64_t intermediate) const;
 
   Weights& weights_;
   const ModelConfig& config_;

@@ -40,11 +40,11 @@ enum class QkvPacking : uint8_t { separate, stacked, per_head, per_group, quarte
 enum class MlpKind : uint8_t { plain, gated, gated_stacked };
 
 // Norms of queries and keys before they are turned: over each head, with weights that heads share or have of their own,
-// or over all heads together.
-enum class QkNorm : uint8_t { none, head, each_head, all };
+// or over all heads together. unit: over each head, without weights, and only where heads turn at all.
+enum class QkNorm : uint8_t { none, head, each_head, all, unit };
 
 struct Biases {
-  bool qkv = false, attention_out = false, mlp = false, head = false;
+  bool qkv = false, attention_out = false, mlp = false, head = false, router = false;
 };
 
 // What families differ in; fixed by the row of the family, or by a few fields of config.json.
@@ -79,16 +79,25 @@ struct Names {
   std::string_view root{}, embedding{}, embedding_norm{}, positions{}, project_in{}, project_out{};
   std::string_view layers{}, norm1{}, norm2{}, post_norm1{}, post_norm2{};
   std::string_view qkv{}, q{}, k{}, v{}, q_norm{}, k_norm{}, attention_out{};
+  std::string_view sinks{};  // whole, without an ending; empty: the family has none
   std::string_view q_down{}, q_down_norm{}, q_up{}, kv_down{}, kv_down_norm{}, kv_up{};  // of latent attention
   std::string_view xielu{};                        // what the parameters of this activation stand behind
   std::string_view gate{}, up{}, down{};           // `up` is the joint matrix of a stacked MLP
   std::string_view router{}, router_correction{};  // the latter whole, without an ending
   std::string_view experts{}, expert_gate{}, expert_up{}, expert_down{}, shared{}, shared_gate{};
+  // Of the expert that every token uses, where they differ from those of the others; `shared_gate` says how much it
+  // counts.
+  std::string_view shared_open{}, shared_up{}, shared_down{};
   std::string_view final_norm{}, head = "lm_head";
   std::string_view buffers{};  // endings of tensors that are no weights, "a|b"
 };
 
+// Whether experts have names of their own, or the matrices of all stand one upon the other in one tensor, each
+// [out, in] or [in, out]. stacked_ends: what an expert gives is stored [in, out], all else [out, in].
+enum class ExpertStore : uint8_t { each, stacked, stacked_transposed, stacked_ends };
+
 struct MixtureOfExperts {
+  ExpertStore store = ExpertStore::each;
   int64_t experts = 0, top_k = 0;
   int64_t intermediate = 0;  // of an expert
   // Above 0: SparseMixer (arXiv 2310.00811) picks experts one after the other, and the weight of each is its share
@@ -98,11 +107,15 @@ struct MixtureOfExperts {
   bool corrected = false;  // a learned term is added to scores when experts are chosen, and does not count after
   int64_t groups = 1, top_groups = 1;  // experts are chosen from the best groups alone,
   int64_t group_leaders = 1;           // by the sum of the best scores of each, so many
-  bool renormalise = false;            // the weights of the chosen experts sum to 1,
-  double scale = 1;                    // and are then multiplied
-  int64_t shared_intermediate = 0;     // of an expert that every token uses; 0: none
-  bool shared_gate = false;            // by as much as a sigmoid says
-  std::vector<bool> layers;            // which layers have experts; the others have the plain MLP
+  bool scaled_inputs = false;          // the weight of an expert multiplies what it is given, not what it gives
+  // Above 0: the columns of the joint matrix are gates and others in turn; gates are held below this, the others within
+  // ± this, and 1 is added to them (gpt-oss).
+  double swiglu_limit = 0;
+  bool renormalise = false;         // the weights of the chosen experts sum to 1,
+  double scale = 1;                 // and are then multiplied
+  int64_t shared_intermediate = 0;  // of an expert that every token uses; 0: none
+  bool shared_gate = false;         // by as much as a sigmoid says
+  std::vector<bool> layers;         // which layers have experts; the others have the plain MLP
 };
 
 // Queries, keys and values of ranks below their sizes (arXiv 2405.04434). rope.dim features of a head turn, and behind
@@ -132,6 +145,11 @@ struct ModelConfig {
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
   double embedding_scale = 1, residual_scale = 1, branch_scale = 1, logit_scale = 1;
   std::vector<int64_t> windows;  // by layer; 0: none
+  bool chunked = false;          // windows begin at multiples of their size
+  // Queries of unrotated layers are multiplied by 1 + strength * log(1 + floor((position + 1) / interval)).
+  struct Temperature {
+    double strength = 0, interval = 1;  // strength 0: they are not
+  } temperature;
   MixtureOfExperts moe;
   int64_t mask_id = -1, gmask_id = -1;  // ChatGLM-6B: what its positions hang on
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -11,7 +12,10 @@
 namespace lathe::checkpoint {
 namespace {
 
-constexpr int64_t kRowsAtOnce = 16;                                     // whose words share cache lines
+constexpr int64_t kRowsAtOnce = 16;  // whose words share cache lines
+// Twice the numbers that four bits of MXFP4 stand for, and how many share a scale.
+constexpr std::array<int8_t, 16> kFp4 = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+constexpr int64_t kFp4Block = 32;
 constexpr std::array<int64_t, 8> kAwqPlace = {0, 4, 1, 5, 2, 6, 3, 7};  // of a row within a word
 
 int64_t ceil_of(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -65,6 +69,7 @@ class Reader {
 
   NarrowWeight read() {
     if (checkpoint_.contains(name_ + ".weight_packed")) return read_packed();
+    if (checkpoint_.contains(name_ + std::string(kMxfp4Levels))) return read_mxfp4();
     if (!checkpoint_.contains(name_ + ".qweight")) return read_bytes();
     if (quantization_.method == QuantMethod::gptq) return read_gptq();
     if (quantization_.method == QuantMethod::awq) return read_awq();
@@ -275,6 +280,38 @@ class Reader {
     return zeros(groups, bits, [=](int64_t row, int64_t g) { return level_at(z_words + g, groups, row, bits); });
   }
 
+  NarrowWeight read_mxfp4() {
+    const int64_t groups = k_ / kFp4Block;
+    if (k_ % kFp4Block != 0) fail(ErrorCode::invalid_model, "'{}': {} columns are no blocks of fp4", name_, k_);
+    part(std::string(kMxfp4Levels), DType::u8, {n_, groups, kFp4Block / 2});
+    part(std::string(kMxfp4Scales), DType::u8, {n_, groups});
+    NarrowWeight weight;
+    weight.block = kFp4Block;
+    if (team_ == nullptr) {
+      weight.q = Tensor::deferred(DType::i8, {n_, k_}, 0);
+      weight.scales = Tensor::deferred(DType::bf16, {n_, groups}, 0);
+      return weight;
+    }
+    const Tensor pairs = checkpoint_.tensor(name_ + std::string(kMxfp4Levels)),
+                 powers = checkpoint_.tensor(name_ + std::string(kMxfp4Scales));
+    weight.q = Tensor(DType::i8, {n_, k_});
+    weight.scales = Tensor(DType::bf16, {n_, groups});
+    const uint8_t* from = pairs.as<uint8_t>().data();
+    int8_t* to = weight.q.mutable_as<int8_t>().data();
+    team_->parallel_for(n_ * k_ / 2, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        to[2 * i] = kFp4[from[i] & 15];
+        to[2 * i + 1] = kFp4[from[i] >> 4];
+      }
+    });
+    constexpr int kNan = 255, kOne = 128;  // of levels that are twice the numbers
+    for (int64_t i = 0; i < powers.elements(); ++i) {
+      const auto power = static_cast<int>(powers.read_int(i));
+      weight.scales.write_double(i, power == kNan ? std::nan("") : std::ldexp(1.0, power - kOne));
+    }
+    return weight;
+  }
+
   NarrowWeight read_bytes() {
     part(".weight", DType::i8, {n_, k_});
     NarrowWeight weight;
@@ -298,15 +335,15 @@ class Reader {
 
 bool is_narrow(const Checkpoint& checkpoint, const std::string& name) {
   const StoredTensor* plain = checkpoint.find(name + ".weight");
-  return checkpoint.contains(name + ".qweight") || checkpoint.contains(name + ".weight_packed") ||
-         (plain != nullptr && plain->dtype == DType::i8);
+  return checkpoint.contains(name + ".qweight") || checkpoint.contains(name + std::string(kMxfp4Levels)) ||
+         checkpoint.contains(name + ".weight_packed") || (plain != nullptr && plain->dtype == DType::i8);
 }
 
 std::vector<std::string> parts_of_matrix(const std::string& name) {
   std::vector<std::string> parts;
-  for (const char* suffix :
-       {".qweight", ".qzeros", ".scales", ".g_idx", ".weight", ".weight_packed", ".weight_scale", ".weight_scale_inv",
-        ".weight_shape", ".weight_zero_point", ".weight_g_idx", ".input_scale", ".input_zero_point"})
+  for (const char* suffix : {".qweight", ".qzeros", ".scales", ".g_idx", ".weight", ".weight_packed", ".weight_scale",
+                             ".weight_scale_inv", ".weight_shape", ".weight_zero_point", ".weight_g_idx",
+                             ".input_scale", ".input_zero_point", "_blocks", "_scales"})
     parts.push_back(name + suffix);
   return parts;
 }

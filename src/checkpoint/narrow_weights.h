@@ -8,10 +8,13 @@
 //   compressed-tensors  weight_packed i32 [N, ceil(K / p)] of levels + 2^(bits - 1), weight_scale [N, G], weight_shape,
 //                       weight_zero_point i32 [ceil(N / p), G] or i8 [N, G], weight_g_idx i32 [K]
 //   bytes               weight i8 [N, K], weight_scale [N, G]
+//   MXFP4               _blocks u8 [N, K / 32, 16] of pairs of fp4, the first lowest; _scales u8 [N, K / 32], powers of
+//                       two: levels here are twice the numbers, in 8 bits, which keeps all of them
 #pragma once
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/thread_team.h"
@@ -19,6 +22,9 @@
 #include "graph/tensor.h"
 
 namespace lathe::checkpoint {
+
+// Endings of the names of such weights, which no ".weight" comes before.
+inline constexpr std::string_view kMxfp4Levels = "_blocks", kMxfp4Scales = "_scales";
 
 struct NarrowWeight {
   Tensor q;                     // [N, K], u4, u8 or i8

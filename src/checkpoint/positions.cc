@@ -9,7 +9,8 @@ namespace lathe::checkpoint {
 PromptLayout layout_prompt(const DecoderInfo& info, std::span<const int32_t> ids) {
   PromptLayout layout;
   const auto length = static_cast<int64_t>(ids.size());
-  if (info.long_context > 0 && length > info.long_context) layout.offset = info.max_positions;
+  layout.long_from = info.long_context;
+  layout.long_offset = info.max_positions;
   if (!info.block_positions) return layout;
   const auto find = [&](int32_t id) { return std::find(ids.begin(), ids.end(), id) - ids.begin(); };
   const int64_t gmask = find(info.gmask_id), mask = find(info.mask_id);

@@ -9,15 +9,18 @@
 
 namespace lathe::checkpoint {
 
-// Holds for a prompt and for what is generated after it. `index` counts the tokens of the sequence from 0.
+// Holds for a prompt and for what is generated after it. `index` counts the tokens of the sequence from 0; it has
+// `length` of them.
 struct PromptLayout {
   int64_t prefix_length = 0;  // keys before it are visible to every query
   // ChatGLM-6B: from `context` on, tokens fill the gap at `gap`, in the order of their block positions 1, 2, 3, ..
   int64_t context = -1;  // -1: no gap
   int64_t gap = 0;
-  int64_t offset = 0;  // of positions
+  int64_t long_from = 0;  // longer sequences turn by tables of their own, `long_offset` rows below; 0: none do
+  int64_t long_offset = 0;
 
-  int32_t position(int64_t index) const {
+  int32_t position(int64_t index, int64_t length) const {
+    const int64_t offset = long_from > 0 && length > long_from ? long_offset : 0;
     return static_cast<int32_t>(context >= 0 && index >= context ? gap : index + offset);
   }
   int32_t block_position(int64_t index) const {

@@ -281,7 +281,13 @@ std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const
   for (const auto& node : decoder.graph->nodes()) {
     if (!node->is<MatMulNBits>() || !seen.insert(node->name()).second) continue;
     const std::vector<int64_t>& dims = node->input(1)->producer()->as<Constant>()->value.dims();
-    const StoredTensor& stored = *checkpoint.find(node->name() + ".weight");
+    const StoredTensor* found = checkpoint.find(node->name() + ".weight");
+    if (found == nullptr)
+      throw Error(
+          ErrorCode::unsupported,
+          fmt::format("'{}' is part of a stack of matrices, which no reader of rounded weights expects", node->name()))
+          .remedy("Round the weights while loading them: --int8 or --int4 of the other commands");
+    const StoredTensor& stored = *found;
     if (stored.dims != dims)
       throw Error(ErrorCode::unsupported,
                   fmt::format("'{}.weight' is stored [in, out], as a Conv1D, and compressed-tensors knows rounded "

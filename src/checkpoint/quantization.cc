@@ -121,6 +121,7 @@ Quantization read_method(const Fields& fields, std::string_view otherwise) {
   if (method == "awq") return read_awq(fields);
   if (method == "compressed-tensors" || method == "compressed_tensors") return read_compressed(fields);
   if (method == "fp8" || method == "fbgemm_fp8") return read_fp8(fields);
+  if (method == "mxfp4") return {QuantMethod::mxfp4, {}};
   if (method == "bitsandbytes" || fields.has("load_in_4bit|load_in_8bit"))
     refuse("the weights are stored by bitsandbytes, in formats of its own kernels");
   refuse(fmt::format("weights quantised by '{}', which Lathe does not know", method));

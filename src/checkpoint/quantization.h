@@ -10,7 +10,7 @@
 
 namespace lathe::checkpoint {
 
-enum class QuantMethod : uint8_t { none, gptq, awq, compressed_tensors, fp8 };
+enum class QuantMethod : uint8_t { none, gptq, awq, compressed_tensors, fp8, mxfp4 };
 
 struct Quantization {
   struct Scheme {

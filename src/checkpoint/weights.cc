@@ -190,6 +190,18 @@ Value* Weights::widened(const Matrix& matrix) {
   return constants_.emplace(name, node->output()).first->second;
 }
 
+// Stacks are called as if they were a module's parameter rather than a module: their endings differ.
+void Weights::unstack(const std::string& name, int64_t count) {
+  if (!unstacked_.insert(name).second) return;
+  const auto split = [&](std::string_view from, std::string_view to) {
+    return checkpoint_.split(name + std::string(from), count, name + ".", to);
+  };
+  const bool found = split("", ".weight") || split(".weight", ".weight") || split(kMxfp4Levels, kMxfp4Levels);
+  if (!found) faults_.push_back(fmt::format("'{}', a stack of {} matrices, is missing or cannot be", name, count));
+  split(kMxfp4Scales, kMxfp4Scales);
+  split("_bias", ".bias");
+}
+
 Value* Weights::product(Value* x, const Matrix& matrix) {
   if (const Narrow* weight = narrow(matrix)) {
     if (weight->order != nullptr) x = graph_.emit(Gather{1}, {x, weight->order});

@@ -57,6 +57,9 @@ class Weights {
   // In f32 whatever the compute type: the parameters of norms.
   Value* f32(const std::string& name, std::vector<int64_t> dims);
 
+  // From now on the matrices that stand one upon the other in the tensor `name`, and their biases, have names of their
+  // own: name + ".0" and so on.
+  void unstack(const std::string& name, int64_t count);
   // x [.., in] times the matrix [in, out], in whichever way it is stored or to be rounded.
   Value* product(Value* x, const Matrix& matrix);
 
@@ -85,7 +88,7 @@ class Weights {
   ThreadTeam& team();
 
   Graph& graph_;
-  const Checkpoint& checkpoint_;
+  Checkpoint checkpoint_;  // its own, since it may take stacks of matrices apart
   DType compute_;
   WeightOptions options_;
   Quantization quantization_;
@@ -93,6 +96,7 @@ class Weights {
   std::map<std::string, Value*> constants_;  // one per tensor, however often it is used
   std::map<std::string, Narrow> narrow_;     // by the name of the matrix
   std::set<std::string> ignored_;
+  std::set<std::string> unstacked_;
   std::vector<std::string> faults_;
   int64_t next_absent_ = 0;
   std::unique_ptr<ThreadTeam> team_;  // once there is something to read or round

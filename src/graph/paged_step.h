@@ -2,6 +2,7 @@
 // who run the op on the host.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -30,7 +31,10 @@ struct PagedStep {
   int64_t block(int64_t s, int64_t j) const { return table[static_cast<size_t>(s * table_width + j / block_size)]; }
 
   // The keys that the token with index j of sequence s sees: [first, end).
-  int64_t first_key(int64_t j, int64_t window) const { return window > 0 && j >= window ? j - window + 1 : 0; }
+  int64_t first_key(int64_t j, int64_t window, bool chunked) const {
+    if (window == 0) return 0;
+    return chunked ? j - j % window : std::max<int64_t>(j - window + 1, 0);
+  }
   int64_t end_key(int64_t s, int64_t j) const {
     if (is_cross()) return context(s);
     const int64_t prefix = prefixes.empty() ? 0 : prefixes[static_cast<size_t>(s)];

@@ -92,6 +92,8 @@ bool EngineCore::step() {
 std::span<const float> EngineCore::run_model(const Decision& decision) {
   const StepBatch batch = make_batch(decision);
   const Clock::time_point begun = Clock::now();
+  for (const Decision::Copy& save : decision.saves) model_.save_block(save.from, save.to);
+  for (const Decision::Copy& load : decision.loads) model_.load_block(load.from, load.to);
   for (const Decision::Copy& copy : decision.copies) model_.copy_block(copy.from, copy.to);
   const std::span<const float> logits = model_.run(batch);
   times_.model_ms += milliseconds_since(begun);
@@ -165,7 +167,7 @@ void EngineCore::add_piece(const Decision::Piece& piece) {
   const int64_t end = piece.first + piece.count;
   for (int64_t i = piece.first; i < end; ++i) {
     buffers_.token_ids.push_back(sequence.tokens[static_cast<size_t>(i)]);
-    buffers_.positions.push_back(layout.position(i));
+    buffers_.positions.push_back(layout.position(i, sequence.length()));
     buffers_.block_positions.push_back(layout.block_position(i));
   }
   buffers_.starts.push_back(static_cast<int32_t>(row + piece.count));

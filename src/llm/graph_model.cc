@@ -18,7 +18,8 @@ class PromptPositions : public Layout {
  public:
   explicit PromptPositions(const checkpoint::PromptLayout& layout) : layout_(layout) {}
   int64_t prefix_length() const override { return layout_.prefix_length; }
-  int32_t position(int64_t index) const override { return layout_.position(index); }
+  int64_t long_from() const override { return layout_.long_from; }
+  int32_t position(int64_t index, int64_t length) const override { return layout_.position(index, length); }
   int32_t block_position(int64_t index) const override { return layout_.block_position(index); }
 
  private:
@@ -175,6 +176,8 @@ void GraphModel::allocate_caches(const GraphModelOptions& options) {
     cache.memory = device.allocate(cache.block_bytes * static_cast<size_t>(cache.dims[0]));
     inputs_.emplace_back(cache.name, cache.dtype, cache.dims, cache.memory, Memory::device);
   }
+  saved_blocks_ = static_cast<int64_t>(options.swap_memory / std::max<size_t>(block_bytes(false), 1));
+  saved_.reset(new std::byte[static_cast<size_t>(saved_blocks_) * block_bytes(false)]);  // pages come when written
 }
 
 void GraphModel::bind(std::string_view name, std::span<const int32_t> values, int64_t count, int32_t filler) {
@@ -231,6 +234,28 @@ void GraphModel::bind_sources(const StepBatch& batch, int64_t sequences) {
   bind("source_starts", source_starts_, sequences + 1, all);
   bind("source_lengths", batch.source_lengths, sequences);
   bind_table("source_table", batch.source_table, batch.source_width, sequences, source_table_);
+}
+
+template <class Visit>
+void GraphModel::for_each_part(BlockId block, BlockId copy, const Visit& visit) {
+  std::byte* saved = saved_.get() + static_cast<size_t>(copy) * block_bytes(false);
+  for (const Cache& cache : caches_) {
+    if (cache.of_source) continue;
+    visit(static_cast<std::byte*>(cache.memory) + static_cast<size_t>(block) * cache.block_bytes,
+          std::span(saved, cache.block_bytes));
+    saved += cache.block_bytes;
+  }
+}
+
+void GraphModel::save_block(BlockId block, BlockId copy) {
+  for_each_part(block, copy, [&](std::byte* memory, std::span<std::byte> saved) {
+    session_.impl().device->download(saved, memory);
+  });
+}
+
+void GraphModel::load_block(BlockId copy, BlockId block) {
+  for_each_part(block, copy,
+                [&](std::byte* memory, std::span<std::byte> saved) { session_.impl().device->upload(memory, saved); });
 }
 
 void GraphModel::copy_block(BlockId from, BlockId to) {

@@ -19,6 +19,7 @@ struct GraphModelOptions {
   SessionOptions session;
   int64_t blocks = 0;  // of the pool; 0: enough for `sequences` of full length, as far as there is memory
   int64_t sequences = 1;
+  size_t swap_memory = 0;    // bytes of the host for copies of blocks
   size_t device_budget = 0;  // bytes on a device with memory of its own; 0: all that is free
   bool may_shorten = false;  // a context whose keys and values do not fit becomes as long as they do
 };
@@ -46,6 +47,9 @@ class GraphModel : public StepModel {
   // All outputs, of a graph that has others; on a GPU rows may follow that belong to no token.
   std::span<const Output> run_all(const StepBatch& batch);
   void copy_block(BlockId from, BlockId to) override;
+  int64_t saved_blocks() const override { return saved_blocks_; }
+  void save_block(BlockId block, BlockId copy) override;
+  void load_block(BlockId copy, BlockId block) override;
 
   Session& session() { return session_; }
 
@@ -73,12 +77,17 @@ class GraphModel : public StepModel {
   void bind_table(std::string_view name, std::span<const int32_t> table, int64_t width, int64_t rows,
                   std::vector<int32_t>& wide);
   void bind_sources(const StepBatch& batch, int64_t sequences);
+  // Calls visit(part of the block in a cache, its place in the copy).
+  template <class Visit>
+  void for_each_part(BlockId block, BlockId copy, const Visit& visit);
 
   checkpoint::DecoderInfo info_;
   ModelFacts facts_;
   std::vector<Cache> caches_;
   std::vector<std::string> integers_;  // inputs that the graph has besides the caches
-  size_t budget_for_caches_ = 0;       // 0: what is free
+  int64_t saved_blocks_ = 0;
+  std::unique_ptr<std::byte[]> saved_;
+  size_t budget_for_caches_ = 0;  // 0: what is free
   Session session_;
   std::unique_ptr<SourceReader> reader_;      // of a model with an encoder
   std::vector<Input> inputs_;                 // of a run; the caches come first and stay

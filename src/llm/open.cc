@@ -30,6 +30,7 @@ GraphModelOptions model_options(const EngineOptions& options) {
   model.compile.uniform_rows = options.deterministic;
   model.session.threads = options.threads;
   model.device_budget = static_cast<size_t>(on_host(options) ? 0 : options.gpu_memory);
+  model.swap_memory = static_cast<size_t>(options.swap_memory);
   model.blocks = options.blocks;
   model.sequences = options.max_sequences;
   model.may_shorten = options.context == 0;
@@ -52,9 +53,11 @@ SamplingOptions recommended_sampling(std::string_view generation_config) {
   return options;
 }
 
-SchedulerOptions scheduler_options(const ModelFacts& facts, const EngineOptions& options) {
+SchedulerOptions scheduler_options(const StepModel& model, const EngineOptions& options) {
+  const ModelFacts& facts = model.facts();
   return {.blocks = facts.blocks,
           .source_blocks = facts.source_blocks,
+          .saved_blocks = model.saved_blocks(),
           .block_size = facts.block_size,
           .step_tokens = options.step_tokens,
           .max_sequences = options.max_sequences,
@@ -87,7 +90,7 @@ std::unique_ptr<Engine> open_checkpoint(const std::string& folder, const EngineO
   EngineParts parts;
   parts.recommended = recommended_sampling(checkpoint.generation_config());
   parts.text = ModelText::load(folder, info, options.tokenizer);
-  parts.scheduler = scheduler_options(model->facts(), options);
+  parts.scheduler = scheduler_options(*model, options);
   parts.model = std::move(model);
   return finish(std::move(parts));
 }
@@ -112,7 +115,7 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
   if (auto decoder = page_decoder(files, info, {options.block_size, options.kv_dtype})) {
     read_text(decoder->info);
     parts.model = std::make_unique<GraphModel>(std::move(*decoder), model_options(options));
-    parts.scheduler = scheduler_options(parts.model->facts(), options);
+    parts.scheduler = scheduler_options(*parts.model, options);
     return finish(std::move(parts));
   }
   if (options.kv_dtype)
@@ -125,7 +128,7 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
   checkpoint::DecoderInfo known = model->info();
   read_text(known);
   model->use_eos(known.eos_ids);
-  parts.scheduler = scheduler_options(model->facts(), options);
+  parts.scheduler = scheduler_options(*model, options);
   if (model->wants_whole_prompts()) parts.scheduler.step_tokens = model->facts().context * options.max_sequences;
   parts.model = std::move(model);
   return finish(std::move(parts));

@@ -50,7 +50,7 @@ class Windows {
     positions_.clear();
     block_positions_.clear();
     for (int64_t i = 0; i < size; ++i) {
-      positions_.push_back(layout->position(i));
+      positions_.push_back(layout->position(i, size));
       block_positions_.push_back(layout->block_position(i));
     }
     starts_ = {0, static_cast<int32_t>(size)};

@@ -1,7 +1,6 @@
 #include "llm/scheduled.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "base/error.h"
 
@@ -45,6 +44,9 @@ void check(const Request& request, const ModelFacts& facts) {
     check_ids(request.prompt, facts.vocabulary, facts.context, "prompt");
   }
   if (request.max_tokens < 1) fail(ErrorCode::invalid_argument, "at least one token must be asked for");
+  if (request.min_tokens.value_or(0) < 0 || request.no_repeat_ngram.value_or(0) < 0)
+    fail(ErrorCode::invalid_argument,
+         "answers of a negative length, and repetitions of fewer tokens than none, cannot be");
   if (request.n < 1) fail(ErrorCode::invalid_argument, "at least one choice must be asked for");
   if (request.beam.beams < 1) fail(ErrorCode::invalid_argument, "a search needs at least one beam");
   if (request.beam.beams == 1) return;
@@ -53,9 +55,9 @@ void check(const Request& request, const ModelFacts& facts) {
   if (!request.stop.empty()) fail(ErrorCode::invalid_argument, "stop strings and beams do not go together");
 }
 
-// Keys depend on where positions begin and, where the tokens of a prefix see each other, on all of it.
+// Where the tokens of a prefix see each other, keys depend on all of it.
 std::string salt_of(const Request& request, const Layout& layout) {
-  std::string salt = fmt::format("{} {}", layout.position(0), request.cache_salt);
+  std::string salt = request.cache_salt;
   salt.push_back('\0');
   salt.append(reinterpret_cast<const char*>(request.prompt.data()),
               static_cast<size_t>(layout.prefix_length()) * sizeof(int32_t));
@@ -86,10 +88,7 @@ Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderF
   check(request_, facts);
   std::vector<int32_t> begin = request_.prompt;
   if (facts.source_context > 0) {
-    rules_ = model.rules();
-    begin = request_.answer_start.empty() ? rules_.start : request_.answer_start;
-    if (!request_.answer_start.empty()) rules_.forced.clear();
-    if (request_.ignore_eos) rules_.forced_last = -1;
+    begin = request_.answer_start.empty() ? model.rules().start : request_.answer_start;
     source_tokens = facts.mel_bins > 0 ? facts.source_context : static_cast<int64_t>(request_.prompt.size());
   }
   layout_ = model.layout(begin);
@@ -98,8 +97,10 @@ Scheduled::Scheduled(Request request, const StepModel& model, const TextDecoderF
 
   prompt_tokens = static_cast<int64_t>(begin.size());
   prefix_tokens = layout_->prefix_length();
+  long_from = layout_->long_from();
   // A prompt that fills the context has one answer: what is drawn last is never computed, and needs no place.
   max_length = std::min(std::max(facts.context, prompt_tokens + 1), prompt_tokens + request_.max_tokens);
+  rules_.emplace(model.rules(), request_, stop_tokens_, prompt_tokens, max_length);
   salt = salt_of(request_, *layout_);
   reuse = !request_.on_prompt_logits;
   const auto n = static_cast<size_t>(request_.n);
@@ -160,25 +161,6 @@ void Scheduled::report(int64_t position, std::span<const float> logits) {
 
 Source Scheduled::source() const { return source_tokens > 0 ? Source{request_.prompt, request_.features} : Source{}; }
 
-bool Scheduled::is_ruled(int64_t index) const {
-  const auto forced = static_cast<int64_t>(rules_.forced.size());
-  return index < forced || !rules_.suppressed.empty() || (index == forced && !rules_.suppressed_first.empty()) ||
-         (rules_.forced_last >= 0 && prompt_tokens + index + 1 == max_length);
-}
-
-void Scheduled::rule(std::span<float> scores, int64_t index) const {
-  constexpr float kNever = -std::numeric_limits<float>::infinity();
-  const auto forced = static_cast<int64_t>(rules_.forced.size());
-  for (const int32_t id : rules_.suppressed) scores[static_cast<size_t>(id)] = kNever;
-  if (index == forced)
-    for (const int32_t id : rules_.suppressed_first) scores[static_cast<size_t>(id)] = kNever;
-  int32_t only = index < forced ? rules_.forced[static_cast<size_t>(index)] : -1;
-  if (prompt_tokens + index + 1 == max_length && rules_.forced_last >= 0) only = rules_.forced_last;
-  if (only < 0) return;
-  std::fill(scores.begin(), scores.end(), kNever);
-  scores[static_cast<size_t>(only)] = 0;
-}
-
 bool Scheduled::stops(int32_t id) const {
   return std::find(stop_tokens_.begin(), stop_tokens_.end(), id) != stop_tokens_.end();
 }
@@ -187,9 +169,9 @@ Drawn Scheduled::draw(size_t index, std::span<const float> logits) const {
   const std::span<const int32_t> tokens = sequences[index].tokens;
   const auto prompt = static_cast<size_t>(prompt_tokens);
   std::vector<float> ruled;
-  if (const int64_t answered = sequences[index].length() - prompt_tokens; is_ruled(answered)) {
+  if (rules_->applies(tokens)) {
     ruled.assign(logits.begin(), logits.end());
-    rule(ruled, answered);
+    rules_->apply(ruled, tokens);
     logits = ruled;
   }
   return sampler_.sample(logits, {tokens.first(prompt), tokens.subspan(prompt)}, static_cast<int>(index));
@@ -213,7 +195,7 @@ std::optional<std::vector<BeamSearch::Next>> Scheduled::offer(size_t index, std:
   const std::vector<float> logprobs = log_softmax(logits);
   std::vector<float> scores = logprobs;
   sampler_.penalise(scores, {tokens.first(prompt), tokens.subspan(prompt)});
-  rule(scores, static_cast<int64_t>(tokens.size()) - prompt_tokens);
+  rules_->apply(scores, tokens);
   search_->offer(index, scores, logprobs, request_.sampling.logprobs);
   if (!search_->complete()) return std::nullopt;
   return search_->advance();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "lathe/llm.h"
+#include "llm/answer_rules.h"
 #include "llm/answer_text.h"
 #include "llm/beam_search.h"
 #include "llm/sampling.h"
@@ -62,15 +63,12 @@ class Scheduled : public Task {
   using Clock = std::chrono::steady_clock;
 
   bool stops(int32_t id) const;
-  // Whether the model's rules say anything about the token with this index in an answer; applies them to its scores.
-  bool is_ruled(int64_t index) const;
-  void rule(std::span<float> scores, int64_t index) const;
   void deliver(size_t choice, Token token);
   void end_choice(size_t choice, FinishReason reason);
 
   Request request_;
   Sampler sampler_;
-  checkpoint::GenerationRules rules_;
+  std::optional<AnswerRules> rules_;
   std::unique_ptr<Layout> layout_;
   std::vector<int32_t> stop_tokens_;
   std::vector<AnswerText> texts_;  // by choice

@@ -5,10 +5,12 @@
 // - Running tasks come first, in the order of their arrival, and each sequence that needs a single token is sure of it
 //   before prompts get what is left. Then waiting tasks are admitted, also in order, if their tokens fit the free
 //   blocks.
-// - When blocks run out, the youngest running task gives back all of its own and waits in front; it will be computed
-//   again. The oldest is never preempted, and a task that does not fit the pool alone is refused at once: so there is
-//   always progress. Blocks of sources are kept by preempted tasks, before which no other is admitted.
+// - When blocks run out, the youngest running task gives back all of its own and waits in front. They are saved on the
+//   host, where there is room for copies; else they will be computed again. The oldest is never preempted, and a task
+//   that does not fit the pool alone is refused at once: so there is always progress. Blocks of sources are kept by
+//   preempted tasks, before which no other is admitted.
 // - Keys and values are only ever appended. A sequence about to write into a block that others hold copies it first.
+//   One that grows beyond a length where positions change is computed again.
 //
 // Not thread-safe. Memory and arithmetic are the model's: a decision names the blocks to copy and the tokens to
 // compute.
@@ -26,6 +28,7 @@ namespace lathe::llm {
 struct SchedulerOptions {
   int64_t blocks = 0;
   int64_t source_blocks = 0;  // for the sources of a model with an encoder
+  int64_t saved_blocks = 0;   // copies of blocks that the host has room for
   int64_t block_size = 16;
   int64_t step_tokens = 512;
   int64_t max_sequences = 64;
@@ -43,7 +46,9 @@ struct Decision {
   struct Copy {
     BlockId from, to;
   };
-  std::vector<Copy> copies;  // before the pieces are computed
+  // In this order, before the pieces are computed: blocks to copies on the host, such copies to blocks, blocks to
+  // blocks.
+  std::vector<Copy> saves, loads, copies;
   std::vector<Piece> pieces;
 };
 
@@ -68,6 +73,8 @@ class Scheduler {
   void release(Sequence& sequence);
 
   const BlockPool& pool() const { return pool_; }
+  const BlockPool& source_pool() const { return source_pool_; }
+  const BlockPool& saved_pool() const { return saved_pool_; }
   const std::vector<Task*>& running() const { return running_; }
   const std::deque<Task*>& waiting() const { return waiting_; }
 
@@ -76,6 +83,10 @@ class Scheduler {
   void admit();
   bool make_room(size_t index, int64_t blocks);
   void preempt_youngest();
+  bool save(Task& task);
+  void load(Task& task);
+  int64_t blocks_to_load(const Task& task) const;
+  bool load_or_begin(Task& task);
   int64_t piece_size(const Task& task, const Sequence& sequence) const;
   std::vector<PrefixCache::Entry> cached_prefix(const Task& task, const Sequence& sequence) const;
   void begin(Task& task, const std::vector<PrefixCache::Entry>& prefix);
@@ -88,7 +99,7 @@ class Scheduler {
   bool writes_shared_block(const Sequence& sequence) const;
 
   SchedulerOptions options_;
-  BlockPool pool_, source_pool_;
+  BlockPool pool_, source_pool_, saved_pool_;
   PrefixCache cache_;
   std::vector<Task*> running_;  // oldest first
   std::deque<Task*> waiting_;   // preempted ones in front

@@ -19,8 +19,10 @@ class Layout {
  public:
   virtual ~Layout() = default;
   virtual int64_t prefix_length() const { return 0; }
-  // Of the token with this index, prompt or answer.
-  virtual int32_t position(int64_t index) const { return static_cast<int32_t>(index); }
+  // Sequences of more tokens have other positions than shorter ones, from the first on; 0: no such length.
+  virtual int64_t long_from() const { return 0; }
+  // Of the token with this index, prompt or answer, in a sequence of so many tokens.
+  virtual int32_t position(int64_t index, int64_t) const { return static_cast<int32_t>(index); }
   virtual int32_t block_position(int64_t) const { return 0; }
 };
 
@@ -59,6 +61,10 @@ class StepModel {
   virtual std::span<const float> run(const StepBatch& batch) = 0;
   // The content of a block in all layers.
   virtual void copy_block(BlockId from, BlockId to) = 0;
+  // Copies of blocks that the host has room for, so that a preempted request need not be computed again.
+  virtual int64_t saved_blocks() const { return 0; }
+  virtual void save_block(BlockId, BlockId /*copy*/) {}
+  virtual void load_block(BlockId /*copy*/, BlockId) {}
 
  private:
   checkpoint::GenerationRules no_rules_;

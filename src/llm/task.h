@@ -17,7 +17,9 @@ struct Sequence {
   int64_t computed = 0;         // of the tokens: their keys and values are in the blocks
   std::vector<BlockId> blocks;
   std::vector<PrefixCache::EntryId> entries;  // of its first full blocks
+  std::vector<BlockId> saved;                 // while its task waits: copies of its blocks on the host, if it has any
   bool finished = false;
+  bool is_long = false;  // what it has computed has the positions of sequences beyond Task::long_from
   // It starts as a fork of the task's first unfinished sequence, once that has computed the prompt.
   bool follows = false;
 
@@ -32,6 +34,7 @@ struct Task {
   int64_t prompt_tokens = 0;  // that all sequences begin with
   int64_t prefix_tokens = 0;  // of the prompt: they see each other, so one step must compute all of them
   int64_t max_length = 0;     // tokens of the longest that a sequence may become
+  int64_t long_from = 0;      // sequences of more tokens have other positions; 0: no such length
   std::string salt;           // see PrefixCache
   bool reuse = true;          // blocks of others may be taken instead of computing the prompt
   int64_t cached_tokens = 0;  // that were not computed when the task began

@@ -123,6 +123,10 @@ void add_llm_options(CLI::App& app, LlmOptions& options) {
          "What the model may take of a GPU's memory; layers that do not fit stream from the host (default: all)")
       ->type_name("8GiB|500MB..")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  app.add_option("--swap-memory", options.engine.swap_memory,
+                 "Host memory for requests that wait while the cache is full (default: they are computed again)")
+      ->type_name("8GiB|500MB..")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
   app.add_flag("--deterministic", options.engine.deterministic,
                "The same bits whatever else is served and however prompts are cut; slower");
   app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Compute prompts that begin alike each time");
@@ -152,6 +156,10 @@ void add_sampling_options(CLI::App& app, GenerationOptions& options) {
   llm::SamplingOptions& sampling = options.request.sampling;
   add_number(app, "--max-tokens", options.request.max_tokens, int64_t{1}, kMany, "Tokens of an answer (default 256)");
   app.add_flag("--greedy", options.greedy, "Always the likeliest token");
+  add_number(app, "--min-tokens", options.request.min_tokens, int64_t{0}, kMany,
+             "Tokens of an answer before it may end (default: as generation_config.json says)");
+  add_number(app, "--no-repeat-ngram", options.request.no_repeat_ngram, int64_t{0}, kMany,
+             "No N tokens stand in a row twice (default: as generation_config.json says)");
   add_number(app, "--temperature", options.temperature, 0.0, 100.0,
              "Flattens what is likely; 0: greedy (default: the model's own, else 1)");
   add_number(app, "--top-k", options.top_k, int64_t{0}, kMany,

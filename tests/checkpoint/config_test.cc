@@ -378,7 +378,7 @@ TEST(Decoder, WeightsStayInTheirFile) {
 TEST(Positions, CountForMostFamilies) {
   const PromptLayout layout = layout_prompt({}, std::vector<int32_t>{5, 6, 7});
   EXPECT_EQ(layout.prefix_length, 0);
-  EXPECT_EQ(layout.position(7), 7);
+  EXPECT_EQ(layout.position(7, 8), 7);
   EXPECT_EQ(layout.block_position(7), 0);
 }
 
@@ -390,22 +390,23 @@ TEST(Positions, ChatGlmFillsItsGap) {
   info.mask_id = 2;
   const PromptLayout layout = layout_prompt(info, std::vector<int32_t>{9, 2, 9, 4, 9});
   EXPECT_EQ(layout.prefix_length, 3);
-  EXPECT_EQ(layout.position(2), 2);
+  EXPECT_EQ(layout.position(2, 5), 2);
   EXPECT_EQ(layout.block_position(2), 0);
-  EXPECT_EQ(layout.position(3), 1);  // of [MASK]
+  EXPECT_EQ(layout.position(3, 5), 1);  // of [MASK]
   EXPECT_EQ(layout.block_position(4), 2);
   EXPECT_EQ(layout.block_position(5), 3);
-  EXPECT_EQ(layout_prompt(info, std::vector<int32_t>{2, 9, 3, 4}).position(4), 2);  // [gMASK] wins
+  EXPECT_EQ(layout_prompt(info, std::vector<int32_t>{2, 9, 3, 4}).position(4, 5), 2);  // [gMASK] wins
   EXPECT_THROW(layout_prompt(info, std::vector<int32_t>{9, 3}), Error);
   EXPECT_THROW(layout_prompt(info, std::vector<int32_t>{9, 4}), Error);
 }
 
-TEST(Positions, LongPromptsUseTheSecondTables) {
+TEST(Positions, LongSequencesUseTheSecondTables) {
   DecoderInfo info;
   info.long_context = 2;
   info.max_positions = 100;
-  EXPECT_EQ(layout_prompt(info, std::vector<int32_t>{1, 2}).position(1), 1);
-  EXPECT_EQ(layout_prompt(info, std::vector<int32_t>{1, 2, 3}).position(1), 101);
+  const PromptLayout layout = layout_prompt(info, std::vector<int32_t>{1, 2});
+  EXPECT_EQ(layout.position(1, 2), 1);
+  EXPECT_EQ(layout.position(1, 3), 101);
 }
 
 }  // namespace

@@ -42,11 +42,10 @@ class DecoderRunner {
     Ids tokens, positions, block_positions, starts = {0}, contexts, prefixes, table, rows;
     for (const Part& part : parts) {
       Sequence& sequence = sequences_.at(part.sequence);
-      if (sequence.length == 0)
-        sequence.layout = layout_prompt(decoder_.info, part.prompt.empty() ? part.ids : part.prompt);
+      if (sequence.length == 0) begin(sequence, part.prompt.empty() ? part.ids : part.prompt);
       for (const int32_t id : part.ids) {
         tokens.push_back(id);
-        positions.push_back(sequence.layout.position(sequence.length));
+        positions.push_back(sequence.layout.position(sequence.length, sequence.prompt));
         block_positions.push_back(sequence.layout.block_position(sequence.length));
         ++sequence.length;
       }
@@ -98,9 +97,13 @@ class DecoderRunner {
  private:
   static constexpr int64_t kTableWidth = 24;
   struct Sequence {
-    int64_t length = 0;
+    int64_t length = 0, prompt = 0;
     PromptLayout layout;
   };
+  void begin(Sequence& sequence, const Ids& prompt) const {
+    sequence.layout = layout_prompt(decoder_.info, prompt);
+    sequence.prompt = static_cast<int64_t>(prompt.size());
+  }
   static Tensor ints(const Ids& values) {
     return Tensor::of<int32_t>({static_cast<int64_t>(values.size())}, std::span<const int32_t>(values));
   }

@@ -1,5 +1,6 @@
 // Families against Transformers: tiny models whose weights both sides make from the names of the tensors, so that only
 // configurations, shapes and results are stored (tests/data/checkpoints/families.json, written by make_families.py).
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -43,10 +44,13 @@ std::vector<float> numbers_of(const std::string& name, const std::vector<int64_t
 class SafetensorsText {
  public:
   void add(const std::string& name, const std::vector<int64_t>& dims) {
-    const std::vector<float> values = numbers_of(name, dims);
+    add(name, "F32", dims, numbers_of(name, dims));
+  }
+  template <class T>
+  void add(const std::string& name, const char* dtype, const std::vector<int64_t>& dims, const std::vector<T>& values) {
     const size_t begin = data_.size();
-    data_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
-    header_[name] = {{"dtype", "F32"}, {"shape", dims}, {"data_offsets", {begin, data_.size()}}};
+    data_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+    header_[name] = {{"dtype", dtype}, {"shape", dims}, {"data_offsets", {begin, data_.size()}}};
   }
   std::string text() const {
     const std::string header = header_.dump();
@@ -92,6 +96,70 @@ TEST_P(Families, ComputeAsTransformersDoes) {
   EXPECT_EQ(generated.ids[0], expected);
   const auto logits = model["logits"].get<std::vector<float>>();
   expect_near(std::span(generated.logits[0]).first(logits.size()), logits, GetParam());
+}
+
+// Stacks of experts in MXFP4, [experts, out, in] in pairs, and the same numbers as gpt-oss stores them in wide types.
+struct Stack {
+  std::vector<uint8_t> pairs, powers;
+  std::vector<float> wide;  // [experts, in, out]
+
+  Stack(int64_t experts, int64_t out, int64_t in) : wide(static_cast<size_t>(experts * out * in)) {
+    constexpr double kFp4[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    uint32_t random = 1;
+    for (int64_t row = 0; row < experts * out; ++row)
+      for (int64_t j = 0; j < in; ++j) {
+        random = random * 1664525 + 1013904223;
+        if (j % 32 == 0) powers.push_back(static_cast<uint8_t>(122 + (random >> 20) % 4));
+        const uint32_t bits = random >> 28;
+        if (j % 2 == 0)
+          pairs.push_back(static_cast<uint8_t>(bits));
+        else
+          pairs.back() = static_cast<uint8_t>(pairs.back() | bits << 4);
+        const double value = (bits < 8 ? 1 : -1) * std::ldexp(kFp4[bits % 8], powers.back() - 127);
+        wide[static_cast<size_t>((row / out * in + j) * out + row % out)] = static_cast<float>(value);
+      }
+  }
+};
+
+TEST(Mxfp4, IsReadAsItIs) {
+  json model = stored()["cases"]["gpt-oss"];
+  constexpr int64_t kSize = 32, kExperts = 4;
+  model["config"].update(
+      {{"hidden_size", kSize}, {"intermediate_size", kSize}, {"num_hidden_layers", 1}, {"layer_types", nullptr}});
+  std::vector<float> logits[2];
+  for (const bool narrow : {false, true}) {
+    SafetensorsText file;
+    for (const auto& [prefix, rows] : model["tensors"].items())
+      for (const auto& [name, row] : rows.items()) {
+        auto dims = row[0].get<std::vector<int64_t>>();
+        std::replace(dims.begin(), dims.end(), int64_t{16}, kSize);
+        const bool up = name == "mlp.experts.gate_up_proj", is_stack = up || name == "mlp.experts.down_proj";
+        const std::string whole = prefix.empty() ? name : prefix + "0." + name;
+        if (!is_stack) {
+          if (name.ends_with("gate_up_proj_bias")) dims = {kExperts, 2 * kSize};
+          file.add(whole, dims);
+          continue;
+        }
+        const int64_t out = up ? 2 * kSize : kSize;
+        const Stack stack(kExperts, out, kSize);
+        if (!narrow) {
+          file.add(whole, "F32", {kExperts, kSize, out}, stack.wide);
+        } else {
+          file.add(whole + "_blocks", "U8", {kExperts, out, 1, 16}, stack.pairs);
+          file.add(whole + "_scales", "U8", {kExperts, out, 1}, stack.powers);
+        }
+      }
+    if (narrow) model["config"]["quantization_config"] = {{"quant_method", "mxfp4"}};
+    const TemporaryFolder folder;
+    folder.write("config.json", model["config"].dump());
+    folder.write("model.safetensors", file.text());
+    Decoder decoder = build_decoder(Checkpoint::open(folder.path()));
+    verify(*decoder.graph);
+    EXPECT_EQ(decoder.info.unused_tensors, std::vector<std::string>{});
+    const Tensor y = DecoderRunner(std::move(decoder), 1).step({{0, stored()["prompt"].get<Ids>(), {}}}, false);
+    logits[narrow].assign(y.as<float>().begin(), y.as<float>().end());
+  }
+  expect_near(logits[1], logits[0], "mxfp4");
 }
 
 std::vector<std::string> family_cases() {

@@ -32,6 +32,9 @@ CASES = {
     "codegen": ("codegen", dict(OLD, rotary_dim=2)),
     "cohere": ("cohere", dict(SIZES, use_qk_norm=True, logit_scale=0.5)),
     "cohere2": ("cohere2", dict(SIZES, num_hidden_layers=4, sliding_window=3)),
+    "dbrx": ("dbrx", dict(d_model=16, n_heads=4, n_layers=2, max_seq_len=32, vocab_size=12,
+                          attn_config=dict(kv_n_heads=2, clip_qkv=0.8, rope_theta=5000.0),
+                          ffn_config=dict(ffn_hidden_size=10, moe_num_experts=4, moe_top_k=2))),
     "deepseek-v2": ("deepseek_v2", dict(LATENT, n_shared_experts=2, first_k_dense_replace=1,
                                         topk_method="group_limited_greedy", n_group=2, topk_group=1)),
     "deepseek-v3": ("deepseek_v3", dict(LATENT, n_shared_experts=1, n_group=2, topk_group=1, first_k_dense_replace=1,
@@ -43,6 +46,7 @@ CASES = {
     "falcon-40b": ("falcon", dict(FALCON, new_decoder_architecture=True, num_kv_heads=2)),
     "falcon-7b": ("falcon", dict(FALCON)),
     "falcon-rw": ("falcon", dict(FALCON, alibi=True, parallel_attn=False, multi_query=False, bias=True)),
+    "flex-olmo": ("flex_olmo", dict(SIZES, num_experts=4, num_experts_per_tok=2)),
     "gemma": ("gemma", dict(SIZES, head_dim=6)),
     "gemma2": ("gemma2", dict(SIZES, head_dim=6, sliding_window=3, query_pre_attn_scalar=4, attn_logit_softcapping=2.0,
                               final_logit_softcapping=3.0)),
@@ -50,15 +54,28 @@ CASES = {
                                    rope_scaling=dict(rope_type="linear", factor=8.0))),
     "glm4": ("glm4", dict(SIZES, head_dim=4)),
     "glm4-moe": ("glm4_moe", dict(STEERED, use_qk_norm=True, attention_bias=True)),
+    "gpt-oss": ("gpt_oss", dict(SIZES, head_dim=6, num_hidden_layers=3, sliding_window=3, num_local_experts=4,
+                                num_experts_per_tok=2, rope_scaling=dict(YARN, truncate=False))),
     "gpt2-scaled": ("gpt2", dict(OLD, scale_attn_by_inverse_layer_idx=True, activation_function="quick_gelu")),
     "gpt-bigcode": ("gpt_bigcode", dict(OLD)),
     "gpt-neo": ("gpt_neo", dict(hidden_size=16, num_layers=2, num_heads=4, max_position_embeddings=32, vocab_size=12,
                                 window_size=3, attention_types=[[["global", "local"], 1]])),
     "gptj": ("gptj", dict(OLD, rotary_dim=2)),
+    "granite-hybrid": ("granitemoehybrid", dict(SIZES, num_local_experts=0, shared_intermediate_size=20, mamba_n_heads=4,
+                                                layer_types=["attention"] * 2, residual_multiplier=0.5)),
+    "granite-hybrid-moe": ("granitemoehybrid", dict(SIZES, num_local_experts=4, num_experts_per_tok=2,
+                                                    intermediate_size=10, shared_intermediate_size=8, mamba_n_heads=4,
+                                                    layer_types=["attention"] * 2, position_embedding_type="rope")),
     "granitemoe": ("granitemoeshared", dict(SIZES, num_local_experts=4, num_experts_per_tok=2, shared_intermediate_size=8,
                                             embedding_multiplier=2.0, residual_multiplier=0.5, logits_scaling=2.0)),
     "helium": ("helium", dict(SIZES, head_dim=4, attention_bias=True)),
     "hunyuan": ("hunyuan_v1_dense", dict(SIZES, head_dim=6, rope_scaling=dict(type="dynamic", alpha=1000.0, factor=1.0))),
+    "hunyuan-moe": ("hunyuan_v1_moe", dict(SIZES, head_dim=6, num_experts=4, moe_topk=2)),
+    "jais": ("jais", dict(OLD, n_head=3, n_embd=18, n_inner=20, activation_function="swiglu", position_embedding_type="alibi",
+                          mup_embeddings_scale=2.0, mup_output_alpha=1.5, mup_width_scale=0.25, mup_scale_qk_dot_by_d=True)),
+    "llama4": ("llama4_text", dict(SIZES, head_dim=6, num_hidden_layers=4, intermediate_size=10, intermediate_size_mlp=20,
+                                   num_local_experts=4, num_experts_per_tok=2, interleave_moe_layer_step=2,
+                                   attention_chunk_size=4, no_rope_layers=[1, 1, 0, 1], floor_scale=3, attn_scale=0.7)),
     "llama-yarn": ("llama", dict(SIZES, rope_scaling=dict(YARN, attention_factor=1.3), hidden_act="relu6")),
     "mixtral": ("mixtral", dict(SIZES, num_local_experts=4, num_experts_per_tok=2)),
     "mpt": ("mpt", dict(d_model=18, n_heads=3, n_layers=2, max_seq_len=32, vocab_size=12, attn_config=dict(clip_qkv=0.7))),
@@ -103,10 +120,57 @@ def fill(name, shape):
     return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
+class Jais(torch.nn.Module):
+    """Jais is not in Transformers: GPT-2's names and shapes, its own activation, positions and scales."""
+
+    def __init__(self, config):
+        super().__init__()
+        width, inner, self.config = config.n_embd, config.n_inner, config
+        matrix = lambda rows, columns: torch.nn.Parameter(torch.zeros(rows, columns))
+        self.p = {"wte.weight": matrix(config.vocab_size, width)}
+        for layer in range(config.n_layer):
+            for name, rows, columns in (("attn.c_attn", width, 3 * width), ("attn.c_proj", width, width),
+                                        ("mlp.c_fc", width, inner), ("mlp.c_fc2", width, inner),
+                                        ("mlp.c_proj", inner, width)):
+                self.p[f"h.{layer}.{name}.weight"] = matrix(rows, columns)
+                self.p[f"h.{layer}.{name}.bias"] = torch.zeros(columns)
+        for norm in [f"h.{layer}.ln_{i}" for layer in range(config.n_layer) for i in (1, 2)] + ["ln_f"]:
+            self.p[f"{norm}.weight"], self.p[f"{norm}.bias"] = torch.zeros(width), torch.zeros(width)
+
+    def state_dict(self):
+        return {f"transformer.{name}": tensor for name, tensor in self.p.items()}
+
+    def tie_weights(self):
+        pass
+
+    def forward(self, ids, use_cache):
+        c, p, heads = self.config, self.p, self.config.n_head
+        norm = lambda x, name: torch.nn.functional.layer_norm(x, x.shape[-1:], p[name + ".weight"], p[name + ".bias"])
+        conv = lambda x, name: x @ p[name + ".weight"] + p[name + ".bias"]
+        x = p["wte.weight"][ids[0]] * c.mup_embeddings_scale
+        length, index = len(x), torch.arange(len(x))
+        slopes = torch.tensor([2**-4.0, 2**-8.0, 2**-2.0])  # of three heads
+        distance = (index[None] - index[:, None]).float()
+        bias = torch.where(distance > 0, float("-inf"), slopes[:, None, None] * distance)
+        for layer in range(c.n_layer):
+            name = f"h.{layer}."
+            q, k, v = [part.view(length, heads, -1).transpose(0, 1)
+                       for part in conv(norm(x, name + "ln_1"), name + "attn.c_attn").chunk(3, -1)]
+            weights = (q @ k.transpose(1, 2) / q.shape[-1] + bias).softmax(-1)
+            x = x + conv((weights @ v).transpose(0, 1).reshape(length, -1), name + "attn.c_proj")
+            n = norm(x, name + "ln_2")
+            inner = conv(n, name + "mlp.c_fc") * torch.nn.functional.silu(conv(n, name + "mlp.c_fc2"))
+            x = x + conv(inner, name + "mlp.c_proj")
+        logits = norm(x, "ln_f") @ p["wte.weight"].T * c.mup_output_alpha * c.mup_width_scale
+        return transformers.modeling_outputs.CausalLMOutput(logits=logits[None])
+
+
 def model_of(model_type, fields):
-    config = AutoConfig.for_model(model_type, **fields)
+    known = model_type != "jais"
+    config = AutoConfig.for_model(model_type if known else "gpt2", **fields)
     with transformers.modeling_utils.no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa" if model_type == "falcon" else "eager")
+        attention = "sdpa" if model_type == "falcon" else "eager"
+        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention) if known else Jais(config)
     state = model.state_dict()
     kept = {}
     for name, tensor in state.items():

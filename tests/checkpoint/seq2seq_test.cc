@@ -236,17 +236,26 @@ TEST_F(Seq2SeqConfigs, WhatIsNotKnownIsRefused) {
 TEST_F(Seq2SeqConfigs, RulesForAnswers) {
   copy("bart", "", "",
        R"({"decoder_start_token_id": 4, "forced_bos_token_id": 5, "forced_eos_token_id": 1, "suppress_tokens": [7, 8],
-           "begin_suppress_tokens": [9], "bad_words_ids": [[3], [10, 11]]})");
+           "begin_suppress_tokens": [9], "bad_words_ids": [[3], [10, 11], [2]],
+           "no_repeat_ngram_size": 3, "min_length": 9, "min_new_tokens": 5})");
   const GenerationRules simple = rules();
   EXPECT_EQ(simple.start, Ids{4});
   EXPECT_EQ(simple.forced, Ids{5});
   EXPECT_EQ(simple.forced_last, 1);
   EXPECT_EQ(simple.suppressed, (Ids{7, 8, 3}));
   EXPECT_EQ(simple.suppressed_first, Ids{9});
+  EXPECT_EQ(simple.bad_words, std::vector<Ids>{(Ids{10, 11})});
+  EXPECT_EQ(simple.no_repeat_ngram, 3);
+  EXPECT_EQ(simple.min_length, 9);
+  EXPECT_EQ(simple.min_new_tokens, 5);
   copy("bart", "", "", R"({"decoder_start_token_id": 4, "forced_decoder_ids": [[1, null], [3, 12]]})");
   EXPECT_EQ(rules().forced, (Ids{-1, -1, 12}));
   copy("bart", "", "", R"({"decoder_start_token_id": 48})");
   expect_refused("token 48");
+  copy("bart", "", "", R"({"bad_words_ids": [[3, 48]]})");
+  expect_refused("token 48");
+  copy("bart", "", "", R"({"bad_words_ids": [[]]})");
+  expect_refused("bad_words_ids");
   copy("bart", "\"decoder_start_token_id\": 0,", "", "{}");
   EXPECT_EQ(rules().start, Ids{2});  // what texts begin with
 }

@@ -128,6 +128,10 @@ INSTANTIATE_TEST_SUITE_P(
              "paged_attention(%q, %k, %k, %kc, %kc, %st, %len, %tab, _, _, _, %st) {heads = 4, kv_heads = 4, head_dim "
              "= 8, value_dim = 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
              "f16[t, 32]"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 4, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: i32[s, b], %si: f32[4]",
+             "paged_attention(%q, %q, %q, %kc, %kc, %st, %len, %tab, _, _, _, _, %si) {heads = 4, kv_heads = 4, "
+             "head_dim = 8, value_dim = 8, block_size = 16, q_stride = 8, k_stride = 8, v_stride = 8}",
+             "f16[t, 32]"},
         Case{"%x: f16[b, s, h, 64], %c: f32[s, 1, 16]", "rotary(%x, %c, %c) {rotary_dim = 32}", "f16[b, s, h, 64]"},
         Case{"%i: i32[b, s], %p: i64[1, s], %t: f16[9, 8], %g: f16[8]",
              "embedding(%i, %t, %p, %t, %g) {num_tables = 2}", "f16[b, s, 8]"},
@@ -292,6 +296,11 @@ INSTANTIATE_TEST_SUITE_P(
              "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
              "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8, window = -1}",
              "window = -1 or softcap = 0"},
+        Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
+             "i32[s, b]",
+             "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "
+             "= 8, block_size = 16, q_stride = 4, k_stride = 4, v_stride = 8, chunked = true}",
+             "chunks of 0 keys"},
         Case{"%q: f16[t, 32], %kc: bf16[n, 2, 16, 4], %vc: bf16[n, 2, 16, 8], %st: i32[s + 1], %len: i32[s], %tab: "
              "i32[s, b]",
              "paged_attention(%q, %q, %q, %kc, %vc, %st, %len, %tab) {heads = 4, kv_heads = 2, head_dim = 4, value_dim "

@@ -1,6 +1,7 @@
 // Thousands of requests that come, fork and go at random, on pools that are too small for them. After every step: every
 // block has as many references as there are sequences that name it, the budget was kept, and in the end every request
-// has ended, with the answer that it gets when it is alone, and every block is free.
+// has ended, with the answer that it gets when it is alone, and every block is free. Some worlds have encoders, lengths
+// at which positions change, or room for copies of blocks.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -31,10 +32,13 @@ class World {
       if (testing::Test::HasFatalFailure()) return;
     }
     EXPECT_EQ(core_.scheduler().pool().available(), toy_.blocks);
+    EXPECT_EQ(core_.scheduler().source_pool().available(), toy_.source_blocks);
+    EXPECT_EQ(core_.scheduler().saved_pool().available(), toy_.saved_blocks);
     for (const Done& request : all_) check_answer(request);
   }
 
   int64_t refused() const { return refused_; }
+  int64_t saves() const { return model_.saves; }
 
  private:
   struct Done {
@@ -51,6 +55,12 @@ class World {
     toy.blocks = number(6, 40);
     toy.prefix = number(0, 2) == 0;
     toy.context = number(20, 60);
+    if (number(0, 2) == 0) toy.long_from = number(1, 40);
+    if (number(0, 1) == 0) toy.saved_blocks = number(1, 30);
+    if (number(0, 3) == 0) {
+      toy.source_context = 24;
+      toy.source_blocks = number(6, 40);
+    }
     return toy;
   }
 
@@ -69,7 +79,7 @@ class World {
     for (int64_t i = 0; i < length; ++i)
       request.prompt.push_back(static_cast<int32_t>(i < 12 ? 2 + (stem * 7 + i * 5) % 11 : number(2, 12)));
     if (number(0, 1) == 0) request.prompt[static_cast<size_t>(number(0, length - 1))] = 0;
-    if (number(0, 2) == 0) go_on(request);
+    if (toy_.source_context == 0 && number(0, 2) == 0) go_on(request);
     request.max_tokens = number(1, 20);
     request.ignore_eos = number(0, 1) == 0;
     request.sampling.temperature = number(0, 1) == 0 ? 0 : 1.5;
@@ -169,7 +179,7 @@ class World {
 
   std::vector<std::vector<int32_t>> search_alone(const Request& request) const {
     ToyOptions toy = toy_;
-    toy.blocks = 1000;
+    toy.blocks = toy.source_blocks = 1000;
     ToyModel model(toy);
     SchedulerOptions options = scheduler_options(toy);
     options.step_tokens = 1000;
@@ -195,15 +205,17 @@ class World {
 };
 
 TEST(SchedulerFuzz, EveryRequestEndsAsIfItWereAlone) {
-  int64_t refused = 0;
+  int64_t refused = 0, saves = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     World world(seed);
     world.run(40);
     refused += world.refused();
+    saves += world.saves();
     if (HasFatalFailure() || HasNonfatalFailure()) return;
   }
   EXPECT_GT(refused, 0);
+  EXPECT_GT(saves, 0);
   EXPECT_LT(refused, 400 * 40 / 2);
 }
 

@@ -114,6 +114,52 @@ TEST(Scheduler, PromptsThatBeginAlikeShareBlocksAndAnswerTheSame) {
   EXPECT_EQ(fourth->wait().timing.cached_tokens, 0);
 }
 
+TEST(Scheduler, SequencesThatGrowBeyondALengthAreComputedAgain) {
+  ToyOptions toy;
+  toy.long_from = 10;
+  Bench bench(toy);
+  Request request = greedy(counting(0, 7), 12);
+  request.n = 2;
+  request.sampling.temperature = 1;
+  const auto several = bench.add(request);
+  bench.run();
+  const std::vector<std::vector<int32_t>> alone = answers_alone(bench.model, request);
+  for (size_t i = 0; i < alone.size(); ++i) EXPECT_EQ(several->wait().choices[i].ids(), alone[i]);
+  // The prompt once, three tokens each that were not there then; then 11 tokens each, and seven more one by one.
+  EXPECT_EQ(bench.model.tokens, 7 + 2 * (3 + 11 + 7));
+
+  // What longer sequences have computed is of use to them alone.
+  const auto longer = bench.add(greedy(counting(0, 12), 2)), shorter = bench.add(greedy(counting(0, 8), 2));
+  bench.run();
+  EXPECT_EQ(longer->wait().timing.cached_tokens, 4);
+  EXPECT_EQ(shorter->wait().timing.cached_tokens, 4);
+  for (const auto& one : {longer, shorter})
+    EXPECT_EQ(one->wait().choices[0].ids(), answers_alone(bench.model, one->request())[0]);
+}
+
+TEST(Scheduler, PreemptedRequestsGoOnFromCopiesOfTheirBlocks) {
+  ToyOptions toy;
+  toy.blocks = 8;
+  toy.saved_blocks = 8;
+  Request request = greedy(counting(0, 10), 14);
+  int64_t tokens[2];
+  for (const bool saves : {false, true}) {
+    toy.saved_blocks = saves ? 8 : 0;
+    SchedulerOptions options = scheduler_options(toy);
+    options.prefix_cache = false;
+    Bench bench(toy, options);
+    const auto first = bench.add(request), second = bench.add(greedy(counting(5, 10), 14));
+    bench.run();
+    for (const auto& one : {first, second})
+      EXPECT_EQ(one->wait().choices[0].ids(), answers_alone(bench.model, one->request())[0]);
+    EXPECT_EQ(bench.model.saves > 0, saves);
+    EXPECT_EQ(bench.core.scheduler().saved_pool().available(), toy.saved_blocks);
+    tokens[saves] = bench.model.tokens;
+  }
+  EXPECT_EQ(tokens[1], 2 * (10 + 13));
+  EXPECT_GT(tokens[0], tokens[1]);
+}
+
 TEST(Scheduler, APromptThatIsCachedWholeStillComputesItsLastToken) {
   Bench bench;
   for (int i = 0; i < 2; ++i) {

@@ -19,7 +19,12 @@ struct ToyOptions {
   int64_t block_size = 4;
   // Tokens of a prompt up to the first zero see each other.
   bool prefix = false;
+  int64_t long_from = 0;     // positions of longer sequences are others; 0: of none
+  int64_t saved_blocks = 0;  // that the host has room for
   std::vector<int32_t> eos = {1};
+  // With an encoder: answers begin with `start` and depend on every token of the prompt, which is the source.
+  int64_t source_context = 0, source_blocks = 0;
+  int32_t start = 3;
 };
 
 class ToyModel : public StepModel {
@@ -28,15 +33,21 @@ class ToyModel : public StepModel {
 
   const ModelFacts& facts() const override { return facts_; }
   std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override;
+  const checkpoint::GenerationRules& rules() const override { return rules_; }
   std::span<const float> run(const StepBatch& batch) override;
   void copy_block(BlockId from, BlockId to) override;
+  int64_t saved_blocks() const override { return options_.saved_blocks; }
+  void save_block(BlockId block, BlockId copy) override;
+  void load_block(BlockId copy, BlockId block) override;
 
   // The logits behind these tokens, without any cache.
-  std::vector<float> logits_of(std::span<const int32_t> tokens, const Layout& layout) const;
+  std::vector<float> logits_of(std::span<const int32_t> tokens, const Layout& layout,
+                               std::span<const int32_t> source = {}) const;
 
   int64_t steps = 0;
   int64_t tokens = 0;         // of all steps
   int64_t largest_step = 0;   // in tokens
+  int64_t saves = 0;          // of blocks
   int64_t fail_at_step = -1;  // throws there
   int32_t poison = -1;        // logits of sequences that begin with it are no numbers
 
@@ -46,12 +57,17 @@ class ToyModel : public StepModel {
     uint64_t value = 0;
   };
   void write(const StepBatch& batch, int64_t sequence);
+  // What comes of the source of a sequence, which is stored first where it is new.
+  uint64_t read_source(const StepBatch& batch, int64_t sequence);
   Slot& slot(const StepBatch& batch, int64_t sequence, int64_t index);
   void fill_row(uint64_t state, std::span<float> row) const;
 
   ToyOptions options_;
   ModelFacts facts_;
-  std::vector<Slot> slots_;
+  checkpoint::GenerationRules rules_;
+  std::vector<Slot> slots_, saved_;
+  std::vector<int32_t> source_slots_;
+  std::vector<uint64_t> sources_;  // of a step, by sequence
   std::vector<float> logits_;
 };
 

@@ -13,6 +13,7 @@ void check_fields(const PagedAttention& op, const InferContext& c) {
   if (op.head_dim < 1 || op.value_dim < 1) c.fail("heads of {} and {} features", op.head_dim, op.value_dim);
   if (op.block_size < 1) c.fail("blocks of {} tokens", op.block_size);
   if (op.window < 0 || !(op.softcap >= 0)) c.fail("window = {} or softcap = {} is negative", op.window, op.softcap);
+  if (op.chunked && op.window == 0) c.fail("chunks of 0 keys");
 }
 
 // Of an operand whose number of axes must be known.
@@ -60,7 +61,7 @@ void check_cache(const PagedAttention& op, const InferContext& c, size_t operand
 }  // namespace
 
 Types infer_op(const PagedAttention& op, InferContext& c) {
-  c.expect_inputs(8, 12);
+  c.expect_inputs(8, 13);
   check_fields(op, c);
   const DType dtype = c.float_tensor(0).dtype;
   c.expect_dtype(1, dtype);
@@ -81,6 +82,10 @@ Types infer_op(const PagedAttention& op, InferContext& c) {
   c.same(integers(c, 5, 1)[0], sequences + 1, "starts of sequences, and the end of the last");
   if (c.has(11)) c.same(integers(c, 11, 1)[0], sequences + 1, "starts of new keys, and the end of the last");
   check_positional(op, c, sequences);
+  if (c.has(12)) {
+    c.expect_dtype(12, DType::f32);
+    c.same(shape(c, 12, 1)[0], op.heads, "sinks");
+  }
   return {Type::tensor(dtype, {tokens, Dim(op.heads) * op.value_dim})};
 }
 

@@ -102,12 +102,13 @@ class Row {
         keys_(keys),
         values_(values),
         slopes_(call.optional_tensor(9)),
-        biases_(call.optional_tensor(10)) {}
+        biases_(call.optional_tensor(10)),
+        sinks_(call.optional_tensor(12)) {}
 
   // `query`: the element of q at which the head begins; `to`: value_dim numbers.
   void attend(const Tensor& q, int64_t query, int64_t s, int64_t j, int64_t head, double* to) const {
     const int64_t kv_head = head / (op_.heads / op_.kv_heads);
-    const int64_t first = step_.first_key(j, op_.window), end = step_.end_key(s, j);
+    const int64_t first = step_.first_key(j, op_.window, op_.chunked), end = step_.end_key(s, j);
     std::vector<double> scores;
     for (int64_t key = first; key < end; ++key) {
       double sum = 0;
@@ -115,6 +116,7 @@ class Row {
       for (int64_t d = 0; d < op_.head_dim; ++d) sum += q.read_double(query + d) * row[static_cast<size_t>(d)];
       scores.push_back(score(sum, head, j, key));
     }
+    if (sinks_ != nullptr) scores.push_back(sinks_->read_double(head));
     softmax_row(scores, /*log=*/false, /*safe=*/true);
     for (int64_t key = first; key < end; ++key) {
       const std::vector<double> row = values_.read(step_, s, key, kv_head);
@@ -136,7 +138,7 @@ class Row {
   const PagedAttention& op_;
   const PagedStep& step_;
   const Cache &keys_, &values_;
-  const Tensor *slopes_, *biases_;
+  const Tensor *slopes_, *biases_, *sinks_;
 };
 
 }  // namespace

@@ -20,10 +20,12 @@ struct Chunk {
 
 struct Decoder {
   int64_t heads = 4, kv_heads = 4, head_dim = 32, value_dim = 32, block_size = 16, window = 0;
+  bool chunked = false;
   double softcap = 0;
   bool prefix = false, slopes = false;
   int64_t distances = 0;  // of biases
   bool cross = false;     // keys are of another text
+  bool sinks = false;
   DType compute = DType::f32, cache = DType::f32;
 
   int64_t columns() const { return (heads + kv_heads) * head_dim + kv_heads * value_dim; }
@@ -39,15 +41,18 @@ struct Decoder {
     if (slopes) inputs += fmt::format(", %sl: f32[{}]", heads);
     if (distances > 0) inputs += fmt::format(", %bi: f32[{}, {}]", heads, distances);
     if (cross) inputs += fmt::format(", %m: {}[u, {}], %ks: i32[s + 1]", to_string(compute), columns());
+    if (sinks) inputs += fmt::format(", %si: f32[{}]", heads);
     const std::string optional = std::string(prefix ? ", %pre" : ", _") + (slopes ? ", %sl" : ", _") +
-                                 (distances > 0 ? ", %bi" : ", _") + (cross ? ", %ks" : "");
+                                 (distances > 0 ? ", %bi" : ", _") + (cross ? ", %ks" : ", _") +
+                                 (sinks ? ", %si" : ", _");
     const int64_t k_offset = heads * head_dim, v_offset = k_offset + kv_heads * head_dim;
     return fmt::format(
         "({}) {{ %y = paged_attention(%x, {}, %kc, %vc, %st, %len, %tab{}) {{heads = {}, kv_heads = {}, head_dim = "
-        "{}, value_dim = {}, block_size = {}, scale = {}, window = {}, softcap = {}, q_stride = {}, k_offset = {}, "
+        "{}, value_dim = {}, block_size = {}, scale = {}, window = {}, chunked = {}, softcap = {}, q_stride = {}, "
+        "k_offset = {}, "
         "k_stride = {}, v_offset = {}, v_stride = {}}} return %y }}",
         inputs, cross ? "%m, %m" : "%x, %x", optional, heads, kv_heads, head_dim, value_dim, block_size,
-        1 / std::sqrt(static_cast<double>(head_dim)), window, softcap, head_dim, k_offset, head_dim, v_offset,
+        1 / std::sqrt(static_cast<double>(head_dim)), window, chunked, softcap, head_dim, k_offset, head_dim, v_offset,
         value_dim);
   }
 
@@ -137,6 +142,7 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
     inputs.push_back(random_tensor(compute, {keys_of_others, columns()}, 7, -2, 2));
     inputs.push_back(integers({sequences + 1}, key_starts));
   }
+  if (sinks) inputs.push_back(random_tensor(DType::f32, {heads}, 8, -2, 4));
   return inputs;
 }
 
@@ -217,6 +223,28 @@ TEST_P(LowerPagedAttention, MasksAndScores) {
   check({.prefix = true}, kMixed);
   check({.slopes = true}, kMixed);
   check({.kv_heads = 2, .window = 33, .softcap = 2, .prefix = true, .slopes = true, .cache = DType::f16}, kMixed);
+}
+
+TEST_P(LowerPagedAttention, ChunksBeginAtMultiplesOfTheirSize) {
+  check({.window = 20, .chunked = true}, kMixed);
+  check({.heads = 2, .kv_heads = 1, .window = 600, .chunked = true, .cache = DType::f16},
+        {{1, 1500, 1}, {4, 1197, 2}, {1, 599, 3}, {1, 600, 4}, {150, 1100, 5}});
+}
+
+TEST_P(LowerPagedAttention, SinksTakeTheirShare) {
+  check({.sinks = true}, kMixed);
+  check({.sinks = true}, kMixed, /*unused_tokens=*/5);
+  check({.heads = 8,
+         .kv_heads = 2,
+         .window = 25,
+         .softcap = 3,
+         .sinks = true,
+         .compute = DType::f16,
+         .cache = DType::f16},
+        kMixed);
+  const std::vector<Chunk> chunks = {{1, 1500, 1}, {4, 1021, 2}, {150, 1100, 5}};
+  for (const DType cache : {DType::f32, DType::i8})
+    check({.heads = 4, .kv_heads = 2, .sinks = true, .cache = cache}, chunks);
 }
 
 TEST_P(LowerPagedAttention, BiasesByDistance) {

@@ -405,13 +405,13 @@ void add_paged_attention(std::vector<Representative>& all) {
       op.head_dim = head;
       op.value_dim = general && head == 256 ? 128 : head;
       op.block_size = 16;
-      if (general) op.window = crosses ? 0 : 1000, op.softcap = 30;
+      if (general) op.window = crosses ? 0 : 1000, op.softcap = 30, op.chunked = !crosses && head == 64;
       const std::string name = fmt::format("paged_{}{}", head, general ? "_general" : (biased ? "_biased" : ""));
       const auto add = [&](const std::string& file, const std::vector<std::string>& more, DType type, DType cache,
                            int registers) {
         const bool positional = general && !crosses;
-        std::vector<std::string> defines =
-            paged_defines(op, {type, cache, positional, positional, biased ? 129 : 0, crosses, false});
+        std::vector<std::string> defines = paged_defines(
+            op, {type, cache, positional, positional, biased ? 129 : 0, crosses, general && head == 64, false});
         defines.insert(defines.end(), more.begin(), more.end());
         defines.push_back(general ? "VECTOR=1" : type == DType::f32 ? "VECTOR=4" : "VECTOR=8");
         const std::string label =

@@ -123,7 +123,10 @@ TEST(ReferencePagedAttention, WindowsAndPrefixesChooseTheKeys) {
   expect_values(run1(op, step.operands()), {4, 1}, {1, 1.5, 3, 6});
   op.window = 2;
   expect_values(run1(op, step.operands()), {4, 1}, {1, 1.5, 4, 10.5});
+  op.chunked = true;
+  expect_values(run1(op, step.operands()), {4, 1}, {1, 1.5, 6, 10.5});
   op.window = 0;
+  op.chunked = false;
   std::vector<RefValue> operands = step.operands();
   operands.push_back(ints32({1}, {3}));
   expect_values(run1(op, operands), {4, 1}, {3, 3, 3, 6});
@@ -169,6 +172,22 @@ TEST(ReferencePagedAttention, BiasesGoByTheDistance) {
   const RefValue prefix = ints32({1}, {2});  // what comes after a token is at distance 0
   pointers[8] = &prefix;
   expect_values(y(), {4, 1}, {1.5, 4 / 3.0, 14 / 7.0, 39 / 11.0});
+}
+
+TEST(ReferencePagedAttention, SinksAreKeysWithoutValues) {
+  // Queries are 0, so a sink of ln 2 weighs as much as two keys, and one of minus infinity nothing.
+  const Step step = mean_step({1, 2, 6, 15}, {0, 4}, {4}, ints32({1, 2}, {0, 1}), Tensor(DType::f32, {2, 1, 2, 1}));
+  const std::vector<RefValue> operands = step.operands();
+  const auto y = [&](float sink) {
+    const RefValue sinks = floats({1}, {sink});
+    std::vector<const RefValue*> pointers;
+    for (const RefValue& operand : operands) pointers.push_back(&operand);
+    pointers.insert(pointers.end(), {nullptr, nullptr, nullptr, nullptr, &sinks});
+    SymbolBindings symbols;
+    return std::get<Tensor>(evaluate_op(paged(1, 1, 1), pointers, 1, symbols)[0]);
+  };
+  expect_values(y(std::log(2.0f)), {4, 1}, {1 / 3.0, 3 / 4.0, 9 / 5.0, 4});
+  expect_values(y(-std::numeric_limits<float>::infinity()), {4, 1}, {1, 1.5, 3, 6});
 }
 
 TEST(ReferencePagedAttention, KeysOfAnotherText) {

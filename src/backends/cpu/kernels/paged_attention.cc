@@ -28,6 +28,8 @@ int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 int64_t group_of(const PagedAttention& p) { return p.heads / p.kv_heads; }
 
+int64_t first_key(const PagedAttention& p, int64_t index) { return p.step.first_key(index, p.window, p.chunked); }
+
 // How the work of one sequence is cut, for each of its key/value heads.
 struct Cut {
   int64_t rows = 0;    // query rows
@@ -43,7 +45,7 @@ Cut cut_sequence(const PagedAttention& p, int64_t s) {
   Cut cut{rows, ceil_div(rows, kTaskRows)};
   if (p.uniform || tokens == 0 || tokens > kSplitTokens || cut.tiles > 1) return cut;
   const int64_t first = p.step.first_new(s), last = first + tokens - 1;
-  cut.first_split = p.step.first_key(first, p.window) / kSplitKeys;
+  cut.first_split = first_key(p, first) / kSplitKeys;
   cut.splits = ceil_div(p.step.end_key(s, last), kSplitKeys) - cut.first_split;
   return cut;
 }
@@ -145,6 +147,7 @@ struct Item {
   int64_t sequence, kv_head;
   Range rows, keys;
   int64_t partial;  // the first of its partial rows; -1: it finishes its rows by itself
+  bool is_first;    // of the items that share its rows
 };
 
 class Task {
@@ -174,8 +177,7 @@ class Task {
   void run(const Item& item) {
     item_ = item;
     const int64_t rows = item.rows.size();
-    std::fill_n(row_max_, rows, kMinusInfinity);
-    std::fill_n(row_sum_, rows, 0.0f);
+    begin_softmax();
     std::fill_n(sums_, rows * v_columns_, 0.0f);
     copy_queries();
     const bool direct = rows <= kPagedMaxRows || p_.uniform;
@@ -194,6 +196,18 @@ class Task {
   int64_t token(int64_t row) const { return (item_.rows.begin + row) / group(); }
   int64_t head(int64_t row) const { return item_.kv_head * group() + (item_.rows.begin + row) % group(); }
   int64_t index(int64_t row) const { return p_.step.first_new(item_.sequence) + token(row); }
+
+  // A sink is a key that has been seen before all others, by the first of the tasks that share the keys of a row.
+  void begin_softmax() {
+    const int64_t rows = item_.rows.size();
+    std::fill_n(row_max_, rows, kMinusInfinity);
+    std::fill_n(row_sum_, rows, 0.0f);
+    if (p_.sinks == nullptr || !item_.is_first) return;
+    for (int64_t r = 0; r < rows; ++r) {
+      row_max_[r] = p_.sinks[head(r)];
+      row_sum_[r] = row_max_[r] == kMinusInfinity ? 0.0f : 1.0f;
+    }
+  }
 
   void copy_queries() {
     for (int64_t r = 0; r < item_.rows.size(); ++r) {
@@ -253,7 +267,7 @@ class Task {
     block.last = 0;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t own = index(row + r);
-      begin[r] = std::max(p_.step.first_key(own, p_.window), keys.begin) - keys.begin;
+      begin[r] = std::max(first_key(p_, own), keys.begin) - keys.begin;
       end[r] = std::min(p_.step.end_key(item_.sequence, own), keys.end) - keys.begin;
       if (begin[r] >= end[r]) continue;
       block.first = std::min(block.first, begin[r]);
@@ -438,9 +452,9 @@ class Run {
     const int64_t split = task % cut.splits, kv_head = task / cut.splits % p_.kv_heads;
     // The last rows see the most keys, so they come first.
     const int64_t tile = cut.tiles - 1 - task / cut.splits / p_.kv_heads;
-    Item item{s, kv_head, {tile * kTaskRows, std::min((tile + 1) * kTaskRows, cut.rows)}, {}, -1};
+    Item item{s, kv_head, {tile * kTaskRows, std::min((tile + 1) * kTaskRows, cut.rows)}, {}, -1, split == 0};
     const int64_t own = p_.step.first_new(s);
-    item.keys = {p_.step.first_key(own + item.rows.begin / group_of(p_), p_.window),
+    item.keys = {first_key(p_, own + item.rows.begin / group_of(p_)),
                  p_.step.end_key(s, own + (item.rows.end - 1) / group_of(p_))};
     if (cut.splits == 1) return item;
     const int64_t first = (cut.first_split + split) * kSplitKeys;

@@ -19,6 +19,7 @@ struct PagedAttention {
   int64_t heads = 1, kv_heads = 1, head_dim = 0, value_dim = 0;
   float scale = 1, softcap = 0;
   int64_t window = 0;
+  bool chunked = false;
   PagedStep step;
   // Element (token t, head h, feature d) is data[t * row + h * stride + d].
   struct Operand {
@@ -29,7 +30,8 @@ struct PagedAttention {
   const float* slopes = nullptr;  // [heads], or null
   const float* biases = nullptr;  // [heads, distances], or null
   int64_t distances = 0;
-  DType cache = DType::f32;  // or f16, bf16, i8, f8e4m3
+  const float* sinks = nullptr;  // [heads], or null
+  DType cache = DType::f32;      // or f16, bf16, i8, f8e4m3
   void *key_cache = nullptr, *value_cache = nullptr;
   // Also how a sequence is cut into steps does not matter, bit for bit, which costs the speed of large chunks and of
   // few tokens behind long contexts.

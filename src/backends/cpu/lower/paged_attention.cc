@@ -41,6 +41,7 @@ class PagedAttentionStep : public Step {
     a.scale = static_cast<float>(op_.scale);
     a.softcap = static_cast<float>(op_.softcap);
     a.window = op_.window;
+    a.chunked = op_.chunked;
     a.step.tokens = in[0].dims[0];
     a.step.keys = in[1].dims[0];
     a.step.blocks = in[3].dims[0];
@@ -56,6 +57,7 @@ class PagedAttentionStep : public Step {
       a.distances = in[10].dims[1];
     }
     if (has(11)) a.step.key_starts = integers(in[11]);
+    if (has(12)) a.sinks = in[12].as<const float>();
     a.q = operand(in[0], op_.q_offset, op_.q_stride);
     a.k = operand(in[1], op_.k_offset, op_.k_stride);
     a.v = operand(in[2], op_.v_offset, op_.v_stride);

@@ -95,7 +95,17 @@ struct Warp : WarpTile {
   const PagedAttentionArgs& args;
   const Part& part;
 
-  __device__ Warp(const PagedAttentionArgs& a, const Part& p) : args(a), part(p) { clear_results(); }
+  __device__ Warp(const PagedAttentionArgs& a, const Part& p) : args(a), part(p) {
+    clear_results();
+    if (!SINKS) return;
+#pragma unroll
+    for (int m = 0; m < TILES; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = min(part.first_row + row_in_tile(m, half), part.rows - 1);
+        state[m][half] = first_state(args, part.head(row), part.split, threadIdx.x % 4 == 0);
+      }
+  }
 
   // True when products are scores and every row of the tile sees all keys of a tile.
   __device__ bool needs_no_score(int first) const {

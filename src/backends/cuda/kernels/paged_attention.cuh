@@ -8,8 +8,8 @@
 // order.
 //
 // Definitions, besides those of attention_softmax.cuh: CACHE, the type of the cache (rows of i8 and e4m3 have scales:
-// graph/paged_cache.h); KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; BLOCK_SIZE; WINDOW (0: none);
-// SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, CROSS where the keys are of another text, and PLAIN_SCALE where the scale is
+// graph/paged_cache.h); KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; BLOCK_SIZE; WINDOW (0: none),
+// which begins at its multiples where CHUNKED; SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, SINKS; CROSS where the keys are of another text, and PLAIN_SCALE where the scale is
 // positive; UNIFORM: also how a sequence is cut into steps does not matter (0 or 1); DISTANCES that biases are for (0:
 // no biases).
 #pragma once
@@ -30,7 +30,10 @@ struct Sequence {
       : number(s), start(args.starts[s]), tokens(args.starts[s + 1] - start), context(args.contexts[s]) {}
 
   __device__ int index(int token) const { return context - tokens + token; }
-  __device__ int first_key(int index) const { return WINDOW > 0 ? max(0, index - WINDOW + 1) : 0; }
+  __device__ int first_key(int index) const {
+    if constexpr (WINDOW == 0) return 0;
+    return CHUNKED ? index - index % max(WINDOW, 1) : max(0, index - WINDOW + 1);
+  }
   __device__ int end_key(const PagedAttentionArgs& args, int index) const {
     if (CROSS) return context;
     const int prefix = PREFIX ? args.prefixes[number] : 0;
@@ -148,6 +151,16 @@ inline __device__ float score_of(const PagedAttentionArgs& args, float product, 
 }
 inline __device__ float score_factor(const PagedAttentionArgs& args) {
   return kScored ? kLog2e : args.scale * kLog2e;
+}
+
+// The state of a row before its first key: in the first part of its keys, its sink has been seen. Of lanes that share
+// the sum of exponentials, one `counts` it.
+inline __device__ RowState first_state(const PagedAttentionArgs& args, int head, int split, bool counts) {
+  RowState state;
+  if (!SINKS || split > 0) return state;
+  state.largest = args.sinks[head] * kLog2e;
+  state.sum = counts && state.largest != minus_infinity() ? 1 : 0;
+  return state;
 }
 
 // ---- results ----

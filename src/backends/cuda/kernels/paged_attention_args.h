@@ -8,7 +8,7 @@ struct PagedAttentionArgs {
   void *key_cache, *value_cache, *y;
   const int *starts, *contexts, *table, *prefixes;
   const int* key_starts;  // of the new keys of sequences; those of the queries where each token brings its own
-  const float *slopes, *biases;
+  const float *slopes, *biases, *sinks;
   float* partial;  // see PartialRow in paged_attention.cuh
   float scale, softcap;
   int tokens, keys, sequences, table_width;

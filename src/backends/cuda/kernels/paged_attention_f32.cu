@@ -70,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 8)
   __syncwarp();
   const PositionTerm term(args, head);
   const float factor = score_factor(args);
-  RowState state;
+  RowState state = first_state(args, head, split, true);
   float results[kColumns] = {};
   for (int first = begin; first < end; first += kWarp) {
     const int key = first + lane;

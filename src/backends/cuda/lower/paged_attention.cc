@@ -51,7 +51,7 @@ class PagedAttentionStep : public Step {
     const int vector = 128 / std::max(bit_width(type), bit_width(cache));
     std::vector<std::string> defines =
         paged_defines(op, {type, cache, node.input(8) != nullptr, node.input(9) != nullptr, distances(node),
-                           node.input(11) != nullptr, target.uniform});
+                           node.input(11) != nullptr, node.input(12) != nullptr, target.uniform});
     defines.push_back(fmt::format("VECTOR={}", packs(node, op, vector) ? vector : 1));
     const auto request = [&](const char* file, const char* entry, std::vector<std::string> more) {
       more.insert(more.begin(), defines.begin(), defines.end());
@@ -128,6 +128,7 @@ class PagedAttentionStep : public Step {
     args.prefixes = static_cast<const int*>(optional(8));
     args.slopes = static_cast<const float*>(optional(9));
     args.biases = static_cast<const float*>(optional(10));
+    args.sinks = static_cast<const float*>(optional(12));
     const void* key_starts = optional(11);
     args.key_starts = key_starts == nullptr ? args.starts : static_cast<const int*>(key_starts);
     args.y = io.outputs[0].data;

@@ -54,7 +54,8 @@ std::vector<std::string> paged_defines(const PagedAttention& op, const PagedType
           fmt::format("SPLIT_KEYS={}", kPagedSplitKeys),     fmt::format("SOFTCAP={}", flag(op.softcap > 0)),
           fmt::format("SLOPES={}", flag(types.slopes)),      fmt::format("PREFIX={}", flag(types.prefix)),
           fmt::format("DISTANCES={}", types.distances),      fmt::format("CROSS={}", flag(types.cross)),
-          fmt::format("PLAIN_SCALE={}", flag(op.scale > 0)), fmt::format("UNIFORM={}", flag(types.uniform))};
+          fmt::format("PLAIN_SCALE={}", flag(op.scale > 0)), fmt::format("UNIFORM={}", flag(types.uniform)),
+          fmt::format("CHUNKED={}", flag(op.chunked)),       fmt::format("SINKS={}", flag(types.sinks))};
 }
 
 }  // namespace lathe::cuda

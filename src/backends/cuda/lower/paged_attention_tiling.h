@@ -31,7 +31,7 @@ struct PagedTypes {
   DType type, cache;
   bool prefix, slopes;
   int64_t distances;  // of biases; 0: none
-  bool cross;
+  bool cross, sinks;
   bool uniform = false;  // BackendOptions::uniform_rows
 };
 // What all kernels of the family want defined, but for THREADS and VECTOR.
