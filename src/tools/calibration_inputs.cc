@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 constexpr uint64_t kMadeUpBatches = 4;
 constexpr size_t kTextsPerBatch = 8;
-constexpr int64_t kMostRequests = 8;  // of a made-up batch
+constexpr int64_t kMostRequests = 4;  // of a made-up batch
 constexpr size_t kMostTexts = 512;
 
 // The free sizes that count requests: those of the first axis of inputs of two or more. None that others are computed

@@ -97,7 +97,8 @@ TEST_P(LowerGemm, NarrowWeights) {
   const auto run = [&](const Narrow& c, int64_t m) {
     const double scale = c.weights.ends_with("4") ? 0.02 : 0.002;
     const Tensor x = random_tensor(*dtype_from_string(c.type), {m, c.k}, 1, -scale, scale);
-    check(narrow_product(c, m), {x, small(c.type, {m, c.n}, 2)}, {2 * tolerance_of(c.type), true, {}});
+    const double tolerance = c.type == "bf16" ? 5e-2 : tolerance_of(c.type);  // rounded weights add to what sums lose
+    check(narrow_product(c, m), {x, small(c.type, {m, c.n}, 2)}, {tolerance, true, {}});
   };
   const Sizes blocks = {32, 64, 128, 512, 768, 384, 24}, rows = {3, 1, 8, 9, 17, 64, 65, 0};
   size_t i = 0;
