@@ -49,9 +49,9 @@ bool is_cache(std::string_view name) {
 // Few sizes mean few sets of them that steps must be prepared for, and recordings that serve many steps. Rows beyond
 // the step's own belong to no sequence.
 int64_t wider(int64_t width) {
-  int64_t wide = 8;
-  while (wide < width) wide *= 2;
-  return wide;
+  int64_t step = 2;
+  while (8 * step < width) step *= 2;
+  return std::max<int64_t>((width + step - 1) / step * step, 8);
 }
 int64_t rounded_up(int64_t count) {
   const int64_t step = count <= 8 ? 1 : (count <= 64 ? 8 : 32);

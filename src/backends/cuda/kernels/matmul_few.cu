@@ -10,8 +10,9 @@
 // 16 rows the activations come with the weights, else they pass through shared memory, for all warps that have the same
 // terms. Floor: the bytes of the weights over the bandwidth of memory.
 //
-// What follows starts when blocks of this kernel end, not earlier: measured in a decoder on an H100, blocks that wait
-// beside those that read weights cost a sixth of the bandwidth.
+// A product that follows starts when the blocks of this one end, not earlier: measured in a decoder on an H100, blocks
+// that wait with weights in their registers, beside others that read, cost a sixth of the bandwidth. A norm
+// may come: it lets the next kernel start only when it has waited itself.
 // Measured on an H100, one row, 12288 x 4096: f16 2.9 TB/s (cuBLAS 2.8), i8 2.7, i4 2.2.
 #include "few_weights.cuh"
 #include "matmul_few_args.h"
@@ -212,6 +213,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, BLOCKS) ENTRY(const __gri
   const Weights weights(few, i64(blockIdx.x) * kColumns + warp / kShare * kWarpColumns);
   const i64 stride = i64(args.splits) * kShare, steps = args.k / kSpan;
   const i64 first = i64(blockIdx.y) * kShare + warp % kShare;
+  if (few.next_may_start) let_next_kernel_start();
   Step ring[DEPTH];
   const auto start = [&](const auto& load) {
 #pragma unroll

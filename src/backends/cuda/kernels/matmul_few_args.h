@@ -10,4 +10,5 @@ struct MatmulFewArgs {
   long long blocks;       // of terms that share a scale, in a row of weights
   int block_shift;        // a block is 2^block_shift steps of the kernel
   long long steps_ahead;  // of each row, that are brought to L2 before what is multiplied is there
+  int next_may_start;     // 1: while this kernel is at work
 };

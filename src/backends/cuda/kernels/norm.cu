@@ -131,7 +131,8 @@ inline __device__ void store_bytes(const NormRow& results, Row<WIDE, NormRow>& r
 }
 #endif
 
-KERNEL(kRowThreads, NormArgs) {
+// Patient, as products often follow: see matmul_few.cu.
+PATIENT_KERNEL(kRowThreads, NormArgs) {
   const i64 index = row_of_thread(args.rows);
   NormRow row{args, {}, index * args.width};
   row.row.set_row(index, args.sizes);

@@ -1,7 +1,8 @@
 // Attention over a paged cache on tensor cores, f16 or bf16 throughout, fp32 accumulation: keys and values pass through
 // shared memory, copied asynchronously from wherever their blocks lie, or widened on the way where they have 8 bits.
-// DECODE: the sequences with one new token, each part of their keys a tile of one warp, all of which is on its way at
-// once; else all others, ROWS rows of a key head to a block, tile after tile. Each leaves the rest to the other kernel.
+// DECODE: the sequences with one new token, each part of their keys a tile of one warp, which takes one part after the
+// other while the next is on its way; else all others, ROWS rows of a key head to a block. Each leaves the rest to the
+// other kernel.
 // Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over the tensor
 // peak.
 #include "attention_warp.cuh"
@@ -11,12 +12,13 @@ static_assert(ROWS == THREADS / kWarp * TILES * 16);
 static_assert(!DECODE || (KEYS == SPLIT_KEYS && THREADS == kWarp));
 constexpr int kQueryPitch = HEAD + 8, kKeyPitch = HEAD + 8, kValuePitch = VALUE + 8;  // odd numbers of 16-byte units
 
-// What a block computes: blockIdx.x counts tiles, y key heads, z splits.
+// What a block computes: blockIdx.x counts tiles, y key heads, z the parts that are taken at a time.
 struct Part {
   Sequence sequence;
   int kv_head, first_row, rows;  // of the tile; rows of the key head altogether
   int split, splits;
-  int begin, end;  // keys
+  int begin, end;          // keys
+  int row_begin, row_end;  // of all parts
 
   // Tiles of a sequence are numbered from place(s) on, which leaves room for them all.
   static __device__ int place(const PagedAttentionArgs& args, int s) { return args.starts[s] * GROUP / ROWS + s; }
@@ -33,13 +35,18 @@ struct Part {
     begin = end = 0;
     splits = 1;
     if (sequence.is_split() != bool(DECODE) || first_row >= rows) return;
-    begin = sequence.first_key(index(first_row));
-    end = sequence.end_key(args, index(min(first_row + ROWS, rows) - 1));
+    begin = row_begin = sequence.first_key(index(first_row));
+    end = row_end = sequence.end_key(args, index(min(first_row + ROWS, rows) - 1));
     if (!DECODE) return;
-    const Splits all(begin, end);
-    splits = all.count;
-    begin = max(begin, (all.first + split) * SPLIT_KEYS);
-    end = min(end, (all.first + split + 1) * SPLIT_KEYS);
+    splits = Splits(begin, end).count;
+    move_to(split);
+  }
+  // Where there is no such part, it has no keys.
+  __device__ void move_to(int next) {
+    const int first = row_begin / SPLIT_KEYS + next;
+    split = next;
+    begin = max(row_begin, first * SPLIT_KEYS);
+    end = min(row_end, (first + 1) * SPLIT_KEYS);
   }
   __device__ int token(int row) const { return row / GROUP; }
   __device__ int index(int row) const { return sequence.index(token(row)); }
@@ -95,9 +102,11 @@ struct Warp : WarpTile {
   const PagedAttentionArgs& args;
   const Part& part;
 
-  __device__ Warp(const PagedAttentionArgs& a, const Part& p) : args(a), part(p) {
+  __device__ Warp(const PagedAttentionArgs& a, const Part& p) : args(a), part(p) { start(); }
+
+  // What the part that the object refers to begins with.
+  __device__ void start() {
     clear_results();
-    if (!SINKS) return;
 #pragma unroll
     for (int m = 0; m < TILES; ++m)
 #pragma unroll
@@ -169,37 +178,57 @@ struct Warp : WarpTile {
   }
 };
 
-// The parts of the heads that the tile has rows of are complete at the same time.
-inline __device__ void join_heads(const PagedAttentionArgs& args, const Part& part) {
+// Of the heads that the tile has rows of, once `done` more of their parts are stored.
+inline __device__ void join_heads(const PagedAttentionArgs& args, const Part& part, int done) {
   if (part.splits == 1) return;
   int* const arrived = PartialRow(args, part.sequence.number, part.head(part.first_row), 0).arrived;
-  if (!is_last_part(arrived, part.splits)) return;
+  if (!completes_parts(arrived, done, part.splits)) return;
   for (int row = part.first_row; row < min(part.first_row + ROWS, part.rows); ++row)
     join_parts(args, part.sequence, part.head(row), part.splits);
 }
 
-// The only tile of a part.
-inline __device__ void attend_once(const PagedAttentionArgs& args, const Part& part, T* queries, T* keys, T* values) {
+// Every gridDim.z-th part from `part` on.
+inline __device__ void attend_parts(const PagedAttentionArgs& args, Part part, T* queries, T* keys, T* values) {
   __shared__ int blocks[KEYS / BLOCK_SIZE + 2];
-  const int first_block = part.begin / BLOCK_SIZE;
-  for (int i = threadIdx.x; i <= (part.end - 1) / BLOCK_SIZE - first_block; i += THREADS)
-    blocks[i] = cached_block(args, part.sequence.number, (first_block + i) * BLOCK_SIZE);
-  __syncwarp();
-  const auto block_of = [&](int key) { return blocks[key / BLOCK_SIZE - first_block]; };
-  Warp warp(args, part);
+  Part next = part;  // whose keys and values are on their way
+  const auto block_of = [&](int key) { return blocks[key / BLOCK_SIZE - next.begin / BLOCK_SIZE]; };
+  const auto load_keys = [&] {
+    const int first = next.begin / BLOCK_SIZE, count = (next.end - 1) / BLOCK_SIZE - first + 1;
+    for (int i = threadIdx.x; i < count; i += THREADS)
+      blocks[i] = cached_block(args, part.sequence.number, (first + i) * BLOCK_SIZE);
+    __syncwarp();
+    load_cached<HEAD, kKeyPitch, HEAD_DIM>(keys, next, args.key_cache, next.begin, block_of);
+  };
+  const auto load_values = [&] {
+    load_cached<VALUE, kValuePitch, VALUE_DIM>(values, next, args.value_cache, next.begin, block_of);
+  };
   load_rows(queries, args, part);
-  load_cached<HEAD, kKeyPitch, HEAD_DIM>(keys, part, args.key_cache, part.begin, block_of);
-  load_cached<VALUE, kValuePitch, VALUE_DIM>(values, part, args.value_cache, part.begin, block_of);
-  wait_for_copies<1>();
-  __syncwarp();
-  warp.multiply_keys<false>(queries, kQueryPitch, keys, kKeyPitch);
-  if (!warp.needs_no_score(part.begin)) warp.score(part.begin);
-  warp.soften(score_factor(args));
-  wait_for_copies<0>();
-  __syncwarp();
-  warp.add_values<false>(values, kValuePitch);
-  warp.store();
-  join_heads(args, part);
+  load_keys();
+  load_values();
+  Warp warp(args, part);
+  for (int done = 1;; ++done) {
+    wait_for_copies<1>();
+    __syncwarp();
+    warp.multiply_keys<false>(queries, kQueryPitch, keys, kKeyPitch);
+    __syncwarp();
+    next.move_to(part.split + gridDim.z);
+    const bool more = next.begin < next.end;
+    if (more)
+      load_keys();
+    else
+      end_of_copies();
+    if (!warp.needs_no_score(part.begin)) warp.score(part.begin);
+    warp.soften(score_factor(args));
+    wait_for_copies<1>();
+    __syncwarp();
+    warp.add_values<false>(values, kValuePitch);
+    warp.store();
+    if (!more) return join_heads(args, part, done);
+    __syncwarp();
+    load_values();
+    part = next;
+    warp.start();
+  }
 }
 
 inline __device__ void attend(const PagedAttentionArgs& args, const Part& part, T* queries, T* keys, T* values) {
@@ -237,7 +266,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1)
   const Part part(args);
   if (part.begin >= part.end) return;
   if constexpr (DECODE)
-    attend_once(args, part, queries, keys, values);
+    attend_parts(args, part, queries, keys, values);
   else
     attend(args, part, queries, keys, values);
 }

@@ -191,14 +191,14 @@ struct PartialRow {
   }
 };
 
-// Whether all parts of a row are stored, once this warp has stored its own; true for one warp alone.
-inline __device__ bool is_last_part(int* arrived, int parts) {
+// Whether the parts of a row are all stored once this warp has stored `done` of them; true for one warp alone.
+inline __device__ bool completes_parts(int* arrived, int done, int parts) {
   __threadfence();
   __syncwarp();
-  int before = threadIdx.x % kWarp == 0 ? atomicAdd(arrived, 1) : 0;
+  int before = threadIdx.x % kWarp == 0 ? atomicAdd(arrived, done) : 0;
   before = __shfl_sync(FULL_MASK, before, 0);
   __threadfence();
-  return before == parts - 1;
+  return before + done == parts;
 }
 
 // Read where other multiprocessors have written.
@@ -208,29 +208,36 @@ inline __device__ float load_shared_by_all(const float* from) {
   return x;
 }
 
-// Joins the parts of a row: its result, by one warp.
+// Joins the parts of a row: its result, by one warp. Each lane weighs one part at a time, so that nothing waits twice.
 inline __device__ void join_parts(const PagedAttentionArgs& args, const Sequence& sequence, int head, int parts) {
   constexpr int kColumns = (VALUE_DIM + kWarp - 1) / kWarp;
-  const PartialRow first(args, sequence.number, head, 0);
+  const PartialRow row(args, sequence.number, head, 0);
   const int lane = threadIdx.x % kWarp;
-  float largest = minus_infinity(), sum = 0, totals[kColumns] = {};
-  for (int part = lane; part < parts; part += kWarp)
-    if (load_shared_by_all(first.state + 2 * part + 1) != 0)
-      largest = fmaxf(largest, load_shared_by_all(first.state + 2 * part));
-  largest = warp_reduce<Max>(largest);
-#pragma unroll 4
-  for (int part = 0; part < parts; ++part) {
-    const float of_part = load_shared_by_all(first.state + 2 * part + 1);
-    const float weight = of_part == 0 ? 0 : exp2_fast(load_shared_by_all(first.state + 2 * part) - largest);
-    sum += of_part * weight;
+  RowState joined;
+  float totals[kColumns] = {};
+  for (int first = 0; first < parts; first += kWarp) {
+    float largest = minus_infinity(), sum = 0;
+    if (first + lane < parts) {
+      sum = load_shared_by_all(row.state + 2 * (first + lane) + 1);
+      largest = load_shared_by_all(row.state + 2 * (first + lane));
+    }
+    if (sum == 0) largest = minus_infinity();
+    const float rescale = joined.raise(warp_reduce<Max>(largest), 1), weight = joined.power(largest, 1);
+    joined.sum += warp_reduce<Sum>(sum * weight);
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
-      const int column = c * kWarp + lane;
-      if (column < VALUE_DIM) totals[c] += load_shared_by_all(first.sums + part * VALUE_DIM + column) * weight;
+    for (int c = 0; c < kColumns; ++c) totals[c] *= rescale;
+#pragma unroll 8
+    for (int part = first; part < min(first + kWarp, parts); ++part) {
+      const float of_part = __shfl_sync(FULL_MASK, weight, part - first);
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) {
+        const int column = c * kWarp + lane;
+        if (column < VALUE_DIM) totals[c] += load_shared_by_all(row.sums + part * VALUE_DIM + column) * of_part;
+      }
     }
   }
   T* to = result_row(args, sequence.start, head);
 #pragma unroll
   for (int c = 0; c < kColumns; ++c)
-    if (c * kWarp + lane < VALUE_DIM) to[c * kWarp + lane] = from_float<T>(sum == 0 ? 0 : totals[c] / sum);
+    if (c * kWarp + lane < VALUE_DIM) to[c * kWarp + lane] = from_float<T>(totals[c] * joined.scale_of_result());
 }

@@ -98,5 +98,5 @@ extern "C" __global__ void __launch_bounds__(THREADS, 8)
     else
       y[column] = from_float<T>(results[c] * state.scale_of_result());
   }
-  if (partial && is_last_part(to.arrived, splits.count)) join_parts(args, sequence, head, splits.count);
+  if (partial && completes_parts(to.arrived, 1, splits.count)) join_parts(args, sequence, head, splits.count);
 }

@@ -38,15 +38,18 @@ inline __device__ void await_kernels_before() {
 #endif
 }
 
-// KERNEL(threads of a block, type of `args`) { body }
-#define KERNEL(THREADS_OF_BLOCK, ARGS)                                                                                 \
+// KERNEL(threads of a block, type of `args`) { body }; a PATIENT_KERNEL lets the next one start only when it has waited.
+#define KERNEL_OF(BEFORE_WAIT, AFTER_WAIT, THREADS_OF_BLOCK, ARGS)                                                     \
   inline __device__ void body_of_kernel(const ARGS& args);                                                             \
   extern "C" __global__ void __launch_bounds__(THREADS_OF_BLOCK) ENTRY(const __grid_constant__ ARGS args) {            \
-    let_next_kernel_start();                                                                                           \
+    BEFORE_WAIT;                                                                                                       \
     await_kernels_before();                                                                                            \
+    AFTER_WAIT;                                                                                                        \
     body_of_kernel(args);                                                                                              \
   }                                                                                                                    \
   __forceinline__ __device__ void body_of_kernel(const ARGS& args)
+#define KERNEL(THREADS_OF_BLOCK, ARGS) KERNEL_OF(let_next_kernel_start(), , THREADS_OF_BLOCK, ARGS)
+#define PATIENT_KERNEL(THREADS_OF_BLOCK, ARGS) KERNEL_OF(, let_next_kernel_start(), THREADS_OF_BLOCK, ARGS)
 
 // ---- narrow floats: storage types; arithmetic is in float ----
 

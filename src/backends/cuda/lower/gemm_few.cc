@@ -48,9 +48,13 @@ std::span<const FewRowsGemm::Variant> FewRowsGemm::variants() {
   return kVariants;
 }
 
-bool memory_idles_before(const Node& node) {
-  const Node* before = node.input(0)->producer();
-  return before != nullptr && before->is<lathe::PagedAttention>();
+void look_around(FewWeights& weights, const Node& node) {
+  const Node *before = node.input(0)->producer(), *of_weights = node.input(1)->producer();
+  weights.ahead =
+      before != nullptr && before->is<lathe::PagedAttention>() && of_weights != nullptr && of_weights->is<Constant>();
+  const auto users = node.output()->users();
+  weights.before_norm =
+      std::any_of(users.begin(), users.end(), [](const Node* user) { return user->is<lathe::Norm>(); });
 }
 
 int64_t FewRowsGemm::most_rows(DType weights) {
@@ -131,7 +135,7 @@ int64_t FewRowsGemm::steps_ahead(int64_t n) const {
 void FewRowsGemm::run(const MatmulArgs& product, const void* scales, const void* zeros, int splits, void* workspace,
                       CUstream stream) const {
   const auto& [variant, kernel] = compiled_for(product.m);
-  MatmulFewArgs args{product, scales, zeros, 1, kEndless, steps_ahead(product.n)};
+  MatmulFewArgs args{product, scales, zeros, 1, kEndless, steps_ahead(product.n), weights_.before_norm ? 1 : 0};
   if (grouped_ && weights_.block < k_) {
     args.blocks = ceil_div(k_, weights_.block);
     for (args.block_shift = 0; (span_ << args.block_shift) < weights_.block;) ++args.block_shift;

@@ -16,10 +16,11 @@ struct FewWeights {
   int64_t block = int64_t{1} << 62;  // of terms that share a scale; k or more: all of a row do
   bool zeros = false;                // of the weights' type; else the zero is its middle
   bool ahead = false;                // constant, and what is before the product leaves the memory idle
+  bool before_norm = false;          // a norm follows
 };
 
-// Whether kernels that wait more than they read come before what a node multiplies: those of attention.
-bool memory_idles_before(const Node& node);
+// Notes what stands around a product: kernels of attention before it, which wait more than they read; norms after it.
+void look_around(FewWeights& weights, const Node& node);
 
 class FewRowsGemm {
  public:

@@ -81,7 +81,7 @@ class MatmulStep : public Step {
     if (route_.few) {
       const Shape& weights = node.input(1)->shape();
       FewWeights few{types_.b};
-      few.ahead = constant_b_ && memory_idles_before(node);
+      look_around(few, node);
       few_.emplace(types_, few, weights[0].value(), weights[1].value(), known_rows(node), target);
     }
     if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);

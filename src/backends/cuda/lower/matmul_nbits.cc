@@ -77,7 +77,7 @@ class MatMulNBitsStep : public Step {
         weight_dims_{node.input(1)->shape()[0].value(), node.input(1)->shape()[1].value()} {
     const DType type = node.input(0)->dtype();
     FewWeights weights = weights_of(op, node);
-    weights.ahead = memory_idles_before(node);
+    look_around(weights, node);
     const Shape& shape = node.output()->shape();
     const Dim rows = product({shape.begin(), shape.end() - 1});
     const bool known = rows.is_constant();

@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kMaxTensorHead = 256, kMaxHead = 512;  // results of a row are held in registers
 constexpr unsigned kStoreThreads = 256, kRowThreads = 128;
 constexpr int64_t kRowsPerBlock = kRowThreads / 32;
+constexpr int64_t kDecodeBlocks = 40;  // for each multiprocessor: some for each place, several times
 
 struct PagedAttentionState : StepState {
   PagedAttentionArgs args{};
@@ -46,7 +47,10 @@ bool suits_tensor_cores(const lathe::PagedAttention& op, const Node& node) {
 class PagedAttentionStep : public Step {
  public:
   PagedAttentionStep(const lathe::PagedAttention& op, const Node& node, const Target& target)
-      : op_(op), uniform_(target.uniform), element_bytes_(bit_width(node.output()->dtype()) / 8) {
+      : op_(op),
+        uniform_(target.uniform),
+        decode_blocks_(kDecodeBlocks * target.device.multiprocessors),
+        element_bytes_(bit_width(node.output()->dtype()) / 8) {
     const DType type = node.output()->dtype(), cache = node.input(3)->dtype();
     const int vector = 128 / std::max(bit_width(type), bit_width(cache));
     std::vector<std::string> defines =
@@ -139,11 +143,12 @@ class PagedAttentionStep : public Step {
     const int64_t group = op_.heads / op_.kv_heads;
     const auto kv_heads = static_cast<unsigned>(op_.kv_heads);
     const auto tiles = [&](const PagedTiling& tiling) { return static_cast<unsigned>(ceil_div(group, tiling.rows)); };
-    if (!uniform_)
-      decode_->launch(
-          stream,
-          {static_cast<unsigned>(args.sequences) * tiles(decode_tiling_), kv_heads, static_cast<unsigned>(args.splits)},
-          static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
+    if (!uniform_) {
+      const unsigned rows = static_cast<unsigned>(args.sequences) * tiles(decode_tiling_);
+      const auto at_a_time = std::min<int64_t>(args.splits, ceil_div(decode_blocks_, int64_t{rows} * kv_heads));
+      decode_->launch(stream, {rows, kv_heads, static_cast<unsigned>(at_a_time)},
+                      static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
+    }
     if (args.tokens == 1 && !uniform_) return;
     const auto blocks = static_cast<unsigned>(args.tokens * group / chunk_tiling_.rows + args.sequences);
     chunk_->launch(stream, {blocks, kv_heads}, static_cast<unsigned>(chunk_tiling_.threads), chunk_tiling_.shared_bytes,
@@ -152,6 +157,7 @@ class PagedAttentionStep : public Step {
 
   const lathe::PagedAttention& op_;
   const bool uniform_;
+  const int64_t decode_blocks_;
   const int64_t element_bytes_;
   const PagedTiling decode_tiling_ = paged_decode_tiling(op_), chunk_tiling_ = paged_chunk_tiling(op_);
   const Kernel* store_;
