@@ -6,6 +6,7 @@
 #include "backends/cuda/quantised_norms.h"
 #include "backends/cuda/separate_pads.h"
 #include "backends/cuda/weight_packing.h"
+#include "backends/cuda/widen_operands.h"
 #include "backends/widen_nbits.h"
 
 namespace lathe::cuda {
@@ -54,6 +55,7 @@ class CudaBackend : public Backend {
   }
   void legalize(Graph& graph) const override {
     widen_nbits(graph, [](const MatMulNBits& op, const Node& node) { return why_not_nbits(op, node).empty(); });
+    widen_operands(graph);
     use_channels_last(graph, kLayouts);
     separate_pads(graph);
     fuse_quantised_norms(graph);

@@ -108,7 +108,6 @@ TEST_P(LowerMatmul, HalfWeights) {
 
 // Weights stored in 16 bits under activations of f32.
 TEST_P(LowerMatmul, MixedProducts) {
-  if (GetParam().name == "cuda") GTEST_SKIP() << "no kernels for mixed products";
   for (const std::string type : {"f16", "bf16"}) {
     const double tolerance = type == "f16" ? 2e-5 : 2e-2;
     for (const int64_t m : {0, 1, 3, 8, 40}) {
