@@ -225,7 +225,7 @@ Report convert(Graph& graph, const ApplyOptions& apply, const PrecisionOptions& 
                              {},
                              {}});
   }
-  ConvertedWeights weights(true);
+  ConvertedWeights weights;
   apply_and_rewrite(graph, assignment, apply, weights);
   return report;
 }
@@ -261,6 +261,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
 
   if (options.progress) options.progress("running in fp32");
   Measurer measurer(graph, inner, batches);
+  if (cuda_ordinal(compile.device)) measurer.weights().keep_sources();  // which go to the GPU with every engine
   const ApplyOptions apply_options{support, ranges, options.static_activations};
   Report report;
   report.before = measurer.reference_speed();

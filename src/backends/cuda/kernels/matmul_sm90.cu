@@ -24,8 +24,8 @@ struct Place {
   int row, column, batch;
 };
 
-// Of the results that a lane has in the rows of its warpgroup, which begin at `place`: 16 rows of every 64 are a warp's, and
-// the lane has one of the first 8 and the one 8 further down.
+// Of the results that a lane has in the rows of its warpgroup, which begin at `place`: of every 64 rows 16 are a
+// warp's, of which the lane has one of the first 8 and the one 8 further down.
 constexpr int kLaneRows = kBlocks * 2;
 inline __device__ i64 row_of_result(const MatmulArgs& args, const Place& place, int lane_row) {
   const int in_group = threadIdx.x % kGroupThreads;
