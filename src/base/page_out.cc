@@ -3,7 +3,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cinttypes>
 #include <cstdint>
+#include <cstdio>
+#include <memory>
 
 namespace lathe {
 namespace {
@@ -16,9 +19,27 @@ void advise(std::span<const std::byte> bytes, int advice) noexcept {
   madvise(const_cast<std::byte*>(bytes.data()) + before, (bytes.size() - before) / page * page, advice);
 }
 
+// Whether they are mapped from a file and may not be written to, so that nothing is lost with a page.
+bool are_of_a_file(std::span<const std::byte> bytes) noexcept {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> maps(std::fopen("/proc/self/maps", "re"), &std::fclose);
+  const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
+  char line[512];
+  while (maps != nullptr && std::fgets(line, sizeof(line), maps.get()) != nullptr) {
+    uintptr_t from = 0, to = 0;
+    uint64_t inode = 0;
+    char access[5] = {};
+    const int fields =
+        std::sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %4s %*x %*x:%*x %" SCNu64, &from, &to, access, &inode);
+    if (fields != 4 || begin >= to) continue;
+    return begin >= from && bytes.size() <= to - begin && access[1] != 'w' && inode != 0;
+  }
+  return false;
+}
+
 }  // namespace
 
-void page_out([[maybe_unused]] std::span<const std::byte> bytes) noexcept {
+void page_out(std::span<const std::byte> bytes) noexcept {
+  if (are_of_a_file(bytes)) return advise(bytes, MADV_DONTNEED);
 #ifdef MADV_PAGEOUT
   advise(bytes, MADV_PAGEOUT);
 #endif

@@ -6,7 +6,8 @@
 
 namespace lathe {
 
-// The bytes stay the same, whatever memory they are in: pages of a mapped file are read again when touched. A hint.
+// The bytes stay the same, whatever memory they are in. Pages of a mapped file leave the process and come back when
+// they are touched, from the system's cache as long as it has room; others go where the system swaps to. A hint.
 void page_out(std::span<const std::byte> bytes) noexcept;
 
 // The bytes, which no file backs, may be lost, and take no memory until they are written again.

@@ -19,9 +19,9 @@ struct Quantization {
   };
   QuantMethod method = QuantMethod::none;
   std::vector<Scheme> schemes;  // of different weights; which one it is, sizes tell
-  bool along_columns = false;   // AWQ's "gemv": a word holds neighbours in a row
   int zero_offset = 0;          // what is missing from stored zeros: GPTQ's first format keeps zero - 1
   int64_t block_rows = 128, block_columns = 128;  // of fp8 weights whose scales belong to blocks
+  bool along_columns = false;                     // AWQ's "gemv": a word holds neighbours in a row
 };
 
 // Throws Error(unsupported) for a method, format or number of bits that Lathe does not read, and Error(invalid_model).

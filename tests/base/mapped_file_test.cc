@@ -4,11 +4,15 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <fstream>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
+#include "base/page_out.h"
 #include "tests/base/temporary_folder.h"
 
 namespace lathe {
@@ -29,6 +33,43 @@ ErrorCode code_of_opening(const std::filesystem::path& path) {
   }
   ADD_FAILURE() << "opening " << path << " worked";
   return ErrorCode::internal;
+}
+
+// How many of the bytes are on pages that the process has now, as the kernel tells in a word for each page.
+size_t bytes_present(std::span<const std::byte> bytes) {
+  constexpr size_t kPage = 4096;
+  std::ifstream map("/proc/self/pagemap", std::ios::binary);
+  size_t present = 0;
+  for (size_t at = 0; at < bytes.size(); at += kPage) {
+    uint64_t entry = 0;
+    const auto page = reinterpret_cast<uintptr_t>(bytes.data() + at) / kPage;
+    map.seekg(static_cast<std::streamoff>(page * sizeof(entry)));
+    map.read(reinterpret_cast<char*>(&entry), sizeof(entry));
+    present += entry >> 63 != 0 ? kPage : 0;
+  }
+  return present;
+}
+
+TEST(PageOut, BytesOfAFileComeBack) {
+  const TemporaryFolder folder;
+  const std::string content(300000, 'x');
+  folder.write("file", content);
+  const auto file = MappedFile::open(folder / "file");
+  EXPECT_EQ(text_of(*file), content);
+  EXPECT_GT(bytes_present(file->bytes()), 290000u);
+  page_out(file->bytes());
+  EXPECT_LT(bytes_present(file->bytes()), 5000u) << "but for the last page, which is no whole one";
+  EXPECT_EQ(text_of(*file), content);
+}
+
+TEST(PageOut, OtherBytesStay) {
+  std::vector<std::byte> bytes(300000, std::byte{7});
+  page_out(bytes);
+  page_out(std::span(bytes).first(10));
+  page_out({});
+  EXPECT_EQ(std::count(bytes.begin(), bytes.end(), std::byte{7}), std::ssize(bytes));
+  forget(bytes);
+  EXPECT_LT(bytes_present(bytes), 10000u);
 }
 
 TEST(MappedFile, ShowsTheContent) {

@@ -210,7 +210,7 @@ std::vector<Format> formats() {
           {"GptqSymmetric", gptq_config(4, kGroup), 4, kGroup, true, false, gptq(4, 1, false)},
           {"GptqEightBits", gptq_config(8, kGroup), 8, kGroup, false, false, gptq(8, 1, true)},
           {"GptqThreeBits", gptq_config(3, kGroup), 3, kGroup, false, false, gptq(3, 1, true)},
-          {"GptqTwoBits", gptq_config(2, kGroup), 2, kGroup, true, true, gptq(2, 1, true)},
+          {"GptqTwoBits", gptq_config(2, kGroup), 2, kGroup, false, true, gptq(2, 1, true)},
           {"GptqWholeRows", gptq_config(4, -1), 4, 0, false, false, gptq(4, 1, true)},
           {"GptqActOrder", gptq_config(4, kGroup), 4, kGroup, false, true, gptq(4, 1, true)},
           {"GptqV2", v2, 4, kGroup, false, false, gptq(4, 0, true)},
@@ -321,7 +321,7 @@ TEST_P(QuantisedCheckpoint, StaysNarrow) {
   ASSERT_EQ(nodes[0].size(), 7u);
   ASSERT_EQ(nodes[1].size(), 7u);
   for (size_t i = 0; i < 7; ++i) {
-    EXPECT_EQ(bit_width(nodes[0][i]->input(1)->dtype()), GetParam().bits);
+    EXPECT_EQ(bit_width(nodes[0][i]->input(1)->dtype()), std::max(GetParam().bits, 4));
     EXPECT_FALSE(nodes[0][i]->as<MatMulNBits>()->round_rows);
     EXPECT_EQ(nodes[0][i]->input(3) == nullptr, GetParam().symmetric);
     for (size_t operand = 1; operand < 4; ++operand) {
@@ -469,19 +469,19 @@ TEST(QuantisedWeights, DamageIsNamed) {
   EXPECT_THAT(damage([&](Tensors& t) { t.erase(down + ".qzeros"); }), HasSubstr("'" + down + ".qzeros' is missing"));
   EXPECT_THAT(damage([&](Tensors& t) { t.erase(down + ".scales"); }), HasSubstr(".scales' is missing"));
   EXPECT_THAT(damage([&](Tensors& t) {
-                t[down + ".qweight"] = Tensor(DType::i32, {7, 32});
+                t[down + ".qweight"] = Tensor(DType::i32, {7, 64});
               }),
-              HasSubstr("is i32 [7, 32], but must be i32 [6, 32]"));
+              HasSubstr("is i32 [7, 64], but must be i32 [12, 64]"));
   EXPECT_THAT(damage([&](Tensors& t) {
-                t[down + ".scales"] = Tensor(DType::i32, {3, 32});
+                t[down + ".scales"] = Tensor(DType::i32, {6, 64});
               }),
               HasSubstr("holds i32, not floats"));
   EXPECT_THAT(damage([&](Tensors& t) {
-                t[down + ".scales"] = Tensor(DType::f16, {4, 32});
+                t[down + ".scales"] = Tensor(DType::f16, {4, 64});
               }),
               HasSubstr("none of the group sizes"));
   EXPECT_THAT(damage([&](Tensors& t) { t[down + ".g_idx"].mutable_as<int32_t>()[0] = 99; }),
-              HasSubstr("does not give each of 3 groups 16 columns"));
+              HasSubstr("does not give each of 6 groups 16 columns"));
   EXPECT_THAT(damage([&](Tensors& t) {
                 t.erase(down + ".qzeros");
                 t.erase("model.norm.weight");
