@@ -302,7 +302,7 @@ class DecoderBuilder {
     if (has_long_tables()) info.long_context = config_.rope.original_positions;
     info.unused_tensors = weights_.unused(config_.names.buffers);
     read_special_ids(checkpoint_, info);
-    info.rules = read_generation_rules(checkpoint_, config_.vocab);
+    info.rules = read_generation_rules(config_texts(checkpoint_), config_.vocab);
     return info;
   }
 

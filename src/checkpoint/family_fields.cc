@@ -51,6 +51,14 @@ void refine_qwen(const Fields& fields, ModelConfig& config) {
   set_windows(fields, config, window, [first](int64_t layer) { return layer >= first; });
 }
 
+// Files of the first kind say in one object how the model reads and how it sees.
+void refine_qwen_vl(const Fields& fields, ModelConfig& config) {
+  refine_qwen(fields, config);
+  for (const std::string_view key : {"vision_config", "image_token_id", "video_token_id", "vision_token_id",
+                                     "vision_start_token_id", "vision_end_token_id"})
+    fields.any(key);
+}
+
 // Old files say "gelu" where the models have always computed its tanh form.
 void refine_gemma(const Fields& fields, ModelConfig& config) {
   refine_any_gemma(fields, config);

@@ -11,6 +11,7 @@ void refine_llama(const Fields& fields, ModelConfig& config);
 void refine_mistral(const Fields& fields, ModelConfig& config);
 void refine_mixtral(const Fields& fields, ModelConfig& config);
 void refine_qwen(const Fields& fields, ModelConfig& config);
+void refine_qwen_vl(const Fields& fields, ModelConfig& config);
 void refine_qwen_moe(const Fields& fields, ModelConfig& config);
 void refine_phi3(const Fields& fields, ModelConfig& config);
 void refine_gemma(const Fields& fields, ModelConfig& config);
@@ -47,6 +48,7 @@ void refine_glm4_moe(const Fields& fields, ModelConfig& config);
 void refine_dots1(const Fields& fields, ModelConfig& config);
 void refine_ernie_moe(const Fields& fields, ModelConfig& config);
 
+void refine_qwen_vl_moe(const Fields& fields, ModelConfig& config);
 void refine_gpt_oss(const Fields& fields, ModelConfig& config);
 void refine_llama4(const Fields& fields, ModelConfig& config);
 void refine_dbrx(const Fields& fields, ModelConfig& config);

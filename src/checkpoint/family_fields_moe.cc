@@ -115,6 +115,12 @@ void refine_qwen_moe(const Fields& fields, ModelConfig& config) {
                          std::find(dense.begin(), dense.end(), layer) == dense.end());
 }
 
+void refine_qwen_vl_moe(const Fields& fields, ModelConfig& config) {
+  refine_qwen_moe(fields, config);
+  config.moe.store = ExpertStore::stacked_transposed;
+  config.moe.renormalise = true;  // whatever the file says
+}
+
 void refine_olmoe(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
   if (fields.has("clip_qkv")) config.qkv_limit = fields.positive("clip_qkv", 0);

@@ -45,6 +45,13 @@ constexpr Names qwen_moe_names() {
   return names;
 }
 
+constexpr Names qwen_vl_moe_names() {
+  Names names = qwen_moe_names();
+  names.expert_gate = {};
+  names.expert_up = "gate_up_proj";
+  return names;
+}
+
 constexpr Names phi3_names() {
   Names names = kLlamaNames;
   names.qkv = "self_attn.qkv_proj";

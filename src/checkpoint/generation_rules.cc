@@ -12,11 +12,11 @@ namespace {
 
 // Calls visit(fields, file) for the files that there are, the one that wins last.
 template <class Visit>
-void for_each_file(const Checkpoint& checkpoint, const Visit& visit) {
-  for (const auto& [text, file] : {std::pair(checkpoint.config(), "config.json"),
-                                   std::pair(checkpoint.generation_config(), "generation_config.json")}) {
+void for_each_file(const ConfigTexts& texts, const Visit& visit) {
+  for (const auto& [text, file] :
+       {std::pair(texts.config, "config.json"), std::pair(texts.generation_config, "generation_config.json")}) {
     if (text.empty()) continue;
-    const std::string path = (checkpoint.folder() / file).string();
+    const std::string path = (texts.folder / file).string();
     const nlohmann::json document = Fields::parse(text, path);
     visit(Fields(document, path));
   }
@@ -83,10 +83,10 @@ void check_ids(const std::vector<int32_t>& ids, int64_t vocabulary, int32_t leas
       fail(ErrorCode::invalid_model, "token {} is to be forced or suppressed, but ids are below {}", id, vocabulary);
 }
 
-GenerationRules read_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
+GenerationRules read_rules(const ConfigTexts& texts, int64_t vocabulary) {
   GenerationRules rules;
   std::vector<int32_t> begin, last, eos;
-  for_each_file(checkpoint, [&](const Fields& fields) {
+  for_each_file(texts, [&](const Fields& fields) {
     replace(begin, fields, "bos_token_id");
     replace(eos, fields, "eos_token_id");
     replace(rules.start, fields, "decoder_start_token_id");
@@ -113,8 +113,12 @@ GenerationRules read_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
 
 }  // namespace
 
+ConfigTexts config_texts(const Checkpoint& checkpoint) {
+  return {checkpoint.config(), checkpoint.generation_config(), checkpoint.folder()};
+}
+
 void read_special_ids(const Checkpoint& checkpoint, DecoderInfo& info) {
-  for_each_file(checkpoint, [&](const Fields& fields) {
+  for_each_file(config_texts(checkpoint), [&](const Fields& fields) {
     const auto id = [&](std::string_view key, int32_t otherwise) {
       const auto ids = fields.integers(key);
       return ids.empty() ? otherwise : static_cast<int32_t>(ids.front());
@@ -126,15 +130,15 @@ void read_special_ids(const Checkpoint& checkpoint, DecoderInfo& info) {
   });
 }
 
-GenerationRules read_generation_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
-  GenerationRules rules = read_rules(checkpoint, vocabulary);
+GenerationRules read_generation_rules(const ConfigTexts& texts, int64_t vocabulary) {
+  GenerationRules rules = read_rules(texts, vocabulary);
   rules.start.clear();
   rules.forced.clear();
   return rules;
 }
 
-GenerationRules read_seq2seq_rules(const Checkpoint& checkpoint, int64_t vocabulary) {
-  GenerationRules rules = read_rules(checkpoint, vocabulary);
+GenerationRules read_seq2seq_rules(const ConfigTexts& texts, int64_t vocabulary) {
+  GenerationRules rules = read_rules(texts, vocabulary);
   if (rules.start.empty())
     fail(ErrorCode::invalid_model, "config.json has no 'decoder_start_token_id', which its decoder begins with");
   return rules;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <string_view>
 #include <vector>
 
 namespace lathe::checkpoint {
@@ -22,13 +24,20 @@ struct GenerationRules {
   int64_t min_length = 0, min_new_tokens = 0;  // before which no answer ends
 };
 
+// The texts of the two files, either may be empty, and where they are.
+struct ConfigTexts {
+  std::string_view config, generation_config;
+  std::filesystem::path folder;
+};
+ConfigTexts config_texts(const Checkpoint& checkpoint);
+
 // Beginning, end and padding of texts. generation_config.json wins over config.json.
 void read_special_ids(const Checkpoint& checkpoint, DecoderInfo& info);
 
 // Throws Error(invalid_model) for ids that the vocabulary does not have. `start` is empty, and nothing is forced in
 // front, where the model has no encoder: then prompts say how an answer begins.
-GenerationRules read_generation_rules(const Checkpoint& checkpoint, int64_t vocabulary);
+GenerationRules read_generation_rules(const ConfigTexts& texts, int64_t vocabulary);
 // Of a model with an encoder; also throws where nothing says how its decoder starts.
-GenerationRules read_seq2seq_rules(const Checkpoint& checkpoint, int64_t vocabulary);
+GenerationRules read_seq2seq_rules(const ConfigTexts& texts, int64_t vocabulary);
 
 }  // namespace lathe::checkpoint

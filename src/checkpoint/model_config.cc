@@ -80,7 +80,8 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
   constexpr std::pair<std::string_view, RopeScaling> kTypes[] = {
       {"default", RopeScaling::none},  {"linear", RopeScaling::linear}, {"dynamic", RopeScaling::dynamic},
       {"llama3", RopeScaling::llama3}, {"yarn", RopeScaling::yarn},     {"longrope", RopeScaling::longrope},
-      {"su", RopeScaling::longrope}};
+      {"su", RopeScaling::longrope},   {"mrope", RopeScaling::none}};  // of time, height and width, which are one and
+                                                                       // the same for texts
   bool known = false;
   for (const auto& [name, value] : kTypes) {
     if (type != name) continue;
@@ -92,6 +93,7 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
     stretch_once(scaling, config);
     return;
   }
+  for (const std::string_view key : {"mrope_section", "mrope_interleaved"}) scaling.any(key);
   rope.base = scaling.number("rope_theta", rope.base);
   const auto original = scaling.optional_integer("original_max_position_embeddings");
   rope.original_positions =

@@ -152,7 +152,7 @@ class DecoderSide : public Seq2SeqSide {
     info.windows = config_.windows;
     info.unused_tensors = unused();
     read_special_ids(checkpoint_, info);
-    info.rules = read_seq2seq_rules(checkpoint_, config_.vocab);
+    info.rules = read_seq2seq_rules(config_texts(checkpoint_), config_.vocab);
     return info;
   }
 

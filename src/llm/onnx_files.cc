@@ -14,8 +14,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr std::string_view kFirst = "decoder_model.onnx", kSecond = "decoder_with_past_model.onnx",
-                           kMerged = "decoder_model_merged.onnx", kPlain = "model.onnx";
+constexpr std::string_view kEncoder = "encoder_model.onnx", kFirst = "decoder_model.onnx",
+                           kSecond = "decoder_with_past_model.onnx", kMerged = "decoder_model_merged.onnx",
+                           kPlain = "model.onnx";
 
 bool is_file(const fs::path& path) {
   std::error_code error;
@@ -77,6 +78,7 @@ void read_tokens(const json& object, checkpoint::DecoderInfo& info) {
 
 OnnxFiles with_folder(OnnxFiles files) {
   files.folder = files.first.parent_path();
+  if (is_file(files.folder / kEncoder)) files.encoder = files.folder / kEncoder;
   const auto described = [](const fs::path& folder) {
     return is_file(folder / "config.json") || is_file(folder / "genai_config.json") ||
            is_file(folder / "tokenizer.json");
@@ -87,10 +89,9 @@ OnnxFiles with_folder(OnnxFiles files) {
 }
 
 OnnxFiles of_file(const fs::path& path) {
-  OnnxFiles files{path, {}, {}};
+  OnnxFiles files{path, {}};
   if (path.filename() == kFirst && is_file(path.parent_path() / kSecond)) files.second = path.parent_path() / kSecond;
-  if (path.filename() == kSecond && is_file(path.parent_path() / kFirst))
-    files = {path.parent_path() / kFirst, path, {}};
+  if (path.filename() == kSecond && is_file(path.parent_path() / kFirst)) files = {path.parent_path() / kFirst, path};
   return with_folder(std::move(files));
 }
 
@@ -131,8 +132,10 @@ checkpoint::DecoderInfo read_onnx_info(const fs::path& folder) {
   const json config = read_json(folder / "config.json"), genai = read_json(folder / "genai_config.json");
   if (const json type = member(config, {"model_type"}); type.is_string()) info.family = type.get<std::string>();
   if (const json type = member(genai, {"model", "type"}); type.is_string()) info.family = type.get<std::string>();
-  read_integer(config, {"max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"},
-               info.max_positions);
+  read_integer(
+      config,
+      {"max_target_positions", "max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length"},
+      info.max_positions);
   read_integer(member(genai, {"model"}), {"context_length"}, info.max_positions);
   read_tokens(config, info);
   read_tokens(member(genai, {"model"}), info);
@@ -140,9 +143,23 @@ checkpoint::DecoderInfo read_onnx_info(const fs::path& folder) {
   return info;
 }
 
+checkpoint::SourceInfo read_onnx_source(const fs::path& folder) {
+  const json config = read_json(folder / "config.json");
+  checkpoint::SourceInfo source;
+  read_integer(config, {"max_source_positions", "max_position_embeddings", "n_positions"}, source.max_length);
+  read_integer(config, {"vocab_size"}, source.vocab);
+  return source;
+}
+
+std::string read_config(const fs::path& folder) {
+  const json config = read_json(folder / "config.json");
+  return config.is_null() ? std::string() : config.dump();
+}
+
 std::string read_generation_config(const fs::path& folder) {
   const json search = member(read_json(folder / "genai_config.json"), {"search"});
-  return search.is_object() ? search.dump() : read_json(folder / "generation_config.json").dump();
+  const json found = search.is_object() ? search : read_json(folder / "generation_config.json");
+  return found.is_null() ? std::string() : found.dump();
 }
 
 }  // namespace lathe::llm

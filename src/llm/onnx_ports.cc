@@ -16,6 +16,8 @@ std::optional<Role> role_of(const Value& input) {
   const int64_t rank = input.type().rank();
   if (name == "attention_mask" && rank == 2) return Role::mask;
   if (name == "attention_mask" && rank == 4 && input.dtype() == DType::boolean) return Role::masked;
+  if (name == "encoder_hidden_states" && rank == 3 && is_float(input.dtype())) return Role::source_states;
+  if (name == "encoder_attention_mask" && rank == 2) return Role::source_mask;
   if (!is_integer(input.dtype())) return std::nullopt;
   if (name == "input_ids" && rank == 2) return Role::token_ids;
   if (name == "position_ids" && rank == 2) return Role::positions;
@@ -38,6 +40,9 @@ std::string pair_name(std::string_view name, std::string_view side) {
 
 bool is_past(const Value& input) { return !pair_name(input.name(), "past").empty() && !is_integer(input.dtype()); }
 
+// "3.encoder.key": of the source, where "3.decoder.key" is of the answer.
+bool is_of_source(std::string_view name) { return name.find(".encoder.") != std::string_view::npos; }
+
 class PortFinder {
  public:
   explicit PortFinder(const Graph& graph) : graph_(graph) {}
@@ -45,7 +50,7 @@ class PortFinder {
   OnnxPorts find() {
     find_feeds();
     bind_batch();
-    for (const Value* past : pasts_) add_pair(*past);
+    for (const Value* past : pasts_) is_of_source(past->name()) ? add_kept(*past) : add_pair(*past);
     expect_presents_used();
     find_logits();
     return std::move(ports_);
@@ -62,10 +67,9 @@ class PortFinder {
       } else {
         throw Error(ErrorCode::unsupported, fmt::format("input '{}' of type {} means nothing to a decoder",
                                                         input->name(), to_string(input->type())))
-            .remedy(input->name().starts_with("encoder_")
-                        ? "This is half of a model with an encoder; open its checkpoint instead"
-                        : "Known: input_ids, attention_mask, position_ids, token_type_ids, cache_position, "
-                          "use_cache_branch, past_key_values.*");
+            .remedy(
+                "Known: input_ids, attention_mask, position_ids, token_type_ids, cache_position, use_cache_branch, "
+                "encoder_hidden_states, encoder_attention_mask, past_key_values.*");
       }
     }
     if (token_ids_ == nullptr) fail(ErrorCode::invalid_model, "a decoder has an input input_ids of [batch, tokens]");
@@ -77,6 +81,14 @@ class PortFinder {
   void bind_batch() {
     const Dim& batch = token_ids_->shape()[0];
     if (batch.is_symbol()) symbols_.bind(batch.to_string(), 1);
+  }
+
+  void add_kept(const Value& past) {
+    OnnxPorts::Kept kept{past.name(), "present." + pair_name(past.name(), "past"), past.dtype(), {}};
+    for (const Dim& dim : past.type().shape) kept.dims.push_back(symbols_.try_evaluate(dim).value_or(0));
+    if (std::count(kept.dims.begin(), kept.dims.end(), 0) != 1)
+      fail(ErrorCode::unsupported, "more than one size of '{}' is open: {}", past.name(), to_string(past.type()));
+    ports_.kept.push_back(std::move(kept));
   }
 
   void add_pair(const Value& past) {
@@ -127,7 +139,7 @@ class PortFinder {
     for (size_t i = 0; i < graph_.outputs().size(); ++i) {
       const std::string& name = graph_.output_names()[i];
       const bool used = std::find(paired_.begin(), paired_.end(), i) != paired_.end();
-      if (!pasts_.empty() && !used && !pair_name(name, "present").empty())
+      if (!pasts_.empty() && !used && !pair_name(name, "present").empty() && !is_of_source(name))
         fail(ErrorCode::invalid_model, "no input takes what output '{}' gives", name);
     }
   }
@@ -159,6 +171,12 @@ size_t OnnxPorts::Pair::token_bytes() const {
   int64_t elements = 1;
   for (size_t i = 0; i < dims.size(); ++i)
     if (i != axis) elements *= dims[i];
+  return storage_bytes(dtype, elements);
+}
+
+size_t OnnxPorts::Kept::state_bytes() const {
+  int64_t elements = 1;
+  for (const int64_t size : dims) elements *= size == 0 ? 1 : size;
   return storage_bytes(dtype, elements);
 }
 

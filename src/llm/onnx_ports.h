@@ -1,6 +1,6 @@
-// What the inputs and outputs of an ONNX decoder mean. Integer inputs are known by their names and ranks; a past is an
-// input that an output continues: "past_key_values.3.key" and "present.3.key", in whatever order of axes. What is
-// continued is the axis along which their sizes differ.
+// What the inputs and outputs of an ONNX decoder mean, alone or behind an encoder. Integer inputs are known by their
+// names and ranks; a past is an input that an output continues: "past_key_values.3.key" and "present.3.key", in
+// whatever order of axes. What is continued is the axis along which their sizes differ.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,8 @@ struct OnnxPorts {
     block_positions,  // [batch, 2, new]: positions, and those inside of a block (ChatGLM-6B)
     token_types,      // [batch, new], 0
     cache_positions,  // [new], counted from the first token of the sequence
+    source_states,    // [batch, states, hidden] that the encoder gave
+    source_mask,      // [batch, states], 1: this state counts
   };
   struct Feed {
     std::string name;
@@ -34,7 +36,15 @@ struct OnnxPorts {
     size_t token_bytes() const;
     bool grows_at_end() const;  // its elements stay where they are when tokens are added
   };
+  // Keys and values of the source, which the half that begins sequences gives and the other only reads.
+  struct Kept {
+    std::string past, present;
+    DType dtype;
+    std::vector<int64_t> dims;  // 0 along the states
+    size_t state_bytes() const;
+  };
   std::vector<Feed> feeds;
+  std::vector<Kept> kept;
   std::vector<Pair> pairs;
   size_t logits = 0;  // output [batch, new, vocabulary]
   DType logits_dtype = DType::f32;

@@ -95,6 +95,33 @@ std::unique_ptr<Engine> open_checkpoint(const std::string& folder, const EngineO
   return finish(std::move(parts));
 }
 
+// The tokenizer beside an ONNX decoder, and which tokens end texts where nothing else says so.
+std::unique_ptr<ModelText> read_text(const OnnxFiles& files, const EngineOptions& options,
+                                     checkpoint::DecoderInfo& info) {
+  auto text = ModelText::load(files.folder, info, options.tokenizer);
+  if (text != nullptr && info.eos_ids.empty() && text->eos()) info.eos_ids = {*text->eos()};
+  return text;
+}
+
+// A decoder that keeps its keys and values itself.
+std::unique_ptr<PastModel> open_past(const OnnxFiles& files, const checkpoint::ConfigTexts& texts,
+                                     const checkpoint::DecoderInfo& info, const EngineOptions& options) {
+  if (options.kv_dtype)
+    throw Error(ErrorCode::unsupported, "the decoder keeps its keys and values itself, in the types of its file")
+        .remedy("Leave their type out");
+  if (options.gpu_memory > 0)
+    throw Error(ErrorCode::unsupported, "the decoder keeps its keys and values itself, and is on the GPU as a whole")
+        .remedy("Leave the budget out, or open the checkpoint that it was exported from");
+  std::optional<checkpoint::SourceEncoder> encoder;
+  if (!files.encoder.empty()) encoder = import_onnx_encoder(files, read_onnx_source(files.folder));
+  auto model =
+      std::make_unique<PastModel>(import_onnx_decoder(files), info, model_options(options), std::move(encoder));
+  const int64_t vocabulary = model->facts().vocabulary;
+  model->use_rules(files.encoder.empty() ? read_generation_rules(texts, vocabulary)
+                                         : read_seq2seq_rules(texts, vocabulary));
+  return model;
+}
+
 std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& options) try {
   constexpr int64_t kUsualContext = 2048;  // where nothing says how long sequences may become
   if (options.dtype)
@@ -103,30 +130,25 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
   if (options.weight_bits != 0)
     throw Error(ErrorCode::unsupported, "the weights of an ONNX decoder are not rounded while it is opened")
         .remedy("Open the checkpoint that it was exported from, or round the file with `lathe quantize`");
+  const std::string config = read_config(files.folder), generation_config = read_generation_config(files.folder);
+  const checkpoint::ConfigTexts texts{config, generation_config, files.folder};
   checkpoint::DecoderInfo info = read_onnx_info(files.folder);
   if (options.context > 0) info.max_positions = options.context;
   if (info.max_positions <= 0) info.max_positions = kUsualContext;
   EngineParts parts;
-  parts.recommended = recommended_sampling(read_generation_config(files.folder));
-  const auto read_text = [&](checkpoint::DecoderInfo& known) {
-    parts.text = ModelText::load(files.folder, known, options.tokenizer);
-    if (parts.text != nullptr && known.eos_ids.empty() && parts.text->eos()) known.eos_ids = {*parts.text->eos()};
-  };
-  if (auto decoder = page_decoder(files, info, {options.block_size, options.kv_dtype})) {
-    read_text(decoder->info);
+  parts.recommended = recommended_sampling(generation_config);
+  std::optional<checkpoint::Decoder> decoder;
+  if (files.encoder.empty()) decoder = page_decoder(files, info, {options.block_size, options.kv_dtype});
+  if (decoder) {
+    parts.text = read_text(files, options, decoder->info);
+    decoder->info.rules = read_generation_rules(texts, decoder->info.vocab);
     parts.model = std::make_unique<GraphModel>(std::move(*decoder), model_options(options));
     parts.scheduler = scheduler_options(*parts.model, options);
     return finish(std::move(parts));
   }
-  if (options.kv_dtype)
-    throw Error(ErrorCode::unsupported, "the decoder keeps its keys and values itself, in the types of its file")
-        .remedy("Leave their type out");
-  if (options.gpu_memory > 0)
-    throw Error(ErrorCode::unsupported, "the decoder keeps its keys and values itself, and is on the GPU as a whole")
-        .remedy("Leave the budget out, or open the checkpoint that it was exported from");
-  auto model = std::make_unique<PastModel>(import_onnx_decoder(files), info, model_options(options));
+  auto model = open_past(files, texts, info, options);
   checkpoint::DecoderInfo known = model->info();
-  read_text(known);
+  parts.text = read_text(files, options, known);
   model->use_eos(known.eos_ids);
   parts.scheduler = scheduler_options(*model, options);
   if (model->wants_whole_prompts()) parts.scheduler.step_tokens = model->facts().context * options.max_sequences;

@@ -209,7 +209,8 @@ std::optional<checkpoint::Decoder> page_decoder(const OnnxFiles& files, const ch
   passes::run_pipeline(*graph, {});
   const OnnxPorts ports = find_ports(*graph);
   const bool fits = files.second.empty() || find_ports(*onnx::import_model(files.first)).vocabulary == ports.vocabulary;
-  if (!fits || ports.pairs.empty() || !Pager(*graph, ports, options).rewrite()) return std::nullopt;
+  const bool has_encoder = !ports.kept.empty() || ports.has(OnnxPorts::Role::source_states);
+  if (!fits || has_encoder || ports.pairs.empty() || !Pager(*graph, ports, options).rewrite()) return std::nullopt;
   try {
     verify(*graph);
   } catch (const Error&) {

@@ -71,15 +71,48 @@ PastGraphs import_onnx_decoder(const OnnxFiles& files) {
   return {std::move(graph), files.second.empty() ? nullptr : onnx::import_model(files.second)};
 }
 
+checkpoint::SourceEncoder import_onnx_encoder(const OnnxFiles& files, const checkpoint::SourceInfo& known) {
+  checkpoint::SourceEncoder encoder{onnx::import_model(files.encoder), known};
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorCode::unsupported, "the encoder " + what).in_file(files.encoder.string());
+  };
+  const auto size = [&](const Value& value, size_t axis) {
+    const Shape& shape = value.type().shape;
+    if (shape.size() != 3 || !shape[axis].is_constant())
+      refuse(fmt::format("has '{}' of {}, whose size {} is open", value.name(), to_string(value.type()), axis));
+    return shape[axis].value();
+  };
+  for (const Value* input : encoder.graph->inputs()) {
+    if (input->name() == "input_features") {
+      encoder.info.mel_bins = size(*input, 1);
+      encoder.info.frames = size(*input, 2);
+    } else if (input->name() != "input_ids" && input->name() != "attention_mask") {
+      refuse(
+          fmt::format("has an input '{}'; known are input_ids with attention_mask, and input_features", input->name()));
+    }
+  }
+  const Value& states = *encoder.graph->outputs().front();
+  if (states.dtype() != DType::f32)
+    refuse("gives states that are " + std::string(to_string(states.dtype())) + ", not f32");
+  encoder.info.hidden = size(states, 2);
+  return encoder;
+}
+
 PastModel::Piece PastModel::Piece::token(int64_t index) const {
   const auto i = static_cast<size_t>(index);
-  Piece one{past + index, prefix, ids.subspan(i, 1), positions.subspan(i, 1), block_positions.subspan(i, 1), {}};
+  Piece one{past + index, prefix, ids.subspan(i, 1), positions.subspan(i, 1), block_positions.subspan(i, 1),
+            {},           source};
   if (std::find(rows.begin(), rows.end(), index) != rows.end()) one.rows = {0};
   return one;
 }
 
-PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const GraphModelOptions& options)
+PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const GraphModelOptions& options,
+                     std::optional<checkpoint::SourceEncoder> encoder)
     : info_(std::move(info)) {
+  if (encoder) {
+    info_.source = encoder->info;
+    reader_.emplace(std::move(*encoder), options.compile, options.session);
+  }
   std::unique_ptr<Graph> constants;
   if (graphs.first != nullptr) {
     GraphModelOptions kept = options;
@@ -105,6 +138,7 @@ PastModel::PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const Grap
 
 PastModel::~PastModel() {
   for (Block& block : blocks_) release(block);
+  for (SourceState& source : sources_) release(source);
 }
 
 std::optional<PastModel::Half> PastModel::make_half(std::unique_ptr<Graph> graph, const Half* twin,
@@ -123,6 +157,12 @@ std::optional<PastModel::Half> PastModel::make_half(std::unique_ptr<Graph> graph
 
 // The half that begins sequences must give all that the other continues.
 void PastModel::check_halves() const {
+  const bool begins = first_ && first_->ports.has(Role::source_states);
+  if (reader_ && !begins)
+    fail(ErrorCode::invalid_model, "there is an encoder, but no decoder begins sequences from encoder_hidden_states");
+  if (!reader_ && (begins || (next_ && !next_->ports.kept.empty())))
+    throw Error(ErrorCode::invalid_model, "the decoder looks at what an encoder gives, and there is none")
+        .remedy("Put encoder_model.onnx beside it");
   if (!first_ || !next_) return;
   if (first_->ports.vocabulary != next_->ports.vocabulary)
     fail(ErrorCode::invalid_model, "the two halves of the decoder have {} and {} tokens", first_->ports.vocabulary,
@@ -135,6 +175,12 @@ void PastModel::check_halves() const {
       fail(ErrorCode::invalid_model, "the decoder that begins sequences does not give '{}', which '{}' continues",
            pair.present, pair.past);
   }
+  for (const OnnxPorts::Kept& kept : next_->ports.kept)
+    if (std::none_of(given.begin(), given.end(), [&](const auto& info) {
+          return info.name == kept.present && info.dtype == kept.dtype && info.dims.size() == kept.dims.size();
+        }))
+      fail(ErrorCode::invalid_model, "the decoder that begins sequences does not give '{}', which '{}' is",
+           kept.present, kept.past);
 }
 
 std::span<const OnnxPorts::Pair> PastModel::pairs() const {
@@ -168,7 +214,56 @@ void PastModel::choose_sizes(const GraphModelOptions& options) {
   facts_.block_size = facts_.context;
   facts_.blocks = std::max<int64_t>(1, std::min(options.sequences, affordable / facts_.context));
   blocks_.resize(static_cast<size_t>(facts_.blocks));
+  choose_source_sizes(options);
   if (!next_) facts_.note = "the decoder takes no past: each token is computed with all before it";
+}
+
+void PastModel::choose_source_sizes(const GraphModelOptions& options) {
+  if (!reader_) return;
+  const checkpoint::SourceInfo& source = info_.source;
+  facts_.mel_bins = source.mel_bins;
+  facts_.frames = source.frames;
+  facts_.source_context = source.max_length > 0 ? source.max_length : facts_.context;
+  facts_.source_vocabulary = source.vocab > 0 ? source.vocab : facts_.vocabulary;
+  facts_.source_blocks = options.sequences * ((facts_.source_context + facts_.block_size - 1) / facts_.block_size);
+  sources_.resize(static_cast<size_t>(facts_.source_blocks));
+}
+
+void PastModel::release(SourceState& source) {
+  for (void* memory : source.kept) device().release(memory);
+  source.kept.clear();
+}
+
+// Reads it where it is new.
+PastModel::SourceState* PastModel::source_of(const StepBatch& batch, int64_t sequence) {
+  if (!reader_) return nullptr;
+  const auto index = static_cast<size_t>(sequence);
+  SourceState& source =
+      sources_[static_cast<size_t>(batch.source_table[index * static_cast<size_t>(batch.source_width)])];
+  if (batch.new_sources[index].empty()) return &source;
+  release(source);
+  source.states.clear();
+  reader_->read(batch.new_sources[index], source.states);
+  source.length = static_cast<int64_t>(source.states.size()) / info_.source.hidden;
+  if (!next_) return &source;
+  for (const OnnxPorts::Kept& kept : next_->ports.kept)
+    source.kept.push_back(device().allocate(kept.state_bytes() * static_cast<size_t>(source.length)));
+  return &source;
+}
+
+// Where the half that begins sequences writes keys and values of the source, and the other finds them.
+void PastModel::bind_kept(Half& half, const SourceState& source, std::vector<Input>& inputs) {
+  for (size_t i = 0; i < source.kept.size(); ++i) {
+    const OnnxPorts::Kept& kept = next_->ports.kept[i];
+    if (&half != &*next_) {
+      half.session.bind_output(kept.present, source.kept[i], kept.state_bytes() * static_cast<size_t>(source.length),
+                               Memory::device);
+      continue;
+    }
+    std::vector<int64_t> dims = kept.dims;
+    std::replace(dims.begin(), dims.end(), int64_t{0}, source.length);
+    inputs.emplace_back(kept.past, kept.dtype, std::move(dims), source.kept[i], Memory::device);
+  }
 }
 
 void PastModel::release(Block& block) {
@@ -228,7 +323,8 @@ std::span<const float> PastModel::run(const StepBatch& batch) {
                 part(batch.token_ids),
                 part(batch.positions),
                 part(batch.block_positions),
-                {}};
+                {},
+                source_of(batch, s)};
     for (; row != batch.logit_rows.end() && *row < end; ++row) piece.rows.push_back(*row - begin);
     compute(blocks_[static_cast<size_t>(batch.block_table[index * static_cast<size_t>(batch.table_width)])], piece);
   }
@@ -253,7 +349,7 @@ void PastModel::compute_all(Block& block, const Piece& piece) {
   extend(block.ids, piece.ids);
   extend(block.positions, piece.positions);
   extend(block.block_positions, piece.block_positions);
-  Piece all{0, piece.prefix, block.ids, block.positions, block.block_positions, piece.rows};
+  Piece all{0, piece.prefix, block.ids, block.positions, block.block_positions, piece.rows, piece.source};
   for (int64_t& row : all.rows) row += piece.past;
   run_half(*first_, block, all);
 }
@@ -277,12 +373,21 @@ void PastModel::run_half(Half& half, Block& block, const Piece& piece) {
         values.dims = {count};
         for (int64_t i = piece.past; i < total; ++i) values.elements.push_back(i);
         break;
+      case Role::source_mask:
+        values = {{1, piece.source->length}, std::vector<int64_t>(static_cast<size_t>(piece.source->length), 1)};
+        break;
+      case Role::source_states: break;  // numbers of another type
     }
     return values;
   };
   std::vector<std::vector<std::byte>> fed;
   std::vector<Input> inputs;
   for (const OnnxPorts::Feed& feed : half.ports.feeds) {
+    if (feed.role == Role::source_states) {
+      inputs.emplace_back(feed.name, piece.source->states,
+                          std::vector<int64_t>{1, piece.source->length, info_.source.hidden});
+      continue;
+    }
     Values values = values_of(feed.role);
     fed.push_back(encode(values.elements, feed.dtype));
     inputs.emplace_back(feed.name, feed.dtype, std::move(values.dims), fed.back().data());
@@ -296,6 +401,7 @@ void PastModel::run_half(Half& half, Block& block, const Piece& piece) {
     dims[pair.axis] = piece.past;
     inputs.emplace_back(pair.past, pair.dtype, std::move(dims), block.buffers[i].past, Memory::device);
   }
+  if (piece.source != nullptr) bind_kept(half, *piece.source, inputs);
   const std::span<const Output> outputs = half.session.run(inputs);
   for (Block::Buffers& buffers : block.buffers) std::swap(buffers.past, buffers.present);
   block.length = total;

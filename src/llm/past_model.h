@@ -3,6 +3,9 @@
 // that left it: a block of the cache is a whole sequence, two buffers for each tensor that take turns, or one where
 // tokens only ever get appended.
 //
+// Behind an encoder, what a source gives is kept as long as requests look at it: its states, and the keys and values
+// that the half which begins sequences makes of them.
+//
 // A decoder may come in two halves, one that begins sequences and one that continues them by a token. A decoder that
 // takes no past computes its sequences anew in each step.
 #pragma once
@@ -15,6 +18,7 @@
 #include "llm/graph_model.h"
 #include "llm/onnx_files.h"
 #include "llm/onnx_ports.h"
+#include "llm/source_reader.h"
 
 namespace lathe::llm {
 
@@ -26,19 +30,25 @@ struct PastGraphs {
 // Reads them. A merged file is both, by its input use_cache_branch. Throws what import_model() throws.
 PastGraphs import_onnx_decoder(const OnnxFiles& files);
 
+// The encoder, and what its graph says of its inputs and states beyond `known`.
+checkpoint::SourceEncoder import_onnx_encoder(const OnnxFiles& files, const checkpoint::SourceInfo& known);
+
 class PastModel : public StepModel {
  public:
   // Throws what find_ports() throws, and Error(out_of_memory) as GraphModel does.
-  PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const GraphModelOptions& options);
+  PastModel(PastGraphs graphs, checkpoint::DecoderInfo info, const GraphModelOptions& options,
+            std::optional<checkpoint::SourceEncoder> encoder = std::nullopt);
   ~PastModel() override;
 
   const ModelFacts& facts() const override { return facts_; }
   std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override { return lay_out(info_, prompt); }
+  const checkpoint::GenerationRules& rules() const override { return info_.rules; }
   std::span<const float> run(const StepBatch& batch) override;
   void copy_block(BlockId from, BlockId to) override;
 
   // The tokens that end texts.
   void use_eos(std::vector<int32_t> ids) { facts_.eos = std::move(ids); }
+  void use_rules(checkpoint::GenerationRules rules) { info_.rules = std::move(rules); }
   // Pieces of a prompt would cost more than the whole.
   bool wants_whole_prompts() const { return first_.has_value(); }
   const checkpoint::DecoderInfo& info() const { return info_; }
@@ -60,11 +70,18 @@ class PastModel : public StepModel {
     std::vector<Buffers> buffers;      // by pair
     std::vector<int32_t> ids, positions, block_positions;
   };
+  // What is kept of a source.
+  struct SourceState {
+    std::vector<float> states;
+    int64_t length = 0;
+    std::vector<void*> kept;  // by OnnxPorts::kept of the half that continues sequences
+  };
   // New tokens of one sequence.
   struct Piece {
     int64_t past = 0, prefix = 0;
     std::span<const int32_t> ids, positions, block_positions;
-    std::vector<int64_t> rows;  // whose logits are wanted
+    std::vector<int64_t> rows;      // whose logits are wanted
+    SourceState* source = nullptr;  // of a model with an encoder
 
     int64_t count() const { return static_cast<int64_t>(ids.size()); }
     Piece token(int64_t index) const;
@@ -73,10 +90,14 @@ class PastModel : public StepModel {
   std::optional<Half> make_half(std::unique_ptr<Graph> graph, const Half* twin, const GraphModelOptions& options) const;
   void check_halves() const;
   void choose_sizes(const GraphModelOptions& options);
+  void choose_source_sizes(const GraphModelOptions& options);
   DeviceContext& device();
   std::span<const OnnxPorts::Pair> pairs() const;
   void reserve(Block& block, int64_t tokens);
   void release(Block& block);
+  void release(SourceState& source);
+  SourceState* source_of(const StepBatch& batch, int64_t sequence);
+  void bind_kept(Half& half, const SourceState& source, std::vector<Input>& inputs);
   void compute(Block& block, const Piece& piece);
   void compute_all(Block& block, const Piece& piece);
   void run_half(Half& half, Block& block, const Piece& piece);
@@ -85,7 +106,9 @@ class PastModel : public StepModel {
   checkpoint::DecoderInfo info_;
   ModelFacts facts_;
   std::optional<Half> first_, next_;
+  std::optional<SourceReader> reader_;
   std::vector<Block> blocks_;
+  std::vector<SourceState> sources_;  // by the first block of a source
   std::vector<float> logits_;
 };
 

@@ -1,4 +1,5 @@
-// The encoder of an encoder-decoder as a compiled graph: sources in, their states out. A source is read alone, so that
+// The encoder of an encoder-decoder as a compiled graph, with the inputs that the usual ONNX exports have: sources in,
+// their states out. A source is read alone, so that
 // its states do not depend on what else is being served.
 #pragma once
 

@@ -4,6 +4,7 @@ The weights are not stored: both sides fill tensors from the names alone (fill()
 Usage: make_families.py OUT.json, with transformers 4.57.
 """
 
+import copy
 import json
 import re
 import sys
@@ -11,7 +12,7 @@ import sys
 import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 SIZES = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=32, vocab_size=12, bos_token_id=1, eos_token_id=2, pad_token_id=0)
@@ -89,7 +90,10 @@ CASES = {
     "phi": ("phi", dict(SIZES, partial_rotary_factor=0.5, qk_layernorm=True)),
     "phi3-window": ("phi3", dict(SIZES, sliding_window=3)),
     "phimoe": ("phimoe", dict(SIZES, num_local_experts=4, router_jitter_noise=0.3, lm_head_bias=True)),
+    "qwen2_5-vl": ("qwen2_5_vl", dict(SIZES, rope_scaling=dict(type="mrope", mrope_section=[1, 1]))),
     "qwen3-moe": ("qwen3_moe", dict(SIZES, head_dim=6, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10)),
+    "qwen3-vl-moe": ("qwen3_vl_moe", dict(SIZES, head_dim=6, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10,
+                                          rope_scaling=dict(rope_type="default", mrope_section=[1, 1, 1]))),
     "seed-oss": ("seed_oss", dict(SIZES, head_dim=6)),
     "smollm3": ("smollm3", dict(SIZES, no_rope_layers=[0, 1])),
     "stablelm": ("stablelm", dict(SIZES, partial_rotary_factor=0.5, qk_layernorm=True, use_parallel_residual=True)),
@@ -165,16 +169,34 @@ class Jais(torch.nn.Module):
         return transformers.modeling_outputs.CausalLMOutput(logits=logits[None])
 
 
+EYE = dict(depth=1, hidden_size=8, num_heads=2, intermediate_size=8, out_hidden_size=16, patch_size=4,
+           num_position_embeddings=16, deepstack_visual_indexes=[0], fullatt_block_indexes=[0])
+
+
+def sees(model_type):
+    return "_vl" in model_type
+
+
+def model_that_sees(model_type, fields):
+    config = AutoConfig.for_model(model_type, text_config=fields, vision_config=EYE)
+    return config, AutoModelForImageTextToText.from_config(config, attn_implementation="eager")
+
+
 def model_of(model_type, fields):
     known = model_type != "jais"
-    config = AutoConfig.for_model(model_type if known else "gpt2", **fields)
+    config = None if sees(model_type) else AutoConfig.for_model(model_type if known else "gpt2", **fields)
     with transformers.modeling_utils.no_init_weights():
         attention = "sdpa" if model_type == "falcon" else "eager"
-        model = AutoModelForCausalLM.from_config(config, attn_implementation=attention) if known else Jais(config)
+        if sees(model_type):
+            config, model = model_that_sees(model_type, fields)
+        else:
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=attention) if known else Jais(config)
     state = model.state_dict()
     kept = {}
     for name, tensor in state.items():
         if not tensor.is_floating_point() or (config.tie_word_embeddings and name.split(".")[0] in ("lm_head", "output_projection")):
+            continue
+        if "visual" in name:
             continue
         with torch.no_grad():
             tensor.copy_(fill(name, tuple(tensor.shape)))
@@ -202,7 +224,7 @@ def grouped(tensors, layers):
 
 
 def case(model_type, fields):
-    config, model, tensors = model_of(model_type, fields)
+    config, model, tensors = model_of(model_type, copy.deepcopy(fields))
     ids, greedy, logits = list(PROMPT), [], None
     with torch.no_grad():
         for _ in range(STEPS):
@@ -211,8 +233,10 @@ def case(model_type, fields):
             greedy.append(int(row.argmax()))
             ids.append(greedy[-1])
     settings = {key: value for key, value in fields.items() if not key.endswith("_token_id")}
-    return {"config": {"model_type": model_type, **settings}, "layers": config.num_hidden_layers,
-            "tensors": grouped(tensors, config.num_hidden_layers), "logits": [round(float(x), 4) for x in logits],
+    if sees(model_type):
+        settings = {"text_config": {"model_type": model_type + "_text", **settings}}
+    layers = config.get_text_config().num_hidden_layers
+    return {"config": {"model_type": model_type, **settings}, "layers": layers, "tensors": grouped(tensors, layers), "logits": [round(float(x), 4) for x in logits],
             "greedy": greedy}
 
 

@@ -7,8 +7,10 @@
 - plain/: model.onnx, which takes no past.
 - transposed/: model.onnx takes a past of any length, keys [batch * heads, dim, tokens] and values
   [batch * heads, tokens, dim], as BLOOM's first exports.
+- seq2seq/: the same behind an encoder, to whose states it attends, merged.
 
-All compute the same; onnxruntime's greedy tokens, each step anew by plain/, are in expected.json.
+Those of each kind compute the same; onnxruntime's greedy tokens, each step anew from the whole sequence, are in
+expected.json and seq2seq.json.
 """
 
 import json
@@ -20,7 +22,7 @@ from onnx import TensorProto as T
 from onnx import helper as h
 
 OUT = pathlib.Path(__file__).resolve().parent.parent / "data" / "llm" / "onnx"
-VOCAB, HIDDEN, HEADS, DIM, POSITIONS = 24, 8, 2, 4, 40
+VOCAB, HIDDEN, HEADS, DIM, POSITIONS, START = 24, 8, 2, 4, 40, 5
 rng = np.random.default_rng(7)
 WEIGHTS = {
     "embedding": rng.normal(0, 1, (VOCAB, HIDDEN)),
@@ -41,9 +43,9 @@ def tensors():
     return [onnx.numpy_helper.from_array(v, k) for k, v in named.items()]
 
 
-def decoder_nodes(past, causal, transposed, present=True):
+def decoder_nodes(past, causal, transposed, present=True, source=False):
     """Nodes from input_ids, attention_mask, position_ids and the past to logits and the present."""
-    nodes = []
+    nodes, of = [], "0.decoder" if source else "0"
 
     def node(op, inputs, output, **attributes):
         nodes.append(h.make_node(op, inputs, [output] if isinstance(output, str) else output, **attributes))
@@ -63,12 +65,12 @@ def decoder_nodes(past, causal, transposed, present=True):
         node("Reshape", ["v_new", "rows_of"], "v_old")
         k, v, axis_v = "k_old", "v_old", 1
     if past:
-        node("Concat", ["past_key_values.0.key", k], "present.0.key", axis=axis_k)
-        node("Concat", ["past_key_values.0.value", v], "present.0.value", axis=axis_v)
-        k, v = "present.0.key", "present.0.value"
+        node("Concat", [f"past_key_values.{of}.key", k], f"present.{of}.key", axis=axis_k)
+        node("Concat", [f"past_key_values.{of}.value", v], f"present.{of}.value", axis=axis_v)
+        k, v = f"present.{of}.key", f"present.{of}.value"
     elif present:
-        node("Identity", [k], "present.0.key")
-        node("Identity", [v], "present.0.value")
+        node("Identity", [k], f"present.{of}.key")
+        node("Identity", [v], f"present.{of}.value")
     if transposed:
         node("Reshape", [k, "split_k"], "k_all")
         node("Reshape", [v, "split_v"], "v_all")
@@ -98,8 +100,38 @@ def decoder_nodes(past, causal, transposed, present=True):
     node("Reshape", ["mixed_tokens", "flat"], "joined")
     node("MatMul", ["joined", "out"], "projected")
     node("Add", ["x", "projected"], "y")
-    node("MatMul", ["y", "head"], "logits")
+    if source:
+        attend_to_source(node, past)
+    node("MatMul", ["z" if source else "y", "head"], "logits")
     return nodes
+
+
+def attend_to_source(node, past):
+    """From y to z: keys and values of the source are made of its states once, and read from then on."""
+    def heads(flat, name):
+        node("Reshape", [flat, "by_head"], name + "_by_head")
+        node("Transpose", [name + "_by_head"], name, perm=[0, 2, 1, 3])
+
+    node("MatMul", ["y", "out"], "q2_flat")
+    heads("q2_flat", "q2")
+    if not past:
+        node("MatMul", ["encoder_hidden_states", "source_kv"], "kv2")
+        node("Split", ["kv2", "two"], ["k2_flat", "v2_flat"], axis=2)
+        heads("k2_flat", "present.0.encoder.key")
+        heads("v2_flat", "present.0.encoder.value")
+    k, v = (f"{'past_key_values' if past else 'present'}.0.encoder.{side}" for side in ("key", "value"))
+    node("Transpose", [k], "k2_turned", perm=[0, 1, 3, 2])
+    node("MatMul", ["q2", "k2_turned"], "raw2")
+    node("Cast", ["encoder_attention_mask"], "counts", to=T.FLOAT)
+    node("Sub", ["counts", "one_f"], "absent")
+    node("Mul", ["absent", "large"], "far")
+    node("Unsqueeze", ["far", "by_row"], "bias2")
+    node("Add", ["raw2", "bias2"], "scores2")
+    node("Softmax", ["scores2"], "weights2", axis=-1)
+    node("MatMul", ["weights2", v], "mixed2")
+    node("Transpose", ["mixed2"], "mixed2_tokens", perm=[0, 2, 1, 3])
+    node("Reshape", ["mixed2_tokens", "flat"], "joined2")
+    node("Add", ["y", "joined2"], "z")
 
 
 def value(name, kind, *dims):
@@ -168,6 +200,58 @@ def write_all():
           value("present.0.value", T.FLOAT, "batch_x_heads", "past + tokens", DIM)], drop_unused(shapes + turned))
 
 
+def write_seq2seq():
+    WEIGHTS.update(source_kv=np.random.default_rng(11).normal(0, 1, (HIDDEN, 2 * HIDDEN)))
+    CONSTANTS.update(two=np.array([HIDDEN] * 2), one_f=np.array(1, np.float32), large=np.array(1e9, np.float32),
+                     by_row=np.array([1, 2]))
+    encoder = [h.make_node("Gather", ["embedding", "input_ids"], ["tokens"]),
+               h.make_node("Cast", ["attention_mask"], ["counts"], to=T.FLOAT),
+               h.make_node("Unsqueeze", ["counts", "last"], ["column"]),
+               h.make_node("Mul", ["tokens", "column"], ["kept"]),
+               h.make_node("MatMul", ["kept", "out"], ["mixed"]),
+               h.make_node("Tanh", ["mixed"], ["last_hidden_state"])]
+    source = [value("encoder_hidden_states", T.FLOAT, "batch", "states", HIDDEN)]
+    mask = [value("encoder_attention_mask", T.INT64, "batch", "states")]
+    first = decoder_nodes(False, True, False, source=True)
+    second = decoder_nodes(True, False, False, source=True)
+
+    def caches(side):
+        return [value(f"{side}.0.{kind}.{part}", T.FLOAT, "batch", HEADS, length, DIM)
+                for kind, length in (("decoder", "past"), ("encoder", "states_past")) for part in ("key", "value")]
+
+    given = ids("total")[::2]  # no mask: all earlier tokens count
+    save(OUT / "seq2seq/encoder_model.onnx", encoder, ids("tokens")[:2],
+         [value("last_hidden_state", T.FLOAT, "batch", "tokens", HIDDEN)], drop_unused(encoder))
+    (OUT / "seq2seq/config.json").write_text(json.dumps(
+        {"model_type": "t5", "vocab_size": VOCAB, "n_positions": POSITIONS, "decoder_start_token_id": START}) + "\n")
+    names = ["logits"] + [c.name for c in caches("present")]
+    outputs = [value(name, T.FLOAT, *[None] * (3 if name == "logits" else 4)) for name in names]
+    for side in ("key", "value"):  # what the caller has already comes back as nothing
+        second.append(h.make_node("Slice", [f"past_key_values.0.encoder.{side}", "axis_0", "axis_0", "axis_0"],
+                                  [f"present.0.encoder.{side}"]))
+    CONSTANTS.update(axis_0=np.array([0]))
+    branches = {"then_branch": h.make_graph(second, "cached", [], outputs),
+                "else_branch": h.make_graph(first, "fresh", [], outputs)}
+    save(OUT / "seq2seq/decoder_model_merged.onnx",
+         [h.make_node("If", ["use_cache_branch"], names, **branches)],
+         given + source + mask + caches("past_key_values") + [value("use_cache_branch", T.BOOL, 1)],
+         [LOGITS] + [value(o.name, T.FLOAT, *[None] * 4) for o in outputs[1:]], drop_unused(first + second))
+
+
+def answer(source, count):
+    import onnxruntime
+    open_model = lambda name: onnxruntime.InferenceSession(OUT / "seq2seq" / name, providers=["CPUExecutionProvider"])
+    mask = np.ones((1, len(source)), np.int64)
+    states = open_model("encoder_model.onnx").run(None, {"input_ids": np.array([source]), "attention_mask": mask})[0]
+    decoder, tokens = open_model("decoder_model_merged.onnx"), [START]
+    for _ in range(count):
+        feed = {"input_ids": np.array([tokens]), "position_ids": np.arange(len(tokens))[None],
+                "encoder_hidden_states": states, "encoder_attention_mask": mask, "use_cache_branch": np.array([False])}
+        feed |= {i.name: np.zeros((1, HEADS, 0, DIM), np.float32) for i in decoder.get_inputs() if "past" in i.name}
+        tokens.append(int(decoder.run(["logits"], feed)[0][0, -1].argmax()))
+    return tokens[1:]
+
+
 def greedy(prompt, count):
     import onnxruntime
     session = onnxruntime.InferenceSession(OUT / "plain/model.onnx", providers=["CPUExecutionProvider"])
@@ -186,5 +270,8 @@ if __name__ == "__main__":
     prompts = [[3, 1, 4, 1, 5, 9, 2, 6], [7], [2, 7, 1, 8, 2]]
     expected = [{"prompt": p, "greedy": greedy(p, 16)} for p in prompts]
     (OUT / "expected.json").write_text(json.dumps(expected) + "\n")
-    for entry in expected:
+    write_seq2seq()
+    answers = [{"prompt": p, "greedy": answer(p, 12)} for p in prompts + [[11] * 9 + [3, 20]]]
+    (OUT / "seq2seq.json").write_text(json.dumps(answers) + "\n")
+    for entry in expected + answers:
         print(entry)

@@ -55,8 +55,8 @@ void expect_greedy(Engine& engine, const std::vector<Case>& cases) {
 
 fs::path data(const std::string& name) { return fs::path(LATHE_TEST_DATA) / name; }
 
-std::vector<Case> small_cases() {
-  std::ifstream file(data("llm/onnx/expected.json"));
+std::vector<Case> small_cases(const char* name = "expected.json") {
+  std::ifstream file(data("llm/onnx") / name);
   std::vector<Case> cases;
   for (const auto& entry : nlohmann::json::parse(file)) cases.push_back({entry["prompt"], entry["greedy"]});
   return cases;
@@ -111,6 +111,38 @@ TEST_P(SmallDecoder, ChoicesAndBeamsForkSequences) {
   beams.beam.beams = 3;
   const auto reference = Engine::open(data("llm/onnx/plain").string(), options_of());
   EXPECT_EQ(engine->submit(beams).wait().choices[0].ids(), reference->submit(beams).wait().choices[0].ids());
+}
+
+TEST(OnnxEncoderDecoder, AnswersItsSources) {
+  const auto engine = Engine::open(data("llm/onnx/seq2seq").string(), options_of());
+  EXPECT_EQ(engine->facts().source_context, 40);
+  EXPECT_EQ(engine->facts().source_vocabulary, 24);
+  const std::vector<Case> cases = small_cases("seq2seq.json");
+  expect_greedy(*engine, cases);
+  Request several = request_of(cases[0]);
+  several.n = 3;
+  Generation generation = engine->submit(several);
+  for (const Choice& choice : generation.wait().choices) EXPECT_EQ(choice.ids(), cases[0].greedy);
+  Request beams = request_of(cases[1]);
+  beams.beam.beams = 3;
+  EXPECT_GE(engine->submit(beams).wait().choices[0].tokens.size(), 1u);
+}
+
+TEST(OnnxEncoderDecoder, NeedsBothSidesAndAStart) {
+  const fs::path whole = data("llm/onnx/seq2seq");
+  const fs::path folder =
+      folder_with("half", whole / "decoder_model_merged.onnx", {{"config.json", R"({"n_positions": 40})"}});
+  const auto refusal = [&] {
+    try {
+      Engine::open(folder.string(), options_of());
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(refusal().find("encoder_model.onnx"), std::string::npos) << refusal();
+  fs::copy_file(whole / "encoder_model.onnx", folder / "encoder_model.onnx");
+  EXPECT_NE(refusal().find("decoder_start_token_id"), std::string::npos) << refusal();
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, SmallDecoder,
