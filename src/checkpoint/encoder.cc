@@ -232,7 +232,7 @@ class EncoderBuilder {
 }  // namespace
 
 bool is_encoder(const Checkpoint& checkpoint) {
-  const nlohmann::json document = Fields::parse(checkpoint.config(), "config.json");
+  const nlohmann::json document = Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string());
   return find_family(Fields(document, "config.json")) != nullptr;
 }
 
@@ -240,7 +240,7 @@ Encoder build_encoder(const Checkpoint& checkpoint, DType compute) {
   if (compute != DType::f32 && !is_half(compute))
     fail(ErrorCode::invalid_argument, "an encoder computes in f32, f16 or bf16, not in {}", to_string(compute));
   try {
-    const nlohmann::json document = Fields::parse(checkpoint.config(), "config.json");
+    const nlohmann::json document = Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string());
     const Fields fields(document, "config.json");
     const EncoderFamily* family = find_family(fields);
     if (family == nullptr)

@@ -192,7 +192,8 @@ ModelConfig starting_from(const Family& family) {
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
   try {
-    const json document = text_model(Fields::parse(checkpoint.config(), "config.json"));
+    const json document =
+        text_model(Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string()));
     const Fields fields(document, "config.json");
     const Family& family = find_family(fields);
     ModelConfig config = starting_from(family);

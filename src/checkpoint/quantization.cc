@@ -132,7 +132,7 @@ Quantization read_method(const Fields& fields, std::string_view otherwise) {
 Quantization read_quantization(const Checkpoint& checkpoint) {
   std::filesystem::path file = checkpoint.folder() / "config.json";
   try {
-    const json config = Fields::parse(checkpoint.config(), "config.json");
+    const json config = Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string());
     const Fields fields(config, "config.json");
     if (const json* object = fields.any("quantization_config|compression_config"); object != nullptr) {
       if (!object->is_object()) fail(ErrorCode::invalid_model, "'quantization_config' is no object");

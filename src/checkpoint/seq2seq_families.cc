@@ -285,7 +285,7 @@ void check(const Fields& fields, const Seq2SeqConfig& config) {
 }  // namespace
 
 const Seq2SeqFamily* find_seq2seq_family(const Checkpoint& checkpoint) {
-  const nlohmann::json document = Fields::parse(checkpoint.config(), "config.json");
+  const nlohmann::json document = Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string());
   const std::string type = Fields(document, "config.json").optional_text("model_type").value_or("");
   for (const Seq2SeqFamily& family : kFamilies)
     if (is_spelling(family.model_type, type)) return &family;
@@ -294,7 +294,7 @@ const Seq2SeqFamily* find_seq2seq_family(const Checkpoint& checkpoint) {
 
 Seq2SeqConfig read_seq2seq_config(const Checkpoint& checkpoint) {
   try {
-    const nlohmann::json document = Fields::parse(checkpoint.config(), "config.json");
+    const nlohmann::json document = Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string());
     const Fields fields(document, "config.json");
     const Seq2SeqFamily* family = find_seq2seq_family(checkpoint);
     if (family == nullptr)

@@ -60,7 +60,8 @@ const SamplingOptions& Engine::recommended() const { return impl_->parts.recomme
 
 const ModelText& Engine::Impl::text() const {
   if (parts.text == nullptr)
-    throw Error(ErrorCode::not_found, "the folder has no tokenizer").remedy("Give prompts as token ids");
+    throw Error(ErrorCode::not_found, "the folder has no tokenizer")
+        .remedy("Put the model's tokenizer files into it, or give prompts as token ids");
   return *parts.text;
 }
 

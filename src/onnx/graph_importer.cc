@@ -187,6 +187,9 @@ void GraphImporter::import_node(const NodeProto& node, Scope& scope) {
   const FunctionProto* function = row == nullptr ? find_function(node) : nullptr;
   if (row == nullptr && function == nullptr) {
     if (known) fail(ErrorCode::unsupported, "{} does not exist in opset {}", node.op_type, opset);
+    if (node.domain == "com.microsoft.nchwc")
+      throw Error(ErrorCode::unsupported, "the blocked layout of ONNX Runtime is for the machine that it chose it on")
+          .remedy("Take the model before it was optimised, or let ONNX Runtime optimise up to ORT_ENABLE_EXTENDED");
     if (!node.domain.empty() && node.domain != kMicrosoft)
       throw Error(ErrorCode::unsupported, fmt::format("operators of the domain '{}' are not known", node.domain))
           .remedy("Export the operator as a model-local function, or register a plugin for it");

@@ -93,7 +93,7 @@ void check_names(const std::vector<std::string>& names) {
           return edit_distance(a.name, name) < edit_distance(b.name, name);
         });
     throw Error(ErrorCode::invalid_argument, fmt::format("there is no pass named '{}'", name))
-        .remedy(fmt::format("did you mean '{}'?", closest->name));
+        .remedy(fmt::format("Did you mean '{}'?", closest->name));
   }
 }
 

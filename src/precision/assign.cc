@@ -184,9 +184,12 @@ std::vector<std::vector<DType>> type_sets(const PrecisionOptions& options) {
 }
 
 void check_types(const PrecisionSupport& support, const PrecisionOptions& options, const std::string& device) {
+  std::string known;
+  for (const DType type : support.types) known += fmt::format("{}{}", known.empty() ? "" : ", ", to_string(type));
   for (const DType type : options.types)
     if (std::find(support.types.begin(), support.types.end(), type) == support.types.end())
-      throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", to_string(type), device));
+      throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", to_string(type), device))
+          .remedy("The types there are " + known);
 }
 
 // Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it (not to

@@ -108,7 +108,8 @@ precision::Batches calibration_batches(const Graph& graph, const CalibrationArgs
   if (!fs::is_regular_file(source, error))
     throw Error(ErrorCode::not_found, "there is no such calibration file or folder").in_file(args.source);
   if (source.extension() == ".npz") return {recorded_batch(graph, source)};
-  return text_batches(graph, source, args.tokenizer.empty() ? model.parent_path() : fs::path(args.tokenizer));
+  return text_batches(graph, source,
+                      args.tokenizer.empty() ? fs::absolute(model).parent_path() : fs::path(args.tokenizer));
 }
 
 }  // namespace lathe::tools

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file_writer.h"
 #include "build/plan_writer.h"
 #include "build/tuner.h"
 #include "runtime/model_import.h"
@@ -93,6 +94,7 @@ class BuildCommand : public Command {
     if (std::filesystem::exists(output_) && std::filesystem::exists(model_) &&
         std::filesystem::equivalent(output_, model_))
       fail(ErrorCode::invalid_argument, "the plan would overwrite the model '{}'", model_);
+    { const FileWriter probe(output_); }  // fails now rather than after the work
     const auto start = Clock::now();
     Progress progress(console);
     CompiledModel compiled = is_plan(model_) ? open_plan(progress) : import_and_compile(progress, console);

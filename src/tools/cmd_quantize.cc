@@ -72,14 +72,15 @@ class QuantizeCommand : public Command {
 
   int run(Console& console) override {
     if (output_.empty()) output_ = output_option_;
-    if (output_.empty()) throw Error(ErrorCode::invalid_argument, "where is the result to go?").remedy("Add -o OUT");
+    if (output_.empty())
+      throw Error(ErrorCode::invalid_argument, "it is not said where the result is to go").remedy("Add -o OUT");
     return is_checkpoint(input_) ? run_folder(console) : run_onnx(console);
   }
 
  private:
   int run_folder(Console& console) {
     if (weights_.bits() == 0)
-      throw Error(ErrorCode::invalid_argument, "to how many bits?").remedy("Add --int4 or --int8");
+      throw Error(ErrorCode::invalid_argument, "it is not said to how many bits").remedy("Add --int4 or --int8");
     Progress progress(console);
     llm::QuantizeOptions options;
     options.weights = {weights_.bits(), weights_.group};

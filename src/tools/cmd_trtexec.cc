@@ -53,7 +53,10 @@ class Job {
       throw Error(ErrorCode::invalid_argument,
                   options_.onnx.empty() ? "there is no model" : "there are two models, --onnx and --loadEngine")
           .remedy("Give --onnx=FILE or --loadEngine=FILE");
+    if (options_.plan_version_only && options_.load_engine.empty())
+      throw Error(ErrorCode::invalid_argument, "a model has no version of a plan").remedy("Give --loadEngine=FILE");
     if (options_.plan_version_only) return say_plan_version();
+    if (!options_.save_engine.empty()) const FileWriter probe(options_.save_engine);  // fails now, not after the work
     choose_device();
     if (options_.onnx.empty())
       load();
@@ -130,11 +133,13 @@ class Job {
   // As trtexec does, a build goes on when the accuracy is missed.
   void lower_precision(Graph& graph) {
     const PrecisionFlags& flags = options_.precision;
+    const bool on_gpu = cuda_ordinal(model_options_.device).has_value();
     if (flags.int4) log_.warning("Layers cannot compute in int4; the other types are used");
+    if (flags.fp8 && !on_gpu) log_.warning("Layers cannot compute in fp8 on the CPU; the other types are used");
     PrecisionArgs args;
     args.fp16 = flags.fp16;
     args.bf16 = flags.bf16;
-    args.fp8 = flags.fp8;
+    args.fp8 = flags.fp8 && on_gpu;
     args.int8 = flags.int8;
     args.best = flags.best;
     if (!args.any()) return;

@@ -95,10 +95,20 @@ class SizeChooser {
       for (const Dim& dim : type.shape) dims.push_back(evaluate(dim, *input));
       chosen_.inputs[input->name()] = std::move(dims);
     }
+    for (const auto& [name, dims] : chosen_.inputs) check_elements(name, dims);
     return std::move(chosen_);
   }
 
  private:
+  // What no memory holds is refused here, where the input has a name.
+  static void check_elements(const std::string& name, std::span<const int64_t> dims) {
+    constexpr double kMostElements = 1e15;
+    double elements = 1;
+    for (const int64_t dim : dims) elements *= static_cast<double>(dim);
+    if (elements > kMostElements)
+      fail(ErrorCode::invalid_argument, "input '{}' would have {:.3g} elements", name, elements);
+  }
+
   void add_place(Place place) {
     const auto same = [&](const Place& other) { return other.symbol == place.symbol; };
     if (std::none_of(places_.begin(), places_.end(), same)) places_.push_back(std::move(place));

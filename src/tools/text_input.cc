@@ -1,5 +1,6 @@
 #include "tools/text_input.h"
 
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -24,6 +25,8 @@ void for_each_text(const std::vector<std::string>& arguments, const std::functio
 }
 
 std::string read_text_file(const std::string& path) {
+  if (std::filesystem::is_directory(path))
+    throw Error(ErrorCode::invalid_argument, "this is a folder, not a text").in_file(path);
   std::ifstream file(path, std::ios::binary);
   std::string text{std::istreambuf_iterator<char>(file), {}};
   if (!file) throw Error(ErrorCode::not_found, "cannot read the text").in_file(path);

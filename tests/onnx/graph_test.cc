@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "graph/reference/evaluator.h"
 #include "graph/verifier.h"
 #include "tests/onnx/model_builder.h"
@@ -138,6 +140,63 @@ TEST(GraphImportTest, AllUnsupportedNodesAreReportedAtOnce) {
   expect_error(model(g), ErrorCode::unsupported, "2 of 3 nodes");
   expect_error(model(g), ErrorCode::unsupported, "acme::Mystery (opset 1) 'one'");
   expect_error(model(g), ErrorCode::unsupported, "Enigma (opset 17) 'two'");
+}
+
+TEST(GraphImportTest, AClassifierOfTwoClassesWhoseTreesVoteForOne) {
+  const auto probabilities = [](float first, float second) {
+    GraphBuilder g;
+    g.input("x", 1, {"n", "1"});
+    g.add(node("TreeEnsembleClassifier", {"x"}, {"label", "scores"},
+               {ints_attribute("nodes_treeids", {0, 0, 0}), ints_attribute("nodes_nodeids", {0, 1, 2}),
+                ints_attribute("nodes_featureids", {0, 0, 0}), ints_attribute("nodes_truenodeids", {1, 0, 0}),
+                ints_attribute("nodes_falsenodeids", {2, 0, 0}), floats_attribute("nodes_values", {0, 0, 0}),
+                strings_attribute("nodes_modes", {"BRANCH_LT", "LEAF", "LEAF"}),
+                ints_attribute("class_treeids", {0, 0}), ints_attribute("class_nodeids", {1, 2}),
+                ints_attribute("class_ids", {0, 0}), floats_attribute("class_weights", {first, second}),
+                ints_attribute("classlabels_int64s", {5, 6}), string_attribute("post_transform", "LOGISTIC")},
+               "ai.onnx.ml"));
+    g.output("label").output("scores");
+    const std::vector<RefValue> inputs = {Tensor::of<float>({2, 1}, {-1, 1})};
+    return evaluate(*import_bytes(model(g)), inputs);
+  };
+  const auto counted = probabilities(0.25F, 0.75F);  // what is never negative is a probability already
+  EXPECT_EQ(std::get<Tensor>(counted[0]), ints({5, 6}));
+  EXPECT_EQ(std::get<Tensor>(counted[1]), Tensor::of<float>({2, 2}, {0.75F, 0.25F, 0.25F, 0.75F}));
+  const auto scored = probabilities(-1, 2);
+  EXPECT_EQ(std::get<Tensor>(scored[0]), ints({5, 6}));
+  EXPECT_NEAR(std::get<Tensor>(scored[1]).read_double(3), 1 / (1 + std::exp(-2.0)), 1e-6);
+}
+
+// Bytes with a scale and a zero point for each direction, matrices the other way round.
+TEST(GraphImportTest, AnLstmOfBytesIsAnLstm) {
+  constexpr int64_t kHidden = 2, kGates = 4 * kHidden;
+  Tensor bytes(DType::i8, {1, 3, kGates}), recurrent(DType::i8, {1, kHidden, kGates});
+  Tensor wide(DType::f32, {1, kGates, 3}), wide_recurrent(DType::f32, {1, kGates, kHidden});
+  const auto fill = [](Tensor& narrow, Tensor& real, double scale, int64_t zero) {
+    const int64_t rows = narrow.dims()[1];
+    for (int64_t i = 0; i < narrow.elements(); ++i) {
+      narrow.write_int(i, i * 37 % 101 - 50);
+      real.write_double(i % kGates * rows + i / kGates, static_cast<double>(narrow.read_int(i) - zero) * scale);
+    }
+  };
+  fill(bytes, wide, 0.01F, 3);
+  fill(recurrent, wide_recurrent, 0.02F, -1);
+  const auto outputs = [&](bool quantized) {
+    GraphBuilder g;
+    g.input("x", 1, {"t", "n", "3"}).constant("w", quantized ? bytes : wide);
+    g.constant("r", quantized ? recurrent : wide_recurrent);
+    g.constant("ws", Tensor::of<float>({1}, {0.01F})).constant("wz", Tensor::of<int8_t>({1}, {3}));
+    g.constant("rs", Tensor::of<float>({1}, {0.02F})).constant("rz", Tensor::of<int8_t>({1}, {-1}));
+    std::vector<std::string> inputs = {"x", "w", "r"};
+    if (quantized) inputs = {"x", "w", "r", "", "", "", "", "", "ws", "wz", "rs", "rz"};
+    g.add(node(quantized ? "DynamicQuantizeLSTM" : "LSTM", inputs, {"y"}, {int_attribute("hidden_size", kHidden)},
+               quantized ? "com.microsoft" : ""));
+    g.output("y");
+    return run(*import_bytes(model(g)), {Tensor::of<float>({2, 1, 3}, {1, -2, 0.5F, 3, 0, -1})});
+  };
+  const Tensor expected = outputs(false), found = outputs(true);
+  ASSERT_EQ(found.dims(), (std::vector<int64_t>{2, 1, 1, kHidden}));
+  for (int64_t i = 0; i < found.elements(); ++i) EXPECT_NEAR(found.read_double(i), expected.read_double(i), 1e-6);
 }
 
 TEST(GraphImportTest, OldOpsetsAreRefused) {

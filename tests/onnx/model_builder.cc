@@ -18,6 +18,7 @@ int data_type_of(DType dtype) {
   switch (dtype) {
     case DType::f32: return 1;
     case DType::u8: return 2;
+    case DType::i8: return 3;
     case DType::i32: return 6;
     case DType::i64: return 7;
     case DType::boolean: return 9;
@@ -32,6 +33,14 @@ NodeAttribute int_attribute(const std::string& name, int64_t value) {
     w.add_string(1, name);
     w.add_int64(3, value);
     w.add_int32(20, 2);
+  })};
+}
+
+NodeAttribute floats_attribute(const std::string& name, const std::vector<float>& values) {
+  return {message([&](auto& w) {
+    w.add_string(1, name);
+    for (const float v : values) w.add_float(7, v);
+    w.add_int32(20, 6);
   })};
 }
 

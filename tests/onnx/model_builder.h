@@ -18,6 +18,7 @@ struct NodeAttribute {
 NodeAttribute int_attribute(const std::string& name, int64_t value);
 NodeAttribute ints_attribute(const std::string& name, const std::vector<int64_t>& values);
 NodeAttribute float_attribute(const std::string& name, float value);
+NodeAttribute floats_attribute(const std::string& name, const std::vector<float>& values);
 NodeAttribute string_attribute(const std::string& name, const std::string& value);
 NodeAttribute strings_attribute(const std::string& name, const std::vector<std::string>& values);
 NodeAttribute graph_attribute(const std::string& name, const std::string& graph);

@@ -69,6 +69,8 @@ def test_two_profiles_in_order(tmp_path):
     (["--deploy=net.prototxt"], "no model"),
     (["--onxn=x"], "Did you mean '--onnx'?"),
     ([f"--loadEngine={SENTIMENT}"], "engines of TensorRT cannot be read"),
+    ([f"--onnx={SENTIMENT}", "--getPlanVersionOnly"], "Give --loadEngine"),
+    ([f"--onnx={SENTIMENT}", "--saveEngine=missing/x.plan"], "missing/x.plan: cannot write"),
     ([f"--onnx={SENTIMENT}", "--iterations=0"], "--iterations"),
     ([f"--onnx={SENTIMENT}", "--shapes=nothing:1"], "no input 'nothing'"),
 ])
@@ -80,8 +82,8 @@ def test_what_fails(arguments, complaint):
 
 
 def test_falls_back_to_the_cpu_where_there_is_no_gpu():
-    done = lathe("trtexec", f"--onnx={SENTIMENT}", "--device=99", *QUICK[1:])
-    assert done.returncode == 0 and "runs on the CPU" in done.stderr
+    done = lathe("trtexec", f"--onnx={SENTIMENT}", "--device=99", "--fp8", *QUICK[1:])
+    assert done.returncode == 0 and "runs on the CPU" in done.stderr and "cannot compute in fp8" in done.stderr
 
 
 def test_a_link_named_trtexec(tmp_path):

@@ -45,6 +45,12 @@ TEST(InputSizes, DimensionsByName) {
   EXPECT_THROW(choose(*bert_inputs(), {}, {"bach=4"}), Error);
 }
 
+TEST(InputSizes, WhatNoMemoryHolds) {
+  EXPECT_THROW(choose(*bert_inputs(), {"input_ids:99999999999x99999999"}), Error);
+  EXPECT_THROW(choose(*bert_inputs(), {}, {"sequence=9000000000000000000"}), Error);
+  EXPECT_THAT(choose(*bert_inputs(), {"input_ids:0x9000000000000000000"}).inputs.at("input_ids")[0], 0);
+}
+
 TEST(InputSizes, Contradictions) {
   EXPECT_THROW(choose(*bert_inputs(), {"input_ids:2x7", "attention_mask:2x8"}), Error);
   EXPECT_THROW(choose(*bert_inputs(), {"input_ids:2x7"}, {"batch=3"}), Error);

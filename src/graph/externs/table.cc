@@ -4,7 +4,7 @@ namespace lathe {
 namespace externs {
 
 const Row* find_row(std::string_view name) {
-  for (const auto family : {array_rows, sampling_rows, string_rows})
+  for (const auto family : {array_rows, learned_rows, sampling_rows, string_rows})
     for (const Row& row : family())
       if (row.name == name) return &row;
   return nullptr;

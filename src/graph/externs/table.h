@@ -26,6 +26,7 @@ void expect_lists(const Extern& op, const InferContext& c, size_t integers, size
 
 // One per file externs/<family>.cc.
 std::span<const Row> array_rows();
+std::span<const Row> learned_rows();
 std::span<const Row> sampling_rows();
 std::span<const Row> string_rows();
 

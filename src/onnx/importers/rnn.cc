@@ -61,7 +61,22 @@ RnnDirection read_direction(Context& ctx) {
   ctx.invalid(fmt::format("there is no direction '{}'", name));
 }
 
-void import_layer(Context& ctx, RnnKind kind, const std::vector<std::string>& defaults) {
+// W (operand 1) or R (2) of DynamicQuantizeLSTM in f32: they are bytes and stand the other way round, with a scale and
+// a zero point for each direction or for each column.
+Value* dequantized_weights(Context& ctx, size_t i) {
+  const auto parameter = [&](size_t operand) {
+    const Shape& shape = ctx.shape(operand);
+    return ctx.reshape(ctx.input(operand), {shape[0], 1, shape.size() > 1 ? shape[1] : Dim(1)});
+  };
+  const size_t scale = i == 1 ? 8 : 10;
+  Value* weights = ctx.map({ctx.input(i), parameter(scale + 1), parameter(scale)}, [](MapProgram& p, const auto& in) {
+    const int steps = p.binary(MapOp::sub, p.cast(in[0], DType::i32), p.cast(in[1], DType::i32));
+    return p.binary(MapOp::mul, p.cast(steps, DType::f32), in[2]);
+  });
+  return ctx.transpose(weights, {0, 2, 1});
+}
+
+void import_layer(Context& ctx, RnnKind kind, const std::vector<std::string>& defaults, bool quantized = false) {
   Rnn op;
   op.kind = kind;
   op.direction = read_direction(ctx);
@@ -75,7 +90,7 @@ void import_layer(Context& ctx, RnnKind kind, const std::vector<std::string>& de
   const bool batch_first = ctx.attr_bool("layout", false);
   std::vector<Value*> operands;
   for (size_t i = 0; i < std::min<size_t>(ctx.num_inputs(), kind == RnnKind::lstm ? 8 : 6); ++i) {
-    Value* v = ctx.optional_input(i);
+    Value* v = quantized && (i == 1 || i == 2) ? dequantized_weights(ctx, i) : ctx.optional_input(i);
     const bool has_batch = i == 0 || i == 5 || i == 6;
     operands.push_back(batch_first && has_batch && v != nullptr ? ctx.transpose(v, {1, 0, 2}) : v);
   }
@@ -92,11 +107,13 @@ void import_layer(Context& ctx, RnnKind kind, const std::vector<std::string>& de
 void import_rnn(Context& ctx) { import_layer(ctx, RnnKind::rnn, {"Tanh"}); }
 void import_gru(Context& ctx) { import_layer(ctx, RnnKind::gru, {"Sigmoid", "Tanh"}); }
 void import_lstm(Context& ctx) { import_layer(ctx, RnnKind::lstm, {"Sigmoid", "Tanh", "Tanh"}); }
+void import_dynamic_quantize_lstm(Context& ctx) { import_layer(ctx, RnnKind::lstm, {"Sigmoid", "Tanh", "Tanh"}, true); }
 
 constexpr OpRow kRows[] = {
     {"", "GRU", 7, import_gru},
     {"", "LSTM", 7, import_lstm},
     {"", "RNN", 7, import_rnn},
+    {kMicrosoft, "DynamicQuantizeLSTM", 1, import_dynamic_quantize_lstm},
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ struct OpRow {
 };
 
 inline constexpr std::string_view kMicrosoft = "com.microsoft";
+inline constexpr std::string_view kMachineLearning = "ai.onnx.ml";
 
 // The row for an op, or null. `known` tells whether any version of the op has one.
 const OpRow* find_row(std::string_view domain, std::string_view op, int64_t opset, bool& known);
@@ -28,11 +29,13 @@ std::span<const OpRow> contrib_attention_ops();
 std::span<const OpRow> control_ops();
 std::span<const OpRow> conv_ops();
 std::span<const OpRow> einsum_ops();
+std::span<const OpRow> decision_tree_ops();
 std::span<const OpRow> embedding_ops();
 std::span<const OpRow> fourier_ops();
 std::span<const OpRow> fused_ops();
 std::span<const OpRow> gather_ops();
 std::span<const OpRow> group_query_attention_ops();
+std::span<const OpRow> learned_ops();
 std::span<const OpRow> linear_attention_ops();
 std::span<const OpRow> loss_ops();
 std::span<const OpRow> math_ops();

@@ -108,5 +108,45 @@ TEST(ReferenceExtern, Strings) {
   EXPECT_EQ(run1(upper, {words({1}, {"Monday"})}), words({1}, {""}));
 }
 
+TEST(ReferenceExtern, DictionariesOfAnyTypes) {
+  const auto look_up = [](bool strict, Tensor x, Tensor keys, Tensor values, Tensor other) {
+    return run1(op_of("lookup", {strict}), {std::move(x), std::move(keys), std::move(values), std::move(other)});
+  };
+  EXPECT_EQ(look_up(false, words({1, 3}, {"b", "?", "a"}), words({2}, {"a", "b"}), ints({2}, {7, 8}), ints({1}, {-1})),
+            ints({1, 3}, {8, -1, 7}));
+  EXPECT_EQ(look_up(false, floats({3}, {kNan, 1, kInf}), floats({3}, {1, kNan, 1}), words({3}, {"one", "nan", "two"}),
+                    words({1}, {"other"})),
+            words({3}, {"nan", "one", "other"}));
+  EXPECT_EQ(look_up(true, ints({0}, {}), ints({0}, {}), floats({0}, {}), floats({1}, {0})).dims(), (Sizes{0}));
+  expect_error(ErrorCode::invalid_argument, "element 1 is none of the 2 categories", [&] {
+    look_up(true, ints({2}, {5, 4}), ints({2}, {5, 6}), ints({2}, {0, 1}), ints({1}, {0}));
+  });
+}
+
+// One tree: x[1] <= 0.5 ? leaf 0 : (x[0] == 3 ? leaf 1 : leaf 2); another is leaf 0 alone.
+TEST(ReferenceExtern, DecisionTrees) {
+  const auto doubles = [](std::vector<double> values) {
+    return Tensor::of<double>({static_cast<int64_t>(values.size())}, std::span<const double>(values));
+  };
+  const auto run_trees = [&](int64_t how, Tensor x, std::vector<int64_t> nodes) {
+    return run1(op_of("decision_trees", {2, how}),
+                {std::move(x), ints({2, 5}, std::move(nodes)), doubles({0.5, 3}), ints({2}, {0, -1}),
+                 ints({4}, {0, 1, 3, 4}), ints({4}, {0, 0, 1, 1}), doubles({1, 10, 20, 30})});
+  };
+  const std::vector<int64_t> nodes = {0, 1, -1, 1, 1, 4, 0, -2, -3, 0};
+  const Tensor x = floats({4, 2}, {0, 0.5, 3, 1, 4, 1, 0, kNan});
+  expect_values(run_trees(0, x, nodes), {4, 2}, {2, 0, 11, 20, 1, 30, 2, 0});
+  expect_values(run_trees(1, x, nodes), {4, 2}, {1, 0, 5.5, 10, 0.5, 15, 1, 0});
+  expect_values(run_trees(2, x, nodes), {4, 2}, {1, 0, 1, 20, 1, 30, 1, 0});
+  expect_values(run_trees(3, x, nodes), {4, 2}, {1, 0, 10, 20, 1, 30, 1, 0});
+  EXPECT_EQ(run_trees(0, Tensor(DType::i64, {0, 2}), nodes), Tensor(DType::f32, {0, 2}));
+  for (const auto& [place, value, reason] :
+       {std::tuple{3, 0, "cycle"}, {3, 2, "part 2 of 2"}, {1, 2, "part 2 of 2"}, {2, -4, "part 3 of 3"}}) {
+    std::vector<int64_t> hostile = nodes;
+    hostile[static_cast<size_t>(place)] = value;
+    expect_error(ErrorCode::invalid_model, reason, [&] { run_trees(0, floats({2, 2}, {0, 1, 0, 0}), hostile); });
+  }
+}
+
 }  // namespace
 }  // namespace lathe

@@ -1,0 +1,308 @@
+// Classical machine learning (ai.onnx.ml) but for trees: features are scaled, encoded and put together, and linear
+// models and support vectors score them. Dictionaries are the host's (graph/externs/learned.cc), all else is arithmetic.
+#include "onnx/importers/learned.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "onnx/importers/table.h"
+
+namespace lathe::onnx {
+namespace {
+
+// Attributes of one number for each column as f32 [n].
+Value* floats(Context& ctx, std::string_view name) {
+  const std::vector<double> values = ctx.attr_floats(name);
+  Tensor tensor(DType::f32, {static_cast<int64_t>(values.size())});
+  for (size_t i = 0; i < values.size(); ++i) tensor.write_double(static_cast<int64_t>(i), values[i]);
+  return ctx.constant(std::move(tensor));
+}
+
+Value* float_input(Context& ctx, size_t i) {
+  Value* x = ctx.input(i);
+  return is_float(x->dtype()) ? x : ctx.cast(x, DType::f32);
+}
+
+// ---- columns
+
+void import_array_feature_extractor(Context& ctx) {
+  Value* x = rows_of(ctx, 0);
+  Value* columns = ctx.reshape(ctx.input(1), {product(ctx.shape(1))});
+  ctx.set_output(0, ctx.gather(x, columns, x->type().rank() - 1));
+}
+
+void import_binarizer(Context& ctx) {
+  Value* x = ctx.input(0);
+  const double threshold = ctx.attr_float("threshold", 0);
+  ctx.set_output(0, ctx.map({x}, [&](MapProgram& p, const auto& in) {
+    return p.cast(p.binary(MapOp::gt, in[0], p.constant(threshold, x->dtype())), x->dtype());
+  }));
+}
+
+void import_feature_vectorizer(Context& ctx) {
+  std::vector<Value*> parts;
+  const std::vector<int64_t> columns = ctx.attr_ints("inputdimensions");
+  for (size_t i = 0; i < ctx.num_inputs(); ++i) {
+    Value* part = ctx.cast(ctx.input(i), DType::f32);
+    if (ctx.rank(i) == 1) part = ctx.unsqueeze(part, {1});
+    if (part->type().rank() != 2 || (i < columns.size() && !(part->shape()[1] == Dim(columns[i]))))
+      ctx.unsupported("an input has other columns than inputdimensions says");
+    parts.push_back(part);
+  }
+  ctx.set_output(0, ctx.concat(std::move(parts), 1));
+}
+
+void import_imputer(Context& ctx) {
+  Value* x = ctx.input(0);
+  const bool real = is_float(x->dtype());
+  Value* values = real ? ctx.cast(floats(ctx, "imputed_value_floats"), x->dtype())
+                       : ctx.constant(integers_tensor(ctx.attr_ints("imputed_value_int64s")));
+  const double replaced = real ? ctx.attr_float("replaced_value_float", 0) : 0;
+  const int64_t replaced_integer = ctx.attr_int("replaced_value_int64", 0);
+  ctx.set_output(0, ctx.map({x, values}, [&](MapProgram& p, const auto& in) {
+    const int missing = std::isnan(replaced) ? p.unary(MapOp::is_nan, in[0])
+                        : real ? p.binary(MapOp::eq, in[0], p.constant(replaced, x->dtype()))
+                               : p.binary(MapOp::eq, in[0], p.constant_int(replaced_integer, x->dtype()));
+    return p.select(missing, in[1], in[0]);
+  }));
+}
+
+void import_normalizer(Context& ctx) {
+  Value* x = float_input(ctx, 0);
+  const std::string norm = ctx.attr_string("norm", "MAX");
+  const std::vector<int64_t> axes = {ctx.rank(0) - 1};
+  Value* size = norm == "L2"    ? ctx.unary(MapOp::sqrt, ctx.reduce(ReduceKind::sum_square, x, axes))
+                : norm == "L1"  ? ctx.reduce(ReduceKind::sum, ctx.unary(MapOp::abs, x), axes)
+                : norm == "MAX" ? ctx.reduce(ReduceKind::max, ctx.unary(MapOp::abs, x), axes)
+                                : nullptr;
+  if (size == nullptr) ctx.invalid("norm is none of MAX, L1 and L2");
+  ctx.set_output(0, ctx.map({x, size}, [&](MapProgram& p, const auto& in) {
+    return p.binary(MapOp::div, in[0], p.binary(MapOp::max, in[1], p.constant(1e-30, x->dtype())));
+  }));
+}
+
+void import_scaler(Context& ctx) {
+  Value* x = ctx.cast(ctx.input(0), DType::f32);
+  if (ctx.has_attr("offset")) x = ctx.binary(MapOp::sub, x, floats(ctx, "offset"));
+  if (ctx.has_attr("scale")) x = ctx.binary(MapOp::mul, x, floats(ctx, "scale"));
+  ctx.set_output(0, x);
+}
+
+// ---- dictionaries
+
+Value* lookup(Context& ctx, Value* x, Tensor keys, Tensor values, Tensor other, bool strict = false) {
+  if (keys.elements() != values.elements()) ctx.invalid("keys and values differ in number");
+  Extern op;
+  op.kernel = "lookup";
+  op.integers = {strict};
+  return ctx.emit(std::move(op), {x, ctx.constant(std::move(keys)), ctx.constant(std::move(values)),
+                                  ctx.constant(other.reshaped({1}))});
+}
+
+// The attribute that is there of PREFIX_strings, PREFIX_int64s, PREFIX_floats, PREFIX_tensor.
+Tensor entries(Context& ctx, const std::string& prefix) {
+  if (ctx.has_attr(prefix + "_strings")) return strings_tensor(ctx.attr_strings(prefix + "_strings"));
+  if (ctx.has_attr(prefix + "_int64s")) return integers_tensor(ctx.attr_ints(prefix + "_int64s"));
+  if (ctx.has_attr(prefix + "_tensor")) return ctx.attr_tensor(prefix + "_tensor");
+  const std::vector<double> values = ctx.attr_floats(prefix + "_floats");
+  return Tensor::of<float>({static_cast<int64_t>(values.size())}, std::vector<float>(values.begin(), values.end()));
+}
+
+Tensor default_value(Context& ctx, DType dtype) {
+  if (ctx.has_attr("default_tensor")) return ctx.attr_tensor("default_tensor");
+  if (dtype == DType::string) return strings_tensor({ctx.attr_string("default_string", "_Unused")});
+  if (dtype == DType::i64) return integers_tensor({ctx.attr_int("default_int64", -1)});
+  Tensor zero(dtype, {1});
+  zero.write_double(0, ctx.attr_float("default_float", -0.0));
+  return zero;
+}
+
+void import_label_encoder(Context& ctx) {
+  Value* x = ctx.input(0);
+  Tensor keys, values;
+  if (ctx.opset() < 2) {  // between strings and their places
+    values = strings_tensor(ctx.attr_strings("classes_strings"));
+    std::vector<int64_t> places(static_cast<size_t>(values.elements()));
+    std::iota(places.begin(), places.end(), 0);
+    keys = integers_tensor(places);
+    if (x->dtype() == DType::string) std::swap(keys, values);
+  } else {
+    keys = entries(ctx, "keys");
+    values = entries(ctx, "values");
+  }
+  if (keys.dtype() != x->dtype()) ctx.invalid("the keys are of another type than the input");
+  Tensor other = default_value(ctx, values.dtype());
+  ctx.set_output(0, lookup(ctx, x, std::move(keys), std::move(values), std::move(other)));
+}
+
+void import_category_mapper(Context& ctx) {
+  Tensor keys = strings_tensor(ctx.attr_strings("cats_strings"));
+  Tensor values = integers_tensor(ctx.attr_ints("cats_int64s"));
+  if (ctx.dtype(0) != DType::string) std::swap(keys, values);
+  Tensor other = default_value(ctx, values.dtype());
+  ctx.set_output(0, lookup(ctx, ctx.input(0), std::move(keys), std::move(values), std::move(other)));
+}
+
+void import_one_hot_encoder(Context& ctx) {
+  const bool strings = ctx.dtype(0) == DType::string;
+  Value* x = strings ? ctx.input(0) : ctx.cast(ctx.input(0), DType::i64);
+  Tensor keys = strings ? strings_tensor(ctx.attr_strings("cats_strings")) : integers_tensor(ctx.attr_ints("cats_int64s"));
+  std::vector<int64_t> places(static_cast<size_t>(keys.elements()));
+  std::iota(places.begin(), places.end(), 0);
+  Shape shape = ctx.shape(0);
+  shape.push_back(keys.elements());
+  Value* place = lookup(ctx, x, std::move(keys), integers_tensor(places), integers_tensor({-1}),
+                        !ctx.attr_bool("zeros", true));
+  ctx.set_output(0, ctx.map(
+                        {ctx.unsqueeze(place, {ctx.rank(0)})},
+                        [&](MapProgram& p, const auto& in) {
+                          return p.cast(p.binary(MapOp::eq, p.iota(-1), in[0]), DType::f32);
+                        },
+                        std::move(shape)));
+}
+
+// ---- linear models and support vectors
+
+// x times the rows of the attribute, plus `intercepts`.
+Value* linear_scores(Context& ctx, int64_t count) {
+  Value* x = rows_of(ctx, 0);
+  Value* weights = floats(ctx, "coefficients");
+  const int64_t elements = static_cast<int64_t>(ctx.attr_floats("coefficients").size());
+  if (count <= 0 || elements % count != 0) ctx.invalid("the coefficients do not form rows");
+  Value* scores = ctx.matmul(ctx.cast(x, DType::f32), ctx.reshape(weights, {count, elements / count}), false, true);
+  return ctx.has_attr("intercepts") ? ctx.binary(MapOp::add, scores, floats(ctx, "intercepts")) : scores;
+}
+
+void import_linear_regressor(Context& ctx) {
+  ctx.set_output(0, post_transformed(ctx, linear_scores(ctx, ctx.attr_int("targets", 1))));
+}
+
+void import_linear_classifier(Context& ctx) {
+  const Tensor labels = class_labels(ctx, "classlabels_ints", "classlabels_strings");
+  const int64_t columns = ctx.shape(0).back().is_constant() ? ctx.shape(0).back().value() : 0;
+  const auto elements = static_cast<int64_t>(ctx.attr_floats("coefficients").size());
+  const bool single = labels.elements() == 2 && columns == elements;  // the score of the second class alone
+  Value* scores = linear_scores(ctx, single ? 1 : labels.elements());
+  if (single) scores = ctx.concat({ctx.unary(MapOp::neg, scores), scores}, 1);
+  scores = post_transformed(ctx, scores);
+  ctx.set_output(0, best_labels(ctx, labels, scores));
+  ctx.set_output(1, scores);
+}
+
+// Similarity of the rows of x to each support vector, [rows, vectors].
+Value* kernel_values(Context& ctx, Value* x, Value* vectors) {
+  const std::string kernel = ctx.attr_string("kernel_type", "LINEAR");
+  std::vector<double> parameters = ctx.attr_floats("kernel_params");
+  parameters.resize(3);
+  const double gamma = parameters[0], offset = parameters[1], degree = parameters[2];
+  if (kernel == "RBF") {
+    Value* distance = ctx.reduce(ReduceKind::sum_square,
+                                 ctx.binary(MapOp::sub, ctx.unsqueeze(x, {1}), vectors), {2}, false);
+    return ctx.map({distance}, [&](MapProgram& p, const auto& in) {
+      return p.unary(MapOp::exp, p.binary(MapOp::mul, in[0], p.constant(-gamma, DType::f32)));
+    });
+  }
+  Value* product = ctx.matmul(x, vectors, false, true);
+  if (kernel == "LINEAR") return product;
+  if (kernel != "POLY" && kernel != "SIGMOID") ctx.invalid("the kernel is not known");
+  return ctx.map({product}, [&](MapProgram& p, const auto& in) {
+    const int inner = p.binary(MapOp::add, p.binary(MapOp::mul, in[0], p.constant(gamma, DType::f32)),
+                               p.constant(offset, DType::f32));
+    if (kernel == "SIGMOID") return p.unary(MapOp::tanh, inner);
+    return p.binary(MapOp::pow, inner, p.constant(degree, DType::f32));
+  });
+}
+
+void import_svm_regressor(Context& ctx) {
+  Value* x = ctx.cast(rows_of(ctx, 0), DType::f32);
+  const int64_t vectors = ctx.attr_int("n_supports", 0);
+  const auto coefficients = static_cast<int64_t>(ctx.attr_floats("coefficients").size());
+  Value* weights = ctx.reshape(floats(ctx, "coefficients"), {1, coefficients});
+  if (vectors > 0) {
+    const auto elements = static_cast<int64_t>(ctx.attr_floats("support_vectors").size());
+    if (elements % vectors != 0 || coefficients != vectors) ctx.invalid("the support vectors do not form rows");
+    x = kernel_values(ctx, x, ctx.reshape(floats(ctx, "support_vectors"), {vectors, elements / vectors}));
+  }
+  Value* score = ctx.binary(MapOp::add, ctx.matmul(x, weights, false, true), floats(ctx, "rho"));
+  if (ctx.attr_bool("one_class", false))
+    score = ctx.map({score}, [&](MapProgram& p, const auto& in) {
+      return p.select(p.binary(MapOp::gt, in[0], p.constant(0, DType::f32)), p.constant(1, DType::f32),
+                      p.constant(-1, DType::f32));
+    });
+  ctx.set_output(0, post_transformed(ctx, score));
+}
+
+// ---- what there are no types for
+
+void refuse_maps(Context& ctx) {
+  ctx.unsupported("maps are no type of Lathe's",
+                  "Export classifiers with their scores as a tensor (skl2onnx: options={'zipmap': False})");
+}
+
+constexpr OpRow kRows[] = {
+    {kMachineLearning, "ArrayFeatureExtractor", 1, import_array_feature_extractor},
+    {kMachineLearning, "Binarizer", 1, import_binarizer},
+    {kMachineLearning, "CastMap", 1, refuse_maps},
+    {kMachineLearning, "CategoryMapper", 1, import_category_mapper},
+    {kMachineLearning, "DictVectorizer", 1, refuse_maps},
+    {kMachineLearning, "FeatureVectorizer", 1, import_feature_vectorizer},
+    {kMachineLearning, "Imputer", 1, import_imputer},
+    {kMachineLearning, "LabelEncoder", 1, import_label_encoder},
+    {kMachineLearning, "LinearClassifier", 1, import_linear_classifier},
+    {kMachineLearning, "LinearRegressor", 1, import_linear_regressor},
+    {kMachineLearning, "Normalizer", 1, import_normalizer},
+    {kMachineLearning, "OneHotEncoder", 1, import_one_hot_encoder},
+    {kMachineLearning, "SVMRegressor", 1, import_svm_regressor},
+    {kMachineLearning, "Scaler", 1, import_scaler},
+    {kMachineLearning, "ZipMap", 1, refuse_maps},
+};
+
+}  // namespace
+
+Value* rows_of(Context& ctx, size_t input) {
+  const int64_t rank = ctx.rank(input);
+  if (rank == 1) return ctx.unsqueeze(ctx.input(input), {0});
+  if (rank != 2) ctx.unsupported(fmt::format("features of rank {}", rank));
+  return ctx.input(input);
+}
+
+Value* post_transformed(Context& ctx, Value* scores) {
+  const std::string transform = ctx.attr_string("post_transform", "NONE");
+  if (transform == "NONE") return scores;
+  if (transform == "LOGISTIC") return ctx.unary(MapOp::sigmoid, scores);
+  if (transform == "SOFTMAX") return ctx.emit(Softmax{1, false, false}, {scores});
+  if (transform != "SOFTMAX_ZERO") ctx.unsupported("post_transform is " + transform);
+  // Scores of zero stay close to it.
+  Value* largest = ctx.reduce(ReduceKind::max, scores, {1});
+  Value* powers = ctx.map({scores, largest}, [&](MapProgram& p, const auto& in) {
+    const int counts = p.binary(MapOp::gt, p.unary(MapOp::abs, in[0]), p.constant(1e-7, DType::f32));
+    const int power = p.unary(MapOp::exp, p.binary(MapOp::sub, in[0], in[1]));
+    return p.select(counts, power, p.binary(MapOp::mul, in[0], p.unary(MapOp::exp, p.unary(MapOp::neg, in[1]))));
+  });
+  return ctx.binary(MapOp::div, powers, ctx.reduce(ReduceKind::sum, powers, {1}));
+}
+
+Tensor class_labels(Context& ctx, std::string_view integers, std::string_view strings) {
+  Tensor labels = ctx.has_attr(strings) && !ctx.attr_strings(strings).empty()
+                      ? strings_tensor(ctx.attr_strings(strings))
+                      : integers_tensor(ctx.attr_ints(integers));
+  if (labels.elements() < 2) ctx.unsupported("a classifier of fewer than two classes");
+  return labels;
+}
+
+Value* best_labels(Context& ctx, const Tensor& labels, Value* scores) {
+  return ctx.gather(ctx.constant(labels), ctx.emit(ArgReduce{true, 1, false, false}, {scores}), 0);
+}
+
+Tensor strings_tensor(std::vector<std::string> strings) {
+  const auto count = static_cast<int64_t>(strings.size());
+  return Tensor::of_strings({count}, std::move(strings));
+}
+
+Tensor integers_tensor(const std::vector<int64_t>& values) {
+  return Tensor::of<int64_t>({static_cast<int64_t>(values.size())}, values);
+}
+
+std::span<const OpRow> learned_ops() { return kRows; }
+
+}  // namespace lathe::onnx
