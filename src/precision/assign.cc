@@ -222,7 +222,7 @@ Report convert(Graph& graph, const ApplyOptions& apply, const PrecisionOptions& 
                              {},
                              {}});
   }
-  ConvertedWeights weights;
+  ConvertedWeights weights(true);
   apply_and_rewrite(graph, assignment, apply, weights);
   return report;
 }
