@@ -31,8 +31,8 @@ Affine float8_of(Range range);
 // Weights that were converted before: an assignment is tried after another, and their weights are the same.
 class ConvertedWeights {
  public:
-  // For whoever reads weights again after they are converted: else they leave memory, and come from their file again.
-  void keep_sources() { keeps_sources_ = true; }
+  // `lets_go`: nobody reads weights again once they are converted, so they leave memory.
+  explicit ConvertedWeights(bool lets_go = false) : lets_go_(lets_go) {}
 
   const Tensor& as_type(const Tensor& weights, DType type);
   struct Quantized {
@@ -44,7 +44,7 @@ class ConvertedWeights {
 
  private:
   using Key = std::tuple<const void*, size_t, DType>;  // where the weights lie, the axis
-  bool keeps_sources_ = false;
+  bool lets_go_;
   std::map<Key, Quantized> quantized_;
   std::map<Key, Tensor> converted_;
 };

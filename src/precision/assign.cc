@@ -228,7 +228,7 @@ Report convert(Graph& graph, const ApplyOptions& apply, const PrecisionOptions& 
                              {},
                              {}});
   }
-  ConvertedWeights weights;
+  ConvertedWeights weights(true);
   apply_and_rewrite(graph, assignment, apply, weights);
   return report;
 }
@@ -264,7 +264,6 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
 
   if (options.progress) options.progress("running in fp32");
   Measurer measurer(graph, inner, batches);
-  if (cuda_ordinal(compile.device)) measurer.weights().keep_sources();  // which go to the GPU with every engine
   const ApplyOptions apply_options{support, ranges, options.static_activations};
   Report report;
   report.before = measurer.reference_speed();

@@ -60,7 +60,7 @@ const Tensor& ConvertedWeights::as_type(const Tensor& weights, DType type) {
   } else {
     for (int64_t i = 0; i < weights.elements(); ++i) result.write_double(i, weights.read_double(i));
   }
-  if (!keeps_sources_) page_out(weights.bytes());
+  if (lets_go_) page_out(weights.bytes());
   return known->second = std::move(result);
 }
 
@@ -97,7 +97,7 @@ const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& wei
       bytes[at] = static_cast<std::byte>(small_float_from_float(type, values[at] * inverse[c], true));
     });
   }
-  page_out(weights.bytes());
+  if (lets_go_) page_out(weights.bytes());
   return known->second = std::move(q);
 }
 

@@ -228,7 +228,7 @@ Agreement worst(std::span<const OutputAgreement> outputs) {
 }
 
 Measurer::Measurer(const Graph& graph, const RunOptions& options, const Batches& batches)
-    : graph_(graph), options_(options), batches_(batches) {
+    : graph_(graph), options_(options), batches_(batches), weights_(options.passing_weights) {
   const auto engine = engine_of(graph.clone(), options);
   expected_ = record(engine, batches);
   check_reference(expected_);
