@@ -270,6 +270,14 @@ TEST_P(LowerPagedAttention, LongContexts) {
   check({.heads = 2, .kv_heads = 1, .window = 600, .slopes = true, .cache = DType::bf16}, chunks);
 }
 
+// So many that on a GPU one block takes several parts of the longer ones.
+TEST_P(LowerPagedAttention, ManySequences) {
+  std::vector<Chunk> chunks;
+  for (uint32_t s = 1; s <= 44; ++s) chunks.push_back({1, s % 11 == 0 ? 450 : 10, s});
+  for (const DType cache : {DType::f16, DType::i8})
+    check({.heads = 24, .kv_heads = 24, .head_dim = 16, .value_dim = 16, .compute = DType::f16, .cache = cache}, chunks);
+}
+
 TEST_P(LowerPagedAttention, BlockSizes) {
   for (const int64_t block_size : {1, 8, 32, 48, 256})
     check({.block_size = block_size, .cache = DType::f16}, {{1, 100, 1}, {30, 75, 2}, {2, 0, 3}});

@@ -80,12 +80,12 @@ struct Weights {
 #endif
       }
   }
-  __device__ void bring_to_l2(i64 step) const {
+  __device__ void bring_step_to_l2(i64 step) const {
 #pragma unroll
     for (int tile = 0; tile < TILES; ++tile)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(parts[tile][half] + step * kSpanBytes));
+        bring_to_l2(parts[tile][half] + step * kSpanBytes);
   }
 };
 
@@ -228,7 +228,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, BLOCKS) ENTRY(const __gri
   };
   if (args.constant_b) start(load_weights);
   const i64 ahead = few.steps_ahead < steps ? few.steps_ahead : steps;
-  for (i64 step = first + DEPTH * stride; step < ahead; step += stride) weights.bring_to_l2(step);
+  for (i64 step = first + DEPTH * stride; step < ahead; step += stride) weights.bring_step_to_l2(step);
   await_kernels_before();
   if (!args.constant_b) start(load_weights);
   start(load_rows);

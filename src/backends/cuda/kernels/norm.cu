@@ -35,11 +35,17 @@ struct Position {
   }
 };
 
+template <class T>
+inline __device__ const T* place_in_operand(const NormArgs& args, int operand, const Position& position) {
+  const T* place = static_cast<const T*>(args.operands[operand]);
+#pragma unroll
+  for (int axis = 0; axis < RANK; ++axis) place += i64(position.at[axis]) * args.strides[operand][axis];
+  return place;
+}
+
 template <class T, int N>
 inline __device__ Pack<T, N> load_operand(const NormArgs& args, int operand, const Position& position) {
-  const T* from = static_cast<const T*>(args.operands[operand]);
-#pragma unroll
-  for (int axis = 0; axis < RANK; ++axis) from += i64(position.at[axis]) * args.strides[operand][axis];
+  const T* from = place_in_operand<T>(args, operand, position);
   if (N > 1 && args.strides[operand][RANK - 1] == 1) return load_pack<N>(from);
   Pack<T, N> pack;
 #pragma unroll
@@ -131,8 +137,24 @@ inline __device__ void store_bytes(const NormRow& results, Row<WIDE, NormRow>& r
 }
 #endif
 
+// Few rows come between products whose weights keep the memory busy: what the norm multiplies by is to be there first.
+inline __device__ void bring_factors_to_l2(const NormArgs& args) {
+  constexpr int kFewRows = 16;
+  if (args.rows > kFewRows) return;
+  NormRow row{args, {}, 0};
+  row.row.set_row(row_of_thread(args.rows), args.sizes);
+#pragma unroll
+  for (int chunk = 0; chunk < CHUNKS; ++chunk) {
+    const i64 column = i64(chunk * GROUP + threadIdx.x % GROUP) * VECTOR;
+    if (column >= args.width) continue;
+    const Position position = row.at(column);
+    if (args.operands[XS] != nullptr) bring_to_l2(place_in_operand<SCALE>(args, XS, position));
+    if (args.operands[XS + 1] != nullptr) bring_to_l2(place_in_operand<BIAS>(args, XS + 1, position));
+  }
+}
+
 // Patient, as products often follow: see matmul_few.cu.
-PATIENT_KERNEL(kRowThreads, NormArgs) {
+PATIENT_KERNEL(bring_factors_to_l2, kRowThreads, NormArgs) {
   const i64 index = row_of_thread(args.rows);
   NormRow row{args, {}, index * args.width};
   row.row.set_row(index, args.sizes);

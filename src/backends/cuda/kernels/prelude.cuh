@@ -38,7 +38,12 @@ inline __device__ void await_kernels_before() {
 #endif
 }
 
-// KERNEL(threads of a block, type of `args`) { body }; a PATIENT_KERNEL lets the next one start only when it has waited.
+// Asks for the cache line with an address to come to L2, before a kernel may read it. Nothing can be wrong about that: what
+// is written later is written there.
+inline __device__ void bring_to_l2(const void* line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
+
+// KERNEL(threads of a block, type of `args`) { body }. A PATIENT_KERNEL calls PREPARE(args) while it waits, and lets the next
+// one start only then.
 #define KERNEL_OF(BEFORE_WAIT, AFTER_WAIT, THREADS_OF_BLOCK, ARGS)                                                     \
   inline __device__ void body_of_kernel(const ARGS& args);                                                             \
   extern "C" __global__ void __launch_bounds__(THREADS_OF_BLOCK) ENTRY(const __grid_constant__ ARGS args) {            \
@@ -49,7 +54,8 @@ inline __device__ void await_kernels_before() {
   }                                                                                                                    \
   __forceinline__ __device__ void body_of_kernel(const ARGS& args)
 #define KERNEL(THREADS_OF_BLOCK, ARGS) KERNEL_OF(let_next_kernel_start(), , THREADS_OF_BLOCK, ARGS)
-#define PATIENT_KERNEL(THREADS_OF_BLOCK, ARGS) KERNEL_OF(, let_next_kernel_start(), THREADS_OF_BLOCK, ARGS)
+#define PATIENT_KERNEL(PREPARE, THREADS_OF_BLOCK, ARGS)                                                                \
+  KERNEL_OF(PREPARE(args), let_next_kernel_start(), THREADS_OF_BLOCK, ARGS)
 
 // ---- narrow floats: storage types; arithmetic is in float ----
 
