@@ -275,7 +275,8 @@ TEST_P(LowerPagedAttention, ManySequences) {
   std::vector<Chunk> chunks;
   for (uint32_t s = 1; s <= 44; ++s) chunks.push_back({1, s % 11 == 0 ? 450 : 10, s});
   for (const DType cache : {DType::f16, DType::i8})
-    check({.heads = 24, .kv_heads = 24, .head_dim = 16, .value_dim = 16, .compute = DType::f16, .cache = cache}, chunks);
+    check({.heads = 24, .kv_heads = 24, .head_dim = 16, .value_dim = 16, .compute = DType::f16, .cache = cache},
+          chunks);
 }
 
 TEST_P(LowerPagedAttention, BlockSizes) {

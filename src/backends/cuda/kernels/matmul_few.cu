@@ -11,8 +11,8 @@
 // terms. Floor: the bytes of the weights over the bandwidth of memory.
 //
 // A product that follows starts when the blocks of this one end, not earlier: measured in a decoder on an H100, blocks
-// that wait with weights in their registers, beside others that read, cost a sixth of the bandwidth. A norm
-// may come: it lets the next kernel start only when it has waited itself.
+// that wait with weights in their registers, beside others that read, cost a sixth of the bandwidth. A norm may come: it
+// lets the next kernel start only when it has waited itself.
 // Measured on an H100, one row, 12288 x 4096: f16 2.9 TB/s (cuBLAS 2.8), i8 2.7, i4 2.2.
 #include "few_weights.cuh"
 #include "matmul_few_args.h"

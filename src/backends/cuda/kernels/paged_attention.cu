@@ -2,9 +2,8 @@
 // shared memory, copied asynchronously from wherever their blocks lie, or widened on the way where they have 8 bits.
 // DECODE: the sequences with one new token, each part of their keys a tile of one warp, which takes one part after the
 // other while the next is on its way; else all others, ROWS rows of a key head to a block. Each leaves the rest to the
-// other kernel.
-// Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over the tensor
-// peak.
+// other kernel. Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over
+// the tensor peak.
 #include "attention_warp.cuh"
 #include "paged_attention.cuh"
 

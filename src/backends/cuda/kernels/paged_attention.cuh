@@ -176,8 +176,8 @@ struct Splits {
       : first(begin / SPLIT_KEYS), count((end + SPLIT_KEYS - 1) / SPLIT_KEYS - first) {}
 };
 
-// The parts of a row: [sequence][head][split][VALUE_DIM] sums, then [sequence][head][split] pairs of the largest score in
-// powers of 2 and the sum of the exponentials, then for each [sequence][head] how many parts are there.
+// The parts of a row: [sequence][head][split][VALUE_DIM] sums, then [sequence][head][split] pairs of the largest score
+// in powers of 2 and the sum of the exponentials, then for each [sequence][head] how many parts are there.
 struct PartialRow {
   float* sums;
   float* state;

@@ -1,5 +1,6 @@
 // Stores the new keys and values of a step in a paged cache, a block per key. The rows of the result that belong to no
-// sequence become 0, and no part of any row is there yet. Floor: the bytes of keys and values, read and written, over the bandwidth.
+// sequence become 0, and no part of any row is there yet. Floor: the bytes of keys and values, read and written, over
+// the bandwidth.
 #include "paged_attention.cuh"
 
 // A warp per row, which finds its scale.

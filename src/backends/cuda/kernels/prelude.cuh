@@ -38,12 +38,12 @@ inline __device__ void await_kernels_before() {
 #endif
 }
 
-// Asks for the cache line with an address to come to L2, before a kernel may read it. Nothing can be wrong about that: what
-// is written later is written there.
+// Asks for the cache line with an address to come to L2. That is right even before a kernel may read it: whatever is
+// written later is written there.
 inline __device__ void bring_to_l2(const void* line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
 
-// KERNEL(threads of a block, type of `args`) { body }. A PATIENT_KERNEL calls PREPARE(args) while it waits, and lets the next
-// one start only then.
+// KERNEL(threads of a block, type of `args`) { body }. A PATIENT_KERNEL calls PREPARE(args) before it waits, and lets the
+// next one start only after that.
 #define KERNEL_OF(BEFORE_WAIT, AFTER_WAIT, THREADS_OF_BLOCK, ARGS)                                                     \
   inline __device__ void body_of_kernel(const ARGS& args);                                                             \
   extern "C" __global__ void __launch_bounds__(THREADS_OF_BLOCK) ENTRY(const __grid_constant__ ARGS args) {            \
