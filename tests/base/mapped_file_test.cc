@@ -1,8 +1,10 @@
 #include "base/mapped_file.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -38,15 +40,16 @@ ErrorCode code_of_opening(const std::filesystem::path& path) {
 // How many of the bytes are on pages that the process has now, as the kernel tells in a word for each page.
 size_t bytes_present(std::span<const std::byte> bytes) {
   constexpr size_t kPage = 4096;
-  std::ifstream map("/proc/self/pagemap", std::ios::binary);
+  const int map = ::open("/proc/self/pagemap", O_RDONLY);
   size_t present = 0;
   for (size_t at = 0; at < bytes.size(); at += kPage) {
     uint64_t entry = 0;
     const auto page = reinterpret_cast<uintptr_t>(bytes.data() + at) / kPage;
-    map.seekg(static_cast<std::streamoff>(page * sizeof(entry)));
-    map.read(reinterpret_cast<char*>(&entry), sizeof(entry));
+    EXPECT_EQ(::pread(map, &entry, sizeof(entry), static_cast<off_t>(page * sizeof(entry))),
+              static_cast<ssize_t>(sizeof(entry)));
     present += entry >> 63 != 0 ? kPage : 0;
   }
+  ::close(map);
   return present;
 }
 
