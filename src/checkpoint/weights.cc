@@ -197,7 +197,8 @@ void Weights::unstack(const std::string& name, int64_t count) {
     return checkpoint_.split(name + std::string(from), count, name + ".", to);
   };
   const bool found = split("", ".weight") || split(".weight", ".weight") || split(kMxfp4Levels, kMxfp4Levels);
-  if (!found) faults_.push_back(fmt::format("'{}', a stack of {} matrices, is missing or cannot be", name, count));
+  if (!found)
+    faults_.push_back(fmt::format("'{}', a stack of {} matrices, is missing or cannot be taken apart", name, count));
   split(kMxfp4Scales, kMxfp4Scales);
   split("_bias", ".bias");
 }

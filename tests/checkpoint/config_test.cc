@@ -63,8 +63,8 @@ TEST(Config, WhatIsNotKnownIsNamed) {
   EXPECT_THAT(message_of(with(with(llama(), "attention_sinks", 4), "no_rope_layers", {1})),
               AllOf(HasSubstr("'attention_sinks' = 4"), HasSubstr("'no_rope_layers' = [1]")));
   EXPECT_THAT(message_of(with(llama(), "hidden_act", "laplace")), HasSubstr("'hidden_act' = \"laplace\""));
-  EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "mrope"}})),
-              HasSubstr("'rope_type' = \"mrope\""));
+  EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "spiral"}})),
+              HasSubstr("'rope_type' = \"spiral\""));
   EXPECT_THAT(message_of(with(llama(), "rope_scaling", {{"rope_type", "linear"}, {"factor", 2}, {"bend", 1}})),
               HasSubstr("'bend' = 1"));
 }

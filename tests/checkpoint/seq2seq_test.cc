@@ -236,7 +236,7 @@ TEST_F(Seq2SeqConfigs, WhatIsNotKnownIsRefused) {
 TEST_F(Seq2SeqConfigs, RulesForAnswers) {
   copy("bart", "", "",
        R"({"decoder_start_token_id": 4, "forced_bos_token_id": 5, "forced_eos_token_id": 1, "suppress_tokens": [7, 8],
-           "begin_suppress_tokens": [9], "bad_words_ids": [[3], [10, 11], [2]],
+           "begin_suppress_tokens": [9], "bad_words_ids": [[3], [10, 11], [1]],
            "no_repeat_ngram_size": 3, "min_length": 9, "min_new_tokens": 5})");
   const GenerationRules simple = rules();
   EXPECT_EQ(simple.start, Ids{4});

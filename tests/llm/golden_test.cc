@@ -105,6 +105,8 @@ TEST_P(LlmGolden, OnAPoolThatIsTooSmall) {
   for (const Ids& prompt : prompts_) longest = std::max(longest, prompt.size());
   options_.blocks = static_cast<int64_t>(longest + greedy_[0].size() + 3) / 4 + 1;
   expect_greedy(*Engine::open(GetParam(), options_), 2);
+  options_.swap_memory = 1 << 20;
+  expect_greedy(*Engine::open(GetParam(), options_), 2);
 }
 
 TEST_P(LlmGolden, ChoicesAndBeamsForkTheirBlocks) {
@@ -181,6 +183,8 @@ TEST_P(LlmGolden, DeterministicBits) {
   EngineOptions little = options_;
   little.blocks = static_cast<int64_t>(longest + greedy_[0].size() + 3) / 4 + 1;
   EXPECT_TRUE(answer(little, true) == alone) << "with preemption";
+  little.swap_memory = 1 << 20;
+  EXPECT_TRUE(answer(little, true) == alone) << "with copies of preempted blocks";
 }
 
 std::string name_of(const ::testing::TestParamInfo<std::string>& info) {

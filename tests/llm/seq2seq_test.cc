@@ -119,6 +119,8 @@ TEST_P(Seq2SeqGolden, OnAPoolThatIsTooSmall) {
   options_.blocks =
       (requests_[0].max_tokens + 3) / 4 + 1;  // one answer and a bit: preempted ones go on from their sources
   expect_greedy(*Engine::open(folder_.string(), options_), 2);
+  options_.swap_memory = 1 << 20;
+  expect_greedy(*Engine::open(folder_.string(), options_), 2);
 }
 
 TEST_P(Seq2SeqGolden, ChoicesAndBeamsShareTheSource) {
