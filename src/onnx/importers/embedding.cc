@@ -49,7 +49,8 @@ int bucket_of(MapProgram& p, int distance, int64_t buckets, double max_distance)
                   p.binary(MapOp::min, far, p.constant_int(buckets - 1, DType::i64)));
 }
 
-// (table [buckets, heads], number of queries, number of keys) -> [1, heads, queries, keys]
+// (table [buckets, heads], number of queries, number of keys) -> [1, heads, queries, keys]. The table is column-major:
+// its elements stand head by head.
 void import_relative_position_bias(Context& ctx) {
   const Shape queries = ctx.sizes(1), keys = ctx.sizes(2);
   if (ctx.rank(0) != 2 || !ctx.shape(0)[0].is_constant() || queries.size() != 1 || keys.size() != 1)
@@ -68,7 +69,8 @@ void import_relative_position_bias(Context& ctx) {
         return p.binary(MapOp::add, side, bucket_of(p, p.unary(MapOp::abs, behind), buckets, max_distance));
       },
       Shape{queries[0], keys[0]});
-  ctx.set_output(0, ctx.unsqueeze(ctx.transpose(ctx.gather(ctx.input(0), bucket, 0), {2, 0, 1}), {0}));
+  Value* by_head = ctx.reshape(ctx.input(0), {ctx.shape(0)[1], ctx.shape(0)[0]});
+  ctx.set_output(0, ctx.unsqueeze(ctx.gather(by_head, bucket, 1), {0}));
 }
 
 constexpr OpRow kRows[] = {
