@@ -190,7 +190,7 @@ void GraphImporter::import_node(const NodeProto& node, Scope& scope) {
     if (node.domain == "com.microsoft.nchwc")
       throw Error(ErrorCode::unsupported, "the blocked layout of ONNX Runtime is for the machine that it chose it on")
           .remedy("Take the model before it was optimised, or let ONNX Runtime optimise up to ORT_ENABLE_EXTENDED");
-    if (!node.domain.empty() && node.domain != kMicrosoft)
+    if (!node.domain.empty() && node.domain != kMicrosoft && node.domain != kMachineLearning)
       throw Error(ErrorCode::unsupported, fmt::format("operators of the domain '{}' are not known", node.domain))
           .remedy("Export the operator as a model-local function, or register a plugin for it");
     fail(ErrorCode::unsupported, "there is no importer for this operator yet");

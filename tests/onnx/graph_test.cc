@@ -199,6 +199,61 @@ TEST(GraphImportTest, AnLstmOfBytesIsAnLstm) {
   for (int64_t i = 0; i < found.elements(); ++i) EXPECT_NEAR(found.read_double(i), expected.read_double(i), 1e-6);
 }
 
+// One node of com.microsoft over constants.
+Tensor contrib(const std::string& op, const std::vector<Tensor>& operands,
+               const std::vector<NodeAttribute>& attributes = {}) {
+  GraphBuilder g;
+  std::vector<std::string> names;
+  for (const Tensor& operand : operands) g.constant(names.emplace_back(fmt::format("c{}", names.size())), operand);
+  g.add(node(op, names, {"y"}, attributes, "com.microsoft")).output("y");
+  return run(*import_bytes(model(g)), {});
+}
+
+TEST(GraphImportTest, BucketsOfDistances) {
+  const auto biases = [](int64_t queries, int64_t keys, bool both_ways) {
+    return contrib("RelativePositionBias",
+                   {Tensor::of<float>({4, 2}, {0, 1, 2, 3, 10, 11, 12, 13}), ints({queries}), ints({keys})},
+                   {int_attribute("max_distance", 9), int_attribute("is_bidirectional", both_ways)});
+  };
+  const Tensor back = biases(6, 7, false);
+  ASSERT_EQ(back.dims(), (std::vector<int64_t>{1, 2, 6, 7}));
+  const auto row = back.as<float>().subspan(35, 7);
+  EXPECT_EQ(std::vector<float>(row.begin(), row.end()), (std::vector<float>{3, 2, 2, 2, 1, 0, 0}));
+  EXPECT_EQ(biases(2, 3, true), Tensor::of<float>({1, 2, 2, 3}, {0, 3, 3, 1, 0, 3, 10, 13, 13, 11, 10, 13}));
+}
+
+TEST(GraphImportTest, QuantisedPoolsAndChoices) {
+  const Tensor half = Tensor::scalar(0.5F), quarter = Tensor::scalar(0.25F);
+  const Tensor ten = Tensor::scalar<uint8_t>(10), one = Tensor::scalar<uint8_t>(1);
+  EXPECT_EQ(
+      contrib("QLinearAveragePool", {Tensor::of<uint8_t>({1, 1, 2, 2}, {10, 20, 30, 40}), half, ten, quarter, one},
+              {ints_attribute("kernel_shape", {2, 2})}),
+      Tensor::of<uint8_t>({1, 1, 1, 1}, {31}));
+  EXPECT_EQ(contrib("QLinearWhere", {Tensor::of<bool>({2}, {true, false}), Tensor::of<uint8_t>({2}, {12, 12}), half,
+                                     ten, Tensor::of<uint8_t>({2}, {9, 9}), quarter, one, quarter, one}),
+            Tensor::of<uint8_t>({2}, {5, 9}));
+}
+
+// The same arithmetic as with channels first, for one spatial axis of two places and two channels.
+TEST(GraphImportTest, ChannelsLast) {
+  const Tensor x = Tensor::of<float>({1, 1, 2, 2}, {1, 2, 3, 4}), ones = Tensor::of<float>({2}, {1, 1});
+  const Tensor w = Tensor::of<float>({1, 1, 2, 2}, {1, 10, 100, 1000}), bias = Tensor::of<float>({1}, {0.5F});
+  EXPECT_EQ(contrib("NhwcConv", {x, w, bias}), Tensor::of<float>({1, 1, 1, 1}, {4321.5F}));
+  const Tensor skip = Tensor::of<float>({1, 2}, {0, 5}), shift = Tensor::of<float>({2}, {0, 1});
+  const Tensor y = contrib("SkipGroupNorm", {x, ones, shift, skip},
+                           {int_attribute("groups", 2), float_attribute("epsilon", 0), int_attribute("activation", 0)});
+  EXPECT_EQ(y, Tensor::of<float>({1, 1, 2, 2}, {-1, 0, 1, 2}));  // each channel by itself; its constant drops out
+  const Tensor z = contrib("GroupNorm", {x, ones, shift},
+                           {int_attribute("groups", 2), float_attribute("epsilon", 0), int_attribute("activation", 1)});
+  EXPECT_NEAR(z.read_double(2), 1 / (1 + std::exp(-1.0)), 1e-6);
+}
+
+TEST(GraphImportTest, DistancesBetweenRows) {
+  const Tensor a = Tensor::of<float>({1, 2}, {0, 0}), b = Tensor::of<float>({2, 2}, {3, 4, 0, 1});
+  EXPECT_EQ(contrib("CDist", {a, b}, {string_attribute("metric", "euclidean")}), Tensor::of<float>({1, 2}, {5, 1}));
+  EXPECT_EQ(contrib("CDist", {a, b}), Tensor::of<float>({1, 2}, {25, 1}));
+}
+
 TEST(GraphImportTest, OldOpsetsAreRefused) {
   GraphBuilder g;
   g.input("x", 1, {"n"}).add(node("Neg", {"x"}, {"y"})).output("y");

@@ -58,7 +58,7 @@ def test_build_from_a_plan(tmp_path, sentiment_plan):
     (["--profile", "input_ids:8:8:8"], "does not fit"),
     (["--profile", "input_ids:1x8:1x4:1x8"], "MIN"),
     (["--profile", "input_ids"], "NAME:MIN:OPT:MAX"),
-    (["--shape", "input_ids:99999999999x99999999"], "input 'input_ids' would have 1e+19 elements"),
+    (["--shape", "input_ids:99999999999x99999999"], "would have 1e+19 elements"),
     (["--fp8"], "The types there are"),
     (["--disable-pass", "fuse-attentoin"], "fuse-attention"),
     (["--isa", "mmx"], "generic"),

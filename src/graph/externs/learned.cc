@@ -58,12 +58,12 @@ std::vector<RefValue> lookup(const Extern& op, const Call& call) {
   const Tensor &x = call.tensor(0), &keys = call.tensor(1);
   if (keys.elements() != call.tensor(2).elements())
     fail(ErrorCode::invalid_argument, "{} keys have {} values", keys.elements(), call.tensor(2).elements());
-  const std::vector<int64_t> places = x.dtype() == DType::string
-                                          ? places_of<std::string>(x.strings(), keys.strings())
-                                          : reference::visit_wide(x.dtype(), [&]<class W>() {
-                                              const std::vector<W> elements = read_wide<W>(x), known = read_wide<W>(keys);
-                                              return places_of<W>(elements, known);
-                                            });
+  const std::vector<int64_t> places = x.dtype() == DType::string ? places_of<std::string>(x.strings(), keys.strings())
+                                                                 : reference::visit_wide(x.dtype(), [&]<class W>() {
+                                                                     const std::vector<W> elements = read_wide<W>(x),
+                                                                                          known = read_wide<W>(keys);
+                                                                     return places_of<W>(elements, known);
+                                                                   });
   const auto missing = std::find(places.begin(), places.end(), reference::kFill);
   if (op.integers[0] != 0 && missing != places.end())
     fail(ErrorCode::invalid_argument, "element {} is none of the {} categories", missing - places.begin(),
@@ -71,8 +71,8 @@ std::vector<RefValue> lookup(const Extern& op, const Call& call) {
   return {reference::pick(call.tensor(2), x.dims(), places, &call.tensor(3))};
 }
 
-// --- decision_trees: (x [rows, features], nodes i64 [n, 5], splits f64 [n], roots i64 [trees], starts i64 [leaves + 1],
-// targets i64 [votes], weights f64 [votes]) -> [rows, integers[0]], in the type of x, in f32 if x holds integers.
+// --- decision_trees: (x [rows, features], nodes i64 [n, 5], splits f64 [n], roots i64 [trees], starts i64 [leaves +
+// 1], targets i64 [votes], weights f64 [votes]) -> [rows, integers[0]], in the type of x, in f32 if x holds integers.
 // A node is (comparison, feature, next if true, next if false, whether NaN counts as true); negative ones, roots too,
 // are leaves: -1 is leaf 0. A leaf gives the votes [starts[i], starts[i + 1]), each to its target, where the votes of
 // all trees are joined. integers = [targets, how: 0 sum, 1 mean, 2 minimum, 3 maximum]
@@ -175,8 +175,7 @@ std::vector<RefValue> trees(const Extern& op, const Call& call) {
     const std::span<const double> row(values.data() + static_cast<size_t>(r) * features, features);
     for (const int64_t root : forest.roots) {
       forest.for_each_vote(forest.leaf(root, row), [&](int64_t target, double weight) {
-        const auto at =
-            static_cast<size_t>(r * columns + Forest::checked(target, static_cast<size_t>(columns)));
+        const auto at = static_cast<size_t>(r * columns + Forest::checked(target, static_cast<size_t>(columns)));
         join(how, sums[at], !seen[at], weight);
         seen[at] = true;
       });

@@ -23,7 +23,8 @@ struct Forest {
   std::vector<int64_t> roots;
   std::vector<std::vector<Vote>> leaves;
 
-  void add_node(int64_t comparison, int64_t feature, int64_t if_true, int64_t if_false, bool nan_is_true, double split) {
+  void add_node(int64_t comparison, int64_t feature, int64_t if_true, int64_t if_false, bool nan_is_true,
+                double split) {
     nodes.insert(nodes.end(), {comparison, feature, if_true, if_false, nan_is_true ? 1 : 0});
     splits.push_back(split);
   }
@@ -188,11 +189,11 @@ Value* two_scores(Context& ctx, const NamedForest& named) {
       return p.binary(MapOp::add, in[0], p.constant(base.back(), score->dtype()));
     });
   }
-  Value* other = forest.all_positive()
-                     ? ctx.map({score}, [&](MapProgram& p, const auto& in) {
-                         return p.binary(MapOp::sub, p.constant(1, score->dtype()), in[0]);
-                       })
-                     : ctx.unary(MapOp::neg, score);
+  Value* other = forest.all_positive() ? ctx.map({score},
+                                                 [&](MapProgram& p, const auto& in) {
+                                                   return p.binary(MapOp::sub, p.constant(1, score->dtype()), in[0]);
+                                                 })
+                                       : ctx.unary(MapOp::neg, score);
   return ctx.cast(ctx.concat({other, score}, 1), DType::f32);
 }
 
@@ -200,8 +201,9 @@ void import_classifier(Context& ctx) {
   const NamedForest named(ctx, "class");
   const Tensor labels = class_labels(ctx, "classlabels_int64s", "classlabels_strings");
   const bool one_target = labels.elements() == 2 && named.targets.size() == 1;
-  Value* scores = one_target ? two_scores(ctx, named)
-                             : ctx.cast(with_base(ctx, run_forest(ctx, named.forest, labels.elements(), 0)), DType::f32);
+  Value* scores = one_target
+                      ? two_scores(ctx, named)
+                      : ctx.cast(with_base(ctx, run_forest(ctx, named.forest, labels.elements(), 0)), DType::f32);
   ctx.set_output(0, best_labels(ctx, labels, scores));
   const bool probabilities = one_target && named.forest.all_positive();
   ctx.set_output(1, probabilities ? scores : post_transformed(ctx, scores));
@@ -250,8 +252,8 @@ class IndexedForest {
   void read_nodes() {
     const auto features = ctx_.attr_ints("nodes_featureids"), nan = ctx_.attr_ints("nodes_missing_value_tracks_true");
     const auto splits = values(ctx_, "nodes_splits"), modes = values(ctx_, "nodes_modes");
-    for (const size_t size : {splits.size(), modes.size(), if_true_.size(), if_false_.size(), true_is_leaf_.size(),
-                              false_is_leaf_.size()})
+    for (const size_t size :
+         {splits.size(), modes.size(), if_true_.size(), if_false_.size(), true_is_leaf_.size(), false_is_leaf_.size()})
       if (size != features.size()) ctx_.invalid("the lists of nodes differ in length");
     const std::vector<double> members =
         ctx_.has_attr("membership_values") ? values(ctx_, "membership_values") : std::vector<double>();

@@ -1,4 +1,7 @@
-// EmbedLayerNormalization of com.microsoft: words, positions and segments looked up, summed and normalised.
+// Tables of com.microsoft: EmbedLayerNormalization looks up words, positions and segments, sums and normalises them;
+// RelativePositionBias looks up distances.
+#include <cmath>
+
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"
 
@@ -34,8 +37,45 @@ void import_embed_layer_norm(Context& ctx) {
   if (ctx.wants_output(2)) ctx.set_output(2, embedding_sum(ctx, at));
 }
 
+// T5's buckets of distances: one each up to half of them, logarithmic ones up to max_distance, the last for all beyond.
+int bucket_of(MapProgram& p, int distance, int64_t buckets, double max_distance) {
+  const int64_t exact = buckets / 2;
+  const double scale = static_cast<double>(buckets - exact) / std::log(max_distance / static_cast<double>(exact));
+  const int ratio =
+      p.binary(MapOp::div, p.cast(distance, DType::f32), p.constant(static_cast<double>(exact), DType::f32));
+  const int steps = p.binary(MapOp::mul, p.unary(MapOp::log, ratio), p.constant(scale, DType::f32));
+  const int far = p.binary(MapOp::add, p.cast(steps, DType::i64), p.constant_int(exact, DType::i64));
+  return p.select(p.binary(MapOp::lt, distance, p.constant_int(exact, DType::i64)), distance,
+                  p.binary(MapOp::min, far, p.constant_int(buckets - 1, DType::i64)));
+}
+
+// (table [buckets, heads], number of queries, number of keys) -> [1, heads, queries, keys]. The table is column-major:
+// its elements stand head by head.
+void import_relative_position_bias(Context& ctx) {
+  const Shape queries = ctx.sizes(1), keys = ctx.sizes(2);
+  if (ctx.rank(0) != 2 || !ctx.shape(0)[0].is_constant() || queries.size() != 1 || keys.size() != 1)
+    ctx.unsupported("the table's size must be known, and one number of queries and of keys");
+  const bool both_ways = ctx.attr_bool("is_bidirectional", false);
+  const int64_t buckets = ctx.shape(0)[0].value() / (both_ways ? 2 : 1);
+  const auto max_distance = static_cast<double>(ctx.required_int("max_distance"));
+  if (buckets < 2 || max_distance <= static_cast<double>(buckets / 2)) ctx.invalid("the buckets reach too far");
+  Value* bucket = ctx.map(
+      {},
+      [&](MapProgram& p, const auto&) {
+        const int behind = p.binary(MapOp::sub, p.iota(-2), p.iota(-1));  // how far the key is behind the query
+        const int zero = p.constant_int(0, DType::i64);
+        if (!both_ways) return bucket_of(p, p.binary(MapOp::max, behind, zero), buckets, max_distance);
+        const int side = p.select(p.binary(MapOp::lt, behind, zero), p.constant_int(buckets, DType::i64), zero);
+        return p.binary(MapOp::add, side, bucket_of(p, p.unary(MapOp::abs, behind), buckets, max_distance));
+      },
+      Shape{queries[0], keys[0]});
+  Value* by_head = ctx.reshape(ctx.input(0), {ctx.shape(0)[1], ctx.shape(0)[0]});
+  ctx.set_output(0, ctx.unsqueeze(ctx.gather(by_head, bucket, 1), {0}));
+}
+
 constexpr OpRow kRows[] = {
     {kMicrosoft, "EmbedLayerNormalization", 1, import_embed_layer_norm},
+    {kMicrosoft, "RelativePositionBias", 1, import_relative_position_bias},
 };
 
 }  // namespace

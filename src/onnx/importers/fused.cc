@@ -78,9 +78,75 @@ void import_fused_gemm(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
 }
 
+// ---- channels last, [N, spatial.., C], as images are laid out for GPUs
+
+Value* channels_first(Context& ctx, Value* x) {
+  std::vector<int64_t> perm = {0, x->type().rank() - 1};
+  for (int64_t axis = 1; axis + 1 < x->type().rank(); ++axis) perm.push_back(axis);
+  return ctx.transpose(x, std::move(perm));
+}
+
+Value* channels_last(Context& ctx, Value* x) {
+  std::vector<int64_t> perm = {0};
+  for (int64_t axis = 2; axis < x->type().rank(); ++axis) perm.push_back(axis);
+  perm.push_back(1);
+  return ctx.transpose(x, std::move(perm));
+}
+
+// (X, W [M, spatial.., C / groups], B?)
+void import_nhwc_conv(Context& ctx) {
+  if (ctx.attr_string("auto_pad", "NOTSET") != "NOTSET") ctx.unsupported("padding by auto_pad");
+  Value* weights = channels_first(ctx, ctx.input(1));
+  std::vector<int64_t> kernel;
+  for (size_t i = 2; i < weights->shape().size(); ++i) {
+    if (!weights->shape()[i].is_constant()) ctx.unsupported("the kernel's size is not known before the model runs");
+    kernel.push_back(weights->shape()[i].value());
+  }
+  Window w = read_window(ctx, std::move(kernel));
+  Conv op;
+  op.strides = std::move(w.strides);
+  op.dilations = std::move(w.dilations);
+  op.pads = std::move(w.pads);
+  op.groups = ctx.attr_int("group", 1);
+  std::vector<Value*> operands = {channels_first(ctx, ctx.input(0)), weights};
+  if (ctx.has_input(2)) {
+    op.epilogue = bias_epilogue(ctx.dtype(0));
+    operands.push_back(channel_vector(ctx, ctx.input(2), ctx.rank(0) - 2));
+  }
+  ctx.set_output(0, channels_last(ctx, ctx.emit(std::move(op), std::move(operands))));
+}
+
+// x normalised by groups of channels, through SiLU if activation is 1: (X, scale, bias, ..)
+Value* group_norm(Context& ctx, Value* x) {
+  const bool last = ctx.attr_bool("channels_last", true);
+  const int64_t activation = ctx.attr_int("activation", 0);
+  if (activation != 0 && activation != 1) ctx.invalid("activation is neither 0 nor 1");
+  const GroupNorm op{ctx.required_int("groups"), ctx.attr_float("epsilon", static_cast<double>(1e-5F))};
+  if (op.groups <= 0) ctx.invalid("the groups do not fit the operand");
+  const DType dtype = x->dtype();
+  Value* y =
+      ctx.emit(op, {last ? channels_first(ctx, x) : x, ctx.cast(ctx.input(1), dtype), ctx.cast(ctx.input(2), dtype)});
+  if (activation == 1) y = ctx.unary(MapOp::silu, y);
+  return last ? channels_last(ctx, y) : y;
+}
+
+void import_group_norm(Context& ctx) { ctx.set_output(0, group_norm(ctx, ctx.input(0))); }
+
+// (X, scale, bias, skip [N, spatial.., C] or [N, C], bias of the sum?) -> the norm of the sum, the sum
+void import_skip_group_norm(Context& ctx) {
+  if (!ctx.attr_bool("channels_last", true)) ctx.unsupported("sums with channels first");
+  Value* skip = ctx.input(3);
+  if (ctx.rank(3) == 2) skip = ctx.unsqueeze(skip, {1, 2});
+  Value* sum = ctx.binary(MapOp::add, ctx.input(0), skip);
+  if (ctx.has_input(4)) sum = ctx.binary(MapOp::add, sum, ctx.input(4));
+  ctx.set_output(0, group_norm(ctx, sum));
+  if (ctx.wants_output(1)) ctx.set_output(1, sum);
+}
+
 constexpr OpRow kRows[] = {
-    {kMicrosoft, "FusedConv", 1, import_fused_conv},
-    {kMicrosoft, "FusedGemm", 1, import_fused_gemm},
+    {kMicrosoft, "FusedConv", 1, import_fused_conv},          {kMicrosoft, "FusedGemm", 1, import_fused_gemm},
+    {kMicrosoft, "GroupNorm", 1, import_group_norm},          {kMicrosoft, "NhwcConv", 1, import_nhwc_conv},
+    {kMicrosoft, "SkipGroupNorm", 1, import_skip_group_norm},
 };
 
 }  // namespace

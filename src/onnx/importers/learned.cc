@@ -1,5 +1,6 @@
 // Classical machine learning (ai.onnx.ml) but for trees: features are scaled, encoded and put together, and linear
-// models and support vectors score them. Dictionaries are the host's (graph/externs/learned.cc), all else is arithmetic.
+// models and support vectors score them. Dictionaries are the host's (graph/externs/learned.cc), all else is
+// arithmetic.
 #include "onnx/importers/learned.h"
 
 #include <cmath>
@@ -61,8 +62,8 @@ void import_imputer(Context& ctx) {
   const int64_t replaced_integer = ctx.attr_int("replaced_value_int64", 0);
   ctx.set_output(0, ctx.map({x, values}, [&](MapProgram& p, const auto& in) {
     const int missing = std::isnan(replaced) ? p.unary(MapOp::is_nan, in[0])
-                        : real ? p.binary(MapOp::eq, in[0], p.constant(replaced, x->dtype()))
-                               : p.binary(MapOp::eq, in[0], p.constant_int(replaced_integer, x->dtype()));
+                        : real               ? p.binary(MapOp::eq, in[0], p.constant(replaced, x->dtype()))
+                                             : p.binary(MapOp::eq, in[0], p.constant_int(replaced_integer, x->dtype()));
     return p.select(missing, in[1], in[0]);
   }));
 }
@@ -146,19 +147,19 @@ void import_category_mapper(Context& ctx) {
 void import_one_hot_encoder(Context& ctx) {
   const bool strings = ctx.dtype(0) == DType::string;
   Value* x = strings ? ctx.input(0) : ctx.cast(ctx.input(0), DType::i64);
-  Tensor keys = strings ? strings_tensor(ctx.attr_strings("cats_strings")) : integers_tensor(ctx.attr_ints("cats_int64s"));
+  Tensor keys =
+      strings ? strings_tensor(ctx.attr_strings("cats_strings")) : integers_tensor(ctx.attr_ints("cats_int64s"));
   std::vector<int64_t> places(static_cast<size_t>(keys.elements()));
   std::iota(places.begin(), places.end(), 0);
   Shape shape = ctx.shape(0);
   shape.push_back(keys.elements());
-  Value* place = lookup(ctx, x, std::move(keys), integers_tensor(places), integers_tensor({-1}),
-                        !ctx.attr_bool("zeros", true));
-  ctx.set_output(0, ctx.map(
-                        {ctx.unsqueeze(place, {ctx.rank(0)})},
-                        [&](MapProgram& p, const auto& in) {
-                          return p.cast(p.binary(MapOp::eq, p.iota(-1), in[0]), DType::f32);
-                        },
-                        std::move(shape)));
+  Value* place =
+      lookup(ctx, x, std::move(keys), integers_tensor(places), integers_tensor({-1}), !ctx.attr_bool("zeros", true));
+  ctx.set_output(
+      0, ctx.map(
+             {ctx.unsqueeze(place, {ctx.rank(0)})},
+             [&](MapProgram& p, const auto& in) { return p.cast(p.binary(MapOp::eq, p.iota(-1), in[0]), DType::f32); },
+             std::move(shape)));
 }
 
 // ---- linear models and support vectors
@@ -196,8 +197,8 @@ Value* kernel_values(Context& ctx, Value* x, Value* vectors) {
   parameters.resize(3);
   const double gamma = parameters[0], offset = parameters[1], degree = parameters[2];
   if (kernel == "RBF") {
-    Value* distance = ctx.reduce(ReduceKind::sum_square,
-                                 ctx.binary(MapOp::sub, ctx.unsqueeze(x, {1}), vectors), {2}, false);
+    Value* distance =
+        ctx.reduce(ReduceKind::sum_square, ctx.binary(MapOp::sub, ctx.unsqueeze(x, {1}), vectors), {2}, false);
     return ctx.map({distance}, [&](MapProgram& p, const auto& in) {
       return p.unary(MapOp::exp, p.binary(MapOp::mul, in[0], p.constant(-gamma, DType::f32)));
     });
@@ -232,6 +233,15 @@ void import_svm_regressor(Context& ctx) {
   ctx.set_output(0, post_transformed(ctx, score));
 }
 
+// Distances between the rows of two matrices, which nearest neighbours are found by.
+void import_cdist(Context& ctx) {
+  const std::string metric = ctx.attr_string("metric", "sqeuclidean");
+  if (metric != "euclidean" && metric != "sqeuclidean") ctx.unsupported("the metric is " + metric);
+  Value* difference = ctx.binary(MapOp::sub, ctx.unsqueeze(ctx.input(0), {1}), ctx.input(1));
+  Value* squared = ctx.reduce(ReduceKind::sum_square, difference, {2}, false);
+  ctx.set_output(0, metric == "euclidean" ? ctx.unary(MapOp::sqrt, squared) : squared);
+}
+
 // ---- what there are no types for
 
 void refuse_maps(Context& ctx) {
@@ -255,6 +265,7 @@ constexpr OpRow kRows[] = {
     {kMachineLearning, "SVMRegressor", 1, import_svm_regressor},
     {kMachineLearning, "Scaler", 1, import_scaler},
     {kMachineLearning, "ZipMap", 1, refuse_maps},
+    {kMicrosoft, "CDist", 1, import_cdist},
 };
 
 }  // namespace

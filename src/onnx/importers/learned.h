@@ -20,7 +20,7 @@ Tensor class_labels(Context& ctx, std::string_view integers, std::string_view st
 // The labels of the largest scores of each row.
 Value* best_labels(Context& ctx, const Tensor& labels, Value* scores);
 
-Tensor strings_tensor(std::vector<std::string> strings);      // [n]
+Tensor strings_tensor(std::vector<std::string> strings);     // [n]
 Tensor integers_tensor(const std::vector<int64_t>& values);  // [n]
 
 }  // namespace lathe::onnx

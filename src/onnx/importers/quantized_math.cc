@@ -187,6 +187,28 @@ void import_qlinear_global_average_pool(Context& ctx) {
   set_quantized(ctx, ctx.reduce(ReduceKind::mean, real(ctx, 0), axes), 3);
 }
 
+void import_qlinear_average_pool(Context& ctx) {
+  if (ctx.attr_bool("channels_last", false)) ctx.unsupported("channels-last pools are not supported");
+  Window window = read_window(ctx, ctx.attr_ints("kernel_shape"));
+  Pool op;
+  op.kind = PoolKind::average;
+  op.kernel = std::move(window.kernel);
+  op.strides = std::move(window.strides);
+  op.dilations = std::move(window.dilations);
+  op.pads = std::move(window.pads);
+  op.ceil_mode = ctx.attr_bool("ceil_mode", false);
+  op.count_include_pad = ctx.attr_bool("count_include_pad", false);
+  set_quantized(ctx, ctx.emit(std::move(op), {real(ctx, 0)}), 3);
+}
+
+// (condition, then tensor, scale, zero of either choice, then scale and zero of the result)
+void import_qlinear_where(Context& ctx) {
+  const DType to = ctx.dtype(1);
+  Value* y = ctx.map({ctx.input(0), real(ctx, 1), real(ctx, 4)},
+                     [](MapProgram& p, const auto& in) { return p.select(in[0], in[1], in[2]); });
+  ctx.set_output(0, quantize(ctx, y, quantization_at(ctx, 7), to));
+}
+
 void import_qlinear_softmax(Context& ctx) {
   const int64_t axis = ctx.resolve_axis(ctx.attr_int("axis", -1), ctx.rank(0));
   if (ctx.attr_int("opset", 13) < 13 && axis != ctx.rank(0) - 1)
@@ -212,6 +234,7 @@ constexpr OpRow kRows[] = {
     {kMicrosoft, "MatMulIntegerToFloat", 1, import_matmul_integer_to_float},
     {kMicrosoft, "QGemm", 1, import_qgemm},
     {kMicrosoft, "QLinearAdd", 1, import_qlinear_binary<MapOp::add>},
+    {kMicrosoft, "QLinearAveragePool", 1, import_qlinear_average_pool},
     {kMicrosoft, "QLinearConcat", 1, import_qlinear_concat},
     {kMicrosoft, "QLinearConv", 1, import_qlinear_conv},
     {kMicrosoft, "QLinearGlobalAveragePool", 1, import_qlinear_global_average_pool},
@@ -219,6 +242,7 @@ constexpr OpRow kRows[] = {
     {kMicrosoft, "QLinearMul", 1, import_qlinear_binary<MapOp::mul>},
     {kMicrosoft, "QLinearSigmoid", 1, import_qlinear_sigmoid},
     {kMicrosoft, "QLinearSoftmax", 1, import_qlinear_softmax},
+    {kMicrosoft, "QLinearWhere", 1, import_qlinear_where},
 };
 
 }  // namespace
