@@ -98,6 +98,27 @@ TEST_P(Families, ComputeAsTransformersDoes) {
   expect_near(std::span(generated.logits[0]).first(logits.size()), logits, GetParam());
 }
 
+TEST(RoundedWeights, RoutersStayWide) {
+  const json& model = stored()["cases"]["qwen2-moe"];
+  const TemporaryFolder folder;
+  folder.write("config.json", model["config"].dump());
+  folder.write("model.safetensors", weights_of(model));
+  DecoderOptions options;
+  options.weights.bits = 8;
+  const Decoder decoder = build_decoder(Checkpoint::open(folder.path()), options);
+  size_t routers = 0, experts = 0;
+  for (const auto& node : decoder.graph->nodes()) {
+    if (!node->is<MatMulNBits>() && !node->is<MatMul>()) continue;
+    const std::string& name = node->name();
+    const bool router = name.ends_with("mlp.gate") || name.ends_with("shared_expert_gate");
+    EXPECT_EQ(node->is<MatMul>(), router) << name;
+    routers += router;
+    experts += name.find(".experts.") != std::string::npos;
+  }
+  EXPECT_EQ(routers, 4u);   // two layers with experts, two gates each
+  EXPECT_EQ(experts, 24u);  // four of three matrices each
+}
+
 // Stacks of experts in MXFP4, [experts, out, in] in pairs, and the same numbers as gpt-oss stores them in wide types.
 struct Stack {
   std::vector<uint8_t> pairs, powers;

@@ -91,6 +91,8 @@ CASES = {
     "phi3-window": ("phi3", dict(SIZES, sliding_window=3)),
     "phimoe": ("phimoe", dict(SIZES, num_local_experts=4, router_jitter_noise=0.3, lm_head_bias=True)),
     "qwen2_5-vl": ("qwen2_5_vl", dict(SIZES, rope_scaling=dict(type="mrope", mrope_section=[1, 1]))),
+    "qwen2-moe": ("qwen2_moe", dict(SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10,
+                                    shared_expert_intermediate_size=8, mlp_only_layers=[1], num_hidden_layers=3)),
     "qwen3-moe": ("qwen3_moe", dict(SIZES, head_dim=6, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10)),
     "qwen3-vl-moe": ("qwen3_vl_moe", dict(SIZES, head_dim=6, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10,
                                           rope_scaling=dict(rope_type="default", mrope_section=[1, 1, 1]))),
