@@ -137,10 +137,11 @@ inline __device__ void store_bytes(const NormRow& results, Row<WIDE, NormRow>& r
 }
 #endif
 
-// Few rows come between products whose weights keep the memory busy: what the norm multiplies by is to be there first.
-inline __device__ void bring_factors_to_l2(const NormArgs& args) {
-  constexpr int kFewRows = 16;
-  if (args.rows > kFewRows) return;
+// Few rows come between products whose weights keep the memory busy: what the norm multiplies by is to be there first, and
+// blocks of the next product would only be in the way (matmul_few.cu). Behind many rows it starts at once.
+inline __device__ void prepare(const NormArgs& args) {
+  constexpr int kFewRows = 64;
+  if (args.rows > kFewRows) return let_next_kernel_start();
   NormRow row{args, {}, 0};
   row.row.set_row(row_of_thread(args.rows), args.sizes);
 #pragma unroll
@@ -153,8 +154,7 @@ inline __device__ void bring_factors_to_l2(const NormArgs& args) {
   }
 }
 
-// Patient, as products often follow: see matmul_few.cu.
-PATIENT_KERNEL(bring_factors_to_l2, kRowThreads, NormArgs) {
+PATIENT_KERNEL(prepare, kRowThreads, NormArgs) {
   const i64 index = row_of_thread(args.rows);
   NormRow row{args, {}, index * args.width};
   row.row.set_row(index, args.sizes);

@@ -43,7 +43,7 @@ inline __device__ void await_kernels_before() {
 inline __device__ void bring_to_l2(const void* line) { asm volatile("prefetch.global.L2 [%0];" ::"l"(line)); }
 
 // KERNEL(threads of a block, type of `args`) { body }. A PATIENT_KERNEL calls PREPARE(args) before it waits, and lets the
-// next one start only after that.
+// next one start only after that, unless PREPARE has.
 #define KERNEL_OF(BEFORE_WAIT, AFTER_WAIT, THREADS_OF_BLOCK, ARGS)                                                     \
   inline __device__ void body_of_kernel(const ARGS& args);                                                             \
   extern "C" __global__ void __launch_bounds__(THREADS_OF_BLOCK) ENTRY(const __grid_constant__ ARGS args) {            \
