@@ -85,8 +85,10 @@ class Applier {
 
   bool is_f32_layer(const Node& node) const {
     const auto operands = computed_operands(node);
-    return !operands.empty() && std::all_of(operands.begin(), operands.end(),
-                                            [&](size_t i) { return original_type(node.input(i)) == DType::f32; });
+    return !operands.empty() && node.output()->type().is_tensor() && node.output()->dtype() == DType::f32 &&
+           std::all_of(operands.begin(), operands.end(), [&](size_t i) {
+             return original_type(node.input(i)) == DType::f32 || is_half_constant(node.input(i));
+           });
   }
 
   // Outputs that have become narrower, by the node's new operand types.
@@ -178,7 +180,8 @@ class Applier {
       // Where values stay f32, only weights are stored narrower.
       const bool convert = options_.support.narrow_activations || passes::constant_tensor(node.input(i)) != nullptr;
       const DType wanted = convert ? type.compute : DType::f32;
-      if (original_type(node.input(i)) == DType::f32) set_input(node, i, as_type(node, node.input(i), wanted));
+      if (is_half_constant(node.input(i)) ? wanted != DType::f32 : original_type(node.input(i)) == DType::f32)
+        set_input(node, i, as_type(node, node.input(i), wanted));
     }
     if (node.is<Embedding>()) return set_parameters(node, type.result);
     Op op = node.op();

@@ -33,14 +33,16 @@ bool is_mask(const Node& map) {
   });
 }
 
-// It computes (and so has a result), and every value that the type would change is f32, of known rank.
+// It computes (and so has a result), and every value that the type would change is f32 but for weights that are stored
+// in 16 bits, and of known rank.
 bool computes_in_f32(const Node& node) {
   const auto is_plain_f32 = [](const Value* value) {
     return value->type().is_tensor() && value->type().ranked && value->dtype() == DType::f32;
   };
   const std::vector<size_t> operands = computed_operands(node);
   return !operands.empty() && is_plain_f32(node.output()) &&
-         std::all_of(operands.begin(), operands.end(), [&](size_t i) { return is_plain_f32(node.input(i)); });
+         std::all_of(operands.begin(), operands.end(),
+                     [&](size_t i) { return is_plain_f32(node.input(i)) || is_half_constant(node.input(i)); });
 }
 
 class LadderMaker {
@@ -81,8 +83,8 @@ class LadderMaker {
 
   bool can_be_half(const Node& node) const {
     if (!support_.narrow_activations) {
-      if (node.is<MatMul>() || node.is<Conv>()) return is_big_constant(node.input(1));
-      return node.is<Embedding>() && is_big_constant(node.input(1));
+      if (!node.is<MatMul>() && !node.is<Conv>() && !node.is<Embedding>()) return false;
+      return is_big_constant(node.input(1)) && !is_half_constant(node.input(1));
     }
     if (const Map* map = node.as<Map>(); map != nullptr && is_mask(node)) return false;
     if (node.is<Gather>()) return is_big_constant(node.input(0));
@@ -118,7 +120,12 @@ bool has_constant_weights(const Node& node) {
   } else if (node.is<Conv>()) {
     weights = passes::constant_tensor(node.input(1));
   }
-  return weights != nullptr && weights->dtype() == DType::f32;
+  return weights != nullptr && (weights->dtype() == DType::f32 || is_half(weights->dtype()));
+}
+
+bool is_half_constant(const Value* value) {
+  const Tensor* tensor = value != nullptr ? passes::constant_tensor(value) : nullptr;
+  return tensor != nullptr && is_half(tensor->dtype());
 }
 
 bool has_one_range(const Node& node, DType type, const PrecisionSupport& support, bool static_activations) {

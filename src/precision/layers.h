@@ -36,6 +36,9 @@ std::vector<Layer> find_layers(const Graph& graph, const PrecisionSupport& suppo
 // A product with constant weights that a quantised product can replace: MatMul with a constant matrix, Conv.
 bool has_constant_weights(const Node& node);
 
+// Weights that the model itself stores in 16 bits: nodes compute with them in f32 beside f32 operands.
+bool is_half_constant(const Value* value);
+
 // Whether the activations of such a layer are quantised by one calibrated range, in this type, and not row by row: so
 // are results of products where those leave narrow values anyway. To read them again for the ranges of their rows would
 // take as long as bytes gain.

@@ -34,7 +34,8 @@ bool can_smooth(const Node& node, const std::set<const Node*>& products) {
   if (norm->axis != rank - 1 || columns == 0 || !is_row(node.input(scale), columns)) return false;
   if (node.input(scale + 1) != nullptr && !is_row(node.input(scale + 1), columns)) return false;
   return std::all_of(node.output()->users().begin(), node.output()->users().end(), [&](const Node* user) {
-    return products.count(user) > 0 && user->input(0) == node.output() && user->input(1) != node.output();
+    return products.count(user) > 0 && user->input(0) == node.output() && user->input(1) != node.output() &&
+           !is_half_constant(user->input(1));
   });
 }
 

@@ -189,9 +189,9 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
   json outputs = json::array();
   const bool measured = report.trials > 0;
   if (measured)
-    console.print("precision    {} (measured on {}; {} trials)\n", types,
+    console.print("precision    {} (measured on {}; {} {})\n", types,
                   args.calibration.inputs.source.empty() ? "made-up inputs" : args.calibration.inputs.source,
-                  report.trials);
+                  report.trials, report.trials == 1 ? "trial" : "trials");
   else
     console.print("precision    {} (not measured)\n", types);
   for (const auto& [name, agreement] : report.outputs) {

@@ -186,6 +186,28 @@ TEST(Apply, PackedAttentionKeepsWhereSequencesStart) {
   EXPECT_EQ(attention->inputs().size(), 4u);
 }
 
+TEST(Apply, WeightsThatAreHalvesAlready) {
+  std::string text = kDense;
+  text.replace(text.find("f32[8, 4]"), 9, "f16[8, 4]");
+  const Applied half = applied(text, {{"y", kHalf}}, kGpu, 5e-3);
+  EXPECT_EQ(producer(half, "matmul")->input(0)->dtype(), DType::f16) << half.text;
+  EXPECT_EQ(producer(half, "matmul")->input(1)->dtype(), DType::f16);
+  const Applied bytes = applied(text, {{"y", kBytes}}, kCpu, 2e-2);
+  EXPECT_EQ(producer(bytes, "matmul")->input(1)->dtype(), DType::i8) << bytes.text;
+  const Applied wide = applied(text, {{"z", kHalf}}, kGpu, 5e-3);
+  EXPECT_EQ(producer(wide, "matmul")->input(1)->dtype(), DType::f16) << wide.text;  // it stays as it is stored
+}
+
+TEST(Apply, WhatComputesInHalvesStaysAsItIs) {
+  const std::string text = R"(graph (%ids: i64[n]) {
+  %table = constant {value = f16[8, 4] random(1)}
+  %scale = constant {value = f16[4] random(2)}
+  %y = embedding(%ids, %table, %scale)
+  return %y as "y"
+})";
+  EXPECT_EQ(producer(applied(text, {}, kGpu, 0), "embedding")->output()->dtype(), DType::f16);
+}
+
 TEST(Apply, TablesOfEmbeddings) {
   const std::string text = R"(graph (%ids: i64[n]) {
   %table = constant {value = f32[8, 4] random(1)}

@@ -50,6 +50,18 @@ TEST(Layers, WhereOnlyWeightsAreNarrow) {
   EXPECT_EQ(found.size(), 1u);
 }
 
+// As checkpoints in f16 have them, whose values are f32.
+TEST(Layers, WeightsThatAreHalvesAlready) {
+  const auto graph = parse_graph(R"(graph (%x: f32[n, 64]) {
+  %w = constant {value = f16[64, 64] random(1)}
+  %a = matmul(%x, %w)
+  return %a as "a"
+})");
+  const PrecisionOptions options{.types = {DType::i8, DType::f16}};
+  EXPECT_EQ(find_layers(*graph, kGpu, options).at(0).ladder, (Ladder{kBytesToHalf, kHalf, kF32}));
+  EXPECT_EQ(find_layers(*graph, kCpu, options).at(0).ladder, (Ladder{kBytes, kF32}));
+}
+
 TEST(Layers, FloatsOfEightBitsWantMultiples) {
   PrecisionSupport support{.types = {DType::f8e4m3}, .float8_multiple = 16};
   EXPECT_EQ(ladders(support, {.types = {DType::f8e4m3}}).at("a"), (Ladder{{DType::f8e4m3, DType::f32}, kF32}));
