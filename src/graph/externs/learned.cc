@@ -54,16 +54,19 @@ std::vector<int64_t> places_of(std::span<const W> elements, std::span<const W> k
   return found;
 }
 
+std::vector<int64_t> places_in(const Tensor& x, const Tensor& keys) {
+  if (x.dtype() == DType::string) return places_of<std::string>(x.strings(), keys.strings());
+  return reference::visit_wide(x.dtype(), [&]<class W>() {
+    const std::vector<W> elements = read_wide<W>(x), known = read_wide<W>(keys);
+    return places_of<W>(elements, known);
+  });
+}
+
 std::vector<RefValue> lookup(const Extern& op, const Call& call) {
   const Tensor &x = call.tensor(0), &keys = call.tensor(1);
   if (keys.elements() != call.tensor(2).elements())
     fail(ErrorCode::invalid_argument, "{} keys have {} values", keys.elements(), call.tensor(2).elements());
-  const std::vector<int64_t> places = x.dtype() == DType::string ? places_of<std::string>(x.strings(), keys.strings())
-                                                                 : reference::visit_wide(x.dtype(), [&]<class W>() {
-                                                                     const std::vector<W> elements = read_wide<W>(x),
-                                                                                          known = read_wide<W>(keys);
-                                                                     return places_of<W>(elements, known);
-                                                                   });
+  const std::vector<int64_t> places = places_in(x, keys);
   const auto missing = std::find(places.begin(), places.end(), reference::kFill);
   if (op.integers[0] != 0 && missing != places.end())
     fail(ErrorCode::invalid_argument, "element {} is none of the {} categories", missing - places.begin(),
@@ -77,13 +80,14 @@ std::vector<RefValue> lookup(const Extern& op, const Call& call) {
 // are leaves: -1 is leaf 0. A leaf gives the votes [starts[i], starts[i + 1]), each to its target, where the votes of
 // all trees are joined. integers = [targets, how: 0 sum, 1 mean, 2 minimum, 3 maximum]
 
-enum Comparison : int64_t { kAtMost, kBelow, kAtLeast, kAbove, kEqual, kNotEqual };
-enum Joining : int64_t { kSum, kMean, kMinimum, kMaximum };
+enum class Comparison : int64_t { at_most, below, at_least, above, equal, not_equal };
+enum class Joining : int64_t { sum, mean, minimum, maximum };
 
 Types infer_trees(const Extern& op, InferContext& c) {
   c.expect_inputs(7, 7);
   expect_lists(op, c, 2, 0, 0);
-  if (op.integers[0] < 0 || op.integers[1] < kSum || op.integers[1] > kMaximum) c.fail("such trees cannot be joined");
+  if (op.integers[0] < 0 || op.integers[1] < 0 || op.integers[1] > static_cast<int64_t>(Joining::maximum))
+    c.fail("such trees cannot be joined");
   for (const size_t i : {1, 3, 4, 5}) c.expect_dtype(i, DType::i64);
   for (const size_t i : {2, 6}) c.expect_dtype(i, DType::f64);
   const Type& x = c.tensor(0);
@@ -97,12 +101,12 @@ struct Node {
 
   bool holds(double x, double split) const {
     if (std::isnan(x)) return nan_is_true != 0;
-    switch (comparison) {
-      case kAtMost: return x <= split;
-      case kBelow: return x < split;
-      case kAtLeast: return x >= split;
-      case kAbove: return x > split;
-      case kEqual: return x == split;
+    switch (static_cast<Comparison>(comparison)) {
+      case Comparison::at_most: return x <= split;
+      case Comparison::below: return x < split;
+      case Comparison::at_least: return x >= split;
+      case Comparison::above: return x > split;
+      case Comparison::equal: return x == split;
       default: return x != split;
     }
   }
@@ -152,9 +156,9 @@ struct Forest {
 };
 
 void join(Joining how, double& sum, bool first, double weight) {
-  if (how == kMinimum)
+  if (how == Joining::minimum)
     sum = first ? weight : std::min(sum, weight);
-  else if (how == kMaximum)
+  else if (how == Joining::maximum)
     sum = first ? weight : std::max(sum, weight);
   else
     sum += weight;
@@ -181,7 +185,7 @@ std::vector<RefValue> trees(const Extern& op, const Call& call) {
       });
     }
   }
-  if (how == kMean && !forest.roots.empty())
+  if (how == Joining::mean && !forest.roots.empty())
     for (double& sum : sums) sum /= static_cast<double>(forest.roots.size());
   return {write_wide(is_float(x.dtype()) ? x.dtype() : DType::f32, std::move(sizes), sums)};
 }

@@ -58,7 +58,8 @@ void import_relative_position_bias(Context& ctx) {
   const bool both_ways = ctx.attr_bool("is_bidirectional", false);
   const int64_t buckets = ctx.shape(0)[0].value() / (both_ways ? 2 : 1);
   const auto max_distance = static_cast<double>(ctx.required_int("max_distance"));
-  if (buckets < 2 || max_distance <= static_cast<double>(buckets / 2)) ctx.invalid("the buckets reach too far");
+  const int64_t half = buckets / 2;
+  if (half < 1 || max_distance <= static_cast<double>(half)) ctx.invalid("the buckets reach too far");
   Value* bucket = ctx.map(
       {},
       [&](MapProgram& p, const auto&) {

@@ -91,7 +91,7 @@ void import_scaler(Context& ctx) {
 
 // ---- dictionaries
 
-Value* lookup(Context& ctx, Value* x, Tensor keys, Tensor values, Tensor other, bool strict = false) {
+Value* lookup(Context& ctx, Value* x, Tensor keys, Tensor values, const Tensor& other, bool strict = false) {
   if (keys.elements() != values.elements()) ctx.invalid("keys and values differ in number");
   Extern op;
   op.kernel = "lookup";
