@@ -132,16 +132,16 @@ void import_label_encoder(Context& ctx) {
     values = entries(ctx, "values");
   }
   if (keys.dtype() != x->dtype()) ctx.invalid("the keys are of another type than the input");
-  Tensor other = default_value(ctx, values.dtype());
-  ctx.set_output(0, lookup(ctx, x, std::move(keys), std::move(values), std::move(other)));
+  const Tensor other = default_value(ctx, values.dtype());
+  ctx.set_output(0, lookup(ctx, x, std::move(keys), std::move(values), other));
 }
 
 void import_category_mapper(Context& ctx) {
   Tensor keys = strings_tensor(ctx.attr_strings("cats_strings"));
   Tensor values = integers_tensor(ctx.attr_ints("cats_int64s"));
   if (ctx.dtype(0) != DType::string) std::swap(keys, values);
-  Tensor other = default_value(ctx, values.dtype());
-  ctx.set_output(0, lookup(ctx, ctx.input(0), std::move(keys), std::move(values), std::move(other)));
+  const Tensor other = default_value(ctx, values.dtype());
+  ctx.set_output(0, lookup(ctx, ctx.input(0), std::move(keys), std::move(values), other));
 }
 
 void import_one_hot_encoder(Context& ctx) {
