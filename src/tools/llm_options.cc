@@ -57,6 +57,12 @@ CLI::Option* add_number(CLI::App& app, const std::string& name, Value& value, T 
   return app.add_option(name, value, text)->type_name("N")->check(CLI::Range(low, high).description(""));
 }
 
+void add_size(CLI::App& app, const std::string& name, int64_t& bytes, const std::string& text) {
+  app.add_option(name, bytes, text)
+      ->type_name("8GiB|500MB..")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true).description(""));
+}
+
 constexpr int64_t kMany = 1'000'000'000;
 
 std::optional<bool> parse_activations(const std::string& text) {
@@ -118,15 +124,10 @@ void add_llm_options(CLI::App& app, LlmOptions& options) {
   add_number(app, "--blocks", options.engine.blocks, int64_t{1}, kMany, "Blocks of the cache (default: as needed)");
   add_number(app, "--chunk", options.engine.step_tokens, int64_t{1}, kMany,
              "Tokens that one step computes at most (default 512)");
-  app.add_option(
-         "--gpu-memory", options.engine.gpu_memory,
-         "What the model may take of a GPU's memory; layers that do not fit stream from the host (default: all)")
-      ->type_name("8GiB|500MB..")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
-  app.add_option("--swap-memory", options.engine.swap_memory,
-                 "Host memory for requests that wait while the cache is full (default: they are computed again)")
-      ->type_name("8GiB|500MB..")
-      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/true));
+  add_size(app, "--gpu-memory", options.engine.gpu_memory,
+           "What the model may take of a GPU's memory; layers that do not fit stream from the host (default: all)");
+  add_size(app, "--swap-memory", options.engine.swap_memory,
+           "Host memory for requests that wait while the cache is full (default: they are computed again)");
   app.add_flag("--deterministic", options.engine.deterministic,
                "The same bits whatever else is served and however prompts are cut; slower");
   app.add_flag("--no-prefix-cache", options.no_prefix_cache, "Compute prompts that begin alike each time");
