@@ -7,24 +7,6 @@
 namespace lathe::onnx {
 namespace {
 
-// The spatial sizes of the weight [M, C / groups, kernel..], which an attribute may repeat.
-std::vector<int64_t> kernel_sizes(Context& ctx) {
-  const Shape& w = ctx.shape(1);
-  if (w.size() < 3) ctx.invalid("the weight must have rank 3 at least");
-  const std::vector<int64_t> given = ctx.attr_ints("kernel_shape");
-  std::vector<int64_t> kernel;
-  for (size_t i = 2; i < w.size(); ++i) {
-    if (w[i].is_constant())
-      kernel.push_back(w[i].value());
-    else if (given.size() == w.size() - 2)
-      kernel.push_back(given[i - 2]);
-    else
-      ctx.unsupported("the kernel's size is not known before the model runs");
-  }
-  if (!given.empty() && given != kernel) ctx.invalid("kernel_shape differs from the weight's shape");
-  return kernel;
-}
-
 std::vector<Value*> with_bias(Context& ctx, MapProgram& epilogue) {
   std::vector<Value*> operands = {ctx.input(0), ctx.input(1)};
   if (ctx.has_input(2)) {
@@ -35,12 +17,7 @@ std::vector<Value*> with_bias(Context& ctx, MapProgram& epilogue) {
 }
 
 void import_conv(Context& ctx) {
-  Window w = read_window(ctx, kernel_sizes(ctx));
-  Conv op;
-  op.strides = std::move(w.strides);
-  op.dilations = std::move(w.dilations);
-  op.pads = std::move(w.pads);
-  op.groups = ctx.attr_int("group", 1);
+  Conv op = read_conv(ctx, ctx.shape(1));
   std::vector<Value*> operands = with_bias(ctx, op.epilogue);
   ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
 }
@@ -62,7 +39,7 @@ void pad_to_output(Context& ctx, const Window& w, const Shape& wanted, ConvTrans
 }
 
 void import_conv_transpose(Context& ctx) {
-  const Window w = read_window(ctx, kernel_sizes(ctx));
+  const Window w = read_window(ctx, kernel_sizes(ctx, ctx.shape(1)));
   const size_t axes = w.kernel.size();
   ConvTranspose op;
   op.strides = w.strides;

@@ -35,17 +35,7 @@ int activation(Context& ctx, MapProgram& p, int x, const std::string& name, cons
 
 // Conv, plus bias, plus another tensor, through an activation: (X, W, B?, Z?).
 void import_fused_conv(Context& ctx) {
-  std::vector<int64_t> kernel;
-  for (size_t i = 2; i < ctx.shape(1).size(); ++i) {
-    if (!ctx.shape(1)[i].is_constant()) ctx.unsupported("the kernel's size is not known before the model runs");
-    kernel.push_back(ctx.shape(1)[i].value());
-  }
-  Window w = read_window(ctx, std::move(kernel));
-  Conv op;
-  op.strides = std::move(w.strides);
-  op.dilations = std::move(w.dilations);
-  op.pads = std::move(w.pads);
-  op.groups = ctx.attr_int("group", 1);
+  Conv op = read_conv(ctx, ctx.shape(1));
   const DType dtype = ctx.dtype(0);
   std::vector<Value*> operands = {ctx.input(0), ctx.input(1)};
   if (ctx.has_input(2)) operands.push_back(channel_vector(ctx, ctx.input(2), ctx.rank(0) - 2));
@@ -97,17 +87,7 @@ Value* channels_last(Context& ctx, Value* x) {
 void import_nhwc_conv(Context& ctx) {
   if (ctx.attr_string("auto_pad", "NOTSET") != "NOTSET") ctx.unsupported("padding by auto_pad");
   Value* weights = channels_first(ctx, ctx.input(1));
-  std::vector<int64_t> kernel;
-  for (size_t i = 2; i < weights->shape().size(); ++i) {
-    if (!weights->shape()[i].is_constant()) ctx.unsupported("the kernel's size is not known before the model runs");
-    kernel.push_back(weights->shape()[i].value());
-  }
-  Window w = read_window(ctx, std::move(kernel));
-  Conv op;
-  op.strides = std::move(w.strides);
-  op.dilations = std::move(w.dilations);
-  op.pads = std::move(w.pads);
-  op.groups = ctx.attr_int("group", 1);
+  Conv op = read_conv(ctx, weights->shape());
   std::vector<Value*> operands = {channels_first(ctx, ctx.input(0)), weights};
   if (ctx.has_input(2)) {
     op.epilogue = bias_epilogue(ctx.dtype(0));

@@ -10,17 +10,7 @@ namespace {
 
 template <PoolKind kKind>
 void import_pool(Context& ctx) {
-  std::vector<int64_t> kernel = ctx.attr_ints("kernel_shape");
-  if (kernel.empty()) ctx.invalid("attribute 'kernel_shape' is missing");
-  Window w = read_window(ctx, std::move(kernel));
-  Pool op;
-  op.kind = kKind;
-  op.kernel = std::move(w.kernel);
-  op.strides = std::move(w.strides);
-  op.dilations = std::move(w.dilations);
-  op.pads = std::move(w.pads);
-  op.ceil_mode = ctx.attr_bool("ceil_mode", false);
-  op.count_include_pad = ctx.attr_bool("count_include_pad", false);
+  Pool op = read_pool(ctx, kKind);
   op.p = ctx.attr_int("p", 2);
   op.column_major_indices = ctx.attr_bool("storage_order", false);
   const bool indices = kKind == PoolKind::max && ctx.wants_output(1);

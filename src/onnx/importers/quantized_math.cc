@@ -102,19 +102,8 @@ bool is_zero(Context& ctx, size_t i) {
 // padded with its zero point, by a node of its own where that is not known, and x_zero times the sum of each filter is
 // subtracted.
 Value* integer_conv(Context& ctx, size_t w_input, size_t x_zero, size_t w_zero) {
-  const Shape& w_shape = ctx.shape(w_input);
-  std::vector<int64_t> kernel;
-  for (size_t i = 2; i < w_shape.size(); ++i) {
-    if (!w_shape[i].is_constant()) ctx.unsupported("the kernel's size is not known before the model runs");
-    kernel.push_back(w_shape[i].value());
-  }
-  Window window = read_window(ctx, std::move(kernel));
-  const auto spatial = static_cast<int64_t>(window.kernel.size());
-  Conv op;
-  op.strides = window.strides;
-  op.dilations = window.dilations;
-  op.pads = window.pads;
-  op.groups = ctx.attr_int("group", 1);
+  Conv op = read_conv(ctx, ctx.shape(w_input));
+  const auto spatial = static_cast<int64_t>(op.strides.size());
   Value *x = ctx.input(0), *w = ctx.input(w_input);
   if (!is_zero(ctx, w_zero)) {
     Value* zero = ctx.cast(ctx.input(w_zero), DType::i32);
@@ -137,7 +126,7 @@ Value* integer_conv(Context& ctx, size_t w_input, size_t x_zero, size_t w_zero) 
     x = ctx.emit(std::move(pad), {x, zero});
     op.pads.assign(op.pads.size(), Dim(0));
   }
-  Value* filters = ctx.reshape(w, {w_shape[0], product(Shape(w_shape.begin() + 1, w_shape.end()))});
+  Value* filters = ctx.reshape(w, {w->shape()[0], product(Shape(w->shape().begin() + 1, w->shape().end()))});
   Value* sums = channel_vector(ctx, ctx.squeeze(sums_of_bytes(ctx, filters, 1), {1}), spatial);
   return ctx.map(
       {ctx.emit(std::move(op), {x, w}), ctx.cast(zero, DType::i32), sums},
@@ -189,16 +178,7 @@ void import_qlinear_global_average_pool(Context& ctx) {
 
 void import_qlinear_average_pool(Context& ctx) {
   if (ctx.attr_bool("channels_last", false)) ctx.unsupported("channels-last pools are not supported");
-  Window window = read_window(ctx, ctx.attr_ints("kernel_shape"));
-  Pool op;
-  op.kind = PoolKind::average;
-  op.kernel = std::move(window.kernel);
-  op.strides = std::move(window.strides);
-  op.dilations = std::move(window.dilations);
-  op.pads = std::move(window.pads);
-  op.ceil_mode = ctx.attr_bool("ceil_mode", false);
-  op.count_include_pad = ctx.attr_bool("count_include_pad", false);
-  set_quantized(ctx, ctx.emit(std::move(op), {real(ctx, 0)}), 3);
+  set_quantized(ctx, ctx.emit(read_pool(ctx, PoolKind::average), {real(ctx, 0)}), 3);
 }
 
 // (condition, then tensor, scale, zero of either choice, then scale and zero of the result)

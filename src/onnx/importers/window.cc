@@ -43,6 +43,47 @@ Window read_window(Context& ctx, std::vector<int64_t> kernel) {
   return w;
 }
 
+std::vector<int64_t> kernel_sizes(Context& ctx, const Shape& weight) {
+  if (weight.size() < 3) ctx.invalid("the weight must have rank 3 at least");
+  const std::vector<int64_t> given = ctx.attr_ints("kernel_shape");
+  std::vector<int64_t> kernel;
+  for (size_t i = 2; i < weight.size(); ++i) {
+    if (weight[i].is_constant())
+      kernel.push_back(weight[i].value());
+    else if (given.size() == weight.size() - 2)
+      kernel.push_back(given[i - 2]);
+    else
+      ctx.unsupported("the kernel's size is not known before the model runs");
+  }
+  if (!given.empty() && given != kernel) ctx.invalid("kernel_shape differs from the weight's shape");
+  return kernel;
+}
+
+Conv read_conv(Context& ctx, const Shape& weight) {
+  Window w = read_window(ctx, kernel_sizes(ctx, weight));
+  Conv op;
+  op.strides = std::move(w.strides);
+  op.dilations = std::move(w.dilations);
+  op.pads = std::move(w.pads);
+  op.groups = ctx.attr_int("group", 1);
+  return op;
+}
+
+Pool read_pool(Context& ctx, PoolKind kind) {
+  std::vector<int64_t> kernel = ctx.attr_ints("kernel_shape");
+  if (kernel.empty()) ctx.invalid("attribute 'kernel_shape' is missing");
+  Window w = read_window(ctx, std::move(kernel));
+  Pool op;
+  op.kind = kind;
+  op.kernel = std::move(w.kernel);
+  op.strides = std::move(w.strides);
+  op.dilations = std::move(w.dilations);
+  op.pads = std::move(w.pads);
+  op.ceil_mode = ctx.attr_bool("ceil_mode", false);
+  op.count_include_pad = ctx.attr_bool("count_include_pad", false);
+  return op;
+}
+
 MapProgram bias_epilogue(DType type) { return binary_program(MapOp::add, type); }
 
 Value* channel_vector(Context& ctx, Value* vector, int64_t spatial_rank) {

@@ -16,6 +16,12 @@ struct Window {
 // only.
 Window read_window(Context& ctx, std::vector<int64_t> kernel);
 
+// The spatial sizes of a weight [M, C / groups, kernel..], which an attribute may repeat.
+std::vector<int64_t> kernel_sizes(Context& ctx, const Shape& weight);
+// What the attributes say of the convolution with such a weight, and of a pool.
+Conv read_conv(Context& ctx, const Shape& weight);
+Pool read_pool(Context& ctx, PoolKind kind);
+
 // The product with a bias [M] added, as an epilogue program over (product, bias [M, 1, ..]).
 MapProgram bias_epilogue(DType type);
 Value* channel_vector(Context& ctx, Value* vector, int64_t spatial_rank);  // [M] as [M, 1, ..]
