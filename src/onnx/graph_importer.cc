@@ -11,7 +11,6 @@
 namespace lathe::onnx {
 namespace {
 
-constexpr int64_t kOldestOpset = 7;
 constexpr int kMaxCallDepth = 32;
 
 Binding poison(std::string_view name) {
@@ -30,6 +29,23 @@ Error in_model_terms(const Error& error, const NodeProto& node) {
   told.in_node(node.name, node.op_type);
   if (!error.remedy_text().empty()) told.remedy(error.remedy_text());
   return told;
+}
+
+// Says why there is no importer for the node, and what else can be done.
+[[noreturn]] void refuse(const NodeProto& node, bool known, int64_t opset) {
+  constexpr std::string_view kSearches[] = {"BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"};
+  if (known) fail(ErrorCode::unsupported, "{} does not exist in opset {}", node.op_type, opset);
+  if (node.domain == "com.microsoft.nchwc")
+    throw Error(ErrorCode::unsupported, "the blocked layout of ONNX Runtime is for the machine that it chose it on")
+        .remedy("Take the model before it was optimised, or let ONNX Runtime optimise up to ORT_ENABLE_EXTENDED");
+  if (node.domain == kMicrosoft &&
+      std::find(std::begin(kSearches), std::end(kSearches), node.op_type) != std::end(kSearches))
+    throw Error(ErrorCode::unsupported, "one node is the whole search for an answer")
+        .remedy("Export the decoder alone: generate, chat and lathe/llm.h search by themselves");
+  if (!node.domain.empty() && node.domain != kMicrosoft && node.domain != kMachineLearning)
+    throw Error(ErrorCode::unsupported, fmt::format("operators of the domain '{}' are not known", node.domain))
+        .remedy("Export the operator as a model-local function, or register a plugin for it");
+  fail(ErrorCode::unsupported, "there is no importer for this operator yet");
 }
 
 int64_t count_nodes(const std::vector<NodeProto>& nodes) {
@@ -51,11 +67,6 @@ GraphImporter::GraphImporter(const ModelProto& model, ModelSource& source, const
 // --- the main graph
 
 void GraphImporter::import_main(Graph& graph) {
-  const int64_t opset = opset_of("");
-  if (opset != 0 && opset < kOldestOpset)
-    throw Error(ErrorCode::unsupported,
-                fmt::format("the model uses opset {}; {} is the oldest supported", opset, kOldestOpset))
-        .remedy("Convert it with onnx.version_converter");
   graph.set_name(std::string(model_.graph.name));
   Scope scope(graph);
   define_inputs(graph, scope);
@@ -185,16 +196,7 @@ void GraphImporter::import_node(const NodeProto& node, Scope& scope) {
   bool known = false;
   const OpRow* row = find_row(node.domain, node.op_type, opset, known);
   const FunctionProto* function = row == nullptr ? find_function(node) : nullptr;
-  if (row == nullptr && function == nullptr) {
-    if (known) fail(ErrorCode::unsupported, "{} does not exist in opset {}", node.op_type, opset);
-    if (node.domain == "com.microsoft.nchwc")
-      throw Error(ErrorCode::unsupported, "the blocked layout of ONNX Runtime is for the machine that it chose it on")
-          .remedy("Take the model before it was optimised, or let ONNX Runtime optimise up to ORT_ENABLE_EXTENDED");
-    if (!node.domain.empty() && node.domain != kMicrosoft && node.domain != kMachineLearning)
-      throw Error(ErrorCode::unsupported, fmt::format("operators of the domain '{}' are not known", node.domain))
-          .remedy("Export the operator as a model-local function, or register a plugin for it");
-    fail(ErrorCode::unsupported, "there is no importer for this operator yet");
-  }
+  if (row == nullptr && function == nullptr) refuse(node, known, opset);
   if (std::any_of(inputs.begin(), inputs.end(), [](const Binding* b) { return b != nullptr && b->poisoned; })) {
     for (const std::string_view output : node.outputs)
       if (!output.empty()) scope.define(output, poison(output));
@@ -216,11 +218,18 @@ void GraphImporter::import_op(const NodeProto& node, Scope& scope, const OpRow& 
       fail(ErrorCode::unsupported, "output {} ('{}') cannot be computed", i, node.outputs[i]);
 }
 
+// An operand of the function around here that its call does not give, so that no name was defined for it.
+bool GraphImporter::is_absent_operand(std::string_view name) const {
+  if (frame_ == nullptr) return false;
+  const std::vector<std::string_view>& operands = frame_->function->inputs;
+  return std::find(operands.begin(), operands.end(), name) != operands.end();
+}
+
 std::vector<Binding*> GraphImporter::resolve_inputs(const NodeProto& node, Scope& scope) {
   std::vector<Binding*> inputs;
   for (const std::string_view name : node.inputs) {
     Binding* b = name.empty() ? nullptr : scope.find(name);
-    if (b == nullptr && !name.empty())
+    if (b == nullptr && !name.empty() && !is_absent_operand(name))
       throw Error(ErrorCode::invalid_model, fmt::format("input '{}' is neither computed nor given", name))
           .in_node(node.name, node.op_type);
     inputs.push_back(b);
@@ -246,7 +255,7 @@ int64_t GraphImporter::opset_of(std::string_view domain) const {
   const std::vector<OpsetImport>& opsets = frame_ != nullptr ? frame_->function->opsets : model_.opsets;
   for (const OpsetImport& o : opsets)
     if (o.domain == domain) return o.version;
-  return domain.empty() ? 0 : 1;  // IR versions before 3 do not say; contrib domains have one version
+  return 1;  // IR versions before 3 do not say; contrib domains have one version
 }
 
 // --- functions

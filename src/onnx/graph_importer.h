@@ -57,6 +57,7 @@ class GraphImporter {
   void import_op(const NodeProto& node, Scope& scope, const OpRow& row, std::vector<Binding*> inputs);
   void call_function(const FunctionProto& function, const NodeProto& node, Scope& scope,
                      const std::vector<Binding*>& inputs);
+  bool is_absent_operand(std::string_view name) const;
   std::vector<Binding*> resolve_inputs(const NodeProto& node, Scope& scope);
   const FunctionProto* find_function(const NodeProto& node) const;
   int64_t opset_of(std::string_view domain) const;

@@ -485,6 +485,8 @@ std::vector<SymbolicTensor> split(Context& ctx) {
 
 std::vector<SymbolicTensor> evaluate_symbolically(Context& context) {
   if (!context.is_standard_domain()) return {};
+  // Before opset 7 other attributes steer these ops; what they compute is folded, or read when the model runs.
+  if (context.opset() < 7 && context.op_type() != "Shape" && context.op_type() != "Size") return {};
   if (context.op_type() == "Split") return split(context);
   const auto row = std::lower_bound(std::begin(kRows), std::end(kRows), context.op_type(),
                                     [](const Row& r, std::string_view op) { return r.op < op; });

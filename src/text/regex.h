@@ -3,12 +3,11 @@
 // sets, (?m) as "dot matches newline", property names. A pattern that PCRE2 refuses is an Error(unsupported).
 #pragma once
 
-#include <functional>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/pcre.h"
 #include "text/pipeline.h"
 
 namespace lathe::text {
@@ -21,8 +20,7 @@ class Regex {
   std::vector<Span> find_all(std::string_view text) const;
 
  private:
-  std::string pattern_;
-  std::shared_ptr<void> code_;  // pcre2_code, whose header stays out of this one
+  Pcre pattern_;
 };
 
 // The same pattern in PCRE2's syntax.

@@ -71,6 +71,7 @@ class Tokenizer {
   // Valid as long as the tokenizer lives.
   std::optional<std::string_view> id_to_token(TokenId id) const;
   bool is_special(TokenId id) const { return added_.is_special(id); }
+  bool is_added(TokenId id) const { return added_.vocabulary().token(id).has_value(); }  // special ones among them
   const SpecialTokens& special_tokens() const { return special_; }
   size_t vocab_size() const { return vocab_size_; }  // added tokens included
 

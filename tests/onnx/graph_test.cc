@@ -143,7 +143,7 @@ TEST(GraphImportTest, AllUnsupportedNodesAreReportedAtOnce) {
 }
 
 TEST(GraphImportTest, AClassifierOfTwoClassesWhoseTreesVoteForOne) {
-  const auto probabilities = [](float first, float second) {
+  const auto probabilities = [](float first, float second, const std::string& transform) {
     GraphBuilder g;
     g.input("x", 1, {"n", "1"});
     g.add(node("TreeEnsembleClassifier", {"x"}, {"label", "scores"},
@@ -153,16 +153,19 @@ TEST(GraphImportTest, AClassifierOfTwoClassesWhoseTreesVoteForOne) {
                 strings_attribute("nodes_modes", {"BRANCH_LT", "LEAF", "LEAF"}),
                 ints_attribute("class_treeids", {0, 0}), ints_attribute("class_nodeids", {1, 2}),
                 ints_attribute("class_ids", {0, 0}), floats_attribute("class_weights", {first, second}),
-                ints_attribute("classlabels_int64s", {5, 6}), string_attribute("post_transform", "LOGISTIC")},
+                ints_attribute("classlabels_int64s", {5, 6}), string_attribute("post_transform", transform)},
                "ai.onnx.ml"));
     g.output("label").output("scores");
     const std::vector<RefValue> inputs = {Tensor::of<float>({2, 1}, {-1, 1})};
     return evaluate(*import_bytes(model(g)), inputs);
   };
-  const auto counted = probabilities(0.25F, 0.75F);  // what is never negative is a probability already
+  const auto counted = probabilities(0.25F, 0.75F, "NONE");  // what is never negative is a probability already
   EXPECT_EQ(std::get<Tensor>(counted[0]), ints({5, 6}));
   EXPECT_EQ(std::get<Tensor>(counted[1]), Tensor::of<float>({2, 2}, {0.75F, 0.25F, 0.25F, 0.75F}));
-  const auto scored = probabilities(-1, 2);
+  const auto transformed = probabilities(0.25F, 0.75F, "LOGISTIC");
+  EXPECT_EQ(std::get<Tensor>(transformed[0]), ints({5, 6}));
+  EXPECT_NEAR(std::get<Tensor>(transformed[1]).read_double(0), 1 / (1 + std::exp(0.25)), 1e-6);
+  const auto scored = probabilities(-1, 2, "LOGISTIC");
   EXPECT_EQ(std::get<Tensor>(scored[0]), ints({5, 6}));
   EXPECT_NEAR(std::get<Tensor>(scored[1]).read_double(3), 1 / (1 + std::exp(-2.0)), 1e-6);
 }
@@ -254,12 +257,6 @@ TEST(GraphImportTest, DistancesBetweenRows) {
   EXPECT_EQ(contrib("CDist", {a, b}), Tensor::of<float>({1, 2}, {25, 1}));
 }
 
-TEST(GraphImportTest, OldOpsetsAreRefused) {
-  GraphBuilder g;
-  g.input("x", 1, {"n"}).add(node("Neg", {"x"}, {"y"})).output("y");
-  expect_error(model(g, 6), ErrorCode::unsupported, "opset 6");
-}
-
 TEST(GraphImportTest, FunctionsAreInlinedWithTheCallsAttributes) {
   const std::string scaled = function(
       "acme", "Leak", {"v"}, {"w"},
@@ -269,6 +266,20 @@ TEST(GraphImportTest, FunctionsAreInlinedWithTheCallsAttributes) {
   g.add(node("Leak", {"a"}, {"y"}, {float_attribute("slope", 2.0F)}, "acme")).output("y");
   const auto graph = import_bytes(model(g, 17, {scaled}));
   EXPECT_EQ(run(*graph, {Tensor::of<float>({2}, {-4, 3})}), Tensor::of<float>({2}, {-2, 6}));
+}
+
+TEST(GraphImportTest, CallsOfFunctionsMayLackOperands) {
+  const std::string clip =
+      function("acme", "Bound", {"x", "low", "high"}, {"y"}, {node("Clip", {"x", "low", "high"}, {"y"})});
+  const auto bounded = [&](const std::vector<std::string>& operands) {
+    GraphBuilder g;
+    g.input("x", 1, {"3"}).constant("two", Tensor::scalar(2.0F));
+    g.add(node("Bound", operands, {"y"}, {}, "acme")).output("y");
+    return run(*import_bytes(model(g, 17, {clip})), {Tensor::of<float>({3}, {-1, 1, 3})});
+  };
+  EXPECT_EQ(bounded({"x"}), Tensor::of<float>({3}, {-1, 1, 3}));
+  EXPECT_EQ(bounded({"x", "", "two"}), Tensor::of<float>({3}, {-1, 1, 2}));
+  EXPECT_THROW(bounded({"x", "nowhere"}), Error);
 }
 
 TEST(GraphImportTest, RecursiveFunctionsAreRefused) {

@@ -1,4 +1,5 @@
-// Operators of classical machine learning that are tables: dictionaries and decision trees.
+// Operators of classical machine learning that are tables or search: dictionaries, n-grams, decision trees,
+// probabilities that fit others.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -76,9 +77,9 @@ std::vector<RefValue> lookup(const Extern& op, const Call& call) {
 
 // --- decision_trees: (x [rows, features], nodes i64 [n, 5], splits f64 [n], roots i64 [trees], starts i64 [leaves +
 // 1], targets i64 [votes], weights f64 [votes]) -> [rows, integers[0]], in the type of x, in f32 if x holds integers.
-// A node is (comparison, feature, next if true, next if false, whether NaN counts as true); negative ones, roots too,
-// are leaves: -1 is leaf 0. A leaf gives the votes [starts[i], starts[i + 1]), each to its target, where the votes of
-// all trees are joined. integers = [targets, how: 0 sum, 1 mean, 2 minimum, 3 maximum]
+// A node is (comparison, feature, next if true, next if false, whether NaN is true in any case); negative ones, roots
+// too, are leaves: -1 is leaf 0. A leaf gives the votes [starts[i], starts[i + 1]), each to its target, where the votes
+// of all trees are joined. integers = [targets, how: 0 sum, 1 mean, 2 minimum, 3 maximum]
 
 enum class Comparison : int64_t { at_most, below, at_least, above, equal, not_equal };
 enum class Joining : int64_t { sum, mean, minimum, maximum };
@@ -100,7 +101,7 @@ struct Node {
   int64_t comparison, feature, if_true, if_false, nan_is_true;
 
   bool holds(double x, double split) const {
-    if (std::isnan(x)) return nan_is_true != 0;
+    if (nan_is_true != 0 && std::isnan(x)) return true;
     switch (static_cast<Comparison>(comparison)) {
       case Comparison::at_most: return x <= split;
       case Comparison::below: return x < split;
@@ -190,9 +191,178 @@ std::vector<RefValue> trees(const Extern& op, const Call& call) {
   return {write_wide(is_float(x.dtype()) ? x.dtype() : DType::f32, std::move(sizes), sums)};
 }
 
+// --- ngram_scores: (x [n] or [rows, n], pool [items], starts i64 [lengths]) -> f32 [.., integers[0]]. The pool holds
+// one n-gram after the other, those of length k from starts[k - 1] to starts[k]. A gram's items may be apart: steps
+// between them are equal and skip up to so many others. integers = [columns, shortest, longest, most skipped, how: 0 as
+// often as it occurs, 1 once if it occurs, then the column of each gram], numbers = [weight of each gram]
+
+Types infer_ngrams(const Extern& op, InferContext& c) {
+  c.expect_inputs(3, 3);
+  expect_lists(op, c, op.numbers.size() + 5, op.numbers.size(), 0);
+  const std::span<const int64_t> columns(op.integers.begin() + 5, op.integers.end());
+  for (const int64_t column : columns)
+    if (column < 0 || column >= op.integers[0]) c.fail("column {} of {}", column, op.integers[0]);
+  if (op.integers[1] < 1 || op.integers[2] < op.integers[1] || op.integers[3] < 0)
+    c.fail("lengths from {} to {}, {} skipped", op.integers[1], op.integers[2], op.integers[3]);
+  c.expect_dtype(1, c.tensor(0).dtype);
+  c.expect_dtype(2, DType::i64);
+  c.expect_rank(1, 1);
+  c.expect_rank(2, 1);
+  Type y = c.tensor(0);
+  y.dtype = DType::f32;
+  if (!y.ranked) return {y};
+  if (y.rank() != 1 && y.rank() != 2) c.fail("words must stand in a row, or in rows");
+  y.shape.back() = op.integers[0];
+  return {y};
+}
+
+template <class W>
+using Grams = std::map<std::vector<W>, size_t>;  // n-gram -> its place among all
+
+// Every place in the file is checked: it may be hostile.
+template <class W>
+Grams<W> read_grams(std::span<const W> pool, std::span<const int64_t> starts, size_t count) {
+  Grams<W> grams;
+  size_t place = 0;
+  for (size_t k = 0; k < starts.size(); ++k) {
+    const auto size = static_cast<int64_t>(pool.size());
+    const int64_t begin = starts[k], end = k + 1 < starts.size() ? starts[k + 1] : size;
+    const auto length = static_cast<int64_t>(k + 1);
+    if (begin < 0 || begin > end || end > size || (end - begin) % length != 0)
+      fail(ErrorCode::invalid_model, "the pool has no whole {}-grams from {} to {}", length, begin, end);
+    for (int64_t at = begin; at < end; at += length)
+      grams.emplace(std::vector<W>(pool.begin() + at, pool.begin() + at + length), place++);
+  }
+  if (place != count) fail(ErrorCode::invalid_model, "the pool holds {} n-grams, {} have weights", place, count);
+  return grams;
+}
+
+template <class W>
+std::vector<double> count_grams(const Extern& op, std::span<const W> row, const Grams<W>& grams) {
+  std::vector<double> counts(op.numbers.size());
+  const auto size = static_cast<int64_t>(row.size());
+  std::vector<W> gram;
+  for (int64_t length = op.integers[1]; length <= std::min(op.integers[2], size); ++length) {
+    const int64_t skipped = length == 1 ? 0 : std::min(op.integers[3], size);
+    for (int64_t step = 1; step <= skipped + 1; ++step) {
+      for (int64_t begin = 0; begin + step * (length - 1) < size; ++begin) {
+        gram.clear();
+        for (int64_t i = 0; i < length; ++i) gram.push_back(row[static_cast<size_t>(begin + i * step)]);
+        if (const auto found = grams.find(gram); found != grams.end()) ++counts[found->second];
+      }
+    }
+  }
+  return counts;
+}
+
+template <class W>
+std::vector<double> ngram_scores(const Extern& op, std::span<const W> items, int64_t rows, const Grams<W>& grams) {
+  const auto columns = static_cast<size_t>(op.integers[0]);
+  const size_t length = rows == 0 ? 0 : items.size() / static_cast<size_t>(rows);
+  std::vector<double> scores(static_cast<size_t>(rows) * columns);
+  for (size_t r = 0; r < static_cast<size_t>(rows); ++r) {
+    const std::vector<double> counts = count_grams(op, items.subspan(r * length, length), grams);
+    for (size_t i = 0; i < counts.size(); ++i)
+      if (counts[i] != 0)
+        scores[r * columns + static_cast<size_t>(op.integers[5 + i])] =
+            op.numbers[i] * (op.integers[4] ? 1 : counts[i]);
+  }
+  return scores;
+}
+
+std::vector<RefValue> ngrams(const Extern& op, const Call& call) {
+  const Tensor &x = call.tensor(0), &pool = call.tensor(1);
+  Sizes sizes = x.dims();
+  if (sizes.size() != 1 && sizes.size() != 2)
+    fail(ErrorCode::invalid_argument, "n-grams are counted in rows, not in shape {}", to_string(sizes));
+  const int64_t rows = sizes.size() == 2 ? sizes[0] : 1;
+  sizes.back() = op.integers[0];
+  const std::span<const int64_t> starts = call.tensor(2).as<int64_t>();
+  const auto scores = [&]<class W>(std::span<const W> items, std::span<const W> known) {
+    return ngram_scores<W>(op, items, rows, read_grams<W>(known, starts, op.numbers.size()));
+  };
+  return {write_wide(DType::f32, std::move(sizes),
+                     x.dtype() == DType::string
+                         ? scores.template operator()<std::string>(x.strings(), pool.strings())
+                         : scores.template operator()<int64_t>(x.as<int64_t>(), pool.as<int64_t>()))};
+}
+
+// --- coupled_probabilities: (p f32 [rows, pairs]) -> f32 [rows, integers[0]]. p is how likely class i is where only i
+// and j are left, for all pairs i < j in order; the results are the probabilities of all classes that fit these best
+// (the second method of Wu, Lin and Weng, 2004, with the bounds that libsvm ends it at). integers = [classes]
+
+Types infer_coupled(const Extern& op, InferContext& c) {
+  c.expect_inputs(1, 1);
+  expect_lists(op, c, 1, 0, 0);
+  c.expect_dtype(0, DType::f32);
+  c.expect_rank(0, 2);
+  const int64_t classes = op.integers[0];
+  if (classes < 2 || classes > INT16_MAX) c.fail("{} classes", classes);
+  const Type& p = c.tensor(0);
+  if (p.ranked) c.same(p.shape[1], classes * (classes - 1) / 2, "pairs of classes");
+  return {Type::tensor(DType::f32, {p.ranked ? p.shape[0] : c.fresh(), classes})};
+}
+
+// The matrix whose quadratic form the probabilities minimise.
+std::vector<float> coupling_matrix(std::span<const float> pairs, size_t classes) {
+  std::vector<float> q(classes * classes, 0);
+  size_t pair = 0;
+  for (size_t i = 0; i < classes; ++i) {
+    for (size_t j = i + 1; j < classes; ++j, ++pair) {
+      const float here = pairs[pair], there = 1 - here;
+      q[i * classes + i] += there * there;
+      q[j * classes + j] += here * here;
+      q[i * classes + j] = q[j * classes + i] = -here * there;
+    }
+  }
+  return q;
+}
+
+void couple(std::span<const float> pairs, std::span<float> p) {
+  const size_t classes = p.size();
+  const std::vector<float> q = coupling_matrix(pairs, classes);
+  const float enough = 0.005F / static_cast<float>(classes);
+  std::vector<float> slopes(classes);  // q p
+  std::fill(p.begin(), p.end(), 1 / static_cast<float>(classes));
+  for (size_t round = 0; round < std::max<size_t>(100, classes); ++round) {
+    float form = 0, worst = 0;  // p q p
+    for (size_t i = 0; i < classes; ++i) {
+      slopes[i] = 0;
+      for (size_t j = 0; j < classes; ++j) slopes[i] += q[i * classes + j] * p[j];
+      form += p[i] * slopes[i];
+    }
+    for (const float slope : slopes) worst = std::max(worst, std::abs(slope - form));
+    if (worst < enough) return;
+    for (size_t i = 0; i < classes; ++i) {
+      const float* row = &q[i * classes];
+      const float step = (form - slopes[i]) / row[i], whole = 1 + step;
+      p[i] += step;
+      form = (form + step * (step * row[i] + 2 * slopes[i])) / (whole * whole);
+      for (size_t j = 0; j < classes; ++j) {
+        slopes[j] = (slopes[j] + step * row[j]) / whole;
+        p[j] /= whole;
+      }
+    }
+  }
+}
+
+std::vector<RefValue> coupled(const Extern& op, const Call& call) {
+  const Tensor& pairs = call.tensor(0);
+  const auto classes = static_cast<size_t>(op.integers[0]), count = classes * (classes - 1) / 2;
+  if (pairs.rank() != 2 || pairs.dims()[1] != static_cast<int64_t>(count))
+    fail(ErrorCode::invalid_argument, "probabilities of {} pairs in shape {}", count, to_string(pairs.dims()));
+  const auto rows = static_cast<size_t>(pairs.dims()[0]);
+  std::vector<float> probabilities(rows * classes);
+  for (size_t r = 0; r < rows; ++r)
+    couple(pairs.as<float>().subspan(r * count, count), std::span(probabilities).subspan(r * classes, classes));
+  return {Tensor::of<float>({pairs.dims()[0], op.integers[0]}, probabilities)};
+}
+
 constexpr Row kRows[] = {
+    {"coupled_probabilities", infer_coupled, coupled},
     {"decision_trees", infer_trees, trees},
     {"lookup", infer_lookup, lookup},
+    {"ngram_scores", infer_ngrams, ngrams},
 };
 
 }  // namespace

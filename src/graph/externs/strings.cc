@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/pcre.h"
+#include "base/utf8.h"
 #include "graph/externs/table.h"
 #include "graph/reference/indexing.h"
 
@@ -88,6 +90,20 @@ Words split_at(std::string_view text, std::string_view delimiter, int64_t most) 
   return parts;
 }
 
+// The words of each element of x along a new last axis.
+Tensor side_by_side(const Tensor& x, std::vector<Words> lists, const std::string& padding) {
+  size_t most = 0;
+  for (const Words& list : lists) most = std::max(most, list.size());
+  Words all;
+  for (Words& list : lists) {
+    list.resize(most, padding);
+    all.insert(all.end(), list.begin(), list.end());
+  }
+  Sizes sizes = x.dims();
+  sizes.push_back(static_cast<int64_t>(most));
+  return Tensor::of_strings(std::move(sizes), std::move(all));
+}
+
 std::vector<RefValue> split(const Extern& op, const Call& call) {
   const Tensor& x = call.tensor(0);
   std::vector<Words> lists;
@@ -96,18 +112,44 @@ std::vector<RefValue> split(const Extern& op, const Call& call) {
     lists.push_back(split_at(text, op.texts[0], op.integers[0]));
     counts.push_back(static_cast<int64_t>(lists.back().size()));
   }
-  const int64_t most = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
-  Words parts;
-  for (Words& list : lists) {
-    list.resize(static_cast<size_t>(most));
-    parts.insert(parts.end(), list.begin(), list.end());
-  }
-  Sizes sizes = x.dims();
-  sizes.push_back(most);
-  std::vector<RefValue> results = {Tensor::of_strings(std::move(sizes), std::move(parts)),
-                                   write_wide(DType::i64, x.dims(), counts)};
+  std::vector<RefValue> results = {side_by_side(x, std::move(lists), ""), write_wide(DType::i64, x.dims(), counts)};
   results.resize(call.num_outputs);
   return results;
+}
+
+// --- tokenize: (x [..]) -> the parts of each string that match, from left to right, [.., most parts]; what has fewer
+// ends in the padding, and what is no UTF-8 has none. integers = [fewest characters of a part], texts = [pattern, in
+// RE2's syntax, padding]
+
+Types infer_tokenize(const Extern& op, InferContext& c) {
+  expect_strings(c, 1);
+  expect_lists(op, c, 1, 0, 2);
+  Type parts = c.tensor(0);
+  if (parts.ranked) parts.shape.push_back(c.fresh());
+  return {parts};
+}
+
+Words matches_in(const std::string& text, Pcre::Searcher& searcher, int64_t shortest) {
+  Words parts;
+  for (size_t from = 0; is_valid_utf8(text) && from < text.size();) {
+    const auto match = searcher.find(text, from);
+    if (!match) break;
+    const std::string part = text.substr(match->begin, match->end - match->begin);
+    if (static_cast<int64_t>(count_code_points(part)) >= shortest) parts.push_back(part);
+    from = match->end;
+    if (match->end == match->begin && from < text.size()) next_code_point(text, from);
+  }
+  return parts;
+}
+
+std::vector<RefValue> tokenize(const Extern& op, const Call& call) {
+  const Tensor& x = call.tensor(0);
+  const Pcre pattern(op.texts[0], PcreRules::ascii, op.texts[0]);
+  Pcre::Searcher searcher(pattern);
+  std::vector<Words> lists;
+  for (const std::string& text : x.strings())
+    lists.push_back(matches_in(text, searcher, std::max<int64_t>(op.integers[0], 1)));
+  return {side_by_side(x, std::move(lists), op.texts[1])};
 }
 
 // --- string_normalize: (x [n] or [1, n]) -> the strings that are no stop words, in another case; one empty string if
@@ -150,10 +192,32 @@ std::vector<RefValue> normalize(const Extern& op, const Call& call) {
   return {Tensor::of_strings(std::move(sizes), std::move(words))};
 }
 
+// --- regex_full_match: (x [..]) -> whether the whole of each string matches, bool [..]; what is no UTF-8 does not.
+// texts = [pattern, in RE2's syntax]
+
+Types infer_full_match(const Extern& op, InferContext& c) {
+  expect_strings(c, 1);
+  expect_lists(op, c, 0, 0, 1);
+  Type y = c.tensor(0);
+  y.dtype = DType::boolean;
+  return {y};
+}
+
+std::vector<RefValue> full_match(const Extern& op, const Call& call) {
+  const Tensor& x = call.tensor(0);
+  const Pcre pattern(op.texts[0], PcreRules::ascii_whole, op.texts[0]);
+  Pcre::Searcher searcher(pattern);
+  std::vector<int64_t> matches;
+  for (const std::string& text : x.strings()) matches.push_back(is_valid_utf8(text) && searcher.find(text).has_value());
+  return {write_wide(DType::boolean, x.dims(), matches)};
+}
+
 constexpr Row kRows[] = {
+    {"regex_full_match", infer_full_match, full_match},
     {"string_concat", infer_concat, concat},
     {"string_normalize", infer_normalize, normalize},
     {"string_split", infer_split, split},
+    {"tokenize", infer_tokenize, tokenize},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "onnx/importers/context.h"
 #include "onnx/importers/random.h"
 #include "onnx/importers/table.h"
+#include "onnx/importers/window.h"
 
 namespace lathe::onnx {
 namespace {
@@ -45,8 +46,11 @@ void import_leaky_relu(Context& ctx) {
   import_formula(ctx, [&](const Formula& f, int x) { return f.if_not_negative(x, x, f.mul(f.number(alpha), x)); });
 }
 
+// Before opset 7 a slope that is a vector holds one number for each channel.
 void import_prelu(Context& ctx) {
-  ctx.set_output(0, ctx.map({ctx.input(0), ctx.input(1)}, [&](MapProgram& p, const auto& in) {
+  Value* slope = ctx.input(1);
+  if (ctx.opset() < 7 && ctx.rank(1) == 1 && ctx.rank(0) > 1) slope = channel_vector(ctx, slope, ctx.rank(0) - 2);
+  ctx.set_output(0, ctx.map({ctx.input(0), slope}, [&](MapProgram& p, const auto& in) {
     const int zero = p.constant_int(0, ctx.dtype(0));
     return p.select(p.binary(MapOp::lt, in[0], zero), p.binary(MapOp::mul, in[1], in[0]), in[0]);
   }));
@@ -60,8 +64,9 @@ void import_elu(Context& ctx) {
 }
 
 void import_selu(Context& ctx) {
-  const double alpha = ctx.attr_float("alpha", static_cast<double>(1.67326319217681884765625F));
-  const double gamma = ctx.attr_float("gamma", static_cast<double>(1.05070102214813232421875F));
+  const bool rounded = ctx.opset() < 6;  // the defaults, then
+  const double alpha = ctx.attr_float("alpha", static_cast<double>(rounded ? 1.6732F : 1.67326319217681884765625F));
+  const double gamma = ctx.attr_float("gamma", static_cast<double>(rounded ? 1.0507F : 1.05070102214813232421875F));
   import_formula(ctx, [&](const Formula& f, int x) {
     return f.mul(f.number(gamma), f.if_greater(x, 0, x, f.mul(f.number(alpha), f.p.unary(MapOp::expm1, x))));
   });
@@ -92,12 +97,26 @@ void import_thresholded_relu(Context& ctx) {
   import_formula(ctx, [&](const Formula& f, int x) { return f.if_greater(x, alpha, x, f.number(0)); });
 }
 
+// Operators of the first models, which no version of the standard lists: alpha * x + beta and what is made of it.
+template <MapOp kOp>
+void import_scaled(Context& ctx) {
+  const double alpha = ctx.attr_float("alpha", 1), beta = ctx.attr_float("beta", ctx.op_type() == "Affine" ? 0 : 1);
+  import_formula(ctx, [&](const Formula& f, int x) {
+    if (kOp == MapOp::add) return f.add(f.mul(f.number(alpha), x), f.number(beta));
+    return f.mul(f.number(alpha), f.p.unary(kOp, f.mul(f.number(beta), x)));
+  });
+}
+
+// Integers by the formula for real numbers.
 void import_shrink(Context& ctx) {
   const double lambd = ctx.attr_float("lambd", 0.5), bias = ctx.attr_float("bias", 0);
-  import_formula(ctx, [&](const Formula& f, int x) {
-    const int below = f.p.binary(MapOp::lt, x, f.number(-lambd));
-    return f.if_greater(x, lambd, f.sub(x, f.number(bias)), f.p.select(below, f.add(x, f.number(bias)), f.number(0)));
-  });
+  const DType dtype = ctx.dtype(0), compute = is_float(dtype) ? dtype : DType::f64;
+  ctx.set_output(0, ctx.map({ctx.input(0)}, [&](MapProgram& p, const auto& in) {
+    const Formula f{p, compute};
+    const int x = p.cast(in[0], compute), below = p.binary(MapOp::lt, x, f.number(-lambd));
+    const int lower = p.select(below, f.add(x, f.number(bias)), f.number(0));
+    return p.cast(f.if_greater(x, lambd, f.sub(x, f.number(bias)), lower), dtype);
+  }));
 }
 
 void import_gelu(Context& ctx) {
@@ -181,26 +200,39 @@ void import_dropout(Context& ctx) {
   if (ctx.wants_output(1)) ctx.set_output(1, ctx.expand(ctx.constant(Tensor::scalar(true)), ctx.shape(0)));
 }
 
+// (x, bias, another summand?, ratio?, training?) -> the sum, mask
+void import_bias_dropout(Context& ctx) {
+  if (ctx.has_input(4) && ctx.integers(4).at(0) != 0) ctx.unsupported("dropout in training with a bias");
+  Value* y = ctx.binary(MapOp::add, ctx.input(0), ctx.input(1));
+  if (ctx.has_input(2)) y = ctx.binary(MapOp::add, y, ctx.input(2));
+  ctx.set_output(0, y);
+  if (ctx.wants_output(1)) ctx.set_output(1, ctx.expand(ctx.constant(Tensor::scalar(true)), ctx.shape(0)));
+}
+
 constexpr OpRow kRows[] = {
+    {"", "Affine", 1, import_scaled<MapOp::add>},
     {"", "Celu", 12, import_celu},
-    {"", "Clip", 6, import_clip},
-    {"", "Dropout", 7, import_dropout},
-    {"", "Elu", 6, import_elu},
+    {"", "Clip", 1, import_clip},
+    {"", "Dropout", 1, import_dropout},
+    {"", "Elu", 1, import_elu},
     {"", "Gelu", 20, import_gelu},
-    {"", "HardSigmoid", 6, import_hard_sigmoid},
+    {"", "HardSigmoid", 1, import_hard_sigmoid},
     {"", "HardSwish", 14, import_simple<MapOp::hard_swish>},
-    {"", "LeakyRelu", 6, import_leaky_relu},
+    {"", "LeakyRelu", 1, import_leaky_relu},
     {"", "Mish", 18, import_simple<MapOp::mish>},
-    {"", "PRelu", 7, import_prelu},
-    {"", "Relu", 6, import_simple<MapOp::relu>},
-    {"", "Selu", 6, import_selu},
+    {"", "PRelu", 1, import_prelu},
+    {"", "ParametricSoftplus", 1, import_scaled<MapOp::softplus>},
+    {"", "Relu", 1, import_simple<MapOp::relu>},
+    {"", "ScaledTanh", 1, import_scaled<MapOp::tanh>},
+    {"", "Selu", 1, import_selu},
     {"", "Shrink", 9, import_shrink},
-    {"", "Sigmoid", 6, import_simple<MapOp::sigmoid>},
+    {"", "Sigmoid", 1, import_simple<MapOp::sigmoid>},
     {"", "Softplus", 1, import_simple<MapOp::softplus>},
     {"", "Softsign", 1, import_softsign},
     {"", "Swish", 24, import_swish},
-    {"", "Tanh", 6, import_simple<MapOp::tanh>},
-    {"", "ThresholdedRelu", 10, import_thresholded_relu},
+    {"", "Tanh", 1, import_simple<MapOp::tanh>},
+    {"", "ThresholdedRelu", 1, import_thresholded_relu},
+    {kMicrosoft, "BiasDropout", 1, import_bias_dropout},
     {kMicrosoft, "BiasGelu", 1, import_bias_gelu},
     {kMicrosoft, "BiasSplitGelu", 1, import_bias_split_gelu},
     {kMicrosoft, "FastGelu", 1, import_bias_gelu},

@@ -95,9 +95,14 @@ class CarriedType {
   std::set<std::string> own_;
 };
 
+bool is_optional(const Type& type) {
+  return type.kind == Type::Kind::optional || type.kind == Type::Kind::optional_sequence;
+}
+
 struct Body {
   std::unique_ptr<Graph> graph;
   Captures captures;
+  std::vector<bool> filled;  // carried values that begin as optionals, which the body gives back with a value
 };
 
 // Imports a body whose inputs are `fixed` types, then the carried ones, then `slices`; its outputs are
@@ -118,7 +123,7 @@ bool widen_carried(BodySignature& signature, const Graph& graph) {
 }
 
 Body import_body_once(Context& ctx, const GraphProto& proto, const BodySignature& signature) {
-  Body body{std::make_unique<Graph>(ctx.graph().shared_symbols()), {}};
+  Body body{std::make_unique<Graph>(ctx.graph().shared_symbols()), {}, {}};
   Scope scope(*body.graph, ctx.scope(), body.captures);
   std::vector<Type> types = signature.before;
   for (const CarriedType& c : signature.carried) types.push_back(c.type());
@@ -139,6 +144,11 @@ Body import_body_once(Context& ctx, const GraphProto& proto, const BodySignature
   for (size_t i = 0; i < results.size(); ++i) {
     Value* value = scope.value(*results[i]);
     if (i < signature.outputs_before) value = as_scalar(emitter, value);  // the condition of a Loop
+    const size_t carried = i - signature.outputs_before;
+    if (i >= signature.outputs_before && carried < signature.carried.size()) {
+      body.filled.push_back(is_optional(signature.carried[carried].type()) && !is_optional(value->type()));
+      if (body.filled.back()) value = emitter.emit(Sequence{SequenceKind::optional_make}, {value});
+    }
     body.graph->add_output(value, std::string(proto.outputs[i].name));
   }
   return body;
@@ -169,7 +179,12 @@ void import_loop(Context& ctx) {
   append_captures(ctx, body.captures, operands);
   const size_t outputs = body.graph->outputs().size() - 1;
   Loop op{static_cast<int64_t>(signature.carried.size()), Region(std::move(body.graph))};
-  set_all_outputs(ctx, ctx.append(std::move(op), std::move(operands), outputs));
+  Node* node = ctx.append(std::move(op), std::move(operands), outputs);
+  if (outputs < ctx.num_outputs()) ctx.invalid("the body has too few outputs");
+  for (size_t i = 0; i < ctx.num_outputs(); ++i) {
+    const bool filled = i < body.filled.size() && body.filled[i];
+    ctx.set_output(i, filled ? ctx.emit(Sequence{SequenceKind::optional_get}, {node->output(i)}) : node->output(i));
+  }
 }
 
 // Axes (negative ones count from the end of a tensor of `ranks[i]`) and directions of scanned inputs or outputs.

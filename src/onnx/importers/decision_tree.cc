@@ -178,7 +178,7 @@ void import_regressor(Context& ctx) {
 
 // Where the votes of a classifier of two classes all go to one, that is the second, whichever number it has: a
 // probability if no vote is negative, else a score around 0.
-Value* two_scores(Context& ctx, const NamedForest& named) {
+Value* second_score(Context& ctx, const NamedForest& named) {
   Forest forest = named.forest;
   for (auto& votes : forest.leaves)
     for (Vote& vote : votes) vote.target = 0;
@@ -189,24 +189,21 @@ Value* two_scores(Context& ctx, const NamedForest& named) {
       return p.binary(MapOp::add, in[0], p.constant(base.back(), score->dtype()));
     });
   }
-  Value* other = forest.all_positive() ? ctx.map({score},
-                                                 [&](MapProgram& p, const auto& in) {
-                                                   return p.binary(MapOp::sub, p.constant(1, score->dtype()), in[0]);
-                                                 })
-                                       : ctx.unary(MapOp::neg, score);
-  return ctx.cast(ctx.concat({other, score}, 1), DType::f32);
+  return ctx.cast(score, DType::f32);
 }
 
 void import_classifier(Context& ctx) {
   const NamedForest named(ctx, "class");
   const Tensor labels = class_labels(ctx, "classlabels_int64s", "classlabels_strings");
-  const bool one_target = labels.elements() == 2 && named.targets.size() == 1;
-  Value* scores = one_target
-                      ? two_scores(ctx, named)
-                      : ctx.cast(with_base(ctx, run_forest(ctx, named.forest, labels.elements(), 0)), DType::f32);
+  if (labels.elements() == 2 && named.targets.size() == 1) {
+    const bool is_probability = named.forest.all_positive();
+    Value* score = second_score(ctx, named);
+    ctx.set_output(0, best_labels(ctx, labels, two_columns(ctx, score, is_probability)));
+    return ctx.set_output(1, two_scores(ctx, score, is_probability));
+  }
+  Value* scores = ctx.cast(with_base(ctx, run_forest(ctx, named.forest, labels.elements(), 0)), DType::f32);
   ctx.set_output(0, best_labels(ctx, labels, scores));
-  const bool probabilities = one_target && named.forest.all_positive();
-  ctx.set_output(1, probabilities ? scores : post_transformed(ctx, scores));
+  ctx.set_output(1, post_transformed(ctx, scores));
 }
 
 // ---- TreeEnsemble: inner nodes and leaves in lists of their own

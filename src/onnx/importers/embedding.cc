@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "onnx/importers/context.h"
+#include "onnx/importers/quantize.h"
 #include "onnx/importers/table.h"
 
 namespace lathe::onnx {
@@ -10,31 +11,52 @@ namespace {
 
 enum Operand : size_t { words, segments, word_table, position_table, segment_table, gamma, beta, mask, positions };
 
+struct Tables {
+  Value *words, *positions, *segments, *gamma, *beta;  // segments may be null
+  Value *mask, *places;                                // both may be null
+};
+
 // The rows before normalisation, which the third output asks for.
-Value* embedding_sum(Context& ctx, Value* at) {
-  Value* sum = ctx.binary(MapOp::add, ctx.gather(ctx.input(word_table), ctx.input(words), 0),
-                          ctx.gather(ctx.input(position_table), at, 0));
-  if (!ctx.has_input(segments)) return sum;
-  return ctx.binary(MapOp::add, sum, ctx.gather(ctx.input(segment_table), ctx.input(segments), 0));
+Value* embedding_sum(Context& ctx, const Tables& t, Value* at) {
+  Value* sum = ctx.binary(MapOp::add, ctx.gather(t.words, ctx.input(words), 0), ctx.gather(t.positions, at, 0));
+  return t.segments == nullptr ? sum : ctx.binary(MapOp::add, sum, ctx.gather(t.segments, ctx.input(segments), 0));
 }
 
-void import_embed_layer_norm(Context& ctx) {
+void set_embeddings(Context& ctx, const Tables& t) {
   const Shape& shape = ctx.shape(words);
   if (shape.size() != 2) ctx.invalid("the word ids must be [batch, seq]");
-  Value* at = ctx.has_input(positions) ? ctx.input(positions) : ctx.iota({Dim(1), shape[1]}, -1);
-  std::vector<Value*> operands = {ctx.input(words), ctx.input(word_table), at, ctx.input(position_table)};
-  if (ctx.has_input(segments)) operands.insert(operands.end(), {ctx.input(segments), ctx.input(segment_table)});
+  Value* at = t.places != nullptr ? t.places : ctx.iota({Dim(1), shape[1]}, -1);
+  std::vector<Value*> operands = {ctx.input(words), t.words, at, t.positions};
+  if (t.segments != nullptr) operands.insert(operands.end(), {ctx.input(segments), t.segments});
   Embedding op;
   op.num_tables = static_cast<int64_t>(operands.size() / 2);
   op.epsilon = ctx.attr_float("epsilon", static_cast<double>(1e-12F));
-  operands.insert(operands.end(), {ctx.input(gamma), ctx.input(beta)});
+  operands.insert(operands.end(), {t.gamma, t.beta});
   ctx.set_output(0, ctx.emit(op, std::move(operands)));
   if (ctx.wants_output(1)) {  // the number of words that are no padding, per batch entry
-    Value* length = ctx.has_input(mask) ? ctx.reduce(ReduceKind::sum, ctx.cast(ctx.input(mask), DType::i32), {1}, false)
-                                        : ctx.expand(ctx.constant(Tensor::scalar<int32_t>(0)), {shape[0]});
+    Value* length = t.mask != nullptr ? ctx.reduce(ReduceKind::sum, ctx.cast(t.mask, DType::i32), {1}, false)
+                                      : ctx.expand(ctx.constant(Tensor::scalar<int32_t>(0)), {shape[0]});
     ctx.set_output(1, length);
   }
-  if (ctx.wants_output(2)) ctx.set_output(2, embedding_sum(ctx, at));
+  if (ctx.wants_output(2)) ctx.set_output(2, embedding_sum(ctx, t, at));
+}
+
+void import_embed_layer_norm(Context& ctx) {
+  set_embeddings(ctx, {ctx.input(word_table), ctx.input(position_table),
+                       ctx.has_input(segments) ? ctx.input(segment_table) : nullptr, ctx.input(gamma), ctx.input(beta),
+                       ctx.optional_input(mask), ctx.optional_input(positions)});
+}
+
+// The same with tables, gamma and beta in 8 bits: after the mask come their scales, then their zero points.
+void import_quantized_embed_layer_norm(Context& ctx) {
+  constexpr size_t kTables = 5, kScales = mask + 1;
+  const auto wide = [&](size_t i) {
+    const size_t scale = kScales + (i - word_table);
+    return dequantize(ctx, ctx.input(i),
+                      {ctx.reshape(ctx.input(scale), {}), ctx.reshape(ctx.input(scale + kTables), {})}, DType::f32);
+  };
+  set_embeddings(ctx, {wide(word_table), wide(position_table), ctx.has_input(segments) ? wide(segment_table) : nullptr,
+                       wide(gamma), wide(beta), ctx.optional_input(mask), nullptr});
 }
 
 // T5's buckets of distances: one each up to half of them, logarithmic ones up to max_distance, the last for all beyond.
@@ -76,6 +98,7 @@ void import_relative_position_bias(Context& ctx) {
 
 constexpr OpRow kRows[] = {
     {kMicrosoft, "EmbedLayerNormalization", 1, import_embed_layer_norm},
+    {kMicrosoft, "QEmbedLayerNormalization", 1, import_quantized_embed_layer_norm},
     {kMicrosoft, "RelativePositionBias", 1, import_relative_position_bias},
 };
 

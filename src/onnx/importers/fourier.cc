@@ -94,10 +94,10 @@ void import_dft(Context& ctx) {
   std::iota(perm.begin(), perm.end(), 0);
   std::swap(perm[axis], perm[rank - 2]);
   Value* x = ctx.transpose(resized(ctx, ctx.input(0), axis, t.inputs), perm);
-  Shape rows(x->shape().begin(), x->shape().end() - 2), shape = rows;
-  rows.push_back(t.inputs * Dim(t.input_parts));
+  const Dim rows = product(Shape(x->shape().begin(), x->shape().end() - 2));
+  Shape shape(x->shape().begin(), x->shape().end() - 2);
   shape.insert(shape.end(), {t.outputs, Dim(t.output_parts)});
-  Value* y = ctx.matmul(ctx.reshape(x, rows), transform_matrix(ctx, t, x->dtype()));
+  Value* y = ctx.matmul(ctx.reshape(x, {rows, t.inputs * Dim(t.input_parts)}), transform_matrix(ctx, t, x->dtype()));
   ctx.set_output(0, ctx.transpose(ctx.reshape(y, shape), perm));
 }
 
@@ -126,38 +126,44 @@ void import_stft(Context& ctx) {
   ctx.set_output(0, ctx.reshape(y, {shape[0], y->shape()[1], t.outputs, Dim(2)}));
 }
 
-// The spectrum's bins at which the triangles of the mel scale begin, peak and end; the scale of O'Shaughnessy (1987).
-std::vector<int64_t> mel_bins(int64_t count, int64_t length, int64_t rate, double low, double high) {
-  const auto mel = [](double hertz) { return 2595 * std::log10(1 + hertz / 700); };
-  const double first = mel(low), step = (mel(high) - first) / static_cast<double>(count + 2);
-  std::vector<int64_t> bins;
-  for (int64_t i = 0; i < count + 2; ++i) {
-    const double hertz = 700 * (std::pow(10, (first + static_cast<double>(i) * step) / 2595) - 1);
-    bins.push_back(
-        static_cast<int64_t>(std::floor(static_cast<double>(length + 1) * hertz / static_cast<double>(rate))));
-  }
-  return bins;
+// A triangle for each filter, over the spectrum's bins at which three neighbours of count + 2 points lie that divide
+// the mel scale (of O'Shaughnessy, 1987) evenly: it begins at the first, peaks at the second, ends at the third.
+int mel_triangle(MapProgram& p, const Dim& count, const Dim& length, int rate, int low, int high) {
+  const auto real = [&](double v) { return p.constant(v, DType::f64); };
+  const auto divide = [&](int a, int b) { return p.binary(MapOp::div, a, b); };
+  const auto mel = [&](int hertz) {
+    const int ratio = p.binary(MapOp::add, real(1), divide(hertz, real(700)));
+    return p.binary(MapOp::mul, real(2595), divide(p.unary(MapOp::log, ratio), real(std::log(10.0))));
+  };
+  const int first = mel(low), points = p.cast(p.dim(count + Dim(2)), DType::f64);
+  const int step = divide(p.binary(MapOp::sub, mel(high), first), points);
+  const auto bin = [&](int64_t neighbour) {
+    const int place = p.cast(p.binary(MapOp::add, p.iota(-1), p.constant_int(neighbour, DType::i64)), DType::f64);
+    const int here = p.binary(MapOp::add, first, p.binary(MapOp::mul, place, step));
+    const int power = p.binary(MapOp::pow, real(10), divide(here, real(2595)));
+    const int hertz = p.binary(MapOp::mul, real(700), p.binary(MapOp::sub, power, real(1)));
+    const int circle = p.cast(p.dim(length + Dim(1)), DType::f64);
+    return p.unary(MapOp::floor, divide(p.binary(MapOp::mul, circle, hertz), rate));
+  };
+  const int begin = bin(0), peak = bin(1), end = bin(2), row = p.cast(p.iota(-2), DType::f64);
+  const int rising = divide(p.binary(MapOp::sub, row, begin), p.binary(MapOp::sub, peak, begin));
+  const int falling = divide(p.binary(MapOp::sub, end, row), p.binary(MapOp::sub, end, peak));
+  const auto among = [&](int from, int to) {
+    return p.binary(MapOp::logical_and, p.binary(MapOp::ge, row, from), p.binary(MapOp::lt, row, to));
+  };
+  const int side = p.select(among(begin, peak), rising, p.select(among(peak, end), falling, real(0)));
+  return p.select(p.binary(MapOp::eq, row, peak), real(1), side);
 }
 
 void import_mel_weight_matrix(Context& ctx) {
-  const int64_t count = ctx.integers(0).at(0), length = ctx.integers(1).at(0), rate = ctx.integers(2).at(0);
-  const int64_t rows = length / 2 + 1;
-  if (count < 1 || length < 1 || rate < 1) ctx.invalid("the sizes of the matrix are not positive");
-  const std::vector<int64_t> bins = mel_bins(count, length, rate, ctx.constant_number(3, 0), ctx.constant_number(4, 0));
-  Tensor matrix(ctx.attr_dtype("output_datatype", DType::f32), {rows, count});
-  const auto write = [&](int64_t row, int64_t column, int64_t part, int64_t whole) {
-    if (row < 0 || row >= rows) ctx.invalid("a frequency lies outside of the spectrum");
-    matrix.write_double(row * count + column, static_cast<double>(part) / static_cast<double>(whole));
+  const Dim count = ctx.sizes(0).at(0), length = ctx.sizes(1).at(0);
+  std::vector<Value*> numbers;
+  for (const size_t i : {2, 3, 4}) numbers.push_back(ctx.reshape(ctx.cast(ctx.input(i), DType::f64), {}));
+  const DType dtype = ctx.attr_dtype("output_datatype", DType::f32);
+  const auto entry = [&](MapProgram& p, const auto& in) {
+    return p.cast(mel_triangle(p, count, length, in[0], in[1], in[2]), dtype);
   };
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t begin = bins[static_cast<size_t>(i)], peak = bins[static_cast<size_t>(i) + 1],
-                  end = bins[static_cast<size_t>(i) + 2];
-    if (begin == peak) write(peak, i, 1, 1);
-    for (int64_t row = begin; row < peak; ++row) write(row, i, row - begin, peak - begin);
-    if (begin < peak) write(peak, i, 1, 1);
-    for (int64_t row = peak; row < end; ++row) write(row, i, end - row, end - peak);
-  }
-  ctx.set_output(0, std::move(matrix));
+  ctx.set_output(0, ctx.map(numbers, entry, Shape{floor_div(length, Dim(2)) + Dim(1), count}));
 }
 
 constexpr OpRow kRows[] = {

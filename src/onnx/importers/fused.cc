@@ -68,32 +68,23 @@ void import_fused_gemm(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
 }
 
-// ---- channels last, [N, spatial.., C], as images are laid out for GPUs
-
-Value* channels_first(Context& ctx, Value* x) {
-  std::vector<int64_t> perm = {0, x->type().rank() - 1};
-  for (int64_t axis = 1; axis + 1 < x->type().rank(); ++axis) perm.push_back(axis);
-  return ctx.transpose(x, std::move(perm));
-}
-
-Value* channels_last(Context& ctx, Value* x) {
-  std::vector<int64_t> perm = {0};
-  for (int64_t axis = 2; axis < x->type().rank(); ++axis) perm.push_back(axis);
-  perm.push_back(1);
-  return ctx.transpose(x, std::move(perm));
-}
+// ---- channels last
 
 // (X, W [M, spatial.., C / groups], B?)
 void import_nhwc_conv(Context& ctx) {
-  if (ctx.attr_string("auto_pad", "NOTSET") != "NOTSET") ctx.unsupported("padding by auto_pad");
   Value* weights = channels_first(ctx, ctx.input(1));
-  Conv op = read_conv(ctx, weights->shape());
+  Conv op = read_conv(ctx, weights->shape(), true);
   std::vector<Value*> operands = {channels_first(ctx, ctx.input(0)), weights};
   if (ctx.has_input(2)) {
     op.epilogue = bias_epilogue(ctx.dtype(0));
     operands.push_back(channel_vector(ctx, ctx.input(2), ctx.rank(0) - 2));
   }
   ctx.set_output(0, channels_last(ctx, ctx.emit(std::move(op), std::move(operands))));
+}
+
+void import_nhwc_max_pool(Context& ctx) {
+  ctx.set_output(
+      0, channels_last(ctx, ctx.emit(read_pool(ctx, PoolKind::max, true), {channels_first(ctx, ctx.input(0))})));
 }
 
 // x normalised by groups of channels, through SiLU if activation is 1: (X, scale, bias, ..)
@@ -123,9 +114,40 @@ void import_skip_group_norm(Context& ctx) {
   if (ctx.wants_output(1)) ctx.set_output(1, sum);
 }
 
+// gelu(a b + bias), in the tanh form.
+void import_gemm_gelu(Context& ctx) {
+  Value* y = ctx.matmul(ctx.input(0), ctx.input(1));
+  if (ctx.has_input(2)) y = ctx.binary(MapOp::add, y, ctx.input(2));
+  ctx.set_output(0, ctx.unary(MapOp::gelu_tanh, y));
+}
+
+// softmax(x + bias), where the bias may lack batch axes. Rows begin at `axis`, as before opset 13.
+void import_bias_softmax(Context& ctx) {
+  Value* x = ctx.binary(MapOp::add, ctx.input(0), ctx.input(1));
+  const int64_t axis = ctx.resolve_axis(ctx.attr_int("axis", 1), ctx.rank(0));
+  if (!ctx.attr_bool("is_inner_broadcast", true) && axis > 1 && ctx.rank(0) != ctx.rank(1))
+    ctx.unsupported("a bias that is broadcast in the middle");
+  const Shape& shape = ctx.shape(0);
+  const Dim rows = product(Shape(shape.begin(), shape.begin() + axis)),
+            columns = product(Shape(shape.begin() + axis, shape.end()));
+  Value* y = ctx.emit(Softmax{1, false, false}, {ctx.reshape(x, {rows, columns})});
+  ctx.set_output(0, ctx.reshape(y, shape));
+}
+
+// The sum of all operands: (X, bias, skip).
+void import_bias_add(Context& ctx) {
+  ctx.set_output(0, ctx.binary(MapOp::add, ctx.binary(MapOp::add, ctx.input(0), ctx.input(1)), ctx.input(2)));
+}
+
 constexpr OpRow kRows[] = {
-    {kMicrosoft, "FusedConv", 1, import_fused_conv},          {kMicrosoft, "FusedGemm", 1, import_fused_gemm},
-    {kMicrosoft, "GroupNorm", 1, import_group_norm},          {kMicrosoft, "NhwcConv", 1, import_nhwc_conv},
+    {kMicrosoft, "BiasAdd", 1, import_bias_add},
+    {kMicrosoft, "BiasSoftmax", 1, import_bias_softmax},
+    {kMicrosoft, "FusedConv", 1, import_fused_conv},
+    {kMicrosoft, "FusedGemm", 1, import_fused_gemm},
+    {kMicrosoft, "GemmFastGelu", 1, import_gemm_gelu},
+    {kMicrosoft, "GroupNorm", 1, import_group_norm},
+    {kMicrosoft, "NhwcConv", 1, import_nhwc_conv},
+    {kMicrosoft, "NhwcMaxPool", 1, import_nhwc_max_pool},
     {kMicrosoft, "SkipGroupNorm", 1, import_skip_group_norm},
 };
 

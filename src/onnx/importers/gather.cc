@@ -104,6 +104,7 @@ constexpr OpRow kRows[] = {
     {"", "ScatterElements", 11, import_scatter_elements},
     {"", "ScatterND", 11, import_scatter_nd},
     {"", "TensorScatter", 24, import_tensor_scatter},
+    {kMicrosoft, "GatherND", 1, import_gather_nd},
 };
 
 }  // namespace

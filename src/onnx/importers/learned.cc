@@ -1,5 +1,5 @@
-// Classical machine learning (ai.onnx.ml) but for trees: features are scaled, encoded and put together, and linear
-// models and support vectors score them. Dictionaries are the host's (graph/externs/learned.cc), all else is
+// Classical machine learning (ai.onnx.ml) but for trees and support vectors: features are scaled, encoded and put
+// together, and linear models score them. Dictionaries are the host's (graph/externs/learned.cc), all else is
 // arithmetic.
 #include "onnx/importers/learned.h"
 
@@ -11,23 +11,10 @@
 namespace lathe::onnx {
 namespace {
 
-// Attributes of one number for each column as f32 [n].
-Value* floats(Context& ctx, std::string_view name) {
-  const std::vector<double> values = ctx.attr_floats(name);
-  Tensor tensor(DType::f32, {static_cast<int64_t>(values.size())});
-  for (size_t i = 0; i < values.size(); ++i) tensor.write_double(static_cast<int64_t>(i), values[i]);
-  return ctx.constant(std::move(tensor));
-}
-
-Value* float_input(Context& ctx, size_t i) {
-  Value* x = ctx.input(i);
-  return is_float(x->dtype()) ? x : ctx.cast(x, DType::f32);
-}
-
 // ---- columns
 
 void import_array_feature_extractor(Context& ctx) {
-  Value* x = rows_of(ctx, 0);
+  Value* x = ctx.rank(0) == 1 ? rows_of(ctx, 0) : ctx.input(0);
   Value* columns = ctx.reshape(ctx.input(1), {product(ctx.shape(1))});
   ctx.set_output(0, ctx.gather(x, columns, x->type().rank() - 1));
 }
@@ -46,8 +33,9 @@ void import_feature_vectorizer(Context& ctx) {
   for (size_t i = 0; i < ctx.num_inputs(); ++i) {
     Value* part = ctx.cast(ctx.input(i), DType::f32);
     if (ctx.rank(i) == 1) part = ctx.unsqueeze(part, {1});
-    if (part->type().rank() != 2 || (i < columns.size() && !(part->shape()[1] == Dim(columns[i]))))
-      ctx.unsupported("an input has other columns than inputdimensions says");
+    const Dim width = part->type().rank() == 2 ? part->shape()[1] : Dim(-1);
+    if (width == Dim(-1) || (i < columns.size() && width.is_constant() && width.value() != columns[i]))
+      ctx.invalid("an input has other columns than inputdimensions says");
     parts.push_back(part);
   }
   ctx.set_output(0, ctx.concat(std::move(parts), 1));
@@ -56,7 +44,7 @@ void import_feature_vectorizer(Context& ctx) {
 void import_imputer(Context& ctx) {
   Value* x = ctx.input(0);
   const bool real = is_float(x->dtype());
-  Value* values = real ? ctx.cast(floats(ctx, "imputed_value_floats"), x->dtype())
+  Value* values = real ? ctx.cast(float_list(ctx, "imputed_value_floats"), x->dtype())
                        : ctx.constant(integers_tensor(ctx.attr_ints("imputed_value_int64s")));
   const double replaced = real ? ctx.attr_float("replaced_value_float", 0) : 0;
   const int64_t replaced_integer = ctx.attr_int("replaced_value_int64", 0);
@@ -69,23 +57,24 @@ void import_imputer(Context& ctx) {
 }
 
 void import_normalizer(Context& ctx) {
-  Value* x = float_input(ctx, 0);
+  Value* x = ctx.cast(ctx.input(0), DType::f32);
   const std::string norm = ctx.attr_string("norm", "MAX");
   const std::vector<int64_t> axes = {ctx.rank(0) - 1};
   Value* size = norm == "L2"    ? ctx.unary(MapOp::sqrt, ctx.reduce(ReduceKind::sum_square, x, axes))
                 : norm == "L1"  ? ctx.reduce(ReduceKind::sum, ctx.unary(MapOp::abs, x), axes)
-                : norm == "MAX" ? ctx.reduce(ReduceKind::max, ctx.unary(MapOp::abs, x), axes)
+                : norm == "MAX" ? ctx.reduce(ReduceKind::max, x, axes)
                                 : nullptr;
   if (size == nullptr) ctx.invalid("norm is none of MAX, L1 and L2");
-  ctx.set_output(0, ctx.map({x, size}, [&](MapProgram& p, const auto& in) {
-    return p.binary(MapOp::div, in[0], p.binary(MapOp::max, in[1], p.constant(1e-30, x->dtype())));
+  ctx.set_output(0, ctx.map({x, size}, [&](MapProgram& p, const auto& in) {  // a row of size 0 stays
+    const int zero = p.constant(0, DType::f32), one = p.constant(1, DType::f32);
+    return p.binary(MapOp::div, in[0], p.select(p.binary(MapOp::eq, in[1], zero), one, in[1]));
   }));
 }
 
 void import_scaler(Context& ctx) {
   Value* x = ctx.cast(ctx.input(0), DType::f32);
-  if (ctx.has_attr("offset")) x = ctx.binary(MapOp::sub, x, floats(ctx, "offset"));
-  if (ctx.has_attr("scale")) x = ctx.binary(MapOp::mul, x, floats(ctx, "scale"));
+  if (ctx.has_attr("offset")) x = ctx.binary(MapOp::sub, x, float_list(ctx, "offset"));
+  if (ctx.has_attr("scale")) x = ctx.binary(MapOp::mul, x, float_list(ctx, "scale"));
   ctx.set_output(0, x);
 }
 
@@ -162,16 +151,16 @@ void import_one_hot_encoder(Context& ctx) {
              std::move(shape)));
 }
 
-// ---- linear models and support vectors
+// ---- linear models, distances
 
 // x times the rows of the attribute, plus `intercepts`.
 Value* linear_scores(Context& ctx, int64_t count) {
   Value* x = rows_of(ctx, 0);
-  Value* weights = floats(ctx, "coefficients");
+  Value* weights = float_list(ctx, "coefficients");
   const int64_t elements = static_cast<int64_t>(ctx.attr_floats("coefficients").size());
   if (count <= 0 || elements % count != 0) ctx.invalid("the coefficients do not form rows");
   Value* scores = ctx.matmul(ctx.cast(x, DType::f32), ctx.reshape(weights, {count, elements / count}), false, true);
-  return ctx.has_attr("intercepts") ? ctx.binary(MapOp::add, scores, floats(ctx, "intercepts")) : scores;
+  return ctx.has_attr("intercepts") ? ctx.binary(MapOp::add, scores, float_list(ctx, "intercepts")) : scores;
 }
 
 void import_linear_regressor(Context& ctx) {
@@ -180,57 +169,13 @@ void import_linear_regressor(Context& ctx) {
 
 void import_linear_classifier(Context& ctx) {
   const Tensor labels = class_labels(ctx, "classlabels_ints", "classlabels_strings");
-  const int64_t columns = ctx.shape(0).back().is_constant() ? ctx.shape(0).back().value() : 0;
-  const auto elements = static_cast<int64_t>(ctx.attr_floats("coefficients").size());
-  const bool single = labels.elements() == 2 && columns == elements;  // the score of the second class alone
+  const auto intercepts = ctx.attr_floats("intercepts").size();
+  const Dim elements(static_cast<int64_t>(ctx.attr_floats("coefficients").size()));
+  // The score of the second class alone.
+  const bool single = labels.elements() == 2 && (intercepts == 1 || ctx.shape(0).back() == elements);
   Value* scores = linear_scores(ctx, single ? 1 : labels.elements());
-  if (single) scores = ctx.concat({ctx.unary(MapOp::neg, scores), scores}, 1);
-  scores = post_transformed(ctx, scores);
-  ctx.set_output(0, best_labels(ctx, labels, scores));
-  ctx.set_output(1, scores);
-}
-
-// Similarity of the rows of x to each support vector, [rows, vectors].
-Value* kernel_values(Context& ctx, Value* x, Value* vectors) {
-  const std::string kernel = ctx.attr_string("kernel_type", "LINEAR");
-  std::vector<double> parameters = ctx.attr_floats("kernel_params");
-  parameters.resize(3);
-  const double gamma = parameters[0], offset = parameters[1], degree = parameters[2];
-  if (kernel == "RBF") {
-    Value* distance =
-        ctx.reduce(ReduceKind::sum_square, ctx.binary(MapOp::sub, ctx.unsqueeze(x, {1}), vectors), {2}, false);
-    return ctx.map({distance}, [&](MapProgram& p, const auto& in) {
-      return p.unary(MapOp::exp, p.binary(MapOp::mul, in[0], p.constant(-gamma, DType::f32)));
-    });
-  }
-  Value* product = ctx.matmul(x, vectors, false, true);
-  if (kernel == "LINEAR") return product;
-  if (kernel != "POLY" && kernel != "SIGMOID") ctx.invalid("the kernel is not known");
-  return ctx.map({product}, [&](MapProgram& p, const auto& in) {
-    const int inner = p.binary(MapOp::add, p.binary(MapOp::mul, in[0], p.constant(gamma, DType::f32)),
-                               p.constant(offset, DType::f32));
-    if (kernel == "SIGMOID") return p.unary(MapOp::tanh, inner);
-    return p.binary(MapOp::pow, inner, p.constant(degree, DType::f32));
-  });
-}
-
-void import_svm_regressor(Context& ctx) {
-  Value* x = ctx.cast(rows_of(ctx, 0), DType::f32);
-  const int64_t vectors = ctx.attr_int("n_supports", 0);
-  const auto coefficients = static_cast<int64_t>(ctx.attr_floats("coefficients").size());
-  Value* weights = ctx.reshape(floats(ctx, "coefficients"), {1, coefficients});
-  if (vectors > 0) {
-    const auto elements = static_cast<int64_t>(ctx.attr_floats("support_vectors").size());
-    if (elements % vectors != 0 || coefficients != vectors) ctx.invalid("the support vectors do not form rows");
-    x = kernel_values(ctx, x, ctx.reshape(floats(ctx, "support_vectors"), {vectors, elements / vectors}));
-  }
-  Value* score = ctx.binary(MapOp::add, ctx.matmul(x, weights, false, true), floats(ctx, "rho"));
-  if (ctx.attr_bool("one_class", false))
-    score = ctx.map({score}, [&](MapProgram& p, const auto& in) {
-      return p.select(p.binary(MapOp::gt, in[0], p.constant(0, DType::f32)), p.constant(1, DType::f32),
-                      p.constant(-1, DType::f32));
-    });
-  ctx.set_output(0, post_transformed(ctx, score));
+  ctx.set_output(0, best_labels(ctx, labels, single ? two_columns(ctx, scores, false) : scores));
+  ctx.set_output(1, single ? two_scores(ctx, scores, true) : post_transformed(ctx, scores));
 }
 
 // Distances between the rows of two matrices, which nearest neighbours are found by.
@@ -262,7 +207,6 @@ constexpr OpRow kRows[] = {
     {kMachineLearning, "LinearRegressor", 1, import_linear_regressor},
     {kMachineLearning, "Normalizer", 1, import_normalizer},
     {kMachineLearning, "OneHotEncoder", 1, import_one_hot_encoder},
-    {kMachineLearning, "SVMRegressor", 1, import_svm_regressor},
     {kMachineLearning, "Scaler", 1, import_scaler},
     {kMachineLearning, "ZipMap", 1, refuse_maps},
     {kMicrosoft, "CDist", 1, import_cdist},
@@ -293,6 +237,18 @@ Value* post_transformed(Context& ctx, Value* scores) {
   return ctx.binary(MapOp::div, powers, ctx.reduce(ReduceKind::sum, powers, {1}));
 }
 
+Value* two_columns(Context& ctx, Value* score, bool is_probability) {
+  Value* other =
+      is_probability ? ctx.binary(MapOp::sub, ctx.scalar(1, score->dtype()), score) : ctx.unary(MapOp::neg, score);
+  return ctx.concat({other, score}, 1);
+}
+
+// A softmax would weigh the score against what is derived from it: the field leaves both alone.
+Value* two_scores(Context& ctx, Value* score, bool is_probability) {
+  if (ctx.attr_string("post_transform", "NONE") != "LOGISTIC") return two_columns(ctx, score, is_probability);
+  return ctx.unary(MapOp::sigmoid, two_columns(ctx, score, false));
+}
+
 Tensor class_labels(Context& ctx, std::string_view integers, std::string_view strings) {
   Tensor labels = ctx.has_attr(strings) && !ctx.attr_strings(strings).empty()
                       ? strings_tensor(ctx.attr_strings(strings))
@@ -303,6 +259,12 @@ Tensor class_labels(Context& ctx, std::string_view integers, std::string_view st
 
 Value* best_labels(Context& ctx, const Tensor& labels, Value* scores) {
   return ctx.gather(ctx.constant(labels), ctx.emit(ArgReduce{true, 1, false, false}, {scores}), 0);
+}
+
+Value* float_list(Context& ctx, std::string_view name) {
+  const std::vector<double> values = ctx.attr_floats(name);
+  return ctx.constant(
+      Tensor::of<float>({static_cast<int64_t>(values.size())}, std::vector<float>(values.begin(), values.end())));
 }
 
 Tensor strings_tensor(std::vector<std::string> strings) {

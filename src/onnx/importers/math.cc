@@ -12,9 +12,20 @@ void import_unary(Context& ctx) {
   ctx.set_output(0, ctx.unary(kOp, ctx.input(0)));
 }
 
+// Before opset 7 the second operand broadcasts by attributes: its axes are those of the first from `axis` on.
+Value* second_operand(Context& ctx) {
+  Value* b = ctx.input(1);
+  if (ctx.opset() >= 7 || !ctx.attr_bool("broadcast", false) || !ctx.has_attr("axis")) return b;
+  const int64_t first = ctx.resolve_axis(ctx.attr_int("axis", 0), ctx.rank(0) + 1);
+  if (first + ctx.rank(1) > ctx.rank(0)) ctx.invalid("the second operand reaches beyond the axes of the first");
+  Shape shape = b->shape();
+  shape.resize(static_cast<size_t>(ctx.rank(0) - first), Dim(1));
+  return ctx.reshape(b, std::move(shape));
+}
+
 template <MapOp kOp>
 void import_binary(Context& ctx) {
-  ctx.set_output(0, ctx.binary(kOp, ctx.input(0), ctx.input(1)));
+  ctx.set_output(0, ctx.binary(kOp, ctx.input(0), second_operand(ctx)));
 }
 
 // Max, Min, Sum take any number of operands; of one, they are a copy.
@@ -43,7 +54,7 @@ void import_mod(Context& ctx) {
 void import_pow(Context& ctx) {
   const DType base = ctx.dtype(0), exponent = ctx.dtype(1);
   const DType compute = is_integer(base) && is_float(exponent) ? DType::f64 : base;
-  ctx.set_output(0, ctx.map({ctx.input(0), ctx.input(1)}, [&](MapProgram& p, const auto& in) {
+  ctx.set_output(0, ctx.map({ctx.input(0), second_operand(ctx)}, [&](MapProgram& p, const auto& in) {
     return p.cast(p.binary(MapOp::pow, p.cast(in[0], compute), p.cast(in[1], compute)), base);
   }));
 }
@@ -96,7 +107,19 @@ void cast_to(Context& ctx, DType to) {
   }));
 }
 
+// Before opset 6 types have names, those of TensorProto.DataType.
+DType type_of_name(Context& ctx, std::string_view name) {
+  constexpr std::pair<std::string_view, DType> kNames[] = {
+      {"FLOAT", DType::f32},   {"UINT8", DType::u8},   {"INT8", DType::i8},    {"UINT16", DType::u16},
+      {"INT16", DType::i16},   {"INT32", DType::i32},  {"INT64", DType::i64},  {"BOOL", DType::boolean},
+      {"FLOAT16", DType::f16}, {"DOUBLE", DType::f64}, {"UINT32", DType::u32}, {"UINT64", DType::u64}};
+  for (const auto& [known, dtype] : kNames)
+    if (known == name) return dtype;
+  ctx.invalid(fmt::format("there is no element type '{}'", name));
+}
+
 void import_cast(Context& ctx) {
+  if (ctx.opset() < 6) return cast_to(ctx, type_of_name(ctx, ctx.attr_string("to", "")));
   ctx.required_int("to");
   cast_to(ctx, ctx.attr_dtype("to", DType::f32));
 }
@@ -111,11 +134,11 @@ void import_bitcast(Context& ctx) {
 }
 
 constexpr OpRow kRows[] = {
-    {"", "Abs", 6, import_unary<MapOp::abs>},
+    {"", "Abs", 1, import_unary<MapOp::abs>},
     {"", "Acos", 7, import_unary<MapOp::acos>},
     {"", "Acosh", 9, import_unary<MapOp::acosh>},
-    {"", "Add", 7, import_binary<MapOp::add>},
-    {"", "And", 7, import_binary<MapOp::logical_and>},
+    {"", "Add", 1, import_binary<MapOp::add>},
+    {"", "And", 1, import_binary<MapOp::logical_and>},
     {"", "Asin", 7, import_unary<MapOp::asin>},
     {"", "Asinh", 9, import_unary<MapOp::asinh>},
     {"", "Atan", 7, import_unary<MapOp::atan>},
@@ -126,43 +149,43 @@ constexpr OpRow kRows[] = {
     {"", "BitwiseNot", 18, import_unary<MapOp::bit_not>},
     {"", "BitwiseOr", 18, import_binary<MapOp::bit_or>},
     {"", "BitwiseXor", 18, import_binary<MapOp::bit_xor>},
-    {"", "Cast", 6, import_cast},
+    {"", "Cast", 1, import_cast},
     {"", "CastLike", 15, import_cast_like},
-    {"", "Ceil", 6, import_unary<MapOp::ceil>},
+    {"", "Ceil", 1, import_unary<MapOp::ceil>},
     {"", "Cos", 7, import_unary<MapOp::cos>},
     {"", "Cosh", 9, import_unary<MapOp::cosh>},
-    {"", "Div", 7, import_binary<MapOp::div>},
-    {"", "Equal", 7, import_binary<MapOp::eq>},
+    {"", "Div", 1, import_binary<MapOp::div>},
+    {"", "Equal", 1, import_binary<MapOp::eq>},
     {"", "Erf", 9, import_unary<MapOp::erf>},
-    {"", "Exp", 6, import_unary<MapOp::exp>},
-    {"", "Floor", 6, import_unary<MapOp::floor>},
-    {"", "Greater", 7, import_binary<MapOp::gt>},
+    {"", "Exp", 1, import_unary<MapOp::exp>},
+    {"", "Floor", 1, import_unary<MapOp::floor>},
+    {"", "Greater", 1, import_binary<MapOp::gt>},
     {"", "GreaterOrEqual", 12, import_binary<MapOp::ge>},
     {"", "IsInf", 10, import_is_inf},
     {"", "IsNaN", 9, import_unary<MapOp::is_nan>},
-    {"", "Less", 7, import_binary<MapOp::lt>},
+    {"", "Less", 1, import_binary<MapOp::lt>},
     {"", "LessOrEqual", 12, import_binary<MapOp::le>},
-    {"", "Log", 6, import_unary<MapOp::log>},
-    {"", "Max", 6, import_variadic<MapOp::max>},
-    {"", "Mean", 6, import_mean},
-    {"", "Min", 6, import_variadic<MapOp::min>},
+    {"", "Log", 1, import_unary<MapOp::log>},
+    {"", "Max", 1, import_variadic<MapOp::max>},
+    {"", "Mean", 1, import_mean},
+    {"", "Min", 1, import_variadic<MapOp::min>},
     {"", "Mod", 10, import_mod},
-    {"", "Mul", 7, import_binary<MapOp::mul>},
-    {"", "Neg", 6, import_unary<MapOp::neg>},
+    {"", "Mul", 1, import_binary<MapOp::mul>},
+    {"", "Neg", 1, import_unary<MapOp::neg>},
     {"", "Not", 1, import_unary<MapOp::logical_not>},
-    {"", "Or", 7, import_binary<MapOp::logical_or>},
-    {"", "Pow", 7, import_pow},
-    {"", "Reciprocal", 6, import_unary<MapOp::reciprocal>},
+    {"", "Or", 1, import_binary<MapOp::logical_or>},
+    {"", "Pow", 1, import_pow},
+    {"", "Reciprocal", 1, import_unary<MapOp::reciprocal>},
     {"", "Round", 11, import_unary<MapOp::round>},
     {"", "Sign", 9, import_unary<MapOp::sign>},
     {"", "Sin", 7, import_unary<MapOp::sin>},
     {"", "Sinh", 9, import_unary<MapOp::sinh>},
-    {"", "Sqrt", 6, import_unary<MapOp::sqrt>},
-    {"", "Sub", 7, import_binary<MapOp::sub>},
-    {"", "Sum", 6, import_variadic<MapOp::add>},
+    {"", "Sqrt", 1, import_unary<MapOp::sqrt>},
+    {"", "Sub", 1, import_binary<MapOp::sub>},
+    {"", "Sum", 1, import_variadic<MapOp::add>},
     {"", "Tan", 7, import_unary<MapOp::tan>},
     {"", "Where", 9, import_where},
-    {"", "Xor", 7, import_binary<MapOp::logical_xor>},
+    {"", "Xor", 1, import_binary<MapOp::logical_xor>},
 };
 
 }  // namespace

@@ -1,6 +1,9 @@
 // Matrix products of floats: MatMul, Gemm, FusedMatMul. Quantised ones are in quantize.cc.
 #include "onnx/importers/matmul.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"
 
@@ -49,10 +52,16 @@ void import_gemm(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), std::move(operands)));
 }
 
-// transBatchA and transBatchB, which move the batch axes, are written by no exporter's default settings.
+// With transBatch, the axis of rows (transposed: of columns) stands before the batch axes.
+Value* batch_first(Context& ctx, size_t i, std::string_view attribute) {
+  if (!ctx.attr_bool(attribute, false) || ctx.rank(i) < 3) return ctx.input(i);
+  std::vector<int64_t> perm(static_cast<size_t>(ctx.rank(i)));
+  std::iota(perm.begin(), perm.end(), 0);
+  std::rotate(perm.begin(), perm.begin() + 1, perm.end() - 1);
+  return ctx.transpose(ctx.input(i), std::move(perm));
+}
+
 void import_fused_matmul(Context& ctx) {
-  if (ctx.attr_bool("transBatchA", false) || ctx.attr_bool("transBatchB", false))
-    ctx.unsupported("transposed batch axes are not supported");
   if (ctx.rank(0) < 2 || ctx.rank(1) < 2) return import_matmul(ctx);
   MatMul op;
   op.trans_a = ctx.attr_bool("transA", false);
@@ -62,7 +71,7 @@ void import_fused_matmul(Context& ctx) {
     const int product = op.epilogue.input(0, ctx.dtype(0));
     op.epilogue.finish(op.epilogue.binary(MapOp::mul, product, op.epilogue.constant(alpha, ctx.dtype(0))));
   }
-  ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0), ctx.input(1)}));
+  ctx.set_output(0, ctx.emit(std::move(op), {batch_first(ctx, 0, "transBatchA"), batch_first(ctx, 1, "transBatchB")}));
 }
 
 void import_det(Context& ctx) {
@@ -73,7 +82,7 @@ void import_det(Context& ctx) {
 
 constexpr OpRow kRows[] = {
     {"", "Det", 11, import_det},
-    {"", "Gemm", 7, import_gemm},
+    {"", "Gemm", 1, import_gemm},
     {"", "MatMul", 1, import_matmul},
     {kMicrosoft, "FusedMatMul", 1, import_fused_matmul},
     {kMicrosoft, "TransposeMatMul", 1, import_fused_matmul},

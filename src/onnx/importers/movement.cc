@@ -16,7 +16,8 @@ void import_transpose(Context& ctx) {
 
 void import_concat(Context& ctx) {
   if (ctx.num_inputs() == 0) ctx.invalid("there is nothing to join");
-  ctx.set_output(0, ctx.concat(ctx.all_inputs(), ctx.resolve_axis(ctx.required_int("axis"), ctx.rank(0))));
+  const int64_t axis = ctx.opset() < 4 ? ctx.attr_int("axis", 1) : ctx.required_int("axis");
+  ctx.set_output(0, ctx.concat(ctx.all_inputs(), ctx.resolve_axis(axis, ctx.rank(0))));
 }
 
 // Without sizes, parts of ceil(size / parts), the last one shorter.
@@ -55,8 +56,8 @@ void import_pad(Context& ctx) {
   const auto rank = static_cast<size_t>(ctx.rank(0));
   Shape pads;
   std::vector<Value*> operands = {ctx.input(0)};
-  if (ctx.opset() < 11) {
-    const std::vector<int64_t> given = ctx.attr_ints("pads");
+  if (ctx.is_standard_domain() && ctx.opset() < 11) {
+    const std::vector<int64_t> given = ctx.attr_ints(ctx.opset() < 2 ? "paddings" : "pads");
     pads.assign(given.begin(), given.end());
     const double fill = ctx.attr_float("value", 0);
     if (fill != 0) operands.push_back(ctx.scalar(fill, ctx.dtype(0)));
@@ -143,14 +144,15 @@ void import_trilu(Context& ctx) {
 
 constexpr OpRow kRows[] = {
     {"", "CenterCropPad", 18, import_center_crop_pad},
-    {"", "Concat", 4, import_concat},
+    {"", "Concat", 1, import_concat},
     {"", "DepthToSpace", 1, import_depth_to_space},
-    {"", "Pad", 2, import_pad},
+    {"", "Pad", 1, import_pad},
     {"", "ReverseSequence", 10, import_reverse_sequence},
     {"", "SpaceToDepth", 1, import_space_to_depth},
-    {"", "Split", 2, import_split},
+    {"", "Split", 1, import_split},
     {"", "Transpose", 1, import_transpose},
     {"", "Trilu", 14, import_trilu},
+    {kMicrosoft, "Pad", 1, import_pad},
     {kMicrosoft, "Trilu", 1, import_trilu},
 };
 

@@ -190,10 +190,24 @@ void import_lp_norm(Context& ctx) {
   }));
 }
 
+// scale * x + bias of each channel: how the first converters prepared images.
+void import_image_scaler(Context& ctx) {
+  const std::vector<double> bias = ctx.attr_floats("bias");
+  Value* shift = ctx.constant(
+      Tensor::of<float>({static_cast<int64_t>(bias.size())}, std::vector<float>(bias.begin(), bias.end())));
+  const double scale = ctx.attr_float("scale", 1);
+  ctx.set_output(0, ctx.map({ctx.input(0), channel_vector(ctx, ctx.cast(shift, ctx.dtype(0)), ctx.rank(0) - 2)},
+                            [&](MapProgram& p, const auto& in) {
+                              const int scaled = p.binary(MapOp::mul, in[0], p.constant(scale, ctx.dtype(0)));
+                              return p.binary(MapOp::add, scaled, in[1]);
+                            }));
+}
+
 constexpr OpRow kRows[] = {
-    {"", "BatchNormalization", 7, import_batch_norm},
+    {"", "BatchNormalization", 1, import_batch_norm},
     {"", "GroupNormalization", 18, import_group_norm},
-    {"", "InstanceNormalization", 6, import_instance_norm},
+    {"", "ImageScaler", 1, import_image_scaler},
+    {"", "InstanceNormalization", 1, import_instance_norm},
     {"", "LRN", 1, import_lrn},
     {"", "LayerNormalization", 1, import_norm<NormKind::layer>},
     {"", "LpNormalization", 1, import_lp_norm},

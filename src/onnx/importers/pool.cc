@@ -11,7 +11,7 @@ namespace {
 template <PoolKind kKind>
 void import_pool(Context& ctx) {
   Pool op = read_pool(ctx, kKind);
-  op.p = ctx.attr_int("p", 2);
+  op.p = ctx.opset() < 2 ? static_cast<int64_t>(ctx.attr_float("p", 2)) : ctx.attr_int("p", 2);
   op.column_major_indices = ctx.attr_bool("storage_order", false);
   const bool indices = kKind == PoolKind::max && ctx.wants_output(1);
   Node* node = ctx.append(std::move(op), {ctx.input(0)}, indices ? 2 : 1);
@@ -33,7 +33,7 @@ void import_global_pool(Context& ctx) {
 
 // (sum |x|^p)^(1/p)
 void import_global_lp_pool(Context& ctx) {
-  const auto p_norm = static_cast<double>(ctx.attr_int("p", 2));
+  const double p_norm = ctx.opset() < 2 ? ctx.attr_float("p", 2) : static_cast<double>(ctx.attr_int("p", 2));
   const DType dtype = ctx.dtype(0);
   Value* powers = ctx.map({ctx.input(0)}, [&](MapProgram& p, const auto& in) {
     return p.binary(MapOp::pow, p.unary(MapOp::abs, in[0]), p.constant(p_norm, dtype));
@@ -71,9 +71,9 @@ void import_max_unpool(Context& ctx) {
 constexpr OpRow kRows[] = {
     {"", "AveragePool", 7, import_pool<PoolKind::average>},
     {"", "GlobalAveragePool", 1, import_global_pool<ReduceKind::mean>},
-    {"", "GlobalLpPool", 2, import_global_lp_pool},
+    {"", "GlobalLpPool", 1, import_global_lp_pool},
     {"", "GlobalMaxPool", 1, import_global_pool<ReduceKind::max>},
-    {"", "LpPool", 2, import_pool<PoolKind::lp>},
+    {"", "LpPool", 1, import_pool<PoolKind::lp>},
     {"", "MaxPool", 1, import_pool<PoolKind::max>},
     {"", "MaxUnpool", 9, import_max_unpool},
 };

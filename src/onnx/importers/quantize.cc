@@ -154,11 +154,51 @@ void import_dynamic_quantize_linear(Context& ctx) {
   ctx.set_output(2, q.zero_point);
 }
 
+// Bytes that hold two numbers of 4 bits along the last axis, the lower half first, one by one.
+Value* halves(Context& ctx, Value* bytes) {
+  const DType u8 = DType::u8;
+  Value* low = ctx.map(
+      {bytes}, [&](MapProgram& p, const auto& in) { return p.binary(MapOp::bit_and, in[0], p.constant_int(15, u8)); });
+  Value* high = ctx.map({bytes}, [&](MapProgram& p, const auto& in) {
+    return p.binary(MapOp::shift_right, in[0], p.constant_int(4, u8));
+  });
+  const int64_t rank = bytes->type().rank();
+  Shape shape = bytes->shape();
+  shape.back() = shape.back() * Dim(2);
+  return ctx.reshape(ctx.concat({ctx.unsqueeze(low, {rank}), ctx.unsqueeze(high, {rank})}, rank), std::move(shape));
+}
+
+// (data, indices, scales, zero points?): rows of a table whose last axis is quantised by blocks.
+void import_gather_block_quantized(Context& ctx) {
+  const int64_t rank = ctx.rank(0), axis = ctx.resolve_axis(ctx.attr_int("gather_axis", 0), rank);
+  const int64_t bits = ctx.attr_int("bits", 4), block = ctx.attr_int("block_size", 128);
+  if (axis == rank - 1 || ctx.resolve_axis(ctx.attr_int("quantize_axis", 1), rank) != rank - 1)
+    ctx.unsupported("blocks along another axis than the last, or rows along that one");
+  if (bits != 4 && bits != 8) ctx.invalid("bits are neither 4 nor 8");
+  const bool bytes = ctx.dtype(0) == DType::u8, packed = bytes && bits == 4;
+  const auto rows = [&](size_t i, bool halved) {
+    Value* v = ctx.gather(ctx.input(i), ctx.input(1), axis);
+    return halved ? halves(ctx, v) : v;
+  };
+  Value *data = rows(0, packed), *scales = rows(2, false), *zeros = nullptr;
+  const Shape& shape = data->shape();
+  if (ctx.has_input(3)) {
+    zeros = rows(3, packed);
+    if (packed && !(zeros->shape().back() == scales->shape().back()))  // a last half byte is there but not used
+      zeros = ctx.slice(zeros, zeros->type().rank() - 1, 0, scales->shape().back());
+    zeros = spread(ctx, zeros, shape, -1, block);
+  } else if (bytes) {
+    zeros = ctx.constant(Tensor::scalar(static_cast<uint8_t>(1 << (bits - 1))));
+  }
+  ctx.set_output(0, dequantize(ctx, data, {spread(ctx, scales, shape, -1, block), zeros}, ctx.dtype(2)));
+}
+
 constexpr OpRow kRows[] = {
     {"", "DequantizeLinear", 10, import_dequantize_linear},
     {"", "DynamicQuantizeLinear", 11, import_dynamic_quantize_linear},
     {"", "QuantizeLinear", 10, import_quantize_linear},
     {kMicrosoft, "DequantizeLinear", 1, import_dequantize_linear},
+    {kMicrosoft, "GatherBlockQuantized", 1, import_gather_block_quantized},
     {kMicrosoft, "QuantizeLinear", 1, import_quantize_linear},
 };
 

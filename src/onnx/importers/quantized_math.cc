@@ -101,10 +101,10 @@ bool is_zero(Context& ctx, size_t i) {
 // The convolution of x - x_zero and w - w_zero in i32. With a symmetric weight it is taken on the 8-bit operands: x is
 // padded with its zero point, by a node of its own where that is not known, and x_zero times the sum of each filter is
 // subtracted.
-Value* integer_conv(Context& ctx, size_t w_input, size_t x_zero, size_t w_zero) {
-  Conv op = read_conv(ctx, ctx.shape(w_input));
+Value* integer_conv(Context& ctx, size_t w_input, size_t x_zero, size_t w_zero, bool last = false) {
+  Conv op = read_conv(ctx, ctx.shape(w_input), last);
   const auto spatial = static_cast<int64_t>(op.strides.size());
-  Value *x = ctx.input(0), *w = ctx.input(w_input);
+  Value *x = last ? channels_first(ctx, ctx.input(0)) : ctx.input(0), *w = ctx.input(w_input);
   if (!is_zero(ctx, w_zero)) {
     Value* zero = ctx.cast(ctx.input(w_zero), DType::i32);
     if (zero->type().rank() == 1)
@@ -136,12 +136,13 @@ Value* integer_conv(Context& ctx, size_t w_input, size_t x_zero, size_t w_zero) 
 void import_conv_integer(Context& ctx) { ctx.set_output(0, integer_conv(ctx, 1, 2, 3)); }
 
 void import_qlinear_conv(Context& ctx) {
-  if (ctx.attr_bool("channels_last", false)) ctx.unsupported("channels-last convolutions are not supported");
+  const bool last = ctx.attr_bool("channels_last", false);
   const int64_t spatial = ctx.rank(0) - 2;
-  Value* acc = integer_conv(ctx, 3, 2, 5);
+  Value* acc = integer_conv(ctx, 3, 2, 5, last);
   if (ctx.has_input(8)) acc = ctx.binary(MapOp::add, acc, channel_vector(ctx, ctx.input(8), spatial));
   const Quantization x = quantization_at(ctx, 1), w = quantization_at(ctx, 4, spatial), y = quantization_at(ctx, 6);
-  ctx.set_output(0, rescaled(ctx, acc, x.scale, w.scale, y, ctx.dtype(7)));
+  Value* result = rescaled(ctx, acc, x.scale, w.scale, y, ctx.dtype(7));
+  ctx.set_output(0, last ? channels_last(ctx, result) : result);
 }
 
 // --- elementwise and the rest: dequantise, compute, quantise
@@ -177,8 +178,10 @@ void import_qlinear_global_average_pool(Context& ctx) {
 }
 
 void import_qlinear_average_pool(Context& ctx) {
-  if (ctx.attr_bool("channels_last", false)) ctx.unsupported("channels-last pools are not supported");
-  set_quantized(ctx, ctx.emit(read_pool(ctx, PoolKind::average), {real(ctx, 0)}), 3);
+  const bool last = ctx.attr_bool("channels_last", false);
+  const Pool op = read_pool(ctx, PoolKind::average, last);
+  Value* y = ctx.emit(op, {last ? channels_first(ctx, real(ctx, 0)) : real(ctx, 0)});
+  set_quantized(ctx, last ? channels_last(ctx, y) : y, 3);
 }
 
 // (condition, then tensor, scale, zero of either choice, then scale and zero of the result)
@@ -191,9 +194,13 @@ void import_qlinear_where(Context& ctx) {
 
 void import_qlinear_softmax(Context& ctx) {
   const int64_t axis = ctx.resolve_axis(ctx.attr_int("axis", -1), ctx.rank(0));
-  if (ctx.attr_int("opset", 13) < 13 && axis != ctx.rank(0) - 1)
-    ctx.unsupported("softmax over flattened axes is not supported here");
-  set_quantized(ctx, ctx.emit(Softmax{axis, false, false}, {real(ctx, 0)}), 3);
+  if (ctx.attr_int("opset", 13) >= 13)
+    return set_quantized(ctx, ctx.emit(Softmax{axis, false, false}, {real(ctx, 0)}), 3);
+  const Shape& shape = ctx.shape(0);
+  const Dim rows = product(Shape(shape.begin(), shape.begin() + axis)),
+            columns = product(Shape(shape.begin() + axis, shape.end()));
+  Value* y = ctx.emit(Softmax{1, false, false}, {ctx.reshape(real(ctx, 0), {rows, columns})});
+  set_quantized(ctx, ctx.reshape(y, shape), 3);
 }
 
 // (y_scale, y_zero, then tensor, scale, zero of each part)

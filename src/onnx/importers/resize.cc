@@ -154,7 +154,9 @@ void import_resize(Context& ctx) {
   const bool old = ctx.op_type() == "Upsample" || ctx.opset() < 11;
   const size_t scales = old ? 1 : 2;
   Value* late_scales = nullptr;
-  if (ctx.op_type() == "Upsample" && ctx.opset() < 9)
+  if (ctx.op_type() == "Upsample" && ctx.opset() < 7)
+    set_scales(ctx, from, {1, 1, ctx.attr_float("height_scale", 1), ctx.attr_float("width_scale", 1)}, op);
+  else if (ctx.op_type() == "Upsample" && ctx.opset() < 9)
     set_scales(ctx, from, ctx.attr_floats("scales"), op);
   else if (!old && is_given(ctx, 3))
     late_scales = set_sizes(ctx, from, ctx.sizes(3), op);
@@ -177,7 +179,7 @@ void import_resize(Context& ctx) {
 
 constexpr OpRow kRows[] = {
     {"", "Resize", 10, import_resize},
-    {"", "Upsample", 7, import_resize},
+    {"", "Upsample", 1, import_resize},
 };
 
 }  // namespace

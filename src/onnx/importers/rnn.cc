@@ -110,9 +110,9 @@ void import_lstm(Context& ctx) { import_layer(ctx, RnnKind::lstm, {"Sigmoid", "T
 void import_dynamic_quantize_lstm(Context& ctx) { import_layer(ctx, RnnKind::lstm, {"Sigmoid", "Tanh", "Tanh"}, true); }
 
 constexpr OpRow kRows[] = {
-    {"", "GRU", 7, import_gru},
-    {"", "LSTM", 7, import_lstm},
-    {"", "RNN", 7, import_rnn},
+    {"", "GRU", 1, import_gru},
+    {"", "LSTM", 1, import_lstm},
+    {"", "RNN", 1, import_rnn},
     {kMicrosoft, "DynamicQuantizeLSTM", 1, import_dynamic_quantize_lstm},
 };
 

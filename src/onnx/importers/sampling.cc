@@ -96,10 +96,9 @@ void import_deform_conv(Context& ctx) {
 }
 
 constexpr OpRow kRows[] = {
-    {"", "AffineGrid", 20, import_affine_grid},
-    {"", "DeformConv", 19, import_deform_conv},
-    {"", "GridSample", 16, import_grid_sample},
-    {"", "RoiAlign", 10, import_roi_align},
+    {"", "AffineGrid", 20, import_affine_grid},        {"", "DeformConv", 19, import_deform_conv},
+    {"", "GridSample", 16, import_grid_sample},        {"", "RoiAlign", 10, import_roi_align},
+    {kMicrosoft, "GridSample", 1, import_grid_sample},
 };
 
 }  // namespace

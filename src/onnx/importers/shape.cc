@@ -125,13 +125,8 @@ Shape resolve_at_run_time(Context& ctx, bool allow_zero) {
   return ctx.bind(resolved, count, Sign::nonnegative);
 }
 
-Shape reshape_target(Context& ctx, bool allow_zero) {
-  const SymbolicTensor* known = ctx.symbolic(1);
-  if (known == nullptr && !ctx.known_integers(1)) return resolve_at_run_time(ctx, allow_zero);
-  Shape target = ctx.sizes(1);
-  const auto decided = [](const Element& e) { return e.is_nonnegative() || e.integer() == -1; };
-  if (known != nullptr && !std::all_of(known->elements.begin(), known->elements.end(), decided))
-    return resolve_at_run_time(ctx, allow_zero);
+// A target's 0 (copy, unless zeros are allowed) and -1 (infer) as sizes.
+Shape resolved(Context& ctx, Shape target, bool allow_zero) {
   std::optional<size_t> inferred;
   Dim rest(1);
   for (size_t i = 0; i < target.size(); ++i) {
@@ -150,7 +145,21 @@ Shape reshape_target(Context& ctx, bool allow_zero) {
   return target;
 }
 
+Shape reshape_target(Context& ctx, bool allow_zero) {
+  const SymbolicTensor* known = ctx.symbolic(1);
+  if (known == nullptr && !ctx.known_integers(1)) return resolve_at_run_time(ctx, allow_zero);
+  Shape target = ctx.sizes(1);
+  const auto decided = [](const Element& e) { return e.is_nonnegative() || e.integer() == -1; };
+  if (known != nullptr && !std::all_of(known->elements.begin(), known->elements.end(), decided))
+    return resolve_at_run_time(ctx, allow_zero);
+  return resolved(ctx, std::move(target), allow_zero);
+}
+
 void import_reshape(Context& ctx) {
+  if (ctx.opset() < 5) {
+    const std::vector<int64_t> shape = ctx.attr_ints("shape");
+    return ctx.set_output(0, ctx.reshape(ctx.input(0), resolved(ctx, {shape.begin(), shape.end()}, false)));
+  }
   if (ctx.type(0).ranked)
     return ctx.set_output(0, ctx.reshape(ctx.input(0), reshape_target(ctx, ctx.attr_bool("allowzero", false))));
   // Of an operand without known rank, only a shape that leaves nothing to infer can be used.
@@ -195,12 +204,25 @@ void import_unsqueeze(Context& ctx) {
                  ctx.unsqueeze(ctx.input(0), ctx.resolve_axes(axes, ctx.rank(0) + static_cast<int64_t>(axes.size()))));
 }
 
+void import_expand_dims(Context& ctx) {
+  const int64_t axis = ctx.resolve_axis(ctx.integers(1).at(0), ctx.rank(0) + 1);
+  ctx.set_output(0, ctx.unsqueeze(ctx.input(0), {axis}));
+}
+
 void import_expand(Context& ctx) { ctx.set_output(0, ctx.expand(ctx.input(0), broadcast(ctx.shape(0), ctx.sizes(1)))); }
+
+// Before opset 6 there is one number of repeats, and the axis that it is for.
+Shape repeats_of(Context& ctx) {
+  if (ctx.opset() >= 6) return ctx.sizes(1);
+  Shape repeats(ctx.shape(0).size(), Dim(1));
+  repeats[static_cast<size_t>(ctx.resolve_axis(ctx.integers(2).at(0), ctx.rank(0)))] = ctx.sizes(1).at(0);
+  return repeats;
+}
 
 // [a, b] tiled by [m, n] is [1, a, 1, b] broadcast to [m, a, n, b] and flattened.
 void import_tile(Context& ctx) {
   const Shape& shape = ctx.shape(0);
-  const Shape repeats = ctx.sizes(1);
+  const Shape repeats = repeats_of(ctx);
   if (repeats.size() != shape.size()) ctx.invalid("the number of repeats differs from the rank");
   Shape split, repeated, result;
   for (size_t i = 0; i < shape.size(); ++i) {
@@ -232,10 +254,10 @@ constexpr OpRow kRows[] = {
     {"", "Constant", 1, import_constant},   {"", "ConstantOfShape", 9, import_constant_of_shape},
     {"", "Expand", 8, import_expand},       {"", "EyeLike", 9, import_eye_like},
     {"", "Flatten", 1, import_flatten},     {"", "Identity", 1, import_identity},
-    {"", "Range", 11, import_range},        {"", "Reshape", 5, import_reshape},
+    {"", "Range", 11, import_range},        {"", "Reshape", 1, import_reshape},
     {"", "Shape", 1, import_shape},         {"", "Size", 1, import_shape},
-    {"", "Squeeze", 1, import_squeeze},     {"", "Tile", 6, import_tile},
-    {"", "Unsqueeze", 1, import_unsqueeze},
+    {"", "Squeeze", 1, import_squeeze},     {"", "Tile", 1, import_tile},
+    {"", "Unsqueeze", 1, import_unsqueeze}, {kMicrosoft, "ExpandDims", 1, import_expand_dims},
 };
 
 }  // namespace

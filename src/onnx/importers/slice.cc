@@ -22,13 +22,17 @@ struct Bound {
 // Everything from here on stands for "to the end" in models, whatever the axis.
 constexpr int64_t kUnlimited = INT32_MAX;
 
-// A position counted from the start of an axis of `size`, between low and high (0 and size; -1 and size - 1 downwards).
+// A position counted from the start of an axis of `size`, between low and high: 0 and size; downwards, 0 and size - 1
+// for a start, where an empty axis leaves -1, and -1 and size - 1 for an end.
 Bound resolve_bound(const Dim& given, const Dim& size, const Dim& low, const Dim& high) {
   if (given.is_constant()) {
     const int64_t v = given.value();
     if (v >= kUnlimited) return {high};
-    if (v <= -kUnlimited) return {low};
-    return {v >= 0 ? min(Dim(v), high) : max(size + Dim(v), low)};
+    if (v >= 0) return {min(Dim(v), high)};
+    if (size + Dim(v) == high) return {high};
+    const Dim raised = v <= -kUnlimited ? low : max(size + Dim(v), low);
+    const bool may_pass_high = low == Dim(0) && !(high == size);
+    return {may_pass_high ? min(raised, high) : raised};
   }
   if (given == size) return {high};
   if (given.is_nonnegative()) return {given};
@@ -50,9 +54,10 @@ Range clamp_at_run_time(Context& ctx, const Dim& start, const Dim& end, const Di
   Value* bounds = ctx.map({ctx.dims({start, end})}, [&](MapProgram& p, const auto& in) {
     const int zero = p.constant_int(0, DType::i64);
     const int from_start = p.select(p.binary(MapOp::lt, in[0], zero), p.binary(MapOp::add, in[0], p.dim(size)), in[0]);
-    const int low = p.constant_int(step > 0 ? 0 : -1, DType::i64);
+    const int is_start = p.binary(MapOp::eq, p.iota(-1), zero);
+    const int low = step > 0 ? zero : p.select(is_start, zero, p.constant_int(-1, DType::i64));
     const int high = p.dim(step > 0 ? size : size - Dim(1));
-    return p.binary(MapOp::max, low, p.binary(MapOp::min, from_start, high));
+    return p.binary(MapOp::min, p.binary(MapOp::max, from_start, low), high);
   });
   const Shape bound = ctx.bind(bounds, 2, Sign::any);
   const Dim span = step > 0 ? bound[1] - bound[0] : bound[0] - bound[1];
@@ -61,8 +66,8 @@ Range clamp_at_run_time(Context& ctx, const Dim& start, const Dim& end, const Di
 }
 
 Range resolve_range(Context& ctx, const Dim& start, const Dim& end, const Dim& size, int64_t step) {
-  const Dim low(step > 0 ? 0 : -1), high = step > 0 ? size : size - Dim(1);
-  const Bound from = resolve_bound(start, size, low, high), to = resolve_bound(end, size, low, high);
+  const Dim high = step > 0 ? size : size - Dim(1);
+  const Bound from = resolve_bound(start, size, 0, high), to = resolve_bound(end, size, step > 0 ? 0 : -1, high);
   if (!from.decided || !to.decided) return clamp_at_run_time(ctx, start, end, size, step);
   if (step > 0 && start.is_constant() && start.value() < 0 && start.value() > -kUnlimited && to.value == size) {
     const Dim count = min(Dim(-start.value()), size);  // the last n: shorter, and the same as size - max(size - n, 0)

@@ -1,5 +1,8 @@
-// Strings (graph/externs/strings.cc).
+// Strings (graph/externs/strings.cc), and the n-grams of their words.
+#include <algorithm>
+
 #include "onnx/importers/context.h"
+#include "onnx/importers/learned.h"
 #include "onnx/importers/table.h"
 
 namespace lathe::onnx {
@@ -31,10 +34,50 @@ void import_normalizer(Context& ctx) {
   ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0)}));
 }
 
+void import_regex_full_match(Context& ctx) {
+  Extern op;
+  op.kernel = "regex_full_match";
+  op.texts = {ctx.attr_string("pattern", "")};
+  ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0)}));
+}
+
+// By the pattern of a word, which is how vectorisers of scikit-learn are exported.
+void import_tokenizer(Context& ctx) {
+  if (!ctx.has_attr("tokenexp") || ctx.attr_bool("mark", false))
+    ctx.unsupported("words are told by separators, or have marks around them");
+  Extern op;
+  op.kernel = "tokenize";
+  op.integers = {ctx.attr_int("mincharnum", 1)};
+  op.texts = {ctx.attr_string("tokenexp", ""), ctx.attr_string("pad_value", "")};
+  ctx.set_output(0, ctx.emit(std::move(op), {ctx.input(0)}));
+}
+
+// Sequences of words or ids: which n-grams of the pool stand in them, and how often.
+void import_tf_idf_vectorizer(Context& ctx) {
+  const std::string mode = ctx.attr_string("mode", "");
+  if (mode != "TF" && mode != "IDF" && mode != "TFIDF") ctx.invalid("mode is none of TF, IDF and TFIDF");
+  const std::vector<int64_t> columns = ctx.attr_ints("ngram_indexes");
+  std::vector<double> weights = ctx.attr_floats("weights");
+  if (weights.empty() || mode == "TF") weights.assign(columns.size(), 1);
+  if (weights.size() != columns.size() || columns.empty()) ctx.invalid("ngram_indexes and weights differ in number");
+  const bool strings = ctx.dtype(0) == DType::string;
+  Extern op;
+  op.kernel = "ngram_scores";
+  op.integers = {*std::max_element(columns.begin(), columns.end()) + 1, ctx.required_int("min_gram_length"),
+                 ctx.required_int("max_gram_length"), ctx.required_int("max_skip_count"), mode == "IDF"};
+  op.integers.insert(op.integers.end(), columns.begin(), columns.end());
+  op.numbers = std::move(weights);
+  Tensor pool =
+      strings ? strings_tensor(ctx.attr_strings("pool_strings")) : integers_tensor(ctx.attr_ints("pool_int64s"));
+  ctx.set_output(0, ctx.emit(std::move(op), {strings ? ctx.input(0) : ctx.cast(ctx.input(0), DType::i64),
+                                             ctx.constant(std::move(pool)),
+                                             ctx.constant(integers_tensor(ctx.attr_ints("ngram_counts")))}));
+}
+
 constexpr OpRow kRows[] = {
-    {"", "StringConcat", 20, import_concat},
-    {"", "StringNormalizer", 10, import_normalizer},
-    {"", "StringSplit", 20, import_split},
+    {"", "RegexFullMatch", 20, import_regex_full_match},  {"", "StringConcat", 20, import_concat},
+    {"", "StringNormalizer", 10, import_normalizer},      {"", "StringSplit", 20, import_split},
+    {"", "TfIdfVectorizer", 9, import_tf_idf_vectorizer}, {kMicrosoft, "Tokenizer", 1, import_tokenizer},
 };
 
 }  // namespace

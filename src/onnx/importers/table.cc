@@ -41,6 +41,7 @@ constexpr Family kFamilies[] = {
     slice_ops,
     softmax_ops,
     string_ops,
+    support_vector_ops,
     training_ops,
 };
 

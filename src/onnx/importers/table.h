@@ -58,6 +58,7 @@ std::span<const OpRow> signal_ops();
 std::span<const OpRow> slice_ops();
 std::span<const OpRow> softmax_ops();
 std::span<const OpRow> string_ops();
+std::span<const OpRow> support_vector_ops();
 std::span<const OpRow> training_ops();
 
 }  // namespace lathe::onnx

@@ -16,7 +16,7 @@ std::vector<int64_t> per_axis(Context& ctx, std::string_view name, size_t axes) 
 }  // namespace
 
 // SAME: as much padding as makes the output ceil(size / stride); the odd one goes to the end (upper) or the begin.
-Window read_window(Context& ctx, std::vector<int64_t> kernel) {
+Window read_window(Context& ctx, std::vector<int64_t> kernel, bool channels_last) {
   const size_t axes = kernel.size();
   if (ctx.rank(0) != static_cast<int64_t>(axes) + 2)
     ctx.invalid(fmt::format("a kernel of {} axes does not fit an operand of rank {}", axes, ctx.rank(0)));
@@ -33,7 +33,7 @@ Window read_window(Context& ctx, std::vector<int64_t> kernel) {
   if (mode == "VALID") return w;
   if (mode != "SAME_UPPER" && mode != "SAME_LOWER") ctx.invalid(fmt::format("there is no auto_pad '{}'", mode));
   for (size_t i = 0; i < axes; ++i) {
-    const Dim size = ctx.shape(0)[i + 2], stride = w.strides[i];
+    const Dim size = ctx.shape(0)[i + (channels_last ? 1 : 2)], stride = w.strides[i];
     const Dim extent = (w.kernel[i] - 1) * w.dilations[i] + 1;
     const Dim total = max((ceil_div(size, stride) - Dim(1)) * stride + extent - size, Dim(0));
     const Dim half = floor_div(total, Dim(2));
@@ -59,8 +59,8 @@ std::vector<int64_t> kernel_sizes(Context& ctx, const Shape& weight) {
   return kernel;
 }
 
-Conv read_conv(Context& ctx, const Shape& weight) {
-  Window w = read_window(ctx, kernel_sizes(ctx, weight));
+Conv read_conv(Context& ctx, const Shape& weight, bool channels_last) {
+  Window w = read_window(ctx, kernel_sizes(ctx, weight), channels_last);
   Conv op;
   op.strides = std::move(w.strides);
   op.dilations = std::move(w.dilations);
@@ -69,10 +69,10 @@ Conv read_conv(Context& ctx, const Shape& weight) {
   return op;
 }
 
-Pool read_pool(Context& ctx, PoolKind kind) {
+Pool read_pool(Context& ctx, PoolKind kind, bool channels_last) {
   std::vector<int64_t> kernel = ctx.attr_ints("kernel_shape");
   if (kernel.empty()) ctx.invalid("attribute 'kernel_shape' is missing");
-  Window w = read_window(ctx, std::move(kernel));
+  Window w = read_window(ctx, std::move(kernel), channels_last);
   Pool op;
   op.kind = kind;
   op.kernel = std::move(w.kernel);
@@ -90,6 +90,19 @@ Value* channel_vector(Context& ctx, Value* vector, int64_t spatial_rank) {
   Shape shape(static_cast<size_t>(spatial_rank) + 1, Dim(1));
   shape[0] = product(vector->shape());
   return ctx.reshape(vector, std::move(shape));
+}
+
+Value* channels_first(Emitter& emitter, Value* x) {
+  std::vector<int64_t> perm = {0, x->type().rank() - 1};
+  for (int64_t axis = 1; axis + 1 < x->type().rank(); ++axis) perm.push_back(axis);
+  return emitter.transpose(x, std::move(perm));
+}
+
+Value* channels_last(Emitter& emitter, Value* x) {
+  std::vector<int64_t> perm = {0};
+  for (int64_t axis = 2; axis < x->type().rank(); ++axis) perm.push_back(axis);
+  perm.push_back(1);
+  return emitter.transpose(x, std::move(perm));
 }
 
 }  // namespace lathe::onnx

@@ -108,6 +108,37 @@ TEST(ReferenceExtern, Strings) {
   EXPECT_EQ(run1(upper, {words({1}, {"Monday"})}), words({1}, {""}));
 }
 
+TEST(ReferenceExtern, NGramsOfHostileFiles) {
+  const auto count = [](Tensor pool, Tensor starts) {
+    return run1(op_of("ngram_scores", {2, 1, 2, 0, 0, 0, 1}, {1, 1}),
+                {ints({3}, {5, 6, 5}), std::move(pool), std::move(starts)});
+  };
+  expect_values(count(ints({3}, {5, 6, 5}), ints({2}, {0, 1})), {2}, {2, 1});
+  const auto expect_refused = [&](std::vector<int64_t> starts, const char* reason) {
+    expect_error(ErrorCode::invalid_model, reason, [&] { count(ints({3}, {5, 6, 5}), ints({2}, starts)); });
+  };
+  expect_refused({0, 2}, "no whole 2-grams");
+  expect_refused({1, 0}, "no whole 1-grams");
+  expect_refused({0, 9}, "no whole 1-grams");
+  expect_refused({0, 3}, "holds 3 n-grams, 2 have weights");
+  SymbolSource symbols;
+  const Type x = Type::tensor(DType::i64, {3}), *inputs[] = {&x, &x, &x};
+  EXPECT_THROW(infer(op_of("ngram_scores", {2, 1, 2, 0, 0, 0, 2}, {1, 1}), inputs, 1, symbols),
+               Error);  // column 2 of 2
+  EXPECT_THROW(infer(op_of("ngram_scores", {2, 0, 2, 0, 0, 0, 1}, {1, 1}), inputs, 1, symbols), Error);
+}
+
+TEST(ReferenceExtern, ProbabilitiesOfPairsBecomeThoseOfClasses) {
+  const Extern op = op_of("coupled_probabilities", {3});
+  const Tensor even = run1(op, {floats({1, 3}, {0.5, 0.5, 0.5})});
+  for (int64_t i = 0; i < 3; ++i) EXPECT_NEAR(even.read_double(i), 1.0 / 3, 1e-6);
+  // Pairs that agree with each other: 0.5, 0.3, 0.2.
+  const Tensor p = run1(op, {floats({1, 3}, {0.625F, 0.5F / 0.7F, 0.6F})});
+  EXPECT_NEAR(p.read_double(0), 0.5, 5e-3);
+  EXPECT_NEAR(p.read_double(2), 0.2, 5e-3);
+  EXPECT_EQ(run1(op, {Tensor(DType::f32, {0, 3})}).dims(), (Sizes{0, 3}));
+}
+
 TEST(ReferenceExtern, DictionariesOfAnyTypes) {
   const auto look_up = [](bool strict, Tensor x, Tensor keys, Tensor values, Tensor other) {
     return run1(op_of("lookup", {strict}), {std::move(x), std::move(keys), std::move(values), std::move(other)});
@@ -140,6 +171,8 @@ TEST(ReferenceExtern, DecisionTrees) {
   expect_values(run_trees(2, x, nodes), {4, 2}, {1, 0, 1, 20, 1, 30, 1, 0});
   expect_values(run_trees(3, x, nodes), {4, 2}, {1, 0, 10, 20, 1, 30, 1, 0});
   EXPECT_EQ(run_trees(0, Tensor(DType::i64, {0, 2}), nodes), Tensor(DType::f32, {0, 2}));
+  const std::vector<int64_t> unequal = {0, 1, -1, 1, 1, 5, 0, -2, -3, 0};  // what is no number equals none
+  expect_values(run_trees(0, floats({1, 2}, {kNan, 1}), unequal), {1, 2}, {11, 20});
   for (const auto& [place, value, reason] :
        {std::tuple{3, 0, "cycle"}, {3, 2, "part 2 of 2"}, {1, 2, "part 2 of 2"}, {2, -4, "part 3 of 3"}}) {
     std::vector<int64_t> hostile = nodes;
