@@ -50,6 +50,7 @@ struct Flops {
   double operator()(const MatMulNBits& op) const {
     return elements(out[0]) * (2 * dim(in[0], 1) + instructions(op.epilogue));
   }
+  double operator()(const GroupedMatMul&) const { return elements(out[0]) * 2 * dim(in[0], 1); }
   // w holds, per output channel, the taps of all input channels that it sees.
   double operator()(const Conv& op) const {
     return elements(out[0]) * (2 * outer_elements(in[1], 1) + instructions(op.epilogue));
@@ -120,6 +121,13 @@ struct Traffic {
   double operator()(const GatherElements&) const { return 2 * bytes(out[0]) + bytes(in[1]); }
   double operator()(const GatherNd&) const { return 2 * bytes(out[0]) + bytes(in[1]); }
   double operator()(const Slice&) const { return 2 * bytes(out[0]); }
+  // Of as many matrices as rows can choose.
+  double operator()(const GroupedMatMul& op) const {
+    const size_t groups = (in.size() - kGroupedOperands) / operands_of_group(op);
+    const double share = std::min(elements(in[1]) / static_cast<double>(groups), 1.0);
+    return total_bytes(in.first(kGroupedOperands)) + share * total_bytes(in.subspan(kGroupedOperands)) +
+           total_bytes(out);
+  }
   // Of the pool only the blocks that the table names.
   double operator()(const PagedAttention& op) const {
     const double rows = elements(in[7]) * static_cast<double>(op.kv_heads * op.block_size);

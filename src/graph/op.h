@@ -13,6 +13,7 @@
 #include "graph/ops/embedding.h"
 #include "graph/ops/extern.h"
 #include "graph/ops/gather.h"
+#include "graph/ops/grouped_matmul.h"
 #include "graph/ops/map.h"
 #include "graph/ops/matmul.h"
 #include "graph/ops/matmul_nbits.h"
@@ -35,8 +36,8 @@ using Op = std::variant<
     // sources
     Constant, Dims, Bind,
     // arithmetic
-    Map, Reduce, ArgReduce, Cumulative, MatMul, MatMulNBits, Conv, ConvTranspose, Pool, Norm, GroupNorm, Softmax,
-    Attention, PagedAttention, Rotary, Embedding, Resize, Rnn, DynamicQuantize,
+    Map, Reduce, ArgReduce, Cumulative, MatMul, MatMulNBits, GroupedMatMul, Conv, ConvTranspose, Pool, Norm, GroupNorm,
+    Softmax, Attention, PagedAttention, Rotary, Embedding, Resize, Rnn, DynamicQuantize,
     // data movement
     Reshape, Transpose, Slice, Concat, Pad, ReverseSequence, Gather, GatherElements, GatherNd, ScatterElements,
     ScatterNd,

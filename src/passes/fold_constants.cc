@@ -43,6 +43,7 @@ bool is_better_as_program(const Node& node) {
 
 bool is_weight(const Value* value) {
   const auto takes_weight = [&](const Node* user) {
+    if (user->is<GroupedMatMul>()) return user->input(0) != value && user->input(1) != value;
     return (user->is<MatMul>() || user->is<Conv>() || user->is<ConvTranspose>()) && user->input(1) == value;
   };
   return !value->users().empty() && std::all_of(value->users().begin(), value->users().end(), takes_weight);

@@ -1,5 +1,6 @@
 // A map over the result of a matmul or convolution becomes its epilogue: bias, activation, scale, and a residual, which
 // is any other operand. The product is then finished while it is in registers.
+#include "graph/epilogue.h"
 #include "passes/map_writer.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -9,23 +10,10 @@ namespace {
 
 constexpr size_t kMaxExtras = 6;
 
-MapProgram* epilogue_of(Op& op) {
-  if (auto* m = std::get_if<MatMul>(&op)) return &m->epilogue;
-  if (auto* m = std::get_if<MatMulNBits>(&op)) return &m->epilogue;
-  if (auto* c = std::get_if<Conv>(&op)) return &c->epilogue;
-  if (auto* c = std::get_if<ConvTranspose>(&op)) return &c->epilogue;
-  return nullptr;
-}
-
-bool takes_epilogue(const Node* node) {
-  return node != nullptr &&
-         (node->is<MatMul>() || node->is<MatMulNBits>() || node->is<Conv>() || node->is<ConvTranspose>());
-}
-
 // The operands of a product before those of its epilogue; absent ones that may be there are null.
 std::vector<Value*> factors(const Node& product) {
   std::vector<Value*> values(product.inputs().begin(), product.inputs().end());
-  values.resize(product.is<MatMulNBits>() ? kNBitsOperands : 2);
+  values.resize(num_factors(product.op()));
   return values;
 }
 
@@ -34,7 +22,8 @@ Node* product_before(const Graph& graph, const Node& map) {
   std::vector<Node*> candidates;
   for (const Value* v : map.inputs()) {
     Node* producer = v->producer();
-    if (!takes_epilogue(producer) || only_user(v) != &map || !v->type().ranked) continue;
+    if (producer == nullptr || epilogue_of(producer->op()) == nullptr || only_user(v) != &map || !v->type().ranked)
+      continue;
     if (v->shape() == map.output()->shape()) candidates.push_back(producer);
   }
   if (candidates.size() < 2) return candidates.empty() ? nullptr : candidates[0];

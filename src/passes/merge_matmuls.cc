@@ -2,6 +2,7 @@
 // that reads their results: it takes its heads from the columns of the joint product, so nothing is copied. The joint
 // weights are: where they are large, products stay apart, which are large enough as well, and their weights stay
 // mapped.
+#include "graph/epilogue.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
 
@@ -44,21 +45,13 @@ bool collect_uses(Value* value, Node* reshape, std::vector<Use>& uses) {
   return true;
 }
 
-// The operands of a product before those of its epilogue.
-size_t num_factors(const Node& product) { return product.is<MatMulNBits>() ? kNBitsOperands : 2; }
-
-const MapProgram& epilogue_of(const Node& product) {
-  const MatMulNBits* narrow = product.as<MatMulNBits>();
-  return narrow != nullptr ? narrow->epilogue : product.as<MatMul>()->epilogue;
-}
-
 // The bias of a product whose epilogue is nothing or "product + bias"; false if the epilogue is anything else.
 bool match_bias(const Node& node, Value*& bias) {
-  const MapProgram& epilogue = epilogue_of(node);
+  const MapProgram& epilogue = *epilogue_of(node.op());
   bias = nullptr;
   if (epilogue.empty()) return true;
   const DType type = node.output()->dtype();
-  const size_t extra = num_factors(node);
+  const size_t extra = num_factors(node.op());
   if (node.inputs().size() != extra + 1 || epilogue.code().size() != 3 || epilogue.code()[2].op != MapOp::add)
     return false;
   bias = node.input(extra);
@@ -77,7 +70,7 @@ struct Member {
 
 bool has_constant_weights(const Node& node) {
   if (const MatMul* m = node.as<MatMul>(); m != nullptr ? m->trans_a : !node.is<MatMulNBits>()) return false;
-  for (size_t i = 1; i < std::min(num_factors(node), node.inputs().size()); ++i)
+  for (size_t i = 1; i < std::min(num_factors(node.op()), node.inputs().size()); ++i)
     if (node.input(i) != nullptr && (constant_tensor(node.input(i)) == nullptr || !is_tensor_of_rank(node.input(i), 2)))
       return false;
   return true;
@@ -104,7 +97,7 @@ bool fit_together(const Node& a, const Node& b) {
     const bool present = i < node.inputs().size() && node.input(i) != nullptr;
     return present ? std::optional(node.input(i)->dtype()) : std::nullopt;
   };
-  for (size_t i = 1; i < num_factors(a); ++i)
+  for (size_t i = 1; i < num_factors(a.op()); ++i)
     if (type(a, i) != type(b, i)) return false;
   if (const MatMulNBits* narrow = a.as<MatMulNBits>())
     return narrow->block == b.as<MatMulNBits>()->block && narrow->round_rows == b.as<MatMulNBits>()->round_rows;
@@ -187,7 +180,7 @@ void merge(Graph& graph, const std::vector<Member>& members) {
   Node* position = members.front().node;
   Op op = position->op();
   std::vector<Value*> inputs = {position->input(0)};
-  for (size_t i = 1; i < std::min(num_factors(*position), position->inputs().size()); ++i)
+  for (size_t i = 1; i < std::min(num_factors(position->op()), position->inputs().size()); ++i)
     inputs.push_back(joint_factor(graph, position, members, i));
   Value* bias = joint_bias(graph, position, members);
   const MapProgram epilogue = bias != nullptr ? binary_program(MapOp::add, bias->dtype()) : MapProgram();
@@ -196,7 +189,7 @@ void merge(Graph& graph, const std::vector<Member>& members) {
   else
     std::get<MatMul>(op).epilogue = epilogue;
   if (bias != nullptr) {
-    inputs.resize(num_factors(*position));
+    inputs.resize(num_factors(position->op()));
     inputs.push_back(bias);
   }
   Value* joint = graph.insert_before(position, std::move(op), std::move(inputs), 1, position->name())->output();

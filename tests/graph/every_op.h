@@ -41,6 +41,9 @@ graph every-op(%x: f32[batch, 4], %image: f32[n, 8, h, w], %ids: i64[batch, seq]
   %bias4 = constant {value = f32[3] [1, 2, 3]}
   %middles4 = constant {value = u4[3, 2] [8, 7, 8, 9, 0, 15]}
   %few_bits = matmul_nbits(%x, %levels4, %steps4, %middles4, %bias4) {block = 3, round_rows = true, epilogue = (x0, x1) => relu(add(x0, x1))}
+  %levels64 = constant {value = u4[2, 64] splat(9)}
+  %steps64 = constant {value = f16[2, 4] splat(0.5)}
+  %experts = grouped_matmul(%tokens, %ids, %levels64, %steps64, _, _, %levels64, %steps64, _, _) {trans_b = true, block = 16, round_rows = true}
   %kernel = constant {value = f32[16, 4, 3, 3] random(7)}
   %conv = conv(%image, %kernel) {strides = [2, 1], dilations = [1, 2], pads = [1, 2, 1, 2], groups = 2}
   %kernel_t = constant {value = f32[16, 2, 3, 3] random(8)}

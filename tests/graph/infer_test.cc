@@ -196,6 +196,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"%x: f32[2], %y: f32[n]", "sequence(%x, %y)", "seq<f32[*]>"},
                     Case{"%x: f32[2]", "sequence {dtype = i8}", "seq<i8[*]>"},
                     Case{"%s: seq<f32[2]>, %i: i64[]", "sequence(%s, %i) {kind = at}", "f32[2]"},
+                    Case{"%s: seq<f32[n, 2]>, %i: i64[]", "sequence(%s, %i) {kind = at}", "f32[u0, 2]"},
                     Case{"%s: seq<f32[2]>, %x: f32[3]", "sequence(%s, %x) {kind = insert}", "seq<f32[*]>"},
                     Case{"%s: seq<f32[2]>", "sequence(%s) {kind = length}", "i64[]"},
                     Case{"%s: seq<f32[2]>", "sequence(%s) {kind = concat}", "f32[u0]"},

@@ -86,6 +86,7 @@ Types infer_op(const ArgReduce& op, InferContext& c);
 Types infer_op(const Cumulative& op, InferContext& c);
 Types infer_op(const MatMul& op, InferContext& c);
 Types infer_op(const MatMulNBits& op, InferContext& c);
+Types infer_op(const GroupedMatMul& op, InferContext& c);
 Types infer_op(const Conv& op, InferContext& c);
 Types infer_op(const ConvTranspose& op, InferContext& c);
 Types infer_op(const Pool& op, InferContext& c);

@@ -21,6 +21,13 @@ Type element(Type type) {
   return type;
 }
 
+// One element: those of a sequence may differ in the sizes that symbols stand for, which nothing binds.
+Type one_element(const InferContext& c, Type type) {
+  for (Dim& size : type.shape)
+    if (!size.is_constant()) size = c.fresh();
+  return element(std::move(type));
+}
+
 Type sequence_of(Type type) {
   type.kind = Type::Kind::sequence;
   return type;
@@ -101,7 +108,7 @@ Type result(const Sequence& op, const InferContext& c) {
     case SequenceKind::at:
       c.expect_inputs(2, 2);
       expect_position(c, 1);
-      return element(sequence(c, 0));
+      return one_element(c, sequence(c, 0));
     case SequenceKind::length:
       c.expect_inputs(1, 1);
       sequence(c, 0);

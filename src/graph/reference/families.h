@@ -38,6 +38,7 @@ std::vector<RefValue> evaluate(const ArgReduce& op, const Call& call);
 std::vector<RefValue> evaluate(const Cumulative& op, const Call& call);
 std::vector<RefValue> evaluate(const MatMul& op, const Call& call);
 std::vector<RefValue> evaluate(const MatMulNBits& op, const Call& call);
+std::vector<RefValue> evaluate(const GroupedMatMul& op, const Call& call);
 std::vector<RefValue> evaluate(const Conv& op, const Call& call);
 std::vector<RefValue> evaluate(const ConvTranspose& op, const Call& call);
 std::vector<RefValue> evaluate(const Pool& op, const Call& call);

@@ -22,6 +22,11 @@ inline Tensor floats(Sizes dims, std::vector<float> values) {
 inline Tensor ints(Sizes dims, std::vector<int64_t> values) {
   return Tensor::of<int64_t>(std::move(dims), std::span<const int64_t>(values));
 }
+inline Tensor integers(DType type, Sizes dims, const std::vector<int64_t>& values) {
+  Tensor t(type, std::move(dims));
+  for (size_t i = 0; i < values.size(); ++i) t.write_int(static_cast<int64_t>(i), values[i]);
+  return t;
+}
 inline Shape shape_of(const Sizes& sizes) { return Shape(sizes.begin(), sizes.end()); }
 
 // 1, 2, 3, .. in row-major order.

@@ -4,12 +4,6 @@
 namespace lathe {
 namespace {
 
-Tensor integers(DType type, Sizes dims, const std::vector<int64_t>& values) {
-  Tensor t(type, std::move(dims));
-  for (size_t i = 0; i < values.size(); ++i) t.write_int(static_cast<int64_t>(i), values[i]);
-  return t;
-}
-
 MatMulNBits blocks_of(int64_t block) {
   MatMulNBits op;
   op.block = block;
