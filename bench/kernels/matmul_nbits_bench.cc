@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/kernels/gemm_int8.h"
 #include "backends/cpu/kernels/matmul_nbits.h"
 #include "backends/cpu/kernels/probe.h"
 
@@ -28,7 +29,8 @@ constexpr int64_t kManyRows = 16;  // from here on one layer is enough
 // What the head and all layers, or one layer, multiply with; f16 scales and no zeros.
 class Model {
  public:
-  Model(const KernelTable& kernels, int bits, int64_t block, bool whole) : bits_(bits) {
+  Model(const KernelTable& kernels, const AmxInt8Kernels* tiles, int bits, int64_t block, bool whole)
+      : bits_(bits), tiles_(tiles) {
     for (int layer = 0; layer < (whole ? kLayers : 1); ++layer)
       for (const Matrix& m : kLayer) add(kernels, m, block);
     if (whole) add(kernels, kHead, block);
@@ -44,6 +46,7 @@ class Model {
                 nullptr, NBitsParameter::u8, bits_ == 4 ? 8 : 128, 0};
       args.epilogue.c = c_.data();
       args.epilogue.ldc = p.matrix.n;
+      args.tiles = tiles_;
       const size_t bytes = matmul_nbits_workspace_bytes(kernels, args, team.size());
       if (workspace_.size() < bytes + 64) workspace_.resize(bytes + 64);
       matmul_nbits(team, kernels, args,
@@ -92,6 +95,7 @@ class Model {
   }
 
   int bits_;
+  const AmxInt8Kernels* tiles_;
   std::vector<Product> products_;
   std::vector<float> a_, c_;
   std::vector<std::byte> workspace_;
@@ -125,12 +129,15 @@ Times times_of(Model& model, ThreadTeam& team, const KernelTable& kernels, int64
 }
 
 void measure(int threads, int bits, int64_t block, const std::vector<int64_t>& rows_list) {
-  const KernelTable& kernels = kernel_table(detect_cpu_features().best_isa);
+  const CpuFeatures features = detect_cpu_features();
+  const KernelTable& kernels = kernel_table(features.best_isa);
+  const AmxInt8Kernels* tiles = int8_tiles(features, features.best_isa);
   ThreadTeam team(threads);
-  fmt::print("{} threads, int{}, {}\n", threads, bits, block == 0 ? "per channel" : fmt::format("blocks of {}", block));
+  fmt::print("{} threads, int{}, {}{}\n", threads, bits, tiles == nullptr ? "" : "AMX tiles for many rows, ",
+             block == 0 ? "per channel" : fmt::format("blocks of {}", block));
   fmt::print("{:>5} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9}\n", "rows", "a", "ms", "tok/s", "GB/s", "of read",
              "Gop/s", "of peak");
-  Model whole(kernels, bits, block, true), layer(kernels, bits, block, false);
+  Model whole(kernels, tiles, bits, block, true), layer(kernels, tiles, bits, block, false);
   for (const int64_t rows : rows_list) {
     for (const bool round_rows : {true, false}) {
       Model& model = rows < kManyRows ? whole : layer;

@@ -55,7 +55,7 @@ class Decoder {
     a.kv_heads = case_.kv_heads;
     a.head_dim = a.value_dim = case_.dim;
     a.scale = 0.1f;
-    a.step = {case_.sequences * case_.tokens, blocks_, kBlockSize, width, starts_, contexts_, table, {}};
+    a.step = {case_.sequences * case_.tokens, blocks_, kBlockSize, width, starts_, contexts_, table, {}, {}};
     a.q = {x_.data(), columns, case_.dim};
     a.k = {x_.data() + case_.heads * case_.dim, columns, case_.dim};
     a.v = {x_.data() + (case_.heads + case_.kv_heads) * case_.dim, columns, case_.dim};

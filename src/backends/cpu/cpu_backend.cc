@@ -3,6 +3,7 @@
 #include "backends/channels_last.h"
 #include "backends/cpu/cpu_context.h"
 #include "backends/cpu/kernels/gemm_bf16.h"
+#include "backends/cpu/kernels/gemm_int8.h"
 #include "backends/cpu/legalize.h"
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/packing.h"
@@ -12,12 +13,15 @@ namespace {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(Isa isa, bool uniform) : target_{kernel_table(isa), fast_bf16_unit(detect_cpu_features(), isa), uniform} {}
+  CpuBackend(const CpuFeatures& features, Isa isa, bool uniform)
+      : target_{kernel_table(isa), fast_bf16_unit(features, isa), int8_tiles(features, isa), uniform} {}
 
   std::string_view name() const override { return "cpu"; }
   std::string target() const override { return std::string(to_string(target_.kernels.isa)); }
+  void legalize_types(Graph& graph) const override { widen_halves(graph); }
   void legalize(Graph& graph) const override {
-    widen_halves(graph);
+    legalize_types(graph);
+    leave_floats(graph);
     use_channels_last(graph, {});
   }
   PrecisionSupport precision_support() const override {
@@ -48,6 +52,8 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cpu_backend(Isa isa, bool uniform) { return std::make_unique<CpuBackend>(isa, uniform); }
+std::unique_ptr<Backend> make_cpu_backend(Isa isa, bool uniform) {
+  return std::make_unique<CpuBackend>(detect_cpu_features(), isa, uniform);
+}
 
 }  // namespace lathe::cpu

@@ -10,6 +10,7 @@
 #include "backends/cpu/kernels/matmul_nbits.h"
 #include "backends/cpu/kernels/rnn.h"
 #include "base/error.h"
+#include "graph/as_f32.h"
 
 namespace lathe::cpu {
 namespace {
@@ -111,14 +112,6 @@ GatePanels read_gates(const WeightLayout& layout, std::span<const int64_t> dims)
     fail(ErrorCode::invalid_model, "weight layout {} does not fit a weight of shape {}", layout.scheme,
          to_string(dims));
   return {static_cast<int>(p[0]), dims[0] * p[1], dims[1] / p[1], dims[2]};
-}
-
-Tensor as_f32(const Tensor& source) {
-  if (source.dtype() == DType::f32) return source;
-  Tensor wide(DType::f32, source.dims());
-  std::span<float> out = wide.mutable_as<float>();
-  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(source.read_double(static_cast<int64_t>(i)));
-  return wide;
 }
 
 // The sizes of a convolution as conv_int8.h packs it.

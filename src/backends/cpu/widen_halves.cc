@@ -7,6 +7,9 @@
 #include <map>
 
 #include "backends/cpu/legalize.h"
+#include "graph/as_f32.h"
+#include "graph/constant.h"
+#include "graph/epilogue.h"
 
 namespace lathe::cpu {
 namespace {
@@ -35,19 +38,13 @@ MapProgram widened(const MapProgram& program) {
   return wide;
 }
 
-Tensor widened(const Tensor& tensor) {
-  Tensor wide(DType::f32, tensor.dims());
-  std::span<float> out = wide.mutable_as<float>();
-  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(tensor.read_double(static_cast<int64_t>(i)));
-  return wide;
-}
-
 // Whether the kernel that reads operand `index` of `user`, a constant, widens it, or the packing for it does.
 bool widens(const Node& user, size_t index) {
   if (user.is<Conv>() || user.is<ConvTranspose>()) return index == 1;
   if (const auto* matmul = user.as<MatMul>())
     return index == 1 && !matmul->trans_a && user.input(1)->type().rank() == 2;
   if (user.is<MatMulNBits>()) return index == 2 || index == 3;
+  if (user.is<GroupedMatMul>()) return index >= kGroupedOperands;
   if (const auto* embedding = user.as<Embedding>())
     return index % 2 == 1 && index < 2 * static_cast<size_t>(embedding->num_tables);
   return user.is<Gather>() && index == 0;
@@ -104,35 +101,30 @@ class Widening {
     }
     if (value->is_output() && !outermost) stays = false;
     if (!stays) {
-      std::get<Constant>(node.mutable_op()).value = widened(narrow);
+      std::get<Constant>(node.mutable_op()).value = as_f32(narrow);
       widen_value(*value);
     } else if (!wide_uses.empty()) {
-      Value* wide = graph.insert_before(&node, Constant{widened(narrow)}, {})->output();
+      Value* wide = graph.insert_before(&node, Constant{as_f32(narrow)}, {})->output();
       for (const auto& [user, i] : wide_uses) graph.set_input(user, i, wide);
       ++changed_;
     }
   }
 
   void widen(Graph& graph, Node& node) {
-    if (node.is<Gather>() && is_half(node.input(0)->dtype()) && is_stored(*node.input(0)))
+    if (node.is<Gather>() && is_half(node.input(0)->dtype()) && is_constant(node.input(0)))
       return widen_rows(graph, node);
     for (Value* output : node.outputs()) {
       if (is_half(output->dtype())) original_.emplace(output, output->dtype());
       widen_value(*output);
     }
     if (auto* map = node.as<Map>()) map->program = widened(map->program);
-    if (auto* matmul = node.as<MatMul>()) matmul->epilogue = widened(matmul->epilogue);
-    if (auto* matmul = node.as<MatMulNBits>()) matmul->epilogue = widened(matmul->epilogue);
-    if (auto* conv = node.as<Conv>()) conv->epilogue = widened(conv->epilogue);
-    if (auto* conv = node.as<ConvTranspose>()) conv->epilogue = widened(conv->epilogue);
+    if (MapProgram* epilogue = epilogue_of(node.mutable_op())) *epilogue = widened(*epilogue);
     if (auto* norm = node.as<Norm>()) norm->prologue = widened(norm->prologue);
     if (auto* attention = node.as<Attention>()) attention->score = widened(attention->score);
     if (auto* sequence = node.as<Sequence>(); sequence != nullptr && is_half(sequence->dtype))
       sequence->dtype = DType::f32;
     for (Region* region : regions_of(node.mutable_op())) run(region->graph(), false);
   }
-
-  static bool is_stored(const Value& value) { return value.producer() != nullptr && value.producer()->is<Constant>(); }
 
   // Rows picked from a narrow table are narrow too.
   void widen_rows(Graph& graph, Node& gather) {

@@ -1,4 +1,4 @@
-// Integer products and their packing against double loops, for every instruction set of this machine.
+// Integer products and their packing against double loops, for every unit of this machine that multiplies bytes.
 #include "backends/cpu/kernels/gemm_int8.h"
 
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <random>
 #include <vector>
 
-#include "tests/backends/cpu/kernel_test.h"
+#include "tests/backends/cpu/byte_units.h"
 
 namespace lathe::cpu {
 namespace {
@@ -43,7 +43,7 @@ struct Data {
   std::vector<int32_t> sums;
 };
 
-class GemmInt8Test : public KernelTest {
+class GemmInt8Test : public ByteUnitTest {
  protected:
   std::vector<int8_t> packed(const Data& d, bool b_signed) {
     std::vector<int8_t> panels(static_cast<size_t>(int8_packed_bytes(kernels().int8.nr, d.k, d.n)));
@@ -56,7 +56,7 @@ class GemmInt8Test : public KernelTest {
     const std::vector<int8_t> panels = packed(d, c.b_signed);
     std::vector<T> out(static_cast<size_t>(c.m * c.n), T(77));
     epilogue.c = out.data();
-    const GemmInt8 product{c.m, c.n, c.k, d.a.data(), c.a_signed, c.b_signed, panels.data(), epilogue};
+    const GemmInt8 product{c.m, c.n, c.k, d.a.data(), c.a_signed, c.b_signed, panels.data(), epilogue, tiles()};
     std::vector<std::byte> workspace(gemm_int8_workspace_bytes(product));
     ThreadTeam team(threads, {.spin = std::chrono::nanoseconds(0)});
     gemm_int8(team, kernels().int8, product, workspace.data());
@@ -81,10 +81,22 @@ TEST_P(GemmInt8Test, SumsAreExact) {
           }
 }
 
+TEST_P(GemmInt8Test, EveryRowCount) {
+  for (int64_t m = 16; m <= 70; ++m) {
+    const Case c{m, 37, 132, false, true};  // read in place
+    check_sums(c, Data(c));
+  }
+}
+
+TEST_P(GemmInt8Test, ManyRowsAreBlockedForCache) {
+  const Case c{530, 65, 2052, false, true};
+  check_sums(c, Data(c));
+}
+
 TEST_P(GemmInt8Test, ExtremesDoNotSaturate) {
   for (const bool a_signed : {false, true}) {
     for (const bool b_signed : {false, true}) {
-      const Case c{14, 33, 1027, a_signed, b_signed};
+      const Case c{18, 33, 1027, a_signed, b_signed};
       for (const int a : {0, 127, 128, 255}) {
         for (const int b : {0, 127, 128, 255}) {
           Data d(c);
@@ -190,7 +202,7 @@ TEST_P(GemmInt8Test, Epilogue) {
 }
 
 TEST_P(GemmInt8Test, RequantisedResult) {
-  const Case c{5, 70, 260, false, true};
+  const Case c{19, 70, 260, false, true};
   const Data d(c);
   FullEpilogue full(c.m, c.n);
   full.epilogue.residual_type = Int8Residual::none;
@@ -212,7 +224,7 @@ TEST_P(GemmInt8Test, RequantisedResult) {
 }
 
 TEST_P(GemmInt8Test, RoundTripAndQuantisedResidual) {
-  const Case c{5, 37, 64, false, true};
+  const Case c{21, 37, 64, false, true};
   const Data d(c);
   const std::vector<float> scale(static_cast<size_t>(c.n), 1.0f / 1024);  // exact arithmetic throughout
   for (const bool is_signed : {false, true}) {
@@ -240,7 +252,7 @@ TEST_P(GemmInt8Test, RoundTripAndQuantisedResidual) {
   }
 }
 
-LATHE_FOR_EACH_ISA(GemmInt8Test);
+LATHE_FOR_EACH_BYTE_UNIT(GemmInt8Test);
 
 }  // namespace
 }  // namespace lathe::cpu

@@ -26,10 +26,20 @@ struct Decoder {
   int64_t distances = 0;  // of biases
   bool cross = false;     // keys are of another text
   bool sinks = false;
+  int64_t turned = 0;  // features of queries and keys that rotary embeddings turn before
+  bool interleaved = false;
   DType compute = DType::f32, cache = DType::f32;
 
   int64_t columns() const { return (heads + kv_heads) * head_dim + kv_heads * value_dim; }
   CacheRows rows(int64_t features) const { return {cache, features, block_size}; }
+  // Columns of the fused product as heads that are turned.
+  std::string turn(const std::string& name, int64_t first, int64_t count) const {
+    return fmt::format(
+        "%{0}1 = slice(%x) {{axes = [1], starts = [{1}], sizes = [{2}], steps = [1]}} %{0}2 = reshape(%{0}1) {{shape = "
+        "[t, {3}, {4}]}} %{0}3 = rotary(%{0}2, %co, %sn) {{rotary_dim = {5}, interleaved = {6}}} %{0} = "
+        "reshape(%{0}3) {{shape = [t, {2}]}} ",
+        name, first, count * head_dim, count, head_dim, turned, interleaved);
+  }
   // One fused product stands for q, k and v.
   std::string text() const {
     std::string inputs =
@@ -45,13 +55,22 @@ struct Decoder {
     const std::string optional = std::string(prefix ? ", %pre" : ", _") + (slopes ? ", %sl" : ", _") +
                                  (distances > 0 ? ", %bi" : ", _") + (cross ? ", %ks" : ", _") +
                                  (sinks ? ", %si" : ", _");
-    const int64_t k_offset = heads * head_dim, v_offset = k_offset + kv_heads * head_dim;
+    int64_t k_offset = heads * head_dim;
+    const int64_t v_offset = k_offset + kv_heads * head_dim;
+    std::string before, queries = "%x", others = cross ? "%m, %m" : "%x, %x";
+    if (turned > 0) {
+      inputs += fmt::format(", %co: f32[t, 1, {0}], %sn: f32[t, 1, {0}]", turned / 2);
+      before = turn("q", 0, heads) + turn("k", k_offset, kv_heads);
+      queries = "%q";
+      others = "%k, %x";
+      k_offset = 0;
+    }
     return fmt::format(
-        "({}) {{ %y = paged_attention(%x, {}, %kc, %vc, %st, %len, %tab{}) {{heads = {}, kv_heads = {}, head_dim = "
+        "({}) {{ {}%y = paged_attention({}, {}, %kc, %vc, %st, %len, %tab{}) {{heads = {}, kv_heads = {}, head_dim = "
         "{}, value_dim = {}, block_size = {}, scale = {}, window = {}, chunked = {}, softcap = {}, q_stride = {}, "
         "k_offset = {}, "
         "k_stride = {}, v_offset = {}, v_stride = {}}} return %y }}",
-        inputs, cross ? "%m, %m" : "%x, %x", optional, heads, kv_heads, head_dim, value_dim, block_size,
+        inputs, before, queries, others, optional, heads, kv_heads, head_dim, value_dim, block_size,
         1 / std::sqrt(static_cast<double>(head_dim)), window, chunked, softcap, head_dim, k_offset, head_dim, v_offset,
         value_dim);
   }
@@ -143,6 +162,8 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
     inputs.push_back(integers({sequences + 1}, key_starts));
   }
   if (sinks) inputs.push_back(random_tensor(DType::f32, {heads}, 8, -2, 4));
+  for (const uint32_t seed : {9, 10})
+    if (turned > 0) inputs.push_back(random_tensor(DType::f32, {tokens + unused_tokens, 1, turned / 2}, seed, -1, 1));
   return inputs;
 }
 
@@ -289,6 +310,26 @@ TEST_P(LowerPagedAttention, NarrowActivations) {
     check({.heads = 8, .kv_heads = 2, .head_dim = 128, .value_dim = 128, .compute = type, .cache = type}, kMixed);
     check({.window = 25, .softcap = 3, .prefix = true, .slopes = true, .compute = type, .cache = type}, kMixed);
   }
+}
+
+// Which kernels on GPUs do while they store keys: for few tokens, whole packs of features and caches of 16 bits.
+TEST_P(LowerPagedAttention, TurnedQueriesAndKeys) {
+  const std::vector<Chunk> few = {{1, 0, 1}, {10, 37, 3}, {1, 63, 5}, {3, 16, 6}};
+  for (const bool interleaved : {false, true})
+    for (const DType type : {DType::f16, DType::bf16})
+      for (const int64_t turned : {64, 16, 8})
+        for (const int64_t kv_heads : {8, 2})
+          check({.heads = 8,
+                 .kv_heads = kv_heads,
+                 .head_dim = 64,
+                 .value_dim = turned == 16 ? 32 : 64,
+                 .turned = turned,
+                 .interleaved = interleaved,
+                 .compute = type,
+                 .cache = type},
+                few, kv_heads == 2 ? 5 : 0);
+  check({.turned = 32, .compute = DType::f16, .cache = DType::f16}, kMixed);
+  check({.turned = 32}, few);
 }
 
 TEST_P(LowerPagedAttention, CachesOf8Bits) {

@@ -88,11 +88,13 @@ inline std::string lower_device_name(const testing::TestParamInfo<LowerDevice>& 
 #define LATHE_FOR_EACH_DEVICE(suite) \
   INSTANTIATE_TEST_SUITE_P(Device, suite, testing::ValuesIn(lower_devices()), lower_device_name)
 
-// Why there is no GPU; empty when there is one.
+// Why there is no GPU; empty when there is one, which is then held until the program ends: a test that had to wake it
+// up again would spend a quarter of a second, and all programs on that GPU with it.
 inline const std::string& why_no_gpu() {
+  static std::unique_ptr<Backend> held;
   static const std::string why = []() -> std::string {
     try {
-      cuda::make_cuda_backend({});
+      held = cuda::make_cuda_backend({});
       return {};
     } catch (const Error& error) {
       return error.what();

@@ -8,7 +8,7 @@
 
 #include "backends/cpu/packing.h"
 #include "graph/reference/evaluator.h"
-#include "tests/backends/cpu/kernel_test.h"
+#include "tests/backends/cpu/byte_units.h"
 
 namespace lathe::cpu {
 namespace {
@@ -111,7 +111,7 @@ void round_row(float* row, const NBitsShape& s) {
   }
 }
 
-class MatMulNBitsTest : public KernelTest {
+class MatMulNBitsTest : public ByteUnitTest {
  protected:
   void check(const Case& c) {
     SCOPED_TRACE(testing::PrintToString(c));
@@ -130,7 +130,11 @@ class MatMulNBitsTest : public KernelTest {
     }
   }
 
-  void run(const MatMulNBitsArgs& args, int threads) {
+  void run(MatMulNBitsArgs args, int threads) {
+    args.tiles = tiles();
+    run_as_is(args, threads);
+  }
+  void run_as_is(const MatMulNBitsArgs& args, int threads) {
     ThreadTeam team(threads);
     std::vector<std::byte> workspace(matmul_nbits_workspace_bytes(kernels(), args, threads) + 64);
     auto* memory = workspace.data() + 63 - (reinterpret_cast<uintptr_t>(workspace.data()) + 63) % 64;
@@ -151,16 +155,36 @@ class MatMulNBitsTest : public KernelTest {
     }
   }
 };
-LATHE_FOR_EACH_ISA(MatMulNBitsTest);
+LATHE_FOR_EACH_BYTE_UNIT(MatMulNBitsTest);
 
 TEST_P(MatMulNBitsTest, Types) {
   for (const DType q : {DType::u4, DType::i4, DType::u8, DType::i8, DType::u2, DType::i2})
     for (const DType scale : {DType::f32, DType::f16, DType::bf16})
-      for (const auto zeros : {Case::none, Case::integers, Case::floats}) check({3, 37, 80, 32, q, scale, zeros});
+      for (const auto zeros : {Case::none, Case::integers, Case::floats})
+        for (const int64_t m : {3, 18}) check({m, 37, 80, 32, q, scale, zeros});
+}
+
+// --deterministic relies on it: which unit multiplies depends on how many rows there are.
+TEST_P(MatMulNBitsTest, TilesGiveTheBitsOfDotProducts) {
+  if (tiles() == nullptr) GTEST_SKIP() << "about tiles";
+  for (const auto& [k, block] :
+       std::vector<std::pair<int64_t, int64_t>>{{256, 128}, {300, 300}, {96, 32}, {513, 512}}) {
+    for (const DType q : {DType::u4, DType::i8}) {
+      for (const auto zeros : {Case::none, Case::integers}) {
+        const Case c{45, 70, k, block, q, DType::f16, zeros};
+        const Weights weights(c, kernels());
+        const Buffer a = Buffer::random(c.m * c.k, 11);
+        Buffer y(c.m * c.n, kNan), expected(c.m * c.n, kNan);
+        run(weights.args(a.data(), y.data(), true), 2);
+        run_as_is(weights.args(a.data(), expected.data(), true), 2);
+        for (int64_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], expected[i]) << testing::PrintToString(c) << " at " << i;
+      }
+    }
+  }
 }
 
 TEST_P(MatMulNBitsTest, Rows) {
-  for (const int64_t m : {0, 1, 2, 4, 5, 11, 12, 13, 15, 16, 17, 40}) {
+  for (const int64_t m : {0, 1, 2, 4, 5, 11, 12, 13, 15, 16, 17, 32, 33, 40, 70}) {
     check({m, 40, 64, 32, DType::u4, DType::f16, Case::integers});
     check({m, 70, 64, 64, DType::i8, DType::f32});
   }
@@ -172,21 +196,22 @@ TEST_P(MatMulNBitsTest, DepthsAndBlocks) {
     check({2, 33, k, block, DType::u4, DType::f32, Case::integers});
     check({5, 5, k, block, DType::i8, DType::bf16, Case::none});
     check({17, 9, k, block, DType::i4, DType::f16, Case::floats});
+    check({35, 40, k, block, DType::i8, DType::f32, Case::integers});
   }
 }
 
 TEST_P(MatMulNBitsTest, NoTermsGiveZeros) {
-  const Case c{2, 3, 0, 32};
+  const Case c{16, 3, 0, 32};
   const Weights weights(c, kernels());
   for (const bool rounded : {false, true}) {
-    Buffer y(6, kNan);
+    Buffer y(c.m * c.n, kNan);
     run(weights.args(nullptr, y.data(), rounded), 1);
     for (int64_t i = 0; i < y.size(); ++i) EXPECT_EQ(y[i], 0);
   }
 }
 
 TEST_P(MatMulNBitsTest, WhatIsNotFiniteStaysInItsRow) {
-  const Case c{3, 40, 96, 32};
+  const Case c{19, 40, 96, 32};
   const Weights weights(c, kernels());
   for (const float bad : {kNan, kInf, -kInf}) {
     Buffer a = Buffer::random(c.m * c.k, 3);
@@ -204,7 +229,7 @@ TEST_P(MatMulNBitsTest, WhatIsNotFiniteStaysInItsRow) {
 }
 
 TEST_P(MatMulNBitsTest, TinyAndHugeRowsRoundWithoutOverflow) {
-  const Case c{2, 8, 32, 32, DType::i8};
+  const Case c{16, 8, 32, 32, DType::i8};
   const Weights weights(c, kernels());
   Buffer a(c.m * c.k, 1e-42f);
   for (int64_t i = 0; i < c.k; ++i) a[c.k + i] = 3e38f;

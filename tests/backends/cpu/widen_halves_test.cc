@@ -85,5 +85,28 @@ TEST_P(LowerHalves, TablesAndRegions) {
   }
 }
 
+std::string with_floats(const std::string& text) {
+  const auto graph = graph_of(text);
+  leave_floats(*graph);
+  return print(*graph);
+}
+
+// f32 products in front of quantised layers, or of comparisons.
+TEST(LeaveFloats, OtherTypesComeFromMaps) {
+  const std::string weights = "(%x: f32[n, 8], %r: f32[n, 4]) { %w = constant {value = f32[8, 4] random(1)} ";
+  const std::string bytes = with_floats(
+      weights +
+      "%y = matmul(%x, %w, %r) {epilogue = (x0, x1) => cast_sat<u8>(round(add(mul(x0, 3:f32), x1)))} return %y }");
+  EXPECT_EQ(count(bytes, "= map("), 1u) << bytes;
+  EXPECT_NE(bytes.find("(x0, x1) => round("), std::string::npos) << bytes;
+  EXPECT_NE(bytes.find("(x0) => cast_sat<u8>(x0)"), std::string::npos) << bytes;
+  const std::string both = with_floats(
+      weights + "%y = matmul(%x, %w, %r) {epilogue = (x0, x1) => logical_and(lt(x0, x1), lt(x1, 2:f32))} return %y }");
+  EXPECT_EQ(count(both, "= map("), 1u) << both;
+  EXPECT_EQ(count(both, "epilogue"), 0u) << both;
+  const std::string floats = weights + "%y = matmul(%x, %w, %r) {epilogue = (x0, x1) => add(x0, x1)} return %y }";
+  EXPECT_EQ(count(with_floats(floats), "= map("), 0u);
+}
+
 }  // namespace
 }  // namespace lathe::cpu

@@ -1,6 +1,7 @@
 #include "backends/cpu/kernels/conv_int8.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "backends/cpu/kernels/conv_internal.h"
 #include "backends/cpu/kernels/conv_tiles.h"
@@ -11,7 +12,7 @@ namespace {
 
 constexpr int64_t kQuad = 4;
 constexpr int kOffset = 128;
-constexpr int kMaxPanel = 32;
+constexpr int kMaxPanel = 32, kMaxTileRows = std::max(kInt8MaxRows, kAmxRows);
 constexpr int64_t kWeightBlockBytes = 256 * 1024;  // weights that stay in a core's L2 while pixels stream past
 
 using Tiles = ConvTiles<int32_t>;
@@ -34,12 +35,16 @@ ConvShape in_quads(const ConvShape& shape, bool copied) {
   return quads;
 }
 
+// Of the packed weights of one output channel.
+int64_t packed_depth(const ConvShape& s) { return volume(s.kernel) * group_quads(s) * kQuad; }
+
 struct Packing {
-  int64_t group_out, panels, panel_bytes;
+  int64_t group_out, panels, depth, panel_bytes;
   Packing(const ConvShape& s, int nr)
       : group_out(s.out_channels / s.groups),
         panels(ceil_div(group_out, nr)),
-        panel_bytes(int8_panel_bytes(nr, volume(s.kernel) * group_quads(s) * kQuad)) {}
+        depth(packed_depth(s)),
+        panel_bytes(int8_panel_bytes(nr, depth)) {}
 };
 
 // Calls visit(index of a weight, index of it among the packed bytes, column of its panel, first byte of the panel).
@@ -86,9 +91,13 @@ void copy_image(ThreadTeam& team, const ConvShape& shape, const ConvInt8Args& ar
   });
 }
 
+// Between the gathered rows of a tile, which should not lie powers of two apart.
+int64_t row_distance(int64_t depth) { return (ceil_div(depth, kAmxDepth) + 1) * kAmxDepth; }
+
 // What lies where in the workspace.
 struct Scratch {
   uint8_t* copy = nullptr;
+  uint8_t* rows = nullptr;  // gathered, of a tile, per thread
   uint8_t* padding = nullptr;
   const int32_t** inputs = nullptr;
   int64_t* offsets = nullptr;
@@ -105,9 +114,11 @@ struct Scratch {
       return piece;
     };
     if (copied) copy = reinterpret_cast<uint8_t*>(take(quads.batch * volume(quads.input) * quads.in_channels * kQuad));
+    if (args.tiles != nullptr)
+      rows = reinterpret_cast<uint8_t*>(take(threads * kAmxRows * row_distance(packed_depth(shape))));
     padding = reinterpret_cast<uint8_t*>(take(Tiles::max_run(quads) * kQuad));
     inputs = reinterpret_cast<const int32_t**>(
-        take(threads * segments * kInt8MaxRows * static_cast<int64_t>(sizeof(int32_t*))));
+        take(threads * segments * kMaxTileRows * static_cast<int64_t>(sizeof(int32_t*))));
     offsets = reinterpret_cast<int64_t*>(take(threads * segments * static_cast<int64_t>(sizeof(int64_t))));
   }
 };
@@ -122,14 +133,18 @@ struct DirectConv {
   Packing packing;
 
   void run(Range my_tiles, Range my_panels, int thread) const;
-  void run_tile(const TilePixels& pixels, int64_t panel, const int32_t* const* inputs, const int64_t* offsets) const;
+  void gather(const TilePixels& pixels, const int32_t* const* inputs, uint8_t* rows) const;
+  void run_tile(const TilePixels& pixels, int64_t panel, const int32_t* const* inputs, const int64_t* offsets,
+                const uint8_t* rows) const;
 };
 
 // Panels of one group whose weights fit the cache together pass over all tiles, then the next such panels.
 void DirectConv::run(Range my_tiles, Range my_panels, int thread) const {
   const int64_t block = std::max<int64_t>(1, kWeightBlockBytes / packing.panel_bytes);
-  const int32_t** inputs = scratch.inputs + thread * scratch.segments * kInt8MaxRows;
+  const int32_t** inputs = scratch.inputs + thread * scratch.segments * kMaxTileRows;
   int64_t* offsets = scratch.offsets + thread * scratch.segments;
+  uint8_t* rows = args.tiles == nullptr ? nullptr : scratch.rows + thread * kAmxRows * row_distance(packing.depth);
+  if (args.tiles != nullptr) args.tiles->begin();
   for (int64_t panel = my_panels.begin; panel < my_panels.end;) {
     const int64_t group = panel / packing.panels;
     const int64_t end = std::min({panel + block, (group + 1) * packing.panels, my_panels.end});
@@ -138,18 +153,33 @@ void DirectConv::run(Range my_tiles, Range my_panels, int thread) const {
       const TilePixels pixels =
           tiles.fill(t, input + group * (shape.in_channels / shape.groups), padding, inputs, offsets);
       for (int s = 0; s < pixels.segments; ++s) offsets[s] *= kQuad;  // from quads to bytes
-      for (int64_t p = panel; p < end && pixels.rows > 0; ++p) run_tile(pixels, p, inputs, offsets);
+      if (rows != nullptr) gather(pixels, inputs, rows);
+      for (int64_t p = panel; p < end && pixels.rows > 0; ++p) run_tile(pixels, p, inputs, offsets, rows);
     }
     panel = end;
   }
+  if (args.tiles != nullptr) args.tiles->end();
 }
 
-void DirectConv::run_tile(const TilePixels& pixels, int64_t panel, const int32_t* const* inputs,
-                          const int64_t* offsets) const {
-  alignas(64) int32_t sums[kInt8MaxRows * kMaxPanel];
+// No segment is ever left out, so that the row of a pixel goes with a panel from its first byte to its last.
+void DirectConv::gather(const TilePixels& pixels, const int32_t* const* inputs, uint8_t* rows) const {
+  const auto bytes = static_cast<size_t>(pixels.run * kQuad);
+  for (int r = 0; r < pixels.rows; ++r) {
+    uint8_t* to = rows + r * row_distance(packing.depth);
+    for (int s = 0; s < pixels.segments; ++s, to += bytes) std::memcpy(to, inputs[s * pixels.rows + r], bytes);
+  }
+}
+
+void DirectConv::run_tile(const TilePixels& pixels, int64_t panel, const int32_t* const* inputs, const int64_t* offsets,
+                          const uint8_t* rows) const {
+  alignas(64) int32_t sums[kMaxTileRows * kMaxPanel];
   const int8_t* weights = static_cast<const int8_t*>(args.weights) + panel * packing.panel_bytes;
-  kernels.tile[pixels.rows]({reinterpret_cast<const uint8_t* const*>(inputs), offsets, pixels.segments, pixels.run,
-                             weights, sums, nullptr, 0});
+  if (rows != nullptr)  // those beyond the tile's may hold anything
+    args.tiles->product({rows, row_distance(packing.depth), std::max(pixels.rows, kAmxLeastRows), packing.depth,
+                         weights, sums, nullptr, 0});
+  else
+    kernels.tile[pixels.rows]({reinterpret_cast<const uint8_t* const*>(inputs), offsets, pixels.segments, pixels.run,
+                               weights, sums, nullptr, 0});
   const int64_t nr = kernels.nr, in_group = panel % packing.panels * nr;
   const auto* col_sums = reinterpret_cast<const int32_t*>(weights + packing.panel_bytes) - nr;
   finish_int8(kernels, args.epilogue,
@@ -177,7 +207,8 @@ void direct_conv(ThreadTeam& team, const Int8Kernels& kernels, const ConvShape& 
   std::fill_n(scratch.padding, Tiles::max_run(quads) * kQuad, static_cast<uint8_t>(args.pad_value));
   const Packing packing(shape, kernels.nr);
   const GemmSplit parts = choose_parts(quads, packing, team.size());
-  const Tiles tiles(quads, quads.in_channels, kernels.nr, kernels.max_rows, static_cast<int>(parts.rows));
+  const int max_rows = args.tiles != nullptr ? kAmxRows : kernels.max_rows;
+  const Tiles tiles(quads, quads.in_channels, kernels.nr, max_rows, static_cast<int>(parts.rows));
   const DirectConv conv{kernels, quads, args, scratch, tiles, static_cast<const int32_t*>(input), packing};
   team.parallel_for(parts.panels * parts.rows, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t part = begin; part < end; ++part) {

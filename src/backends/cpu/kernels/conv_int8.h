@@ -6,6 +6,9 @@
 // the packed weights, and in a copy of the input, which then holds the padding around the image too. Signed activations
 // take that copy as well.
 //
+// For matrix tiles the input of a tile's pixels is gathered first, all taps of a pixel one after the other as its
+// weights are.
+//
 // Depthwise convolution, which has a single channel to sum over, runs on the float kernel: all its sums are integers
 // below 2^24, which floats hold exactly. Its weights are those of kernels/conv.h.
 #pragma once
@@ -32,6 +35,7 @@ struct ConvInt8Args {
   const void* weights = nullptr;  // packed
   Int8Epilogue epilogue;          // rows are output pixels, columns output channels
   std::byte* workspace = nullptr;
+  const AmxInt8Kernels* tiles = nullptr;  // may be null
 };
 size_t conv_int8_workspace_bytes(const KernelTable& kernels, const ConvShape& shape, const ConvInt8Args& args,
                                  int threads);

@@ -8,8 +8,8 @@
 namespace lathe::cpu {
 namespace {
 
-// More rows than any ISA's tile has.
-constexpr int kMaxTileRows = 16;
+// As many rows as any tile has.
+constexpr int kMaxTileRows = 32;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

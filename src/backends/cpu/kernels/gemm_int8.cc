@@ -5,12 +5,18 @@
 #include "backends/cpu/kernels/gemm_split.h"
 
 namespace lathe::cpu {
+
+namespace avx512 {
+const AmxInt8Kernels& amx_int8();
+}
+
 namespace {
 
 constexpr int64_t kQuad = 4;
 constexpr int64_t kResidentBytes = 512 * 1024;  // a block of A that stays in a core's L2 while panels of B pass by
 constexpr int64_t kLeastResidentTiles = 8;
 constexpr int kMaxPanel = 32;
+constexpr int64_t kLine = 64;
 constexpr int kOffset = 128;  // between the signed and the unsigned reading of a byte with its top bit flipped
 
 int64_t padded_depth(int64_t k) { return ceil_div(k, kQuad) * kQuad; }
@@ -49,46 +55,77 @@ void convert_rows(const Int8Kernels& kernels, const GemmInt8& g, std::byte* work
   }
 }
 
+// What the tiles of a panel touch on their way.
+struct Prefetch {
+  const char* from;
+  int64_t bytes_per_quad;
+};
+
 struct Product {
   const Int8Kernels& kernels;
   const GemmInt8& gemm;
   Activations a;
   int64_t panel_bytes;
+  const AmxInt8Kernels* tiles;  // null: not for so few rows
+  int max_rows;                 // of a tile
 
-  void tile(int64_t row, int64_t rows, int64_t panel, const char* prefetch) const;
+  Product(const Int8Kernels& with, const GemmInt8& g, std::byte* workspace)
+      : kernels(with),
+        gemm(g),
+        a(activations(g, workspace)),
+        panel_bytes(int8_panel_bytes(with.nr, g.k)),
+        tiles(g.m >= kAmxLeastRows ? g.tiles : nullptr),
+        max_rows(tiles != nullptr ? kAmxRows : with.max_rows) {}
+
+  // Shares of rows are even, so that those of many rows have kAmxLeastRows or more, too.
+  GemmSplit split(int threads) const { return choose_split(threads, gemm.m, ceil_div(gemm.n, kernels.nr), max_rows); }
+  void multiply(int64_t row, int64_t rows, const int8_t* panel, const Prefetch& prefetch, int32_t* sums) const;
+  void tile(int64_t row, int64_t rows, int64_t panel, const Prefetch& prefetch) const;
   void panel_rows(Range rows, int64_t panel, const int8_t* next) const;
   void part(Range rows, Range panels) const;
 };
 
-void Product::tile(int64_t row, int64_t rows, int64_t panel, const char* prefetch) const {
+void Product::multiply(int64_t row, int64_t rows, const int8_t* panel, const Prefetch& prefetch, int32_t* sums) const {
+  const uint8_t* first = a.rows + row * a.stride;
+  const int64_t quads = ceil_div(gemm.k, kQuad);
+  if (tiles != nullptr) {
+    const int64_t step = ceil_div(prefetch.bytes_per_quad * kAmxDepth / kQuad, kLine) * kLine;
+    return tiles->product({first, a.stride, static_cast<int>(rows), quads * kQuad, panel, sums, prefetch.from, step});
+  }
   const uint8_t* pointers[kInt8MaxRows];
-  for (int64_t r = 0; r < rows; ++r) pointers[r] = a.rows + (row + r) * a.stride;
-  alignas(64) int32_t sums[kInt8MaxRows * kMaxPanel];
+  for (int64_t r = 0; r < rows; ++r) pointers[r] = first + r * a.stride;
+  const int64_t offset = 0;
+  kernels.tile[rows]({pointers, &offset, 1, quads, panel, sums, prefetch.from, prefetch.bytes_per_quad});
+}
+
+void Product::tile(int64_t row, int64_t rows, int64_t panel, const Prefetch& prefetch) const {
+  alignas(64) int32_t sums[kAmxRows * kMaxPanel];
   const int8_t* b = gemm.packed_b + panel * panel_bytes;
-  const int64_t offset = 0, quads = ceil_div(gemm.k, kQuad), nr = kernels.nr;
-  kernels.tile[rows]({pointers, &offset, 1, quads, b, sums, prefetch, prefetch == nullptr ? 0 : 64});
-  const int64_t col = panel * nr;
+  multiply(row, rows, b, prefetch, sums);
+  const int64_t col = panel * kernels.nr, nr = kernels.nr;
   finish_int8(kernels, gemm.epilogue,
               {sums, nr, row, rows, col, std::min(nr, gemm.n - col), gemm.n, a.row_add,
-               reinterpret_cast<const int32_t*>(b + quads * kQuad * nr), gemm.a_signed ? -kOffset : 0});
+               reinterpret_cast<const int32_t*>(b + padded_depth(gemm.k) * nr), gemm.a_signed ? -kOffset : 0});
 }
 
 // All row tiles of one panel. The rows are dealt evenly: 200 rows become 8 tiles of 13 and 8 of 12, never a tile of 4.
-// While at it, the first tiles touch the `next` panel, a line per step, so that it is in L2 when its turn comes.
+// While at it, the first tiles touch the `next` panel, a line per quad, so that it is in L2 when its turn comes; matrix
+// tiles, which are faster, share it evenly.
 void Product::panel_rows(Range rows, int64_t panel, const int8_t* next) const {
-  const int64_t tiles = ceil_div(rows.size(), kernels.max_rows);
-  const int64_t bytes_per_tile = ceil_div(gemm.k, kQuad) * 64;
-  for (int64_t i = 0; i < tiles; ++i) {
-    const Range part = even_part(rows.size(), i, tiles);
-    const bool fetch = next != nullptr && i * bytes_per_tile < panel_bytes;
+  const int64_t count = ceil_div(rows.size(), max_rows), quads = ceil_div(gemm.k, kQuad);
+  const int64_t per_quad = tiles != nullptr ? ceil_div(kernels.nr * kQuad, count) : kLine;
+  for (int64_t i = 0; i < count; ++i) {
+    const Range part = even_part(rows.size(), i, count);
+    const bool fetch = next != nullptr && i * quads * per_quad < panel_bytes;
     tile(rows.begin + part.begin, part.size(), panel,
-         fetch ? reinterpret_cast<const char*>(next) + i * bytes_per_tile : nullptr);
+         {fetch ? reinterpret_cast<const char*>(next) + i * quads * per_quad : nullptr, fetch ? per_quad : 0});
   }
 }
 
 void Product::part(Range rows, Range panels) const {
-  const int64_t block = std::max(kResidentBytes / std::max<int64_t>(gemm.k, 1), kLeastResidentTiles * kernels.max_rows);
-  const int64_t blocks = ceil_div(rows.size(), block);
+  const int64_t most = std::max(kResidentBytes / std::max<int64_t>(gemm.k, 1), kLeastResidentTiles * max_rows);
+  const int64_t blocks = ceil_div(rows.size(), most);
+  if (tiles != nullptr) tiles->begin();
   for (int64_t i = 0; i < blocks; ++i) {
     const Range inner = even_part(rows.size(), i, blocks);
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
@@ -96,6 +133,7 @@ void Product::part(Range rows, Range panels) const {
       panel_rows({rows.begin + inner.begin, rows.begin + inner.end}, panel, next);
     }
   }
+  if (tiles != nullptr) tiles->end();
 }
 
 }  // namespace
@@ -136,6 +174,10 @@ void int8_unpack(int nr, const int8_t* packed, int64_t k, int64_t n, const Int8S
   }
 }
 
+const AmxInt8Kernels* int8_tiles(const CpuFeatures& features, Isa isa) {
+  return isa == Isa::avx512 && features.amx_int8 && request_tiles() ? &avx512::amx_int8() : nullptr;
+}
+
 size_t gemm_int8_workspace_bytes(const GemmInt8& g) {
   return needs_copy(g) ? aligned(g.m * padded_depth(g.k)) + aligned(g.m * static_cast<int64_t>(sizeof(int32_t))) : 0;
 }
@@ -145,9 +187,9 @@ void gemm_int8(ThreadTeam& team, const Int8Kernels& kernels, const GemmInt8& g, 
   if (needs_copy(g)) {
     team.parallel_for(g.m, [&](int64_t begin, int64_t end, int) { convert_rows(kernels, g, workspace, begin, end); });
   }
-  const Product product{kernels, g, activations(g, workspace), int8_panel_bytes(kernels.nr, g.k)};
+  const Product product(kernels, g, workspace);
   const int64_t panels = ceil_div(g.n, kernels.nr);
-  const GemmSplit split = choose_split(team.size(), g.m, panels, kernels.max_rows);
+  const GemmSplit split = product.split(team.size());
   team.parallel_for(split.panels * split.rows, [&](int64_t begin, int64_t end, int) {
     for (int64_t part = begin; part < end; ++part)
       product.part(even_part(g.m, part % split.rows, split.rows), even_part(panels, part / split.rows, split.panels));
@@ -157,7 +199,7 @@ void gemm_int8(ThreadTeam& team, const Int8Kernels& kernels, const GemmInt8& g, 
 void gemm_int8_serial(const Int8Kernels& kernels, const GemmInt8& g, std::byte* workspace) {
   if (g.m <= 0 || g.n <= 0) return;
   if (needs_copy(g)) convert_rows(kernels, g, workspace, 0, g.m);
-  const Product product{kernels, g, activations(g, workspace), int8_panel_bytes(kernels.nr, g.k)};
+  const Product product(kernels, g, workspace);
   product.part({0, g.m}, {0, ceil_div(g.n, kernels.nr)});
 }
 

@@ -9,7 +9,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/cpu/kernels/amx_int8_kernels.h"
 #include "backends/cpu/kernels/gemm_int8_kernels.h"
+#include "base/cpu_features.h"
 #include "base/thread_team.h"
 
 namespace lathe::cpu {
@@ -52,12 +54,16 @@ void int8_unpack(int nr, const int8_t* packed, int64_t k, int64_t n, const Int8S
 
 // --- Products. ---
 
+// The matrix tiles of a machine with these features, for kernels of `isa`; null where there are none.
+const AmxInt8Kernels* int8_tiles(const CpuFeatures& features, Isa isa);
+
 struct GemmInt8 {
   int64_t m, n, k;
   const void* a;  // [m, k] densely
   bool a_signed, b_signed;
   const int8_t* packed_b;
   Int8Epilogue epilogue;
+  const AmxInt8Kernels* tiles = nullptr;  // for many rows; may be null
 };
 size_t gemm_int8_workspace_bytes(const GemmInt8& gemm);
 void gemm_int8(ThreadTeam& team, const Int8Kernels& kernels, const GemmInt8& gemm, std::byte* workspace);

@@ -4,32 +4,18 @@
 #include <cmath>
 #include <limits>
 
-#include "backends/cpu/kernels/gemm_split.h"
 #include "backends/cpu/kernels/gemm_store.h"
+#include "backends/cpu/kernels/matmul_nbits_internal.h"
 
 namespace lathe::cpu {
 namespace {
 
-constexpr int64_t kOctet = 8;
+constexpr int64_t kOctet = kNBitsOctet;
 constexpr int64_t kWidenedRows = 16;  // from here on panels are widened into the cache
 constexpr int64_t kLeastResidentTiles = 4;
 
 // Whether weights are widened in registers; else panel by panel.
 bool reads_packed(const MatMulNBitsArgs& args) { return args.m < kWidenedRows && !args.uniform; }
-
-int64_t aligned(int64_t bytes) { return ceil_div(bytes, 64) * 64; }
-
-int64_t octets(const NBitsShape& s) {
-  int64_t sum = 0;
-  for (int64_t begin = 0; begin < s.k; begin += s.block)
-    for (int64_t term = begin, end = std::min(begin + s.block, s.k); term < end; term += s.step)
-      sum += ceil_div(std::min(s.step, end - term), kOctet);
-  return sum;
-}
-
-int64_t steps(const NBitsShape& s) {
-  return s.k / s.block * ceil_div(s.block, s.step) + ceil_div(s.k % s.block, s.step);
-}
 
 int64_t parameter_bytes(NBitsParameter type) {
   return type == NBitsParameter::f32 ? 4 : type == NBitsParameter::u8 ? 1 : 2;
@@ -43,8 +29,8 @@ struct RoundedRows {
   RoundedRows(const MatMulNBitsArgs& args, int max_rows, std::byte* workspace)
       : m(args.m),
         tiles(ceil_div(args.m, max_rows)),
-        octets(cpu::octets(args.b.shape)),
-        steps(cpu::steps(args.b.shape)),
+        octets(padded_terms(args.b.shape, kOctet) / kOctet),
+        steps(count_steps(args.b.shape)),
         memory(workspace) {}
 
   int64_t row_bytes() const { return octets * kOctet + steps * 8; }
@@ -57,36 +43,22 @@ struct RoundedRows {
   }
 };
 
-// One step of one row, whose place among `count` rows of its tile is `row`.
-int32_t round_step(const MatMulNBitsKernels& kernels, const float* x, int64_t terms, int64_t row, int64_t count,
-                   int8_t* bytes, float* scale) {
-  alignas(64) int8_t rounded[kNBitsLongBlock];
-  const float most = kernels.greatest(x, terms);
-  const bool finite = most <= std::numeric_limits<float>::max();
-  *scale = finite ? most / 127 : std::numeric_limits<float>::quiet_NaN();
-  const float inverse = most > 0 ? 127 / most : 0;
-  const int32_t sum = kernels.round(x, terms, std::isfinite(inverse) ? inverse : 0, rounded);
-  for (int64_t i = 0, quads = ceil_div(terms, kOctet) * 2; i < quads; ++i)
-    std::copy_n(rounded + i * 4, 4, bytes + (i * count + row) * 4);
-  return sum;
-}
-
+// Row `row` of a tile of `count`, its bytes between those of the others.
 void round_row(const MatMulNBitsKernels& kernels, const NBitsPanel& b, const float* x, int64_t row, int64_t count,
                const NBitsTile& tile) {
-  const NBitsShape& s = b.shape;
-  const int32_t factor = b.zeros == nullptr ? -b.middle : 1;
-  auto* bytes = const_cast<int8_t*>(tile.a);
+  auto* quads = const_cast<int8_t*>(tile.a) + row * 4;
   auto* scale = const_cast<float*>(tile.scales) + row;
   auto* sum = const_cast<int32_t*>(tile.sums) + row;
-  for (int64_t begin = 0; begin < s.k; begin += s.block) {
-    for (int64_t term = begin, end = std::min(begin + s.block, s.k); term < end; term += s.step) {
-      const int64_t terms = std::min(s.step, end - term);
-      *sum = factor * round_step(kernels, x + term, terms, row, count, bytes, scale);
-      bytes += ceil_div(terms, kOctet) * kOctet * count;
-      scale += count;
-      sum += count;
-    }
-  }
+  for_each_step(b.shape, [&](int64_t term, int64_t terms) {
+    alignas(64) int8_t bytes[kNBitsLongBlock];
+    const RoundedStep step = round_step(kernels, b, x + term, terms, bytes);
+    *scale = step.scale;
+    *sum = step.sum;
+    for (int64_t i = 0; i < ceil_div(terms, kOctet) * kOctet; i += 4, quads += count * 4)
+      std::copy_n(bytes + i, 4, quads);
+    scale += count;
+    sum += count;
+  });
 }
 
 // A product under way: what all threads see.
@@ -94,20 +66,10 @@ struct Product {
   const KernelTable& kernels;
   const MatMulNBitsArgs& args;
   const RoundedRows& rows;
-  int64_t panel_bytes, blocks;
 
   const MatMulNBitsKernels& own() const { return kernels.matmul_nbits; }
 
-  NBitsPanel panel(int64_t i) const {
-    const auto at = [&](const void* p, NBitsParameter type) {
-      return p == nullptr ? p : static_cast<const std::byte*>(p) + i * blocks * own().nr * parameter_bytes(type);
-    };
-    NBitsPanel b = args.b;
-    b.weights += i * panel_bytes;
-    b.scales = at(b.scales, b.scale_type);
-    b.zeros = at(b.zeros, b.zero_type);
-    return b;
-  }
+  NBitsPanel panel(int64_t i) const { return panel_of(args, own().nr, i); }
 
   void finish(int64_t row, int64_t count, int64_t i, const float* sums) const {
     store_tile(kernels.gemm, args.epilogue, args.n, 0, row, static_cast<int>(count), i, sums, own().nr);
@@ -185,6 +147,27 @@ void round_rows(ThreadTeam& team, const MatMulNBitsKernels& kernels, const MatMu
 
 }  // namespace
 
+RoundedStep round_step(const MatMulNBitsKernels& kernels, const NBitsPanel& b, const float* x, int64_t terms,
+                       int8_t* bytes) {
+  const float most = kernels.greatest(x, terms);
+  const bool finite = most <= std::numeric_limits<float>::max();
+  const float inverse = most > 0 ? 127 / most : 0;
+  const int32_t sum = kernels.round(x, terms, std::isfinite(inverse) ? inverse : 0, bytes);
+  return {finite ? most / 127 : std::numeric_limits<float>::quiet_NaN(), b.zeros == nullptr ? -b.middle * sum : sum};
+}
+
+NBitsPanel panel_of(const MatMulNBitsArgs& args, int nr, int64_t i) {
+  const int64_t blocks = nbits_blocks(args.b.shape.k, args.b.shape.block);
+  const auto at = [&](const void* p, NBitsParameter type) {
+    return p == nullptr ? p : static_cast<const std::byte*>(p) + i * blocks * nr * parameter_bytes(type);
+  };
+  NBitsPanel b = args.b;
+  b.weights += i * nbits_packed_bytes(nr, args.nibbles ? 4 : 8, nr, args.b.shape);
+  b.scales = at(b.scales, b.scale_type);
+  b.zeros = at(b.zeros, b.zero_type);
+  return b;
+}
+
 NBitsShape nbits_shape(int64_t k, int64_t block) {
   block = std::max<int64_t>(std::min(block, k), 1);
   return {k, block, block <= kNBitsLongBlock ? block : kNBitsStep};
@@ -193,7 +176,7 @@ NBitsShape nbits_shape(int64_t k, int64_t block) {
 int64_t nbits_blocks(int64_t k, int64_t block) { return ceil_div(k, block); }
 
 int64_t nbits_packed_bytes(int nr, int bits, int64_t n, const NBitsShape& shape) {
-  return ceil_div(n, nr) * nr * octets(shape) * kOctet * bits / 8;
+  return ceil_div(n, nr) * nr * padded_terms(shape, kOctet) * bits / 8;
 }
 
 int64_t nbits_parameter_bytes(int nr, int bytes, int64_t n, int64_t blocks) {
@@ -201,18 +184,19 @@ int64_t nbits_parameter_bytes(int nr, int bytes, int64_t n, int64_t blocks) {
 }
 
 size_t matmul_nbits_workspace_bytes(const KernelTable& kernels, const MatMulNBitsArgs& args, int threads) {
+  if (uses_tiles(args)) return matmul_nbits_tiles_workspace_bytes(kernels.matmul_nbits.nr, args, threads);
   if (args.round_rows) return static_cast<size_t>(RoundedRows(args, kernels.matmul_nbits.max_rows, nullptr).bytes());
   return reads_packed(args) ? 0 : static_cast<size_t>(threads * widened_floats(kernels, args) * 4);
 }
 
 void matmul_nbits(ThreadTeam& team, const KernelTable& kernels, const MatMulNBitsArgs& args, std::byte* workspace) {
   if (args.m <= 0 || args.n <= 0) return;
+  if (uses_tiles(args)) return matmul_nbits_tiles(team, kernels, args, workspace);
   const MatMulNBitsKernels& own = kernels.matmul_nbits;
   const RoundedRows rows(args, own.max_rows, workspace);
   if (args.round_rows) round_rows(team, own, args, rows);
   const int64_t panels = ceil_div(args.n, own.nr);
-  const Product product{kernels, args, rows, nbits_packed_bytes(own.nr, args.nibbles ? 4 : 8, own.nr, args.b.shape),
-                        nbits_blocks(args.b.shape.k, args.b.shape.block)};
+  const Product product{kernels, args, rows};
   const GemmSplit split = choose_split(team.size(), args.m, panels, own.max_rows);
   team.parallel_for(split.panels * split.rows, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t part = begin; part < end; ++part) {

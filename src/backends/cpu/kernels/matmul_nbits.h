@@ -6,6 +6,7 @@
 // registers while they are few, and with panels widened into the cache once they are many.
 #pragma once
 
+#include "backends/cpu/kernels/amx_int8_kernels.h"
 #include "backends/cpu/kernels/gemm.h"
 #include "backends/cpu/kernels/matmul_nbits_kernels.h"
 #include "graph/tensor.h"
@@ -40,7 +41,8 @@ struct MatMulNBitsArgs {
   bool nibbles;
   bool round_rows;
   GemmEpilogue epilogue;
-  bool uniform = false;  // as in Gemm
+  bool uniform = false;                   // as in Gemm
+  const AmxInt8Kernels* tiles = nullptr;  // for many rounded rows, with the same results; may be null
 };
 size_t matmul_nbits_workspace_bytes(const KernelTable& kernels, const MatMulNBitsArgs& args, int threads);
 void matmul_nbits(ThreadTeam& team, const KernelTable& kernels, const MatMulNBitsArgs& args, std::byte* workspace);

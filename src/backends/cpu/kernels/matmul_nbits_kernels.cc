@@ -4,12 +4,12 @@
 
 #include "backends/cpu/kernels/bytes.h"
 #include "backends/cpu/kernels/dot_int8.h"
+#include "backends/cpu/kernels/nbits_parameters.h"
 
 namespace lathe::cpu::LATHE_ISA {
 namespace {
 
-constexpr int kVecs = 2;
-constexpr int kPanel = kVecs * kVecWidth;
+constexpr int kVecs = kNBitsVecs, kPanel = kNBitsPanel;
 constexpr int64_t kQuadBytes = kPanel * kQuad, kOctet = 8;
 constexpr int kMaxRows = kVecWidth == 16 ? 12 : 3;
 constexpr int64_t kAhead = 4096;  // bytes between what is read and what is fetched
@@ -61,43 +61,6 @@ struct Octet {
     }
   }
 };
-
-inline Vec load_parameter(const void* p, NBitsParameter type, int64_t i) {
-  switch (type) {
-    case NBitsParameter::f32: return load(static_cast<const float*>(p) + i);
-    case NBitsParameter::f16: return load(static_cast<const Half*>(p) + i);
-    case NBitsParameter::bf16: return load(static_cast<const BFloat16*>(p) + i);
-    case NBitsParameter::u8: return load_bytes(static_cast<const uint8_t*>(p) + i, kVecWidth);
-  }
-  return zero();
-}
-
-// Scales and zeros of a block.
-struct Parameters {
-  Vec scales[kVecs], zeros[kVecs];
-
-  Parameters(const NBitsPanel& p, int64_t block) {
-    LATHE_UNROLL
-    for (int v = 0; v < kVecs; ++v) {
-      const int64_t i = block * kPanel + v * kVecWidth;
-      scales[v] = load_parameter(p.scales, p.scale_type, i);
-      zeros[v] = p.zeros == nullptr ? splat(static_cast<float>(p.middle))
-                                    : load_parameter(p.zeros, p.zero_type, i) + splat(p.zero_offset);
-    }
-  }
-};
-
-inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// Calls body(block, first term, terms) for each step.
-template <class Body>
-inline void for_each_step(const NBitsShape& s, Body body) {
-  int64_t block = 0;
-  for (int64_t begin = 0; begin < s.k; begin += s.block, ++block) {
-    const int64_t end = least(begin + s.block, s.k);
-    for (int64_t term = begin; term < end; term += s.step) body(block, term, least(s.step, end - term));
-  }
-}
 
 // The octets of one step, added to `sums`.
 template <bool nibbles, int rows, int sets>

@@ -21,17 +21,18 @@ struct ConvInt8State : StepState {
 
 class ConvInt8Step : public Step {
  public:
-  ConvInt8Step(const lathe::Conv& op, const Node& node, const KernelTable& kernels)
+  ConvInt8Step(const lathe::Conv& op, const Node& node, const Target& target)
       : spec_(op),
         pad_value_(static_cast<int>(op.pad_value)),
         input_signed_(node.input(0)->dtype() == DType::i8),
-        kernels_(kernels),
+        kernels_(target.kernels),
+        tiles_(target.int8_tiles),
         finisher_(
             op.epilogue,
             [&node](int i) {
               return extent_over(node.input(static_cast<size_t>(i) + 1)->shape(), node.output()->shape());
             },
-            kernels.map) {}
+            target.kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;
@@ -70,6 +71,7 @@ class ConvInt8Step : public Step {
     args.input_signed = input_signed_;
     args.pad_value = pad_value_;
     args.weights = io.inputs[1].data;
+    args.tiles = tiles_;
     return args;
   }
 
@@ -77,6 +79,7 @@ class ConvInt8Step : public Step {
   int pad_value_;
   bool input_signed_;
   const KernelTable& kernels_;
+  const AmxInt8Kernels* tiles_;
   Int8Finisher finisher_;
 };
 
@@ -100,10 +103,10 @@ std::string why_not(const lathe::Conv& op, const Node& node, const MapKernels& k
 }  // namespace
 
 Candidates lower_int8(const lathe::Conv& op, const Node& node, const Target& target) {
-  const KernelTable& kernels = target.kernels;
-  if (std::string why = why_not(op, node, kernels.map); !why.empty()) return {decline("conv_int8", why)};
-  return {accept("conv_int8", [&op, &node, &kernels] {
-    Lowered lowered = plain_step<ConvInt8Step>(op, node, kernels);
+  if (std::string why = why_not(op, node, target.kernels.map); !why.empty()) return {decline("conv_int8", why)};
+  return {accept("conv_int8", [&op, &node, target] {
+    const KernelTable& kernels = target.kernels;
+    Lowered lowered = plain_step<ConvInt8Step>(op, node, target);
     lowered.operand_layouts = {{},
                                may_be_depthwise(op, node) ? conv_panels(conv_vec_width(kernels), op.groups, false)
                                                           : conv_int8_panels(kernels.int8.nr, op.groups)};

@@ -5,6 +5,7 @@
 #include "backends/cpu/kernels/copy.h"
 #include "backends/cpu/lower/lower.h"
 #include "base/error.h"
+#include "graph/reference/indexing.h"
 #include "graph/token_packing.h"
 
 namespace lathe::cpu {
@@ -73,12 +74,7 @@ class EmbeddingStep : public Step {
   // What the ids broadcast to.
   std::vector<int64_t> row_dims(const StepIo& io) const {
     std::vector<int64_t> dims;
-    for (size_t t = 0; t < tables(); ++t) {
-      const auto& ids = io.inputs[2 * t].dims;
-      if (ids.size() > dims.size()) dims.insert(dims.begin(), ids.size() - dims.size(), 1);
-      for (size_t back = 1; back <= ids.size(); ++back)
-        if (ids[ids.size() - back] != 1) dims[dims.size() - back] = ids[ids.size() - back];
-    }
+    for (size_t t = 0; t < tables(); ++t) dims = reference::broadcast_sizes(dims, io.inputs[2 * t].dims);
     return dims;
   }
   static bool repeats(const StepIo& io, size_t table, int64_t rows) { return io.inputs[2 * table].elements() != rows; }

@@ -9,13 +9,17 @@
 #include "backends/backend.h"
 #include "backends/cpu/cpu_context.h"
 #include "backends/cpu/kernels/kernel_table.h"
+#include "graph/constant.h"
 
 namespace lathe::cpu {
 
+struct AmxInt8Kernels;
+
 struct Target {
   const KernelTable& kernels;
-  const GemmBf16Kernels* bf16 = nullptr;  // the unit for products of bf16, where it is faster than f32
-  bool uniform = false;                   // BackendOptions::uniform_rows
+  const GemmBf16Kernels* bf16 = nullptr;       // the unit for products of bf16, where it is faster than f32
+  const AmxInt8Kernels* int8_tiles = nullptr;  // matrix tiles for products of bytes, where the machine has them
+  bool uniform = false;                        // BackendOptions::uniform_rows
 };
 
 using Candidates = std::vector<Candidate>;
@@ -23,6 +27,7 @@ using Candidates = std::vector<Candidate>;
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target);
 Candidates lower(const lathe::MatMulNBits& op, const Node& node, const Target& target);
+Candidates lower(const lathe::GroupedMatMul& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Conv& op, const Node& node, const Target& target);
 Candidates lower(const lathe::ConvTranspose& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Pool& op, const Node& node, const Target& target);
@@ -72,10 +77,6 @@ inline Candidate decline(std::string kernel, std::string why) { return {std::mov
 template <class S, class... Args>
 Lowered plain_step(Args&&... args) {
   return {std::make_unique<S>(std::forward<Args>(args)...), {}};
-}
-
-inline bool is_constant(const Value* value) {
-  return value != nullptr && value->producer() != nullptr && value->producer()->is<Constant>();
 }
 
 // Why not all tensor operands and results are f32 ("" if they are).

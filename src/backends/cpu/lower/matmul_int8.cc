@@ -78,11 +78,12 @@ struct ProductState : StepState {
 
 class GemmInt8Step : public Step {
  public:
-  GemmInt8Step(const MatMul& op, const Node& node, const KernelTable& kernels)
-      : kernels_(kernels.int8),
+  GemmInt8Step(const MatMul& op, const Node& node, const Target& target)
+      : kernels_(target.kernels.int8),
+        tiles_(target.int8_tiles),
         a_signed_(node.input(0)->dtype() == DType::i8),
         b_signed_(node.input(1)->dtype() == DType::i8),
-        finisher_(op.epilogue, extents_of(node), kernels.map) {}
+        finisher_(op.epilogue, extents_of(node), target.kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;
@@ -113,10 +114,11 @@ class GemmInt8Step : public Step {
   static int64_t rows(const StepIo& io) { return io.outputs[0].elements() / std::max<int64_t>(columns(io), 1); }
   GemmInt8 product(const StepIo& io) const {
     const TensorRef& a = io.inputs[0];
-    return {rows(io), columns(io), a.dims.back(), a.data, a_signed_, b_signed_, io.inputs[1].as<int8_t>(), {}};
+    return {rows(io), columns(io), a.dims.back(), a.data, a_signed_, b_signed_, io.inputs[1].as<int8_t>(), {}, tiles_};
   }
 
   const Int8Kernels& kernels_;
+  const AmxInt8Kernels* tiles_;
   bool a_signed_, b_signed_;
   Int8Finisher finisher_;
 };
@@ -129,12 +131,13 @@ struct BatchedState : StepState {
 
 class BatchedGemmInt8Step : public Step {
  public:
-  BatchedGemmInt8Step(const MatMul& op, const Node& node, const KernelTable& kernels)
-      : kernels_(kernels.int8),
+  BatchedGemmInt8Step(const MatMul& op, const Node& node, const Target& target)
+      : kernels_(target.kernels.int8),
+        tiles_(target.int8_tiles),
         trans_b_(op.trans_b),
         a_signed_(node.input(0)->dtype() == DType::i8),
         b_signed_(node.input(1)->dtype() == DType::i8),
-        finisher_(op.epilogue, extents_of(node), kernels.map) {}
+        finisher_(op.epilogue, extents_of(node), target.kernels.map) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     Workspace workspace;
@@ -196,7 +199,7 @@ class BatchedGemmInt8Step : public Step {
     return result;
   }
 
-  GemmInt8 product(const Sizes& s) const { return {s.m, s.n, s.k, nullptr, a_signed_, b_signed_, nullptr, {}}; }
+  GemmInt8 product(const Sizes& s) const { return {s.m, s.n, s.k, nullptr, a_signed_, b_signed_, nullptr, {}, tiles_}; }
   size_t packed_bytes(const Sizes& s) const {
     return (static_cast<size_t>(int8_packed_bytes(kernels_.nr, s.k, s.n)) + 63) / 64 * 64;
   }
@@ -215,6 +218,7 @@ class BatchedGemmInt8Step : public Step {
   }
 
   const Int8Kernels& kernels_;
+  const AmxInt8Kernels* tiles_;
   bool trans_b_, a_signed_, b_signed_;
   Int8Finisher finisher_;
 };
@@ -230,15 +234,14 @@ Candidates lower_int8(const lathe::MatMul& op, const Node& node, const Target& t
   std::string why = Int8Finisher::why_not(op.epilogue, target.kernels.map);
   if (why.empty() && op.trans_a) why = "the left-hand side is transposed";
   if (!why.empty()) return {decline("gemm_int8", why)};
-  const KernelTable& kernels = target.kernels;
   if (why = why_not_packed(node); why.empty()) {
-    return {accept("gemm_int8", [&op, &node, &kernels] {
-      return Lowered{std::make_unique<GemmInt8Step>(op, node, kernels),
-                     {{}, gemm_int8_panels(kernels.int8.nr, op.trans_b)}};
+    return {accept("gemm_int8", [&op, &node, target] {
+      return Lowered{std::make_unique<GemmInt8Step>(op, node, target),
+                     {{}, gemm_int8_panels(target.kernels.int8.nr, op.trans_b)}};
     })};
   }
-  return {decline("gemm_int8", why), accept("gemm_int8_batched", [&op, &node, &kernels] {
-            return plain_step<BatchedGemmInt8Step>(op, node, kernels);
+  return {decline("gemm_int8", why), accept("gemm_int8_batched", [&op, &node, target] {
+            return plain_step<BatchedGemmInt8Step>(op, node, target);
           })};
 }
 

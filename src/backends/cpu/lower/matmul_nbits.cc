@@ -27,6 +27,7 @@ class MatMulNBitsStep : public Step {
         round_rows_(op.round_rows),
         uniform_(target.uniform),
         kernels_(target.kernels),
+        tiles_(target.int8_tiles),
         epilogue_(op.epilogue, node, kNBitsOperands, target.kernels.map) {}
 
   // The product is done with its part when the epilogue's program runs.
@@ -63,12 +64,14 @@ class MatMulNBitsStep : public Step {
     args.round_rows = round_rows_;
     args.epilogue = epilogue_.kernel_form(io, n);
     args.uniform = uniform_;
+    args.tiles = tiles_;
     return args;
   }
 
   int64_t block_;
   bool round_rows_, uniform_;
   const KernelTable& kernels_;
+  const AmxInt8Kernels* tiles_;
   ProductEpilogue epilogue_;
 };
 
