@@ -169,6 +169,8 @@ class Backend : public WeightPacker {
   virtual bool host_memory() const { return true; }  // as DeviceContext::host_memory()
   // Rewrites that only this device wants (layouts, widening of types it does not compute in). After the common passes.
   virtual void legalize(Graph&) const {}
+  // The part of it that settles in which types values are: before layers get narrower ones.
+  virtual void legalize_types(Graph&) const {}
   virtual PrecisionSupport precision_support() const { return {}; }
   // Best first. Empty when the backend knows nothing about this op.
   virtual std::vector<Candidate> candidates(const Node& node) const = 0;

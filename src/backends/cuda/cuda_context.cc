@@ -28,8 +28,8 @@ class CudaGraph : public Recording {
 // Events of a stream.
 class CudaClock : public DeviceClock {
  public:
-  CudaClock(std::shared_ptr<const Device> device, CUstream stream, size_t marks)
-      : device_(std::move(device)), stream_(stream) {
+  CudaClock(std::shared_ptr<const Device> device, CudaContext& context, size_t marks)
+      : device_(std::move(device)), context_(context) {
     while (events_.size() < marks) {
       CUevent event = nullptr;
       device_->check(device_->driver().event_create(&event, kEventDefault), "making an event");
@@ -41,7 +41,7 @@ class CudaClock : public DeviceClock {
   }
 
   void mark(size_t slot) override {
-    device_->check(device_->driver().event_record(events_[slot], stream_), "marking a time");
+    device_->check(device_->driver().event_record(events_[slot], context_.stream()), "marking a time");
   }
   double milliseconds(size_t from, size_t to) override {
     for (const size_t slot : {from, to})
@@ -53,14 +53,14 @@ class CudaClock : public DeviceClock {
 
  private:
   std::shared_ptr<const Device> device_;
-  CUstream stream_;
+  CudaContext& context_;
   std::vector<CUevent> events_;
 };
 
 // A stream of its own, and two events for each slot.
 class CudaCopyQueue : public CopyQueue {
  public:
-  CudaCopyQueue(std::shared_ptr<const Device> device, CUstream steps, size_t slots)
+  CudaCopyQueue(std::shared_ptr<const Device> device, CudaContext& steps, size_t slots)
       : device_(std::move(device)), steps_(steps), copied_(slots), used_(slots) {
     device_->check(device_->driver().stream_create(&copies_, kStreamNonBlocking), "making a stream");
     for (auto* events : {&copied_, &used_})
@@ -81,8 +81,8 @@ class CudaCopyQueue : public CopyQueue {
                    "copying weights to the GPU");
   }
   void mark_copied(size_t slot) override { record(copied_[slot], copies_); }
-  void await_copied(size_t slot) override { wait(steps_, copied_[slot]); }
-  void mark_used(size_t slot) override { record(used_[slot], steps_); }
+  void await_copied(size_t slot) override { wait(steps_.stream(), copied_[slot]); }
+  void mark_used(size_t slot) override { record(used_[slot], steps_.stream()); }
   void await_used(size_t slot) override { wait(copies_, used_[slot]); }  // at once where nothing was recorded
 
  private:
@@ -94,7 +94,8 @@ class CudaCopyQueue : public CopyQueue {
   }
 
   std::shared_ptr<const Device> device_;
-  CUstream steps_, copies_ = nullptr;
+  CudaContext& steps_;
+  CUstream copies_ = nullptr;
   std::vector<CUevent> copied_, used_;
 };
 
@@ -112,9 +113,20 @@ CudaContext::~CudaContext() {
   device_->driver().stream_destroy(stream_);
 }
 
+CUstream CudaContext::stream() {
+  if (const std::unique_ptr<Deferred> launch = take_deferred(); launch != nullptr) launch->launch(stream_);
+  return stream_;
+}
+
+void CudaContext::defer(std::unique_ptr<Deferred> launch) {
+  stream();
+  deferred_ = std::move(launch);
+}
+
 // Between runs, when nothing is under way, pinned memory grows to what the last ones would have liked.
 void CudaContext::begin_run() {
   device_->make_current();
+  deferred_.reset();  // of a run that failed
   if (pinned_used_ != 0 || pinned_wanted_ <= pinned_bytes_) return;
   if (pinned_ != nullptr) device_->driver().mem_free_host(pinned_);
   pinned_ = nullptr;
@@ -178,7 +190,7 @@ void CudaContext::upload(void* device, std::span<const std::byte> host) {
     std::memcpy(pinned, host.data(), host.size());
     source = pinned;
   }
-  device_->check(device_->driver().memcpy_htod_async(address(device), source, host.size(), stream_),
+  device_->check(device_->driver().memcpy_htod_async(address(device), source, host.size(), stream()),
                  "copying to the GPU");
 }
 
@@ -186,7 +198,7 @@ void CudaContext::download(std::span<std::byte> host, const void* device) {
   if (host.empty()) return;
   std::byte* pinned = is_pinned(host.data()) ? nullptr : take_pinned(host.size());
   void* target = pinned != nullptr ? pinned : host.data();
-  device_->check(device_->driver().memcpy_dtoh_async(target, address(device), host.size(), stream_),
+  device_->check(device_->driver().memcpy_dtoh_async(target, address(device), host.size(), stream()),
                  "copying from the GPU");
   synchronize();
   if (pinned != nullptr) std::memcpy(host.data(), pinned, host.size());
@@ -194,33 +206,33 @@ void CudaContext::download(std::span<std::byte> host, const void* device) {
 
 void CudaContext::copy(void* destination, const void* source, size_t bytes) {
   if (bytes == 0) return;
-  device_->check(device_->driver().memcpy_dtod_async(address(destination), address(source), bytes, stream_),
+  device_->check(device_->driver().memcpy_dtod_async(address(destination), address(source), bytes, stream()),
                  "copying on the GPU");
 }
 
 void CudaContext::synchronize() {
-  device_->check(device_->driver().stream_synchronize(stream_), "waiting for the GPU");
+  device_->check(device_->driver().stream_synchronize(stream()), "waiting for the GPU");
   pinned_used_ = 0;
 }
 
 std::unique_ptr<DeviceClock> CudaContext::make_clock(size_t marks) {
   device_->make_current();
-  return std::make_unique<CudaClock>(device_, stream_, marks);
+  return std::make_unique<CudaClock>(device_, *this, marks);
 }
 
 void CudaContext::begin_recording() {
-  device_->check(device_->driver().stream_begin_capture(stream_, kCaptureThreadLocal), "recording a run");
+  device_->check(device_->driver().stream_begin_capture(stream(), kCaptureThreadLocal), "recording a run");
 }
 
 std::unique_ptr<Recording> CudaContext::end_recording() {
   CUgraph graph = nullptr;
-  device_->check(device_->driver().stream_end_capture(stream_, &graph), "recording a run");
+  device_->check(device_->driver().stream_end_capture(stream(), &graph), "recording a run");
   return std::make_unique<CudaGraph>(device_, graph);
 }
 
 std::unique_ptr<CopyQueue> CudaContext::make_copy_queue(size_t slots) {
   device_->make_current();
-  return std::make_unique<CudaCopyQueue>(device_, stream_, slots);
+  return std::make_unique<CudaCopyQueue>(device_, *this, slots);
 }
 
 std::byte* CudaContext::allocate_pinned(size_t bytes) {
@@ -238,6 +250,6 @@ void CudaContext::release_pinned(std::byte* memory) noexcept {
   device_->driver().mem_free_host(memory);
 }
 
-void CudaContext::replay(Recording& recording) { static_cast<CudaGraph&>(recording).launch(stream_); }
+void CudaContext::replay(Recording& recording) { static_cast<CudaGraph&>(recording).launch(stream()); }
 
 }  // namespace lathe::cuda

@@ -11,13 +11,23 @@
 
 namespace lathe::cuda {
 
+// A launch that the next step may take along with its own.
+class Deferred {
+ public:
+  virtual ~Deferred() = default;
+  virtual void launch(CUstream stream) = 0;
+};
+
 class CudaContext : public DeviceContext {
  public:
   CudaContext(std::shared_ptr<const Device> device, const ContextOptions& options);
   ~CudaContext() override;
 
   const Device& device() const { return *device_; }
-  CUstream stream() const { return stream_; }
+  // Everything that uses the stream asks for it here: what was deferred is launched first.
+  CUstream stream();
+  void defer(std::unique_ptr<Deferred> launch);
+  std::unique_ptr<Deferred> take_deferred() { return std::move(deferred_); }  // null where there is none
 
   void begin_run() override;
   void* allocate(size_t bytes) override;
@@ -48,6 +58,7 @@ class CudaContext : public DeviceContext {
   std::shared_ptr<const Device> device_;
   const bool recording_;
   CUstream stream_ = nullptr;
+  std::unique_ptr<Deferred> deferred_;
   // Pinned memory is handed out front to back and taken back when the stream has been waited for.
   std::byte* pinned_ = nullptr;
   size_t pinned_bytes_ = 0, pinned_used_ = 0, pinned_wanted_ = 0;

@@ -2,6 +2,9 @@
 
 #include <unordered_map>
 
+#include "graph/as_f32.h"
+#include "graph/constant.h"
+
 namespace lathe::cuda {
 namespace {
 
@@ -42,16 +45,12 @@ class Widening {
 
   // `node` is the first that wants it.
   Value* widened_before(Node& node, Value* value) {
-    if (value->producer() != nullptr && value->producer()->is<Constant>()) {
-      const Tensor& tensor = value->producer()->as<Constant>()->value;
-      Tensor wide(DType::f32, tensor.dims());
-      std::span<float> out = wide.mutable_as<float>();
-      for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(tensor.read_double(static_cast<int64_t>(i)));
+    if (is_constant(value)) {
+      Tensor wide = as_f32(value->producer()->as<Constant>()->value);
       return graph_.insert_before(&node, Constant{std::move(wide)}, {}, 1, value->producer()->name())->output();
     }
-    MapProgram program;
-    program.finish(program.cast(program.input(0, value->dtype()), DType::f32));
-    return graph_.insert_before(&node, Map{std::move(program), {}}, {value}, 1, node.name())->output();
+    return graph_.insert_before(&node, Map{cast_program(value->dtype(), DType::f32), {}}, {value}, 1, node.name())
+        ->output();
   }
 
   Graph& graph_;

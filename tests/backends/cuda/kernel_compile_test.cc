@@ -160,10 +160,12 @@ void add_hopper_products(std::vector<Representative>& all) {
   const std::string bias = program("(x0, x1) => gelu_erf(add(x0, x1))", {DType::f16, DType::f16});
   for (const std::vector<std::string>& tile :
        std::vector<std::vector<std::string>>{{"BM=128", "BN=256", "ROWS=64", "STAGES=4", "RIGHT=1"},
+                                             {"BM=128", "BN=192", "ROWS=64", "STAGES=4", "RIGHT=0"},
                                              {"BM=256", "BN=128", "ROWS=128", "STAGES=4", "RIGHT=0"}}) {
     std::vector<std::string> defines = tile;
     defines.insert(defines.end(), {"ROW_EXTRAS=0", "COLUMN_EXTRAS=1"});
-    hopper("matmul_sm90_" + tile[0].substr(3), "matmul_sm90", std::move(defines), DType::f16);
+    hopper(fmt::format("matmul_sm90_{}x{}", tile[0].substr(3), tile[1].substr(3)), "matmul_sm90", std::move(defines),
+           DType::f16);
     all.back().spec.program = bias;
   }
   hopper("matmul_sm90_residual", "matmul_sm90",
@@ -198,6 +200,21 @@ void add_hopper_products(std::vector<Representative>& all) {
   hopper_bytes("u8", "i8", "i32", DType::i32);
   hopper_bytes("e4m3", "e4m3", "float", DType::f32);
   hopper("matmul_sm90_split", "matmul_sm90_split", {"BM=64", "BN=128", "ROWS=64", "STAGES=6", "RIGHT=1"}, DType::bf16);
+}
+
+// As gemm_row.cc cuts them.
+void add_one_row(std::vector<Representative>& all) {
+  const std::string silu = program("(x0, x1) => mul(silu(x0), x1)", {DType::f16, DType::f16});
+  const auto row = [&](const std::string& name, const std::string& words, int registers) {
+    std::istringstream text("TYPE=f16 WARPS=8 SCALE=f16 NORM_CHUNKS=4 GAMMA=float BETA=f16 " + words);
+    all.push_back({"matmul_row_" + name,
+                   {"matmul_row.cu", "matmul_row", {std::istream_iterator<std::string>(text), {}}, silu},
+                   registers});
+  };
+  row("f16", "BITS=16 SIGNED=0 LANE=8 GROUPED=0 ZEROS=0 STAGES=8 PAIR=0 NORM=0", 80);
+  row("i8", "BITS=8 SIGNED=1 LANE=16 GROUPED=0 ZEROS=0 STAGES=4 PAIR=1 NORM=1", 128);
+  row("u4", "BITS=4 SIGNED=0 LANE=32 GROUPED=1 ZEROS=1 STAGES=4 PAIR=1 NORM=2", 128);
+  row("i4_short", "BITS=4 SIGNED=1 LANE=8 GROUPED=1 ZEROS=0 STAGES=32 PAIR=0 NORM=2", 128);
 }
 
 void add_products(std::vector<Representative>& all) {
@@ -257,6 +274,29 @@ void add_products(std::vector<Representative>& all) {
        program("(x0) => x0", {DType::f64}));
   tile("matmul_tile_i8", {"A=i8", "B=u8", "ACC=i32", "TRANS_A=0", "TRANS_B=0"}, 64,
        program("(x0) => x0", {DType::i32}));
+}
+
+// Matrices that rows choose: wide ones, and rounded ones with all that these may have.
+void add_groups(std::vector<Representative>& all) {
+  for (const char* text :
+       {"TYPE=float EACH=8 NARROW=0 WEIGHT=bf16", "TYPE=f16 EACH=1 NARROW=0 WEIGHT=f16",
+        "TYPE=bf16 EACH=8 NARROW=0 WEIGHT=bf16", "TYPE=f16 EACH=8 NARROW=1 BITS=4 SIGNED=0 SCALE=f16 ZEROS=1 ORDER=1",
+        "TYPE=bf16 EACH=8 NARROW=1 BITS=8 SIGNED=1 SCALE=float ZEROS=0 ORDER=0",
+        "TYPE=float EACH=1 NARROW=1 BITS=2 SIGNED=0 SCALE=float ZEROS=2 ORDER=0"}) {
+    std::istringstream words(text);
+    std::vector<std::string> defines{std::istream_iterator<std::string>(words), {}};
+    const auto value = [&](size_t i) { return defines[i].substr(defines[i].find('=') + 1); };
+    const std::string name = fmt::format("{}_{}_{}", value(0), value(1), value(3));
+    if (defines[0] != "TYPE=float" && defines[1] == "EACH=8")
+      all.push_back({"grouped_tiles_" + name, {"grouped_tiles.cu", "grouped_tiles", defines, {}}, 128});
+    for (const char* rows : {"ROWS=1", "ROWS=8"}) {
+      defines.emplace_back(rows);
+      all.push_back({"grouped_" + name + "_" + rows[5], {"grouped_rows.cu", "grouped_rows", defines, {}}, 216});
+      all.back().max_spill_bytes = 8;
+      defines.pop_back();
+    }
+  }
+  all.push_back({"sort_rows", {"sort_rows.cu", "sort_rows", {}, {}}, 32});
 }
 
 void add_selection(std::vector<Representative>& all) {
@@ -426,11 +466,14 @@ void add_paged_attention(std::vector<Representative>& all) {
         add("paged_attention", paged_decode_tiling(op).defines(), half, byte, 255);
         add("paged_attention", paged_chunk_tiling(op).defines(), half, byte, 255);
         add("paged_attention_f32", {"THREADS=128"}, DType::f32, byte, 128);
-        add("paged_store", {"THREADS=256"}, half, byte, 64);
+        add("paged_store", {"THREADS=256", "ROTARY=0"}, half, byte, 64);
+        if (!general)
+          add("paged_store", {"THREADS=256", "ROTARY=1", "COS=float", "SIN=bf16", "RANK=2", "INTERLEAVED=0"}, half,
+              half, 64);
       }
       add("paged_attention_f32", {"THREADS=128"}, DType::f32, general ? DType::bf16 : DType::f32, 128);
       if (biased || head != (crosses ? 24 : 64)) continue;
-      add("paged_store", {"THREADS=256"}, DType::f32, general ? DType::f16 : DType::f32, 64);
+      add("paged_store", {"THREADS=256", "ROTARY=0"}, DType::f32, general ? DType::f16 : DType::f32, 64);
     }
   }
 }
@@ -453,6 +496,7 @@ const std::map<std::string, int> kKnownSpills = {{"pad_large", 64},
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
   add_movement(all);
+  add_groups(all);
   add_selection(all);
   add_recurrence(all);
   all.push_back({"map",
@@ -467,6 +511,7 @@ std::vector<Representative> representatives() {
   add_reductions(all);
   add_rows(all);
   add_products(all);
+  add_one_row(all);
   add_hopper_products(all);
   add_sliding(all);
   for (Representative& kernel : all)
@@ -509,64 +554,6 @@ TEST(KernelCompiler, NamesWhatIsWrong) {
     FAIL() << "nonsense compiled";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("nonsense"), std::string::npos) << error.what();
-  }
-}
-
-bool is_bitwise(MapOp op) { return op == MapOp::bit_not || (op >= MapOp::bit_and && op <= MapOp::shift_right); }
-bool is_logical(MapOp op) { return op == MapOp::logical_not || (op >= MapOp::logical_and && op <= MapOp::logical_xor); }
-bool is_transcendental(MapOp op) {
-  const bool activation = op >= MapOp::silu && op <= MapOp::hard_swish;
-  return (op >= MapOp::sqrt && op <= MapOp::softplus) || activation || op == MapOp::atan2;
-}
-bool defined_on(MapOp op, DType type) {
-  if (is_logical(op) || type == DType::boolean) return is_logical(op) && type == DType::boolean;
-  return is_float(type) ? !is_bitwise(op) : !is_transcendental(op);
-}
-
-// Every instruction has an overload in map_ops.cuh for the types that it is defined on.
-TEST(ProgramCode, EveryInstructionCompiles) {
-  const KernelCompiler compiler("sm_80");
-  for (const DType type : {DType::f32, DType::f64, DType::f16, DType::bf16, DType::i64, DType::i32, DType::i16,
-                           DType::i8, DType::u64, DType::u32, DType::u16, DType::u8, DType::boolean}) {
-    SCOPED_TRACE(to_string(type));
-    MapProgram all;
-    const int x = all.input(0, type), y = all.input(1, type);
-    int sum = all.select(all.binary(MapOp::eq, x, y), all.cast(x, DType::f32), all.constant(1, DType::f32));
-    int instructions = 0;
-    for (int i = 0; i < kMapOpCount; ++i) {
-      const auto op = static_cast<MapOp>(i);
-      if (arity(op) < 1 || arity(op) > 2 || op == MapOp::cast || op == MapOp::cast_sat || !defined_on(op, type))
-        continue;
-      const int result = arity(op) == 1 ? all.unary(op, x) : all.binary(op, x, y);
-      sum = all.binary(MapOp::add, sum, all.cast(result, DType::f32));
-      ++instructions;
-    }
-    all.finish(sum);
-    EXPECT_GE(instructions, type == DType::boolean ? 4 : 20);
-    EXPECT_NO_THROW(
-        compiler.compile({"map.cu", "map", {"RANK=1", "VECTOR=1", "INDEX=u32"}, program_code(all, {type, type})}));
-  }
-}
-
-TEST(ProgramCode, EveryCastCompiles) {
-  const KernelCompiler compiler("sm_80");
-  const std::vector<DType> types = {DType::f32, DType::f64, DType::f16, DType::bf16,   DType::i64,
-                                    DType::i8,  DType::u64, DType::u32, DType::boolean};
-  for (const DType from : types) {
-    MapProgram all;
-    const int x = all.input(0, from);
-    int sum = all.constant(0, DType::f32);
-    for (const DType to : types)
-      for (const MapOp op : {MapOp::cast, MapOp::cast_sat}) {
-        MapInstr cast;
-        cast.op = op;
-        cast.type = to;
-        cast.args[0] = x;
-        if (from != to) sum = all.binary(MapOp::add, sum, all.cast(all.push(cast), DType::f32));
-      }
-    all.finish(sum);
-    EXPECT_NO_THROW(
-        compiler.compile({"map.cu", "map", {"RANK=1", "VECTOR=1", "INDEX=u32"}, program_code(all, {from})}));
   }
 }
 

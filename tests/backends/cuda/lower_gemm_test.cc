@@ -114,6 +114,52 @@ TEST_P(LowerGemm, NarrowWeights) {
   run({"f16", "i8", "f16", 16, 8192, 8192, false}, 2);
 }
 
+// A layer's products of one row: a norm and two or three products of its result, one of which takes another's result in
+// its epilogue, become one launch; what else reads the norm gets it too. More rows go other ways.
+struct OneRow {
+  std::string type, weights, norm;  // weights: empty for `type`
+  int64_t k, n, other_n;
+  bool bias;
+};
+
+std::string one_row_layer(const OneRow& c) {
+  const auto constant = [](const std::string& name, const std::string& value) {
+    return " %" + name + " = constant {value = " + value + "}";
+  };
+  const auto product = [&](const std::string& name, int64_t n, const std::string& extra, const std::string& epilogue) {
+    const std::string fields = epilogue.empty() ? "" : ", epilogue = " + epilogue, weight = name + "w";
+    if (c.weights.empty())
+      return constant(weight, c.type + to_string(Sizes{n, c.k}) + " random(" + std::to_string(n) + ")") + " %" + name +
+             " = matmul(%h, %" + weight + extra + ") {trans_b = true" + fields + "}";
+    const int64_t block = c.weights == "i4" ? 128 : c.k;
+    return constant(weight, integers(c.weights, n, c.k)) +
+           constant(name + "s", "f16" + to_string(Sizes{n, (c.k + block - 1) / block}) + " random(5)") + " %" + name +
+           " = matmul_nbits(%h, %" + weight + ", %" + name + "s, _" + extra + ") {block = " + std::to_string(block) +
+           fields + "}";
+  };
+  const std::string bias = c.bias ? "%c" : "_", wide = to_string(Sizes{c.k}), add = "(x0, x1) => add(x0, x1)";
+  return "(%x: " + c.type + "[m, " + std::to_string(c.k) + "], %r: " + c.type + "[m, " + std::to_string(c.n) + "]) {" +
+         constant("g", "f32" + wide + " random(3)") + constant("c", c.type + wide + " random(4)") +
+         " %h = norm(%x, %g, " + bias + ") {kind = " + c.norm + ", axis = 1, num_x = 1}" + product("q", c.n, "", "") +
+         product("k", c.other_n, "", "") + product("v", c.other_n, "", "") + product("o", c.n, ", %r", add) +
+         product("u", c.n, "", "") + product("y", c.n, ", %u", "(x0, x1) => mul(silu(x0), x1)") +
+         " %z = map(%h) {program = (x0) => mul(x0, x0)}" + " return %q, %k, %v, %o, %y, %z }";
+}
+
+TEST_P(LowerGemm, LayersOfOneRow) {
+  for (const OneRow& c : std::vector<OneRow>{{"f16", "", "rms", 1024, 1040, 520, false},
+                                             {"bf16", "", "layer", 2080, 512, 520, true},
+                                             {"f16", "i8", "rms", 64, 4400, 512, true},
+                                             {"bf16", "i8", "layer", 512, 528, 520, false},
+                                             {"f16", "i4", "layer", 256, 1024, 512, true},
+                                             {"bf16", "i4", "rms", 1024, 512, 520, false}})
+    for (const int64_t m : {1, 2}) {
+      const double scale = c.weights == "i8" ? 0.01 : 0.1;
+      const Tensor x = random_tensor(*dtype_from_string(c.type), {m, c.k}, 1, -scale, scale);
+      check(one_row_layer(c), {x, small(c.type, {m, c.n}, 2)}, {4 * tolerance_of(c.type), true, {}});
+    }
+}
+
 TEST_P(LowerGemm, Epilogues) {
   for (const std::string type : {"f32", "f16", "bf16"})
     for (const int64_t m : {2, 70})
@@ -166,6 +212,18 @@ TEST_P(LowerGemm, EveryCandidate) {
                          ", output_padding = [0, 0], epilogue = (x0, x1) => relu(add(x0, x1))} return %y }",
                      {small(type, {2, 16, 9, 8}, 1), small(type, {24, 1, 1}, 2)}, 4 * tolerance_of(type));
   }
+}
+
+// Of open rows, whose algorithms are those of sizes nearby: exact powers of two, just off them, and between.
+TEST_P(LowerGemm, OpenRowsOfEveryCandidate) {
+  for (const std::string type : {"f32", "f16"})
+    for (const int64_t m : {64, 65, 90, 91, 200})
+      check_candidates(
+          "(%x: " + type + "[m, 128], %w: " + type + "[192, 128], %b: " + type + "[192], %r: " + type +
+              "[m, 192]) { %y = matmul(%x, %w, %b, %r) {trans_b = true, epilogue = (x0, x1, x2) => "
+              "add(add(x0, x1), x2)} return %y }",
+          {small(type, {m, 128}, 1), small(type, {192, 128}, 2), small(type, {192}, 3), small(type, {m, 192}, 4)},
+          tolerance_of(type));
 }
 
 TEST_P(LowerGemm, Batches) {

@@ -21,6 +21,7 @@ std::shared_ptr<const CublasLtApi> CublasLtApi::open() {
   lib.bind(api->preference_destroy, "cublasLtMatmulPreferenceDestroy");
   lib.bind(api->preference_set, "cublasLtMatmulPreferenceSetAttribute");
   lib.bind(api->heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  lib.bind(api->algo_check, "cublasLtMatmulAlgoCheck");
   lib.bind(api->matmul, "cublasLtMatmul");
   return api;
 }

@@ -51,7 +51,9 @@ constexpr float kOffset = SIGNED ? 1 << (BITS - 1) : 0;
 // Those bits of a word, flipped, among others.
 template <u32 MASK>
 inline __device__ u32 put_bits(u32 word, u32 others) {
-  return (word & MASK) ^ (others | (kFlip & MASK));
+  u32 y;  // (word & MASK) ^ .., which compilers split in two
+  asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(y) : "r"(word), "n"(MASK), "r"(others | (kFlip & MASK)));
+  return y;
 }
 
 template <class Half>
@@ -112,15 +114,16 @@ inline __device__ void expand(u32 (&pairs)[kPairs], const Words& words, const Ex
   }
 }
 // Brings pairs of neighbours into that order.
-inline __device__ void match_order(u32 (&pairs)[kPairs]) {
+inline __device__ void match_order_of_eight(u32 (&pairs)[4]) {
   if (BITS != 4) return;
+  const u32 p[4] = {pairs[0], pairs[1], pairs[2], pairs[3]};
 #pragma unroll
-  for (int i = 0; i < kPairs; i += 4) {
-    const u32 p[4] = {pairs[i], pairs[i + 1], pairs[i + 2], pairs[i + 3]};
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      pairs[i + 2 * half] = __byte_perm(p[half], p[half + 2], 0x5410);
-      pairs[i + 2 * half + 1] = __byte_perm(p[half], p[half + 2], 0x7632);
-    }
+  for (int half = 0; half < 2; ++half) {
+    pairs[2 * half] = __byte_perm(p[half], p[half + 2], 0x5410);
+    pairs[2 * half + 1] = __byte_perm(p[half], p[half + 2], 0x7632);
   }
+}
+inline __device__ void match_order(u32 (&pairs)[kPairs]) {
+#pragma unroll
+  for (int i = 0; i < kPairs; i += 4) match_order_of_eight(reinterpret_cast<u32(&)[4]>(pairs[i]));
 }

@@ -97,8 +97,7 @@ class TileExtras {
       for (int i = threadIdx.x % kGroupThreads; i < ROWS * kLines; i += kGroupThreads) {
         const int row = place.row + i / kLines, column = place.column + i % kLines * kColumns;
         if (row >= int(args.m) || column >= int(args.n)) continue;
-        const T* line = from + (args.first_row + place.batch * args.m + row) * row_stride + column;
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+        bring_to_l2(from + (args.first_row + place.batch * args.m + row) * row_stride + column);
       }
     }
   };

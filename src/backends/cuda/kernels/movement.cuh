@@ -64,9 +64,6 @@ inline __device__ void move_units(u64 total, Load load, Store store) {
   }
 }
 
-inline __device__ i64 read_index(const void* indices, int wide, u64 i) {
-  return wide ? static_cast<const i64*>(indices)[i] : static_cast<const i32*>(indices)[i];
-}
 // Negative indices count from the end. False when out of range.
 inline __device__ bool resolve_index(i64& index, i64 limit) {
   if (index < 0) index += limit;

@@ -137,8 +137,8 @@ inline __device__ void store_bytes(const NormRow& results, Row<WIDE, NormRow>& r
 }
 #endif
 
-// Few rows come between products whose weights keep the memory busy: what the norm multiplies by is to be there first, and
-// blocks of the next product would only be in the way (matmul_few.cu). Behind many rows it starts at once.
+// Few rows come between products whose weights keep the memory busy: what the norm multiplies by is to be there first,
+// and blocks of the next product would only be in the way (matmul_few.cu). Behind many rows it starts at once.
 inline __device__ void prepare(const NormArgs& args) {
   constexpr int kFewRows = 64;
   if (args.rows > kFewRows) return let_next_kernel_start();

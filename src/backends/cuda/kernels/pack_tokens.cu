@@ -32,11 +32,7 @@ inline __device__ void sum_up(int* counts, int n) {
   int before = 0;
   for (int first = 0; first < n; first += kPackThreads) {
     const int i = first + threadIdx.x, count = i < n ? counts[i] : 0;
-    int sum = count;
-    for (int step = 1; step < kWarp; step *= 2) {
-      const int left = __shfl_up_sync(FULL_MASK, sum, step);
-      if (lane >= step) sum += left;
-    }
+    int sum = warp_prefix_sum(count);
     if (lane == kWarp - 1) sums[warp] = sum;
     __syncthreads();
     int all = 0;

@@ -9,9 +9,9 @@
 //
 // Definitions, besides those of attention_softmax.cuh: CACHE, the type of the cache (rows of i8 and e4m3 have scales:
 // graph/paged_cache.h); KV_HEADS, GROUP query heads for each; HEAD_DIM, VALUE_DIM; BLOCK_SIZE; WINDOW (0: none),
-// which begins at its multiples where CHUNKED; SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, SINKS; CROSS where the keys are of another text, and PLAIN_SCALE where the scale is
-// positive; UNIFORM: also how a sequence is cut into steps does not matter (0 or 1); DISTANCES that biases are for (0:
-// no biases).
+// which begins at its multiples where CHUNKED; SPLIT_KEYS; SOFTCAP, SLOPES, PREFIX, SINKS; CROSS where the keys are of
+// another text, and PLAIN_SCALE where the scale is positive; UNIFORM: also how a sequence is cut into steps does not
+// matter (0 or 1); DISTANCES that biases are for (0: no biases).
 #pragma once
 
 #include "attention_softmax.cuh"

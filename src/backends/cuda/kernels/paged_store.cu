@@ -1,7 +1,12 @@
-// Stores the new keys and values of a step in a paged cache, a block per key. The rows of the result that belong to no
-// sequence become 0, and no part of any row is there yet. Floor: the bytes of keys and values, read and written, over
-// the bandwidth.
+// Stores the new keys and values of a step in a paged cache. Where ROTARY is 1 keys are turned on their way there, and
+// queries into memory of their own (rotary.cuh); features come in whole packs then, and the cache is of floats. The rows
+// of the result that belong to no sequence become 0, and no part of any row is there yet. Floor: the bytes of keys and
+// values, read and written, over the bandwidth.
 #include "paged_attention.cuh"
+#include "paged_store_args.h"
+#if ROTARY
+#include "rotary.cuh"
+#endif
 
 // A warp per row, which finds its scale.
 template <int FEATURES>
@@ -42,18 +47,65 @@ inline __device__ void store_heads(const PagedAttentionArgs& args, const void* x
   }
 }
 
-KERNEL(THREADS, PagedAttentionArgs) {
-  const int key = blockIdx.x;
+// No part of any row has arrived yet, and a row that belongs to no sequence is 0.
+inline __device__ void clear(const PagedAttentionArgs& args, int key) {
   if (args.splits > 1)
     for (int i = key * THREADS + threadIdx.x; i < args.sequences * kHeads; i += gridDim.x * THREADS)
       PartialRow(args, 0, i, 0).arrived[0] = 0;
-  if (key >= args.starts[args.sequences] && key < args.tokens) {
-    T* y = result_row(args, key, 0);
-    for (int i = threadIdx.x; i < kHeads * VALUE_DIM; i += THREADS) y[i] = from_float<T>(0);
+  if (key < args.starts[args.sequences] || key >= args.tokens) return;
+  T* y = result_row(args, key, 0);
+  for (int i = threadIdx.x; i < kHeads * VALUE_DIM; i += THREADS) y[i] = from_float<T>(0);
+}
+
+#if ROTARY
+inline __device__ void store_turned_key(const PagedStoreArgs& args, int sequence, int key, int index) {
+  Cache* to = cached_head(args.attention, static_cast<Cache*>(args.attention.key_cache), sequence, index, 0, HEAD_DIM) +
+              index % BLOCK_SIZE * HEAD_DIM;
+  const int threads = int(rotary_threads(args.keys));
+  for (int i = threadIdx.x; i < KV_HEADS * threads; i += THREADS) {
+    const int head = i / threads;
+    const Turned turned = turn(args.keys, i64(key) * KV_HEADS + head, i % threads);
+    Pack<Cache, VECTOR> low, high;
+#pragma unroll
+    for (int e = 0; e < VECTOR; ++e) {
+      low[e] = to_cached<Cache>(to_float(turned.low[e]));
+      high[e] = to_cached<Cache>(to_float(turned.high[e]));
+    }
+    store_pack<VECTOR>(to + head * head_elements(HEAD_DIM) + turned.low_at, low);
+    store_pack<VECTOR>(to + head * head_elements(HEAD_DIM) + turned.high_at, high);
   }
-  if (key >= args.key_starts[args.sequences]) return;
-  const int sequence = find_sequence(args, key, [&](int s) { return args.key_starts[s]; });
-  const int index = args.contexts[sequence] - args.key_starts[sequence + 1] + key;
-  store_heads<HEAD_DIM>(args, args.k, args.k_row, args.k_stride, args.key_cache, sequence, key, index);
-  store_heads<VALUE_DIM>(args, args.v, args.v_row, args.v_stride, args.value_cache, sequence, key, index);
+}
+
+inline __device__ void turn_queries(const RotaryArgs& args, int token) {
+  const int threads = int(rotary_threads(args));
+  for (int i = threadIdx.x; i < kHeads * threads; i += THREADS) {
+    const u64 row = u64(token) * kHeads + i / threads;
+    store_turned(args, row, turn(args, row, i % threads));
+  }
+}
+#endif
+
+// Blocks of a row: one for its key, one for its value, and where ROTARY is 1 one for its query.
+KERNEL(THREADS, PagedStoreArgs) {
+  const PagedAttentionArgs& attention = args.attention;
+  const int key = blockIdx.x, what = blockIdx.y;
+#if ROTARY
+  if (what == 2) {
+    if (key < attention.tokens) turn_queries(args.queries, key);
+    return;
+  }
+#endif
+  if (what == 0) clear(attention, key);
+  if (key >= attention.key_starts[attention.sequences]) return;
+  const int sequence = find_sequence(attention, key, [&](int s) { return attention.key_starts[s]; });
+  const int index = attention.contexts[sequence] - attention.key_starts[sequence + 1] + key;
+  if (what == 1)
+    return store_heads<VALUE_DIM>(attention, attention.v, attention.v_row, attention.v_stride, attention.value_cache,
+                                  sequence, key, index);
+#if ROTARY
+  store_turned_key(args, sequence, key, index);
+#else
+  store_heads<HEAD_DIM>(attention, attention.k, attention.k_row, attention.k_stride, attention.key_cache, sequence, key,
+                        index);
+#endif
 }

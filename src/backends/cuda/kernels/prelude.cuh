@@ -211,6 +211,22 @@ struct Max {  // NaN propagates
   }
 };
 
+// Of i64 where `wide`, else of i32.
+inline __device__ i64 read_index(const void* indices, int wide, u64 i) {
+  return wide ? static_cast<const i64*>(indices)[i] : static_cast<const i32*>(indices)[i];
+}
+
+// Inclusive, over the lanes of a warp.
+template <class T>
+inline __device__ T warp_prefix_sum(T x) {
+#pragma unroll
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const T before = __shfl_up_sync(FULL_MASK, x, distance);
+    if (threadIdx.x % kWarp >= distance) x += before;
+  }
+  return x;
+}
+
 template <class Op, class T>
 inline __device__ T warp_reduce(T x) {
 #pragma unroll

@@ -135,7 +135,7 @@ KERNEL(kRnnWarps * kWarp, RnnStepArgs) {
   if (lane >= kRnnBatch || b >= args.batch) return;
   i64 length = args.steps;
   if (args.lengths != nullptr) {
-    length = args.wide_lengths ? static_cast<const i64*>(args.lengths)[b] : static_cast<const i32*>(args.lengths)[b];
+    length = read_index(args.lengths, args.wide_lengths, b);
     length = length < 0 ? 0 : length > args.steps ? args.steps : length;
   }
   const i64 at = (d * args.batch + b) * args.hidden + unit;

@@ -9,11 +9,7 @@ KERNEL(kScanThreads, ScanArgs) {
   for (u64 first = 0; first < args.n; first += kScanThreads) {
     const u64 i = first + threadIdx.x;
     const u64 own = i < args.n ? args.counts[i] : 0;
-    u64 until = own;
-    for (int distance = 1; distance < kWarp; distance *= 2) {
-      const u64 other = __shfl_up_sync(FULL_MASK, until, distance);
-      if (lane >= distance) until += other;
-    }
+    const u64 until = warp_prefix_sum(own);
     if (lane == kWarp - 1) warp_sums[warp] = until;
     __syncthreads();
     u64 before = carried;

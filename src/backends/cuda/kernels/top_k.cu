@@ -33,11 +33,7 @@ inline __device__ void find_digit(Histogram& histogram, u32 wanted) {
   u32 own = 0;
 #pragma unroll 8
   for (int i = 0; i < kDigitsPerLane; ++i) own += histogram.counts[Histogram::slot(top - i)];
-  u32 until = own;
-  for (int distance = 1; distance < kWarp; distance *= 2) {
-    const u32 other = __shfl_up_sync(FULL_MASK, until, distance);
-    if (lane >= distance) until += other;
-  }
+  const u32 until = warp_prefix_sum(own);
   u32 above = until - own;
   if (above >= wanted || until < wanted) return;
   int digit = top;

@@ -6,6 +6,7 @@
 #include "backends/cuda/lower/conv_dnn.h"
 #include "backends/cuda/program_code.h"
 #include "backends/cuda/weight_packing.h"
+#include "graph/constant.h"
 
 namespace lathe::cuda {
 namespace {
@@ -179,8 +180,6 @@ bool must_pack(const ConvSpec& spec, const Node& node) {
   const bool one_tap = std::all_of(w.begin() + 2, w.end(), [](const Dim& d) { return d == Dim(1); });
   return spec.output_last && !one_tap && w[1] != Dim(1);
 }
-
-bool is_constant(const Value* value) { return value->producer() != nullptr && value->producer()->is<Constant>(); }
 
 std::string why_not_dnn(const ConvSpec& spec, const Node& node, const Target& target) {
   if (std::string why = DnnConvPlan::why_not(spec, node); !why.empty()) return why;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "graph/constant.h"
+
 namespace lathe::cuda {
 namespace {
 
@@ -71,7 +73,7 @@ bool FewRowsGemm::knows(DType activations, const FewWeights& weights, int64_t k)
 }
 
 FewRowsGemm::FewRowsGemm(const GemmTypes& types, const FewWeights& weights, int64_t n, int64_t k,
-                         std::optional<int64_t> rows, const Target& target)
+                         std::optional<int64_t> rows, const Node& node, size_t first_extra, const Target& target)
     : weights_(weights),
       k_(k),
       most_rows_(most_rows(weights.type)),
@@ -86,23 +88,30 @@ FewRowsGemm::FewRowsGemm(const GemmTypes& types, const FewWeights& weights, int6
     if (!chosen.empty() && chosen.back()->rows == variant.rows) chosen.pop_back();
     chosen.push_back(&variant);
   }
-  int64_t covered = 0;
+  const std::vector<std::string> stored = {fmt::format("TYPE={}", cuda_type(types.a)),
+                                           fmt::format("BITS={}", bits),
+                                           fmt::format("SIGNED={}", flag(is_signed_int(weights.type))),
+                                           fmt::format("LANE={}", span_ / kQuad),
+                                           fmt::format("SCALE={}", cuda_type(weights.scale)),
+                                           fmt::format("GROUPED={}", flag(grouped_)),
+                                           fmt::format("ZEROS={}", flag(weights.zeros))};
+  if (is_constant(node.input(1)) && (!rows || *rows == 1) && RowGemm::knows(n, k))
+    row_.emplace(types, stored, span_, k, node, first_extra, target);
+  int64_t covered = row_ ? 1 : 0;
   for (const Variant* variant : chosen) {
     const bool needed = !rows || (covered < *rows && *rows <= variant->rows);
     covered = variant->rows;
     if (!needed) continue;
+    std::vector<std::string> defines = stored;
+    for (const auto& [name, value] : {std::pair{"ROWS", variant->rows},
+                                      {"TILES", variant->tiles},
+                                      {"SPREAD", variant->spread},
+                                      {"DEPTH", variant->depth},
+                                      {"BLOCKS", variant->blocks},
+                                      {"WARPS", kWarps}})
+      defines.push_back(fmt::format("{}={}", name, value));
     compiled_.push_back(
-        {variant, &target.kernels.request(
-                      {"matmul_few.cu",
-                       "matmul_few",
-                       {fmt::format("TYPE={}", cuda_type(types.a)), fmt::format("BITS={}", bits),
-                        fmt::format("SIGNED={}", flag(is_signed_int(weights.type))),
-                        fmt::format("LANE={}", span_ / kQuad), fmt::format("SCALE={}", cuda_type(weights.scale)),
-                        fmt::format("GROUPED={}", flag(grouped_)), fmt::format("ZEROS={}", flag(weights.zeros)),
-                        fmt::format("ROWS={}", variant->rows), fmt::format("TILES={}", variant->tiles),
-                        fmt::format("SPREAD={}", variant->spread), fmt::format("DEPTH={}", variant->depth),
-                        fmt::format("BLOCKS={}", variant->blocks), fmt::format("WARPS={}", kWarps)},
-                       types.epilogue})});
+        {variant, &target.kernels.request({"matmul_few.cu", "matmul_few", std::move(defines), types.epilogue})});
   }
   finish_ = request_finish(types, target);
 }
@@ -118,6 +127,7 @@ bool FewRowsGemm::fits(const MatmulSizes& sizes) const {
 
 // Enough blocks for all places on the chip, as long as each of their warps has a step.
 int FewRowsGemm::splits(const MatmulSizes& sizes) const {
+  if (goes_by_row(sizes.m)) return 1;
   const Variant& variant = *compiled_for(sizes.m).variant;
   const int64_t blocks = ceil_div(sizes.n, variant.columns()), sharing = kWarps / variant.spread;
   const int64_t wanted = variant.blocks * target_.device.multiprocessors / std::max<int64_t>(blocks, 1);
@@ -133,13 +143,15 @@ int64_t FewRowsGemm::steps_ahead(int64_t n) const {
 }
 
 void FewRowsGemm::run(const MatmulArgs& product, const void* scales, const void* zeros, int splits, void* workspace,
-                      CUstream stream) const {
-  const auto& [variant, kernel] = compiled_for(product.m);
+                      CudaContext& context) const {
   MatmulFewArgs args{product, scales, zeros, 1, kEndless, steps_ahead(product.n), weights_.before_norm ? 1 : 0};
   if (grouped_ && weights_.block < k_) {
     args.blocks = ceil_div(k_, weights_.block);
     for (args.block_shift = 0; (span_ << args.block_shift) < weights_.block;) ++args.block_shift;
   }
+  if (goes_by_row(product.m)) return row_->run(product, scales, zeros, args.blocks, args.block_shift, context);
+  const auto& [variant, kernel] = compiled_for(product.m);
+  const CUstream stream = context.stream();
   args.product.splits = splits;
   args.product.partial = workspace;
   const Grid grid{static_cast<unsigned>(ceil_div(product.n, variant->columns())), static_cast<unsigned>(splits)};

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "backends/cuda/kernels/matmul_few_args.h"
-#include "backends/cuda/lower/gemm_kernels.h"
+#include "backends/cuda/lower/gemm_row.h"
 
 namespace lathe::cuda {
 
@@ -28,15 +28,16 @@ class FewRowsGemm {
   static bool knows(DType activations, const FewWeights& weights, int64_t k);
   static int64_t most_rows(DType weights);
   // Compiles what all numbers of rows take, or only what `rows` take, if these are known.
+  // `first_extra`: the node's operand that is input 1 of its epilogue.
   FewRowsGemm(const GemmTypes& types, const FewWeights& weights, int64_t n, int64_t k, std::optional<int64_t> rows,
-              const Target& target);
+              const Node& node, size_t first_extra, const Target& target);
 
   bool fits(const MatmulSizes& sizes) const;
   int splits(const MatmulSizes& sizes) const;
   size_t workspace_bytes(const MatmulSizes& sizes) const;
   // `args` without the splits of k and where they go.
   void run(const MatmulArgs& args, const void* scales, const void* zeros, int splits, void* workspace,
-           CUstream stream) const;
+           CudaContext& context) const;
 
  private:
   struct Variant;
@@ -46,6 +47,7 @@ class FewRowsGemm {
   };
   static std::span<const Variant> variants();
   const Compiled& compiled_for(int64_t rows) const;
+  bool goes_by_row(int64_t rows) const { return rows == 1 && row_.has_value(); }
   int64_t steps_ahead(int64_t n) const;
 
   FewWeights weights_;
@@ -53,6 +55,7 @@ class FewRowsGemm {
   int64_t span_;  // terms of a step
   bool grouped_;
   const Target& target_;
+  std::optional<RowGemm> row_;      // serves one row
   std::vector<Compiled> compiled_;  // by rows
   const Kernel* finish_;
 };

@@ -82,57 +82,79 @@ std::optional<LtEpilogue> match_lt_epilogue(const Epilogue& epilogue) {
   return form;
 }
 
-LtPlan::LtPlan(const CublasLt& library, const LtProblem& problem, const LtEpilogue& epilogue)
-    : library_(library), problem_(problem), epilogue_(epilogue) {}
-
-LtPlan::~LtPlan() {
-  const CublasLtApi& api = library_.api();
-  if (desc_ != nullptr) api.desc_destroy(desc_);
-  for (const cublasLtMatrixLayout_t layout : {a_, b_, output_})
-    if (layout != nullptr) api.layout_destroy(layout);
+int64_t nearest_power_of_two(int64_t m) {
+  int64_t power = 1;
+  while (power <= m / 2) power *= 2;
+  const double ratio = static_cast<double>(m) / static_cast<double>(power);
+  return ratio * ratio > 2 ? 2 * power : power;
 }
 
-cublasLtMatrixLayout_t LtPlan::layout(uint64_t rows, uint64_t columns, int64_t batch_stride) const {
-  const CublasLtApi& api = library_.api();
-  cublasLtMatrixLayout_t layout = nullptr;
+LtPlan::Layouts::Layouts(const CublasLtApi& api, const LtProblem& problem, int64_t rows)
+    : api_(api), problem_(problem) {
+  const int64_t n = problem.n, k = problem.k;
+  describe(a, problem.trans_a ? k : rows, problem.trans_a ? rows : k, problem.a_batch);
+  describe(b, problem.trans_b ? n : k, problem.trans_b ? k : n, problem.b_batch);
+  describe(output, rows, n, rows * n);
+}
+
+LtPlan::Layouts::~Layouts() {
+  for (const cublasLtMatrixLayout_t layout : {a, b, output})
+    if (layout != nullptr) api_.layout_destroy(layout);
+}
+
+void LtPlan::Layouts::describe(cublasLtMatrixLayout_t& layout, int64_t rows, int64_t columns,
+                               int64_t batch_stride) const {
   // Row-major rows x columns is column-major columns x rows.
-  api.check(api.layout_create(&layout, cuda_data_type(problem_.type), columns, rows, static_cast<int64_t>(columns)),
-            "describing a matrix");
-  if (problem_.batches > 1) {
-    const auto count = static_cast<int32_t>(problem_.batches);
-    api.layout_set(layout, kLayoutBatchCount, &count, sizeof(count));
-    api.layout_set(layout, kLayoutBatchStride, &batch_stride, sizeof(batch_stride));
-  }
-  return layout;
+  api_.check(api_.layout_create(&layout, cuda_data_type(problem_.type), static_cast<uint64_t>(columns),
+                                static_cast<uint64_t>(rows), columns),
+             "describing a matrix");
+  if (problem_.batches == 1) return;
+  const auto count = static_cast<int32_t>(problem_.batches);
+  api_.layout_set(layout, kLayoutBatchCount, &count, sizeof(count));
+  api_.layout_set(layout, kLayoutBatchStride, &batch_stride, sizeof(batch_stride));
+}
+
+LtPlan::LtPlan(const CublasLt& library, const LtProblem& problem, const LtEpilogue& epilogue)
+    : library_(library), problem_(problem), epilogue_(epilogue), layouts_(library.api(), problem_, problem.m) {}
+
+LtPlan::~LtPlan() {
+  if (desc_ != nullptr) library_.api().desc_destroy(desc_);
 }
 
 std::unique_ptr<LtPlan> LtPlan::make(const CublasLt& library, const LtProblem& problem, const LtEpilogue& epilogue,
                                      int choice) {
   std::unique_ptr<LtPlan> plan(new LtPlan(library, problem, epilogue));
-  const CublasLtApi& api = library.api();
-  const auto m = static_cast<uint64_t>(problem.m), n = static_cast<uint64_t>(problem.n),
-             k = static_cast<uint64_t>(problem.k);
-  const bool wide = problem.type == DType::f64;
-  const int f32_compute = problem.tf32 && problem.type == DType::f32 ? kCompute32FFastTf32 : kCompute32F;
-  api.check(api.desc_create(&plan->desc_, wide ? kCompute64F : f32_compute, wide ? kCudaR64F : kCudaR32F),
-            "describing a product");
-  const int32_t first = problem.trans_b ? kOpTranspose : kOpNone, second = problem.trans_a ? kOpTranspose : kOpNone;
-  api.desc_set(plan->desc_, kDescTransA, &first, sizeof(first));
-  api.desc_set(plan->desc_, kDescTransB, &second, sizeof(second));
-  const uint32_t epilogue_kind = epilogue.activation | (epilogue.bias >= 0 ? kEpilogueBias : 0);
-  const uint32_t kind = epilogue_kind == 0 ? kEpilogueDefault : epilogue_kind;
-  api.desc_set(plan->desc_, kDescEpilogue, &kind, sizeof(kind));
-  if (epilogue.bias >= 0) {
-    const uintptr_t aligned = problem.alignment;  // stands for an address: the heuristic asks for no more
-    api.desc_set(plan->desc_, kDescBiasPointer, &aligned, sizeof(aligned));
-  }
-  plan->a_ = problem.trans_a ? plan->layout(k, m, problem.a_batch) : plan->layout(m, k, problem.a_batch);
-  plan->b_ = problem.trans_b ? plan->layout(n, k, problem.b_batch) : plan->layout(k, n, problem.b_batch);
-  plan->output_ = plan->layout(m, n, problem.m * problem.n);
+  plan->describe_product();
   return plan->choose(choice) ? std::move(plan) : nullptr;
 }
 
+void LtPlan::describe_product() {
+  const CublasLtApi& api = library_.api();
+  const bool wide = problem_.type == DType::f64;
+  const int f32_compute = problem_.tf32 && problem_.type == DType::f32 ? kCompute32FFastTf32 : kCompute32F;
+  api.check(api.desc_create(&desc_, wide ? kCompute64F : f32_compute, wide ? kCudaR64F : kCudaR32F),
+            "describing a product");
+  const int32_t first = problem_.trans_b ? kOpTranspose : kOpNone, second = problem_.trans_a ? kOpTranspose : kOpNone;
+  api.desc_set(desc_, kDescTransA, &first, sizeof(first));
+  api.desc_set(desc_, kDescTransB, &second, sizeof(second));
+  const uint32_t epilogue_kind = epilogue_.activation | (epilogue_.bias >= 0 ? kEpilogueBias : 0);
+  const uint32_t kind = epilogue_kind == 0 ? kEpilogueDefault : epilogue_kind;
+  api.desc_set(desc_, kDescEpilogue, &kind, sizeof(kind));
+  if (epilogue_.bias < 0) return;
+  const uintptr_t aligned = problem_.alignment;  // stands for an address: the heuristic asks for no more
+  api.desc_set(desc_, kDescBiasPointer, &aligned, sizeof(aligned));
+}
+
 bool LtPlan::choose(int choice) {
+  std::optional<cublasLtMatmulAlgo_t> algo;
+  if (problem_.like_m != 0 && problem_.like_m != problem_.m)
+    algo = ask(Layouts(library_.api(), problem_, problem_.like_m), choice);
+  if (!algo || !computes(*algo)) algo = ask(layouts_, choice);
+  if (algo) algo_ = *algo;
+  return algo.has_value();
+}
+
+std::optional<cublasLtMatmulAlgo_t> LtPlan::ask(const Layouts& layouts, int choice) const {
   const CublasLtApi& api = library_.api();
   cublasLtMatmulPreference_t preference = nullptr;
   api.check(api.preference_create(&preference), "asking for algorithms");
@@ -143,12 +165,19 @@ bool LtPlan::choose(int choice) {
     api.preference_set(preference, which, &alignment, sizeof(alignment));
   std::array<cublasLtMatmulHeuristicResult_t, kMaxChoices> results;
   int found = 0;
-  const cublasStatus_t status = api.heuristic(library_.handle(), desc_, b_, a_, output_, output_, preference,
-                                              std::min(choice + 1, kMaxChoices), results.data(), &found);
+  const cublasStatus_t status =
+      api.heuristic(library_.handle(), desc_, layouts.b, layouts.a, layouts.output, layouts.output, preference,
+                    std::min(choice + 1, kMaxChoices), results.data(), &found);
   api.preference_destroy(preference);
-  if (status != 0 || found == 0) return false;
-  algo_ = results[static_cast<size_t>(std::min(choice, found - 1))].algo;
-  return true;
+  if (status != 0 || found == 0) return std::nullopt;
+  return results[static_cast<size_t>(std::min(choice, found - 1))].algo;
+}
+
+bool LtPlan::computes(const cublasLtMatmulAlgo_t& algo) const {
+  cublasLtMatmulHeuristicResult_t result;
+  return library_.api().algo_check(library_.handle(), desc_, layouts_.b, layouts_.a, layouts_.output, layouts_.output,
+                                   &algo, &result) == 0 &&
+         result.workspaceSize <= kLtWorkspaceBytes;
 }
 
 void LtPlan::run(const void* a, const void* b, const void* bias, const void* residual, void* output, void* workspace,
@@ -158,9 +187,10 @@ void LtPlan::run(const void* a, const void* b, const void* bias, const void* res
   const float alpha = epilogue_.alpha, beta = residual != nullptr ? 1.0f : 0.0f;
   const double wide_alpha = alpha, wide_beta = beta;
   const bool wide = problem_.type == DType::f64;
-  api.check(api.matmul(library_.handle(), desc_, wide ? static_cast<const void*>(&wide_alpha) : &alpha, b, b_, a, a_,
-                       wide ? static_cast<const void*>(&wide_beta) : &beta, residual != nullptr ? residual : output,
-                       output_, output, output_, &algo_, workspace, kLtWorkspaceBytes, stream),
+  api.check(api.matmul(library_.handle(), desc_, wide ? static_cast<const void*>(&wide_alpha) : &alpha, b, layouts_.b,
+                       a, layouts_.a, wide ? static_cast<const void*>(&wide_beta) : &beta,
+                       residual != nullptr ? residual : output, layouts_.output, output, layouts_.output, &algo_,
+                       workspace, kLtWorkspaceBytes, stream),
             "multiplying");
 }
 

@@ -27,7 +27,12 @@ struct LtProblem {
   int64_t batches = 1, a_batch = 0, b_batch = 0;
   size_t alignment = 16;  // of all addresses, in bytes
   bool tf32 = false;
+  int64_t like_m = 0;  // the algorithms are those for so many rows, where they can compute m; 0: for m itself
 };
+
+// The power of two that is nearest to m by ratio. cuBLASLt numbers its algorithms anew for every m. Where rows are
+// open, those for such a number serve all that are near, so that what was timed at one size is what runs beside it.
+int64_t nearest_power_of_two(int64_t m);
 
 inline constexpr size_t kLtWorkspaceBytes = size_t{32} << 20;
 
@@ -46,15 +51,34 @@ class LtPlan {
            CUstream stream) const;
 
  private:
+  // Of the three matrices.
+  class Layouts {
+   public:
+    Layouts(const CublasLtApi& api, const LtProblem& problem, int64_t rows);
+    ~Layouts();
+    Layouts(const Layouts&) = delete;
+    Layouts& operator=(const Layouts&) = delete;
+
+    cublasLtMatrixLayout_t a = nullptr, b = nullptr, output = nullptr;
+
+   private:
+    void describe(cublasLtMatrixLayout_t& layout, int64_t rows, int64_t columns, int64_t batch_stride) const;
+
+    const CublasLtApi& api_;
+    const LtProblem& problem_;
+  };
+
   LtPlan(const CublasLt& library, const LtProblem& problem, const LtEpilogue& epilogue);
-  cublasLtMatrixLayout_t layout(uint64_t rows, uint64_t columns, int64_t batch_stride) const;
+  void describe_product();
   bool choose(int choice);
+  std::optional<cublasLtMatmulAlgo_t> ask(const Layouts& layouts, int choice) const;
+  bool computes(const cublasLtMatmulAlgo_t& algo) const;  // these sizes
 
   const CublasLt& library_;
   LtProblem problem_;
   LtEpilogue epilogue_;
+  Layouts layouts_;
   cublasLtMatmulDesc_t desc_ = nullptr;
-  cublasLtMatrixLayout_t a_ = nullptr, b_ = nullptr, output_ = nullptr;
   cublasLtMatmulAlgo_t algo_{};
 };
 

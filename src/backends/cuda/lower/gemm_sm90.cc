@@ -17,13 +17,14 @@ constexpr int64_t kConsumers = 2, kBoxBytes = 2 * 8 * kBoxRows * kLine;  // of a
 constexpr int64_t kBarrierBytes = 16, kSwizzleBytes = 1024;              // per stage; what tiles are aligned to
 constexpr int64_t kMostSplits = 8;                                       // blocks of a cluster
 
-// The largest tiles read least. With few rows small ones, and shared terms, bring more of the chip to work; half a ring
-// leaves room for the blocks of the next product, which then fetch their weights before this one is done.
+// The largest tiles read least. Those of 192 columns fill the last round of blocks where others leave a third of the
+// chip idle. With few rows small ones, and shared terms, bring more of the chip to work; half a ring leaves room for
+// the blocks of the next product, which then fetch their weights before this one is done.
 constexpr std::array kVariants = {
-    Sm90Variant{"128x256", 128, 256, 4},        Sm90Variant{"256x128", 256, 128, 4},
-    Sm90Variant{"128x128", 128, 128, 6},        Sm90Variant{"64x64_split", 64, 64, 12, 1},
-    Sm90Variant{"64x64_split_2", 64, 64, 6, 2}, Sm90Variant{"64x64_split_half", 64, 64, 6, 1},
-    Sm90Variant{"64x128_split", 64, 128, 8, 1},
+    Sm90Variant{"128x256", 128, 256, 4},           Sm90Variant{"256x128", 256, 128, 4},
+    Sm90Variant{"128x192", 128, 192, 4},           Sm90Variant{"128x128", 128, 128, 6},
+    Sm90Variant{"64x64_split", 64, 64, 12, 1},     Sm90Variant{"64x64_split_2", 64, 64, 6, 2},
+    Sm90Variant{"64x64_split_half", 64, 64, 6, 1}, Sm90Variant{"64x128_split", 64, 128, 8, 1},
 };
 constexpr int64_t kFewRows = 512;  // up to which splitting may pay
 
@@ -41,11 +42,12 @@ CUtensorMap map_of(const DriverApi& driver, const void* address, int64_t element
 
 }  // namespace
 
-std::vector<const Sm90Variant*> sm90_variants(std::optional<int64_t> rows) {
+std::vector<const Sm90Variant*> sm90_variants(std::optional<int64_t> rows, DType output) {
   std::vector<const Sm90Variant*> variants;
   for (const Sm90Variant& variant : kVariants) {
     const bool few = !rows || *rows <= kFewRows, many = !rows || *rows > kGroupRows;
-    if (variant.waves > 0 ? few : many) variants.push_back(&variant);
+    const bool whole_lines = variant.columns * bytes_of(output) % kLine == 0;  // in which results leave
+    if (variant.waves > 0 ? few : many && whole_lines) variants.push_back(&variant);
   }
   return variants;
 }

@@ -15,8 +15,8 @@ struct Sm90Variant {
   int stages;         // of terms on their way
   int waves = 0;      // blocks per multiprocessor that a product is split for; 0: it is not split
 };
-// Those worth trying for a number of rows, as far as it is known.
-std::vector<const Sm90Variant*> sm90_variants(std::optional<int64_t> rows);
+// Those worth trying for a number of rows, as far as it is known, that can store results of a type.
+std::vector<const Sm90Variant*> sm90_variants(std::optional<int64_t> rows, DType output);
 
 class Sm90Gemm {
  public:

@@ -35,6 +35,7 @@ Candidates lower(const lathe::Gather& op, const Node& node, const Target& target
 Candidates lower(const lathe::GatherElements& op, const Node& node, const Target& target);
 Candidates lower(const lathe::GatherNd& op, const Node& node, const Target& target);
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target);
+Candidates lower(const lathe::GroupedMatMul& op, const Node& node, const Target& target);
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target);
 Candidates lower(const lathe::MatMul& op, const Node& node, const Target& target);
 Candidates lower(const lathe::MatMulNBits& op, const Node& node, const Target& target);

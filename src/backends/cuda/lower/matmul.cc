@@ -11,12 +11,13 @@
 #include "backends/cuda/lower/gemm_sm90.h"
 #include "backends/cuda/program_code.h"
 #include "backends/cuda/weight_packing.h"
+#include "graph/constant.h"
 
 namespace lathe::cuda {
 namespace {
 
 constexpr int kLtChoices = 4;  // of the heuristic's algorithms, to be timed
-constexpr size_t kAlignment = 256;
+constexpr size_t kAlignment = 256, kFirstExtra = 2;
 
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -67,8 +68,6 @@ GemmTypes types_of(const MatMul& op, const Node& node, const Epilogue& epilogue,
           .extras = epilogue.extra_masks()};
 }
 
-bool is_constant(const Value* value) { return value->producer() != nullptr && value->producer()->is<Constant>(); }
-
 class MatmulStep : public Step {
  public:
   MatmulStep(const MatMul& op, const Node& node, const Target& target, Route route)
@@ -76,13 +75,14 @@ class MatmulStep : public Step {
         route_(route),
         epilogue_(epilogue_of(op, node)),
         types_(types_of(op, node, epilogue_, route.transposed_weights)),
-        constant_b_(is_constant(node.input(1))) {
+        constant_b_(is_constant(node.input(1))),
+        open_rows_(!known_rows(node)) {
     if (route_.lt) lt_form_ = match_lt_epilogue(epilogue_);
     if (route_.few) {
       const Shape& weights = node.input(1)->shape();
       FewWeights few{types_.b};
       look_around(few, node);
-      few_.emplace(types_, few, weights[0].value(), weights[1].value(), known_rows(node), target);
+      few_.emplace(types_, few, weights[0].value(), weights[1].value(), known_rows(node), node, kFirstExtra, target);
     }
     if (route_.skinny_rows > 0) skinny_.emplace(types_, route_.skinny_rows, known_rows(node), target);
     if (route_.sm90 != nullptr) sm90_.emplace(types_, *route_.sm90, target);
@@ -128,7 +128,6 @@ class MatmulStep : public Step {
 
   void run(const StepIo& io, const StepState* prepared, void* workspace, DeviceContext& device) const override {
     const auto& state = *static_cast<const MatmulState*>(prepared);
-    const CUstream stream = stream_of(device);
     auto* scratch = static_cast<std::byte*>(workspace);
     auto* product = static_cast<std::byte*>(io.outputs[0].data);
     if (state.product_bytes != 0) {
@@ -136,10 +135,10 @@ class MatmulStep : public Step {
       scratch += aligned(state.product_bytes);
     }
     if (state.engine == Engine::lt)
-      run_lt(io, state, product, scratch, stream);
+      run_lt(io, state, product, scratch, stream_of(device));
     else if (state.engine != Engine::none)
-      run_own(io, state, product, scratch, stream);
-    if (state.map) Epilogue::run_map(*map_, *state.map, product, io, stream);
+      run_own(io, state, product, scratch, static_cast<CudaContext&>(device));
+    if (state.map) Epilogue::run_map(*map_, *state.map, product, io, stream_of(device));
   }
 
  private:
@@ -164,6 +163,7 @@ class MatmulStep : public Step {
     LtProblem problem{types_.a,       sizes.m,       sizes.n,       sizes.k,      types_.trans_a,
                       types_.trans_b, sizes.batches, sizes.a_batch, sizes.b_batch};
     problem.tf32 = target_.tf32;
+    if (open_rows_ && sizes.batches == 1) problem.like_m = nearest_power_of_two(sizes.m);
     const auto element = static_cast<size_t>(bit_width(types_.a) / 8);
     const auto lower_to = [&](int64_t offset) {
       while (static_cast<size_t>(offset) * element % problem.alignment != 0) problem.alignment /= 2;
@@ -194,7 +194,7 @@ class MatmulStep : public Step {
     }
   }
 
-  void run_own(const StepIo& io, const MatmulState& state, void* product, void* workspace, CUstream stream) const {
+  void run_own(const StepIo& io, const MatmulState& state, void* product, void* workspace, CudaContext& context) const {
     const MatmulSizes& sizes = state.sizes;
     MatmulArgs args = state.args;
     if (epilogue_.fusable()) Epilogue::set_addresses(args.epilogue, io);
@@ -204,15 +204,15 @@ class MatmulStep : public Step {
       args.b = operand(io.inputs[1], sizes.b_offsets[r]);
       args.first_row = static_cast<int64_t>(r) * sizes.rows_per_repeat();
       if (state.engine == Engine::few)
-        few_->run(args, nullptr, nullptr, state.splits, workspace, stream);
+        few_->run(args, nullptr, nullptr, state.splits, workspace, context);
       else if (state.engine == Engine::skinny)
-        skinny_->run(args, state.splits, workspace, stream);
+        skinny_->run(args, state.splits, workspace, context.stream());
       else if (state.engine == Engine::sm90)
-        sm90_->run(args, stream);
+        sm90_->run(args, context.stream());
       else if (state.engine == Engine::mma)
-        mma_->run(args, state.splits, workspace, stream);
+        mma_->run(args, state.splits, workspace, context.stream());
       else
-        (tile_ ? *tile_ : *state.late_tile).run(args, stream);
+        (tile_ ? *tile_ : *state.late_tile).run(args, context.stream());
     }
   }
 
@@ -220,7 +220,7 @@ class MatmulStep : public Step {
   Route route_;
   Epilogue epilogue_;
   GemmTypes types_;
-  bool constant_b_;
+  bool constant_b_, open_rows_;
   std::optional<LtEpilogue> lt_form_;
   std::optional<FewRowsGemm> few_;
   std::optional<SkinnyGemm> skinny_;
@@ -298,7 +298,7 @@ class MatmulCandidates {
   void add_sm90() {
     Route route;
     if (!admit<Sm90Gemm>(route)) return;
-    for (const Sm90Variant* variant : sm90_variants(known_rows(node_))) {
+    for (const Sm90Variant* variant : sm90_variants(known_rows(node_), types_.output)) {
       route.sm90 = variant;
       add(fmt::format("gemm_sm90_{}", variant->name), route);
     }

@@ -7,6 +7,7 @@
 #include "backends/cuda/lower/lower.h"
 #include "backends/cuda/program_code.h"
 #include "graph/build.h"
+#include "graph/constant.h"
 
 namespace lathe::cuda {
 namespace {
@@ -90,7 +91,7 @@ class MatMulNBitsStep : public Step {
     types.epilogue = epilogue_.kernel_code();
     if (few && epilogue_.fusable())
       few_.emplace(types, weights, weight_dims_[0], weight_dims_[1], known ? std::optional(rows.value()) : std::nullopt,
-                   target);
+                   node, kNBitsOperands, target);
     widen_ = &target.kernels.request(
         {"widen_nbits.cu",
          "widen_nbits",
@@ -126,20 +127,19 @@ class MatMulNBitsStep : public Step {
     if (io.outputs[0].elements() == 0) return;
     const WideIo wide(io, weight_dims_, workspace);
     const void* zeros = io.inputs.size() > 3 && io.inputs[3].present ? io.inputs[3].data : nullptr;
-    const CUstream stream = stream_of(device);
     if (state.wide == nullptr) {
       MatmulArgs args = state.args;
       Epilogue::set_addresses(args.epilogue, wide.io());
       args.a = io.inputs[0].data;
       args.b = io.inputs[1].data;
       args.output = io.outputs[0].data;
-      few_->run(args, io.inputs[2].data, zeros, state.splits, workspace, stream);
+      few_->run(args, io.inputs[2].data, zeros, state.splits, workspace, static_cast<CudaContext&>(device));
       return;
     }
     const auto [n, k] = weight_dims_;
     const WidenNBitsArgs args{io.inputs[1].data,  io.inputs[2].data, zeros, workspace, n, k, block_,
                               ceil_div(k, block_)};
-    widen_->launch(stream, {static_cast<unsigned>(ceil_div(n * k / kEach, kThreads))}, kThreads, 0, args);
+    widen_->launch(stream_of(device), {static_cast<unsigned>(ceil_div(n * k / kEach, kThreads))}, kThreads, 0, args);
     wide_->run(wide.io(), state.wide.get(), static_cast<std::byte*>(workspace) + wide_bytes(io), device);
   }
 
@@ -159,8 +159,6 @@ class MatMulNBitsStep : public Step {
   const Kernel* widen_ = nullptr;
   std::unique_ptr<Step> wide_;
 };
-
-bool is_constant(const Value* value) { return value->producer() != nullptr && value->producer()->is<Constant>(); }
 
 }  // namespace
 

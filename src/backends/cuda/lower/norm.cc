@@ -2,9 +2,11 @@
 #include <optional>
 
 #include "backends/cuda/kernels/row_args.h"
+#include "backends/cuda/lower/gemm_row.h"
 #include "backends/cuda/lower/rows.h"
 #include "backends/cuda/lower/space.h"
 #include "backends/cuda/program_code.h"
+#include "graph/reference/indexing.h"
 #include "graph/token_packing.h"
 
 namespace lathe::cuda {
@@ -44,9 +46,13 @@ struct NormState : StepState {
   }
 };
 
+void set_operands(const StepIo& io, NormArgs& args) {
+  for (size_t i = 0; i < io.inputs.size(); ++i) args.operands[i] = io.inputs[i].present ? io.inputs[i].data : nullptr;
+}
+
 void launch_norm(const StepIo& io, const NormState& state, NormArgs& args, DeviceContext& device) {
   if (state.blocks == 0) return;
-  for (size_t i = 0; i < io.inputs.size(); ++i) args.operands[i] = io.inputs[i].present ? io.inputs[i].data : nullptr;
+  set_operands(io, args);
   state.kernel->launch(stream_of(device), {state.blocks}, state.threads, 0, args);
 }
 
@@ -97,6 +103,7 @@ class NormStep : public Step {
         inner_(inner_rank(op, space_)),
         writes_result_(is_read(node, 0)),
         writes_sum_(is_read(node, 1)),
+        before_products_(!target.uniform && row_norm(node).has_value()),
         bytes_(bytes_output(node)) {
     const auto xs = static_cast<size_t>(op.num_x);
     const Value& output = *node.outputs()[0];
@@ -140,10 +147,23 @@ class NormStep : public Step {
     args.sum = writes_sum_ ? io.outputs[1].data : nullptr;
     args.bytes = bytes_ > 0 ? io.outputs[bytes_].data : nullptr;
     args.scales = bytes_ > 0 ? io.outputs[bytes_ + 1].as<float>() : nullptr;
-    launch_norm(io, state, args, device);
+    if (before_products_ && args.rows == 1 && state.blocks > 0)
+      defer(io, state, args, static_cast<CudaContext&>(device));
+    else
+      launch_norm(io, state, args, device);
   }
 
  private:
+  // To products that normalise the row themselves.
+  void defer(const StepIo& io, const NormState& state, NormArgs& args, CudaContext& context) const {
+    set_operands(io, args);
+    const size_t bytes = static_cast<size_t>(args.width) * static_cast<size_t>(bit_width(io.outputs[0].dtype) / 8);
+    context.defer(std::make_unique<RowNormLaunch>(
+        RowNormLaunch::Row{args.operands[0], args.operands[1], io.inputs.size() > 2 ? args.operands[2] : nullptr,
+                           io.outputs[0].data, args.width, args.epsilon, bytes},
+        [&state, args](CUstream stream) { state.kernel->launch(stream, {state.blocks}, state.threads, 0, args); }));
+  }
+
   // True when every pack of an operand lies within one row of it and is aligned.
   bool packs(const NormArgs& args, size_t operands) const {
     if (inner_ != 1 || args.width % vector_ != 0) return false;
@@ -159,7 +179,7 @@ class NormStep : public Step {
   MapProgram program_;
   BroadcastSpace space_;
   size_t inner_;
-  bool writes_result_, writes_sum_;
+  bool writes_result_, writes_sum_, before_products_;
   size_t bytes_;
   int vector_ = 1;
   std::optional<RowKernels> kernels_;
@@ -167,25 +187,22 @@ class NormStep : public Step {
 
 // ---- embedding ----
 
-// What ids broadcast to; `sizes` gives those of a table.
-template <class Sizes, class SizesOf>
-Sizes row_sizes(const lathe::Embedding& op, const SizesOf& sizes_of) {
-  using Size = typename Sizes::value_type;
-  Sizes all;
-  for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i) {
-    const auto& ids = sizes_of(2 * i);
-    if (ids.size() > all.size()) all.insert(all.begin(), ids.size() - all.size(), Size(1));
-    for (size_t back = 1; back <= ids.size(); ++back)
-      if (!(ids[ids.size() - back] == Size(1))) all[all.size() - back] = ids[ids.size() - back];
-  }
+// What ids broadcast to.
+std::vector<int64_t> row_sizes(const lathe::Embedding& op, const StepIo& io) {
+  std::vector<int64_t> all;
+  for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i)
+    all = reference::broadcast_sizes(all, io.inputs[2 * i].dims);
   return all;
 }
 
 BroadcastSpace space_of(const lathe::Embedding& op, const Node& node) {
   std::vector<Shape> ids;
-  for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i) ids.push_back(node.inputs()[2 * i]->shape());
-  return BroadcastSpace(row_sizes<Shape>(op, [&](size_t i) -> const Shape& { return node.inputs()[i]->shape(); }), ids,
-                        {});
+  Shape rows;
+  for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i) {
+    ids.push_back(node.inputs()[2 * i]->shape());
+    rows = broadcast(rows, ids.back());
+  }
+  return BroadcastSpace(rows, ids, {});
 }
 
 class EmbeddingStep : public Step {
@@ -215,7 +232,7 @@ class EmbeddingStep : public Step {
     auto state = std::make_unique<NormState>();
     NormArgs& args = state->args;
     const auto dims = io.outputs[0].dims;
-    const auto ids = row_sizes<std::vector<int64_t>>(op_, [&](size_t i) { return io.inputs[i].dims; });
+    const auto ids = row_sizes(op_, io);
     args.rows = product(dims.first(dims.size() - 1));
     if (picks_) args.table_rows[picked_operand(op_)] = product(std::span(ids));
     args.width = dims.back();

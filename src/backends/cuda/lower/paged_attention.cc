@@ -3,9 +3,10 @@
 // What is launched follows from sizes; lengths stay on the device.
 #include <algorithm>
 
-#include "backends/cuda/kernels/paged_attention_args.h"
-#include "backends/cuda/lower/lower.h"
+#include "backends/cuda/kernels/paged_store_args.h"
+#include "backends/cuda/lower/memory_span.h"
 #include "backends/cuda/lower/paged_attention_tiling.h"
+#include "backends/cuda/lower/rotary.h"
 #include "backends/cuda/program_code.h"
 #include "graph/paged_cache.h"
 
@@ -13,6 +14,7 @@ namespace lathe::cuda {
 namespace {
 
 constexpr int64_t kMaxTensorHead = 256, kMaxHead = 512;  // results of a row are held in registers
+constexpr int64_t kPackOfHalves = 8;
 constexpr unsigned kStoreThreads = 256, kRowThreads = 128;
 constexpr int64_t kRowsPerBlock = kRowThreads / 32;
 constexpr int64_t kDecodeBlocks = 40;  // for each multiprocessor: some for each place, several times
@@ -44,6 +46,34 @@ bool suits_tensor_cores(const lathe::PagedAttention& op, const Node& node) {
          std::max(op.head_dim, op.value_dim) <= kMaxTensorHead;
 }
 
+// The rotary embedding whose result is an operand, under another shape perhaps, and is read by nobody else.
+const Node* turned_heads(const Value& operand, int64_t heads, int64_t head_dim) {
+  const Value* value = &operand;
+  while (value->users().size() == 1 && !value->is_output() && value->producer() != nullptr) {
+    const Node& node = *value->producer();
+    if (const auto* rotary = node.as<lathe::Rotary>(); rotary != nullptr) {
+      const Shape& shape = value->shape();
+      const bool fits = shape.size() == 3 && shape[1] == Dim(heads) && shape[2] == Dim(head_dim);
+      return fits && rotary->rotary_dim % (2 * kPackOfHalves) == 0 ? &node : nullptr;
+    }
+    if (!node.is<lathe::Reshape>()) return nullptr;
+    value = node.input(0);
+  }
+  return nullptr;
+}
+
+// What is to be defined for queries and keys to be turned where keys are stored; nothing where that cannot be.
+std::optional<std::vector<std::string>> turned_while_stored(const lathe::PagedAttention& op, const Node& node) {
+  const int cache = bit_width(node.input(3)->dtype());
+  const bool whole = op.q_offset == 0 && op.k_offset == 0 && op.q_stride == op.head_dim && op.k_stride == op.head_dim;
+  if (!is_half(node.output()->dtype()) || cache != 16 || !whole || !packs(node, op, kPackOfHalves)) return std::nullopt;
+  const Node* queries = turned_heads(*node.input(0), op.heads, op.head_dim);
+  const Node* keys = turned_heads(*node.input(1), op.kv_heads, op.head_dim);
+  if (queries == nullptr || keys == nullptr || node.input(11) != nullptr) return std::nullopt;
+  if (op.head_dim % (2 * kPackOfHalves) != 0 || rotary_defines(*queries) != rotary_defines(*keys)) return std::nullopt;
+  return rotary_defines(*keys);
+}
+
 class PagedAttentionStep : public Step {
  public:
   PagedAttentionStep(const lathe::PagedAttention& op, const Node& node, const Target& target)
@@ -62,7 +92,14 @@ class PagedAttentionStep : public Step {
       return &target.kernels.request({file, entry, std::move(more), {}});
     };
     const auto threads = [](unsigned count) { return std::vector{fmt::format("THREADS={}", count)}; };
-    store_ = request("paged_store.cu", "paged_store", threads(kStoreThreads));
+    std::vector<std::string> storing = threads(kStoreThreads);
+    storing.emplace_back("ROTARY=0");
+    store_ = request("paged_store.cu", "paged_store", storing);
+    if (const auto turned = turned_while_stored(op, node)) {
+      storing.back() = "ROTARY=1";
+      storing.insert(storing.end(), turned->begin(), turned->end());
+      turn_and_store_ = request("paged_store.cu", "paged_store", storing);
+    }
     if (suits_tensor_cores(op, node)) {
       decode_ = request("paged_attention.cu", "paged_decode", decode_tiling_.defines());
       chunk_ = request("paged_attention.cu", "paged_chunk", chunk_tiling_.defines());
@@ -103,8 +140,7 @@ class PagedAttentionStep : public Step {
     const int rows = std::max(args.tokens, args.keys);
     if (rows == 0) return;
     place(io, workspace, args);
-    const CUstream stream = stream_of(device);
-    store_->launch(stream, {static_cast<unsigned>(rows)}, kStoreThreads, 0, args);
+    const CUstream stream = store(args, static_cast<unsigned>(rows), static_cast<CudaContext&>(device));
     if (args.sequences == 0 || args.tokens == 0) return;
     if (rows_ != nullptr) {
       const auto blocks = static_cast<unsigned>(ceil_div(args.tokens * op_.heads, kRowsPerBlock));
@@ -115,6 +151,44 @@ class PagedAttentionStep : public Step {
   }
 
  private:
+  CUstream store(const PagedAttentionArgs& args, unsigned rows, CudaContext& context) const {
+    PagedStoreArgs all{args, {}, {}};
+    if (std::unique_ptr<Deferred> before = context.take_deferred(); before != nullptr) {
+      const auto* turned = dynamic_cast<const RotaryLaunch*>(before.get());
+      if (turned != nullptr && takes(*turned, args)) {
+        all.queries = turned->all()[0].args;
+        all.keys = turned->all()[1].args;
+        turn_and_store_->launch(context.stream(), {rows, 3}, kStoreThreads, 0, all);
+        return context.stream();
+      }
+      before->launch(context.stream());
+    }
+    store_->launch(context.stream(), {rows, 2}, kStoreThreads, 0, all);
+    return context.stream();
+  }
+
+  // Whether these are the queries and keys, and what the kernel clears is not what it reads.
+  bool takes(const RotaryLaunch& turned, const PagedAttentionArgs& args) const {
+    if (turn_and_store_ == nullptr || turned.all().size() != RotaryLaunch::kMost) return false;
+    const RotaryArgs &queries = turned.all()[0].args, &keys = turned.all()[1].args;
+    if (queries.y != args.q || keys.y != args.k) return false;
+    const auto rows = static_cast<size_t>(args.sequences * op_.heads);
+    const size_t sums = rows * static_cast<size_t>(args.splits * (op_.value_dim + 2));
+    const MemorySpan result(args.y, static_cast<size_t>(args.tokens * op_.heads * op_.value_dim * element_bytes_)),
+        arrived(args.partial + sums, args.splits > 1 ? rows * sizeof(float) : 0);
+    const auto is_cleared = [&](const void* data, int64_t bytes) {
+      const MemorySpan read(data, static_cast<size_t>(bytes));
+      // Rows of the result that are cleared are of no sequence: at the same place, they lie behind all that count.
+      const bool behind = data == args.y && op_.value_dim >= op_.head_dim;
+      return read.overlaps(arrived) || (!behind && read.overlaps(result));
+    };
+    return std::none_of(turned.all().begin(), turned.all().end(), [&](const RotaryLaunch::One& one) {
+      const int64_t angles = args.tokens * one.args.half * int64_t{sizeof(float)};
+      return is_cleared(one.args.x, one.args.rows * one.args.width * element_bytes_) ||
+             is_cleared(one.args.cos, angles) || is_cleared(one.args.sin, angles);
+    });
+  }
+
   void place(const StepIo& io, void* workspace, PagedAttentionArgs& args) const {
     const auto& in = io.inputs;
     const auto columns = [&](size_t i, int64_t offset) {
@@ -160,7 +234,7 @@ class PagedAttentionStep : public Step {
   const int64_t decode_blocks_;
   const int64_t element_bytes_;
   const PagedTiling decode_tiling_ = paged_decode_tiling(op_), chunk_tiling_ = paged_chunk_tiling(op_);
-  const Kernel* store_;
+  const Kernel *store_, *turn_and_store_ = nullptr;
   const Kernel *decode_ = nullptr, *chunk_ = nullptr;  // on tensor cores
   const Kernel* rows_ = nullptr;                       // else
 };

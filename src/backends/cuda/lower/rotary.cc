@@ -1,6 +1,8 @@
 // Rotary position embedding: packs where rows allow them.
-#include "backends/cuda/kernels/rotary_args.h"
-#include "backends/cuda/lower/lower.h"
+#include "backends/cuda/lower/rotary.h"
+
+#include <algorithm>
+
 #include "backends/cuda/lower/space.h"
 #include "backends/cuda/program_code.h"
 
@@ -8,6 +10,7 @@ namespace lathe::cuda {
 namespace {
 
 constexpr int64_t kThreads = 256;
+constexpr int64_t kFewTokens = 64;  // where launches take longer than what they do
 
 // Without its last axis; scalars do not come here.
 Shape leading(Shape shape) {
@@ -20,6 +23,13 @@ BroadcastSpace space_of(const Node& node) {
                         {leading(node.inputs()[1]->shape()), leading(node.inputs()[2]->shape())}, {});
 }
 
+bool is_read_by_attention(const Value& value) {
+  const auto users = value.users();
+  return std::any_of(users.begin(), users.end(), [](const Node* user) {
+    return user->is<lathe::PagedAttention>() || (user->is<lathe::Reshape>() && is_read_by_attention(*user->output()));
+  });
+}
+
 struct RotaryState : StepState {
   RotaryArgs args{};
   const Kernel* kernel = nullptr;
@@ -28,19 +38,16 @@ struct RotaryState : StepState {
 
 class RotaryStep : public Step {
  public:
-  RotaryStep(const lathe::Rotary& op, const Node& node, const Target& target) : op_(op), space_(space_of(node)) {
-    const DType type = node.output()->dtype();
+  RotaryStep(const lathe::Rotary& op, const Node& node, const Target& target)
+      : op_(op), space_(space_of(node)), before_attention_(is_read_by_attention(*node.output())) {
     int widest = 0;
     for (const DType input : input_types(node)) widest = std::max(widest, bit_width(input));
     vector_ = 128 / widest;
     const auto kernel = [&](int vector) {
-      return &target.kernels.request(
-          {"rotary.cu",
-           "rotary",
-           {fmt::format("ELEMENT={}", cuda_type(type)), fmt::format("COS={}", cuda_type(node.inputs()[1]->dtype())),
-            fmt::format("SIN={}", cuda_type(node.inputs()[2]->dtype())), fmt::format("RANK={}", space_.rank()),
-            fmt::format("VECTOR={}", vector), fmt::format("INTERLEAVED={}", op.interleaved ? 1 : 0)},
-           {}});
+      std::vector<std::string> defines = rotary_defines(node);
+      defines.push_back(fmt::format("ELEMENT={}", cuda_type(node.output()->dtype())));
+      defines.push_back(fmt::format("VECTOR={}", vector));
+      return &target.kernels.request({"rotary.cu", "rotary", std::move(defines), {}});
     };
     packed_ = kernel(vector_);
     single_ = kernel(1);
@@ -73,10 +80,26 @@ class RotaryStep : public Step {
     args.cos = io.inputs[1].data;
     args.sin = io.inputs[2].data;
     args.y = io.outputs[0].data;
-    state.kernel->launch(stream_of(device), {state.blocks}, kThreads, 0, args);
+    const RotaryLaunch::One launch{args, state.kernel, state.blocks, kThreads};
+    auto& context = static_cast<CudaContext&>(device);
+    if (before_attention_ && io.outputs[0].dims[0] <= kFewTokens)
+      defer(launch, context);
+    else
+      state.kernel->launch(context.stream(), {launch.blocks}, launch.threads, 0, launch.args);
   }
 
  private:
+  static void defer(const RotaryLaunch::One& launch, CudaContext& context) {
+    std::unique_ptr<Deferred> before = context.take_deferred();
+    const auto* earlier = dynamic_cast<const RotaryLaunch*>(before.get());
+    if (earlier == nullptr || earlier->all().size() == RotaryLaunch::kMost) {
+      if (before != nullptr) before->launch(context.stream());
+      before = std::make_unique<RotaryLaunch>();
+    }
+    static_cast<RotaryLaunch&>(*before).add(launch);
+    context.defer(std::move(before));
+  }
+
   // Rows of a table are as long as there are pairs.
   void fill_strides(const TensorRef& table, std::span<const int64_t> lead, long long* strides) const {
     space_.fill_strides(table.dims.first(table.dims.size() - 1), lead, strides);
@@ -85,11 +108,18 @@ class RotaryStep : public Step {
 
   const lathe::Rotary& op_;
   BroadcastSpace space_;
+  bool before_attention_;
   int vector_ = 1;
   const Kernel *packed_, *single_;
 };
 
 }  // namespace
+
+std::vector<std::string> rotary_defines(const Node& node) {
+  return {fmt::format("COS={}", cuda_type(node.input(1)->dtype())),
+          fmt::format("SIN={}", cuda_type(node.input(2)->dtype())), fmt::format("RANK={}", space_of(node).rank()),
+          fmt::format("INTERLEAVED={}", node.as<lathe::Rotary>()->interleaved ? 1 : 0)};
+}
 
 Candidates lower(const lathe::Rotary& op, const Node& node, const Target& target) {
   const DType type = node.output()->dtype();
