@@ -12,6 +12,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "lathe/lathe.h"
@@ -37,15 +38,24 @@ struct BuildOptions : EngineOptions {
 
   // Types that layers may have besides f32, as far as the bound holds (docs/precision.md). They need a calibrator.
   bool fp16 = false, bf16 = false, fp8 = false, int8 = false;
+  bool best = false;  // instead of these: the fastest of all that the device has, or f32
+  // Layers by name, where '*' stands for anything, and what they compute in: f32, f16, bf16, f8e4m3 or i8.
+  std::vector<std::pair<std::string, DType>> layer_types = {};
   double accuracy = 0.999;             // least cosine of every output to f32
   double max_error = 0;                // of any element of the outputs; 0: any
   Calibrator* calibrator = nullptr;    // not owned
-  std::string calibration_cache = {};  // JSON file of ranges that are used, and added to
+  std::string calibration = {};        // how ranges are chosen: "mse" (default), "min-max", "percentile", "entropy"
+  std::string calibration_cache = {};  // JSON file of what calibration found, used and added to
 };
 
 struct BuildResult {
   bool met = true;    // false: the bound cannot be met, and no plan was written
   double cosine = 1;  // of the output that is furthest from f32
+  double max_error = 0;
+  struct Pinned {
+    std::string layer, reason;
+  };
+  std::vector<Pinned> pinned = {};  // layers that are wider than asked
   int64_t plan_bytes = 0;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "graph/constant.h"
+
 namespace lathe {
 namespace {
 
@@ -89,7 +91,7 @@ HostStep::HostStep(const Node& node, Lowered lowered, const Backend& host)
     : step_(std::move(lowered.step)), constants_(node.inputs().size()), written_(written_operands(node.op())) {
   for (size_t i = 0; i < constants_.size(); ++i) {
     const Value* input = node.inputs()[i];
-    if (input == nullptr || input->producer() == nullptr || !input->producer()->is<Constant>()) continue;
+    if (!is_constant(input)) continue;
     const Tensor value = input->producer()->as<Constant>()->value.aligned();
     if (value.dtype() == DType::string) continue;
     const WeightLayout layout = i < lowered.operand_layouts.size() ? lowered.operand_layouts[i] : WeightLayout{};

@@ -8,6 +8,7 @@
 #include "build/host_step.h"
 #include "build/program.h"
 #include "build/sized_step.h"
+#include "graph/constant.h"
 
 namespace lathe {
 namespace {
@@ -117,7 +118,7 @@ class Lowering {
       const Value* input = node.inputs()[i];
       if (input == nullptr)
         step.inputs.push_back(-1);
-      else if (input->producer() != nullptr && input->producer()->is<Constant>())
+      else if (is_constant(input))
         step.inputs.push_back(constant_value(input, i < layouts.size() ? layouts[i] : WeightLayout{}));
       else
         step.inputs.push_back(value_index_.at(input));

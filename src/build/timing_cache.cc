@@ -25,6 +25,9 @@ TimingCache TimingCache::load(const std::filesystem::path& path) {
     if (root.at("lathe_timing_cache").get<int>() != kFormat) throw std::runtime_error("it has another format");
     for (const auto& [key, times] : root.at("microseconds").items())
       for (const auto& [kernel, time] : times.items()) cache.insert(key, kernel, time.get<double>());
+    if (root.contains("notes"))
+      for (const auto& [key, note] : root.at("notes").items()) cache.notes_[key] = note.dump();
+    cache.changed_ = false;
   } catch (const std::exception& error) {
     throw Error(ErrorCode::invalid_model, fmt::format("not a timing cache: {}", error.what()))
         .in_file(path.string())
@@ -34,7 +37,8 @@ TimingCache TimingCache::load(const std::filesystem::path& path) {
 }
 
 void TimingCache::save(const std::filesystem::path& path) const {
-  const Json root = {{"lathe_timing_cache", kFormat}, {"microseconds", entries_}};
+  Json root = {{"lathe_timing_cache", kFormat}, {"microseconds", entries_}};
+  for (const auto& [key, note] : notes_) root["notes"][key] = Json::parse(note);
   FileWriter file(path);
   file.write(root.dump(1) + "\n");
   file.commit();
@@ -47,6 +51,17 @@ const TimingCache::Times* TimingCache::find(const std::string& key) const {
 
 void TimingCache::insert(const std::string& key, const std::string& kernel, double microseconds) {
   entries_[key][kernel] = microseconds;
+  changed_ = true;
+}
+
+const std::string* TimingCache::find_note(const std::string& key) const {
+  const auto found = notes_.find(key);
+  return found == notes_.end() ? nullptr : &found->second;
+}
+
+void TimingCache::insert_note(const std::string& key, std::string json) {
+  notes_[key] = std::move(json);
+  changed_ = true;
 }
 
 }  // namespace lathe

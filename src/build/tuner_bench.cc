@@ -38,8 +38,18 @@ TunerBench::~TunerBench() {
   for (void* memory : memory_) device_.release(memory);
 }
 
+// Kernels for sizes that are settled may differ from those of the same name that take any.
+bool TunerBench::has_open_sizes() const {
+  const auto is_open = [](const Value* value) {
+    return value != nullptr &&
+           !std::all_of(value->shape().begin(), value->shape().end(), [](const Dim& dim) { return dim.is_constant(); });
+  };
+  return std::any_of(node_.inputs().begin(), node_.inputs().end(), is_open) ||
+         std::any_of(node_.outputs().begin(), node_.outputs().end(), is_open);
+}
+
 std::string TunerBench::key() const {
-  std::string key = fmt::format("{}#{:016x}", op_name(node_.op()), hash(node_.op()));
+  std::string key = fmt::format("{}#{:016x}{}", op_name(node_.op()), hash(node_.op()), has_open_sizes() ? " open" : "");
   for (const TensorRef& ref : inputs_)
     key += ref.present ? fmt::format(" {}{}", to_string(ref.dtype), to_string(ref.dims)) : " _";
   return fmt::format("{} on {}/{} with {} threads", key, backend_.name(), backend_.target(), device_.threads());

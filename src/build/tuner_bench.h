@@ -41,6 +41,7 @@ class TunerBench {
   template <class Run>
   double median_time(const Run& run, Clock::duration at_least);
 
+  bool has_open_sizes() const;
   bool evaluate(std::span<Value* const> values, std::vector<TensorRef>& refs);
   void* allocate(size_t bytes);
   // The memory of each input becomes that of the given run.

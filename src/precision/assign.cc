@@ -5,8 +5,10 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "graph/hash.h"
 #include "passes/passes.h"
 #include "precision/range_file.h"
+#include "precision/recall.h"
 #include "precision/run.h"
 #include "precision/smooth.h"
 
@@ -101,7 +103,7 @@ class Search {
   void pin_overflows() {
     for (size_t i = 0; i < layers_.size(); ++i) {
       if (alone_[i].finite || is_top(i, rungs_)) continue;
-      reasons_[i] = fmt::format("overflows in {}", to_string(layers_[i].ladder[rungs_[i]].compute));
+      reasons_[i] = fmt::format("overflows in {}", type_name(layers_[i].ladder[rungs_[i]].compute));
       rungs_[i] = layers_[i].ladder.size() - 1;
     }
   }
@@ -153,7 +155,7 @@ class Search {
     for (size_t i = 0; i < enough; ++i) {
       const size_t layer = order[i];
       reasons_[layer] = fmt::format("loses most by itself: cosine {:.6f} in {}", alone_[layer].cosine,
-                                    to_string(layers_[layer].ladder[rungs_[layer]].compute));
+                                    type_name(layers_[layer].ladder[rungs_[layer]].compute));
     }
     rungs_ = climbed(order, enough);
     if (all_do) return try_rungs(rungs_);
@@ -185,29 +187,79 @@ std::vector<std::vector<DType>> type_sets(const PrecisionOptions& options) {
 
 void check_types(const PrecisionSupport& support, const PrecisionOptions& options, const std::string& device) {
   std::string known;
-  for (const DType type : support.types) known += fmt::format("{}{}", known.empty() ? "" : ", ", to_string(type));
-  for (const DType type : options.types)
+  for (const DType type : support.types) known += fmt::format("{}{}", known.empty() ? "" : ", ", type_name(type));
+  for (const DType type : asked_types(options))
     if (std::find(support.types.begin(), support.types.end(), type) == support.types.end())
-      throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", to_string(type), device))
-          .remedy("The types there are " + known);
+      throw Error(ErrorCode::unsupported, fmt::format("layers cannot compute in {} on {}", type_name(type), device))
+          .remedy(known.empty() ? "There is no type but fp32" : "The types there are " + known);
 }
 
-// Of the values that the layers quantise as a whole: from the cache, else calibrated and added to it (not to
-// TensorRT's).
-Ranges calibrated_ranges(const Graph& graph, const std::vector<Layer>& layers, const RunOptions& run,
-                         const Batches& batches, const PrecisionOptions& options, const PrecisionSupport& support) {
-  Ranges ranges;
-  if (!options.range_cache.empty() && std::filesystem::exists(options.range_cache))
-    ranges = load_ranges(options.range_cache);
+// What was found for another model, or in another way, is not what is asked for.
+void check_cache(const CalibrationCache& cache, uint64_t model, const PrecisionOptions& options) {
+  const auto refuse = [&](const std::string& why) {
+    throw Error(ErrorCode::invalid_argument, why)
+        .in_file(options.range_cache.string())
+        .remedy("Name another calibration cache, or delete this one");
+  };
+  if (cache.model.value_or(model) != model) refuse("it was found for another model, or by another version of Lathe");
+  if (const Calibrator asked = options.calibrator.value_or(*cache.calibrator); asked != *cache.calibrator)
+    refuse(fmt::format("its ranges were chosen by '{}', not '{}'", to_string(*cache.calibrator), to_string(asked)));
+  if (!cache.columns.empty() && cache.smoothing.value_or(options.smoothing) != options.smoothing)
+    refuse(fmt::format("its ranges were found with a smoothing of {}, not {}", *cache.smoothing, options.smoothing));
+}
+
+// Empty where there is none.
+CalibrationCache open_cache(const Graph& graph, const PrecisionOptions& options) {
+  CalibrationCache cache;
+  if (options.range_cache.empty()) return cache;
+  const uint64_t model = hash(graph);
+  if (std::filesystem::exists(options.range_cache)) cache = load_cache(options.range_cache);
+  if (!cache.calibrator) cache.calibrator = options.calibrator.value_or(kDefaultCalibrator);
+  check_cache(cache, model, options);
+  cache.model = model;
+  cache.smoothing = options.smoothing;
+  return cache;
+}
+
+// Adds the ranges that are missing of the values that the layers quantise as a whole.
+void calibrate(const Graph& graph, const std::vector<Layer>& layers, const RunOptions& run, const Batches& batches,
+               const PrecisionOptions& options, const PrecisionSupport& support, CalibrationCache& cache) {
   std::vector<std::string> missing = quantized_values(graph, layers, support, options.static_activations);
-  std::erase_if(missing, [&](const std::string& name) { return ranges.count(name) > 0; });
-  if (missing.empty()) return ranges;
+  std::erase_if(missing, [&](const std::string& name) { return cache.ranges.count(name) > 0; });
+  if (missing.empty()) return;
   if (options.progress) options.progress(fmt::format("calibrating {} ranges", missing.size()));
+  const Calibrator calibrator = cache.calibrator.value_or(options.calibrator.value_or(kDefaultCalibrator));
   for (const auto& [name, histogram] : histograms(graph, run, batches, missing))
-    ranges[name] = calibrated_range(histogram, options.calibrator, support.asymmetric_bytes);
-  if (!options.range_cache.empty() && !is_tensorrt_cache(options.range_cache))
-    save_ranges(options.range_cache, ranges, options.calibrator);
-  return ranges;
+    if (!histogram.empty()) cache.ranges[name] = calibrated_range(histogram, calibrator, support.asymmetric_bytes);
+}
+
+// Without bytes where calibration never came, as to an expert that no token was sent to.
+std::vector<Layer> with_ranges(const Graph& graph, std::vector<Layer> layers, const ApplyOptions& apply) {
+  const std::vector<Node*> nodes = nodes_of(graph);
+  for (Layer& layer : layers) {
+    const Node& node = *nodes[layer.node];
+    std::erase_if(layer.ladder, [&](const LayerType& type) {
+      return is_byte_type(type.compute) && has_one_range(node, type.compute, apply.support, apply.static_activations) &&
+             apply.ranges.count(node.input(0)->name()) == 0;
+    });
+  }
+  std::erase_if(layers, [](const Layer& layer) { return layer.ladder.empty(); });
+  return layers;
+}
+
+// Moves outliers and finds ranges, with what the cache knows and into it (but for TensorRT's).
+Ranges prepare_bytes(Graph& graph, const RunOptions& run, const Batches& batches, const PrecisionOptions& options,
+                     const PrecisionSupport& support) {
+  CalibrationCache cache = open_cache(graph, options);
+  const size_t known = cache.ranges.size() + cache.columns.size();
+  if (options.smoothing > 0)
+    smooth(graph, find_layers(graph, support, options), run, batches, options.smoothing, cache.ranges, cache.columns);
+  calibrate(graph, find_layers(graph, support, options), run, batches, options, support, cache);
+  const bool is_new =
+      cache.ranges.size() + cache.columns.size() > known || !std::filesystem::exists(options.range_cache);
+  if (!options.range_cache.empty() && is_new && !is_tensorrt_cache(options.range_cache))
+    save_cache(options.range_cache, cache);
+  return std::move(cache.ranges);
 }
 
 // No bound: every layer gets the narrowest of its types, and nothing runs. Only the new weights are in memory.
@@ -242,36 +294,62 @@ size_t constant_bytes(const Graph& graph) {
   return bytes;
 }
 
+// By more than what times of one assignment differ from run to run.
+bool f32_is_faster(const Report& report) {
+  constexpr double kNoise = 1.05;
+  return report.met && report.after.ms > kNoise * report.before.ms;
+}
+
+Assignment leave_in_f32(Report& report, size_t nodes) {
+  report.fastest_in_f32 = true;
+  for (LayerReport& layer : report.layers) layer.type = layer.wanted = {};
+  for (OutputAgreement& output : report.outputs) output.agreement = {};
+  report.after = report.before;
+  return Assignment(nodes);
+}
+
 }  // namespace
 
 bool measures(const PrecisionOptions& options) {
   const auto needs_ranges = [](DType type) { return !is_half(type); };
+  const std::vector<DType> types = asked_types(options);
   return options.min_cosine > 0 || std::isfinite(options.max_error) || options.fastest ||
-         std::any_of(options.types.begin(), options.types.end(), needs_ranges);
+         std::any_of(types.begin(), types.end(), needs_ranges);
 }
 
-Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options) {
+Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, PrecisionOptions options) {
   LATHE_CHECK(!batches.empty());
   const std::unique_ptr<Backend> backend = make_backend(compile);
   const PrecisionSupport support = backend->precision_support();
+  if (options.fastest && options.types.empty()) options.types = support.types;
   check_types(support, options, compile.device);
+  backend->legalize_types(graph);
   if (!measures(options)) return convert(graph, {support, {}, false}, options);
-  RunOptions inner{compile, backend->host_memory() && constant_bytes(graph) >= options.passing_from};
+  RunOptions inner{compile, options.threads, backend->host_memory() && constant_bytes(graph) >= options.passing_from};
   inner.compile.passes.trace = {};
-  if (options.smoothing > 0) smooth(graph, find_layers(graph, support, options), inner, batches, options.smoothing);
-  const std::vector<Layer> layers = find_layers(graph, support, options);
-  const Ranges ranges = calibrated_ranges(graph, layers, inner, batches, options, support);
+  const Ranges ranges = prepare_bytes(graph, inner, batches, options, support);
 
+  const ApplyOptions apply_options{support, ranges, options.static_activations};
+  std::optional<std::string> key;
+  if (options.outcomes != nullptr) key = search_key(graph, *backend, batches, ranges, options);
+  if (key)
+    if (auto known = recall(*options.outcomes, *key, graph.nodes().size())) {
+      if (options.progress) options.progress("taking the types that were chosen before");
+      ConvertedWeights weights(true);
+      apply_and_rewrite(graph, known->assignment, apply_options, weights);
+      known->report.recalled = true;
+      return std::move(known->report);
+    }
   if (options.progress) options.progress("running in fp32");
   Measurer measurer(graph, inner, batches);
-  const ApplyOptions apply_options{support, ranges, options.static_activations};
   Report report;
   report.before = measurer.reference_speed();
   std::optional<Assignment> best;
   for (const std::vector<DType>& types : type_sets(options)) {
     PrecisionOptions trial = options;
     trial.types = types;
-    Search search(graph, find_layers(graph, support, trial), measurer, apply_options, trial);
+    Search search(graph, with_ranges(graph, find_layers(graph, support, trial), apply_options), measurer, apply_options,
+                  trial);
     search.run();
     const bool met = search.met() && search.narrows();
     report.trials += search.trials();
@@ -284,7 +362,9 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
     report.layers = search.layer_reports();
     report.outputs = search.outputs();
   }
+  if (options.fastest && options.rules.empty() && f32_is_faster(report)) *best = leave_in_f32(report, best->size());
   apply_and_rewrite(graph, *best, apply_options, measurer.weights());
+  if (key) keep(*options.outcomes, *key, *best, report);
   return report;
 }
 

@@ -22,11 +22,13 @@ struct LayerReport {
 };
 
 struct Report {
-  bool met = false;  // the bound holds, and some layer is narrower than f32 if any can be
+  bool met = false;             // the bound holds, and some layer is narrower than f32 if any can be ..
+  bool fastest_in_f32 = false;  // .. but for a model that meets it and is slower for it, where that was asked
   std::vector<LayerReport> layers;
   std::vector<OutputAgreement> outputs;
   Speed before, after;
   size_t trials = 0;
+  bool recalled = false;  // all of this was found by an earlier search (recall.h)
 };
 
 // Whether there is a bound, or ranges to be found: types of 16 bits without one are taken as they come, which needs no
@@ -35,6 +37,6 @@ bool measures(const PrecisionOptions& options);
 
 // Rewrites the optimised f32 graph. Without an assignment that meets the bound the graph gets the one that comes
 // closest, and the report says so.
-Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, const PrecisionOptions& options);
+Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, PrecisionOptions options);
 
 }  // namespace lathe::precision

@@ -44,9 +44,17 @@ precision::Report assign_types(Graph& graph, const CompileOptions& compile, cons
   if (options.fp8) types.types.push_back(DType::f8e4m3);
   if (options.fp16) types.types.push_back(DType::f16);
   if (options.bf16) types.types.push_back(DType::bf16);
+  types.fastest = options.best;
+  if (options.best) types.types.clear();
+  for (const auto& [pattern, type] : options.layer_types) types.rules.push_back({pattern, type});
   types.min_cosine = options.accuracy;
   if (options.max_error > 0) types.max_error = options.max_error;
+  if (!options.calibration.empty()) {
+    types.calibrator = precision::calibrator_from_string(options.calibration);
+    if (!types.calibrator) fail(ErrorCode::invalid_argument, "there is no calibrator '{}'", options.calibration);
+  }
   types.range_cache = options.calibration_cache;
+  types.threads = options.threads;
   return precision::assign(graph, compile, batches_of(graph, *options.calibrator), types);
 }
 
@@ -62,11 +70,15 @@ std::vector<Profile> profiles_of(const BuildOptions& options) {
 BuildResult build_plan(const std::string& model, const std::string& plan, const BuildOptions& options) {
   CompileOptions compile_options = to_compile_options(options);
   BuildResult result;
-  if (options.fp16 || options.bf16 || options.fp8 || options.int8)
+  if (options.fp16 || options.bf16 || options.fp8 || options.int8 || options.best || !options.layer_types.empty())
     compile_options.after_passes = [&](Graph& graph) {
       const precision::Report report = assign_types(graph, compile_options, options);
       result.met = report.met;
-      for (const auto& [name, agreement] : report.outputs) result.cosine = std::min(result.cosine, agreement.cosine);
+      const precision::Agreement worst = precision::worst(report.outputs);
+      result.cosine = worst.cosine;
+      result.max_error = worst.max_error;
+      for (const precision::LayerReport& layer : report.layers)
+        if (!(layer.type == layer.wanted)) result.pinned.push_back({layer.name, layer.reason});
     };
   CompiledModel compiled = compile(import_graph(model), compile_options);
   if (!result.met) return result;

@@ -45,12 +45,12 @@ std::unique_ptr<Graph> with_outputs(const Graph& graph, std::span<const std::str
 
 std::map<std::string, Histogram> histograms(const Graph& graph, const RunOptions& options, const Batches& batches,
                                             const std::vector<std::string>& values) {
-  ThreadTeam team(default_thread_count());
+  ThreadTeam team(options.threads > 0 ? options.threads : default_thread_count());
   std::map<std::string, Histogram> histograms;
   for (size_t begin = 0; begin < values.size(); begin += kValuesAtATime) {
     const auto names = std::span(values).subspan(begin, std::min(kValuesAtATime, values.size() - begin));
     std::vector<Histogram> seen(names.size());
-    Session session(engine_of(with_outputs(graph, names), options));
+    Session session(engine_of(with_outputs(graph, names), options), {.threads = options.threads});
     for (const Batch& batch : batches) {
       const auto outputs = run(session, batch);
       team.parallel_for(static_cast<int64_t>(names.size()), [&](int64_t first, int64_t last, int) {
@@ -61,13 +61,12 @@ std::map<std::string, Histogram> histograms(const Graph& graph, const RunOptions
     for (size_t i = 0; i < names.size(); ++i) histograms.emplace(names[i], std::move(seen[i]));
   }
   for (const auto& [name, histogram] : histograms)
-    if (histogram.empty() || histogram.not_finite() > 0) not_finite(name);
+    if (histogram.not_finite() > 0) not_finite(name);
   return histograms;
 }
 
-std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const RunOptions& options,
-                                                        const Batches& batches,
-                                                        const std::vector<std::string>& values) {
+ColumnMaxima column_maxima(const Graph& graph, const RunOptions& options, const Batches& batches,
+                           const std::vector<std::string>& values) {
   std::unique_ptr<Graph> copy = with_outputs(graph, values);
   for (size_t i = 0; i < values.size(); ++i) {
     Value* value = copy->outputs()[i];
@@ -75,17 +74,18 @@ std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, cons
     std::iota(axes.begin(), axes.end(), int64_t{0});
     copy->set_output(i, reduce({*copy}, ReduceKind::max, map1({*copy}, MapOp::abs, value), axes, false));
   }
-  std::map<std::string, std::vector<float>> maxima;
-  Session session(engine_of(std::move(copy), options));
+  ColumnMaxima maxima;
+  Session session(engine_of(std::move(copy), options), {.threads = options.threads});
   for (const Batch& batch : batches)
     for (const Output& output : run(session, batch)) {
       const auto found = output.as<float>();
       std::vector<float>& most = maxima[std::string(output.name)];
       most.resize(found.size());
-      for (size_t i = 0; i < found.size(); ++i) most[i] = std::max(found[i], most[i]);  // NaN stays if found
+      for (size_t i = 0; i < found.size(); ++i) {
+        if (!std::isfinite(found[i])) not_finite(std::string(output.name));
+        most[i] = std::max(found[i], most[i]);
+      }
     }
-  for (const auto& [name, most] : maxima)
-    if (!std::all_of(most.begin(), most.end(), [](float x) { return std::isfinite(x); })) not_finite(name);
   return maxima;
 }
 

@@ -12,13 +12,15 @@
 
 namespace lathe::precision {
 
-// Of the named values of the graph. Throws Error(invalid_argument) when one of them is not finite anywhere.
+// Of the named values of the graph, empty for those that no batch reaches. Throws Error(invalid_argument) when one of
+// them is not finite anywhere.
 std::map<std::string, Histogram> histograms(const Graph& graph, const RunOptions& options, const Batches& batches,
                                             const std::vector<std::string>& values);
 
 // The largest magnitudes by index of the last axis, found where the graph runs. Throws likewise.
-std::map<std::string, std::vector<float>> column_maxima(const Graph& graph, const RunOptions& options,
-                                                        const Batches& batches, const std::vector<std::string>& values);
+using ColumnMaxima = std::map<std::string, std::vector<float>>;  // by value
+ColumnMaxima column_maxima(const Graph& graph, const RunOptions& options, const Batches& batches,
+                           const std::vector<std::string>& values);
 
 // The values whose ranges the layers need.
 std::vector<std::string> quantized_values(const Graph& graph, const std::vector<Layer>& layers,

@@ -6,6 +6,7 @@
 #include "base/page_out.h"
 #include "base/small_float.h"
 #include "base/thread_team.h"
+#include "graph/as_f32.h"
 #include "precision/apply.h"
 #include "runtime/session.h"
 
@@ -43,14 +44,6 @@ float largest(DType type) {
   return type == DType::i8 ? kInt8 : kFloat8;
 }
 
-Tensor widened(const Tensor& halves) {
-  Tensor wide(DType::f32, halves.dims());
-  const auto values = wide.mutable_as<float>();
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<float>(halves.read_double(static_cast<int64_t>(i)));
-  return wide;
-}
-
 }  // namespace
 
 const Tensor& ConvertedWeights::as_type(const Tensor& weights, DType type) {
@@ -75,7 +68,7 @@ const Tensor& ConvertedWeights::as_type(const Tensor& weights, DType type) {
 const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& weights, size_t axis, DType type) {
   const auto [known, is_new] = quantized_.try_emplace({weights.bytes().data(), axis, type});
   if (!is_new) return known->second;
-  const Tensor source = weights.dtype() == DType::f32 ? weights.aligned() : widened(weights);
+  const Tensor source = as_f32(weights).aligned();
   const auto values = source.as<float>();
   const Cut cut = cut_at(weights.dims(), axis);
   std::vector<int64_t> scale_dims(weights.dims().size(), 1);

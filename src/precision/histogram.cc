@@ -120,15 +120,6 @@ Range mse_range(const Histogram& histogram, bool asymmetric) {
 
 }  // namespace
 
-std::string_view to_string(Calibrator calibrator) {
-  switch (calibrator) {
-    case Calibrator::min_max: return "min-max";
-    case Calibrator::entropy: return "entropy";
-    case Calibrator::percentile: return "percentile";
-    default: return "mse";
-  }
-}
-
 void Histogram::grow(double limit) {
   if (limit_ == 0) {
     limit_ = limit > 0 ? limit : 0;

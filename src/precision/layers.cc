@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <span>
 
 #include "base/error.h"
 #include "base/glob.h"
@@ -47,33 +48,38 @@ bool computes_in_f32(const Node& node) {
 
 class LadderMaker {
  public:
-  LadderMaker(const PrecisionSupport& support, const PrecisionOptions& options)
-      : support_(support), options_(options) {}
+  explicit LadderMaker(const PrecisionSupport& support) : support_(support) {}
 
-  std::vector<LayerType> ladder(const Node& node) const {
+  std::vector<LayerType> ladder(const Node& node, std::span<const DType> types) const {
     std::vector<LayerType> rungs;
     if (!computes_in_f32(node)) return rungs;
-    const bool halves = can_be_half(node);
-    for (const DType type : options_.types)
-      if (is_byte_type(type) && can_be_bytes(node, type)) rungs.push_back({type, halves ? half_result() : DType::f32});
-    if (halves)
-      for (const DType type : options_.types)
-        if (bit_width(type) == 16) rungs.push_back({type, support_.narrow_activations ? type : DType::f32});
+    const DType beside_bytes = half_result(node, types);
+    for (const DType type : types)
+      if (is_byte_type(type) && can_be_bytes(node, type)) rungs.push_back({type, beside_bytes});
+    for (const DType type : types)
+      if (is_half(type) && can_be_half(node, type))
+        rungs.push_back({type, support_.narrow_activations ? type : DType::f32});
     if (!rungs.empty()) rungs.push_back({});
     return rungs;
   }
 
  private:
-  DType half_result() const {
+  DType half_result(const Node& node, std::span<const DType> types) const {
     const auto half =
-        std::find_if(options_.types.begin(), options_.types.end(), [](DType type) { return bit_width(type) == 16; });
-    return half != options_.types.end() && support_.narrow_activations ? *half : DType::f32;
+        std::find_if(types.begin(), types.end(), [&](DType type) { return is_half(type) && can_be_half(node, type); });
+    return half != types.end() && support_.narrow_activations ? *half : DType::f32;
   }
 
   bool can_be_bytes(const Node& node, DType type) const {
     if (!has_constant_weights(node)) return false;
-    if (node.is<Conv>()) return type == DType::i8 && support_.quantized_convolutions && node.as<Conv>()->pad_value == 0;
+    if (const Conv* conv = node.as<Conv>())
+      return type == DType::i8 && support_.quantized_convolutions && conv->pad_value == 0 && !is_depthwise(node);
     return node.input(0)->shape().size() >= 2 && (type != DType::f8e4m3 || is_float8_size(node.input(1)->shape()));
+  }
+
+  // One channel for each group: a few products for each number that is read, which are no faster in bytes.
+  static bool is_depthwise(const Node& node) {
+    return node.as<Conv>()->groups > 1 && node.input(1)->shape()[1] == Dim(1);
   }
 
   bool is_float8_size(const Shape& weights) const {
@@ -81,10 +87,13 @@ class LadderMaker {
                        [&](const Dim& dim) { return dim.value() % support_.float8_multiple == 0; });
   }
 
-  bool can_be_half(const Node& node) const {
+  bool can_be_half(const Node& node, DType type) const {
     if (!support_.narrow_activations) {
       if (!node.is<MatMul>() && !node.is<Conv>() && !node.is<Embedding>()) return false;
-      return is_big_constant(node.input(1)) && !is_half_constant(node.input(1));
+      if (!is_big_constant(node.input(1))) return false;
+      // Weights that are f16 already gain nothing but the products that some processors have for bf16.
+      return !is_half_constant(node.input(1)) ||
+             (node.is<MatMul>() && node.input(1)->dtype() == DType::f16 && type == DType::bf16);
     }
     if (const Map* map = node.as<Map>(); map != nullptr && is_mask(node)) return false;
     if (node.is<Gather>()) return is_big_constant(node.input(0));
@@ -92,23 +101,43 @@ class LadderMaker {
   }
 
   const PrecisionSupport& support_;
-  const PrecisionOptions& options_;
 };
 
-// Applies the rules that match: the last one wins.
-void apply_rules(const Node& node, const PrecisionOptions& options, Layer& layer, std::vector<bool>& used) {
-  const std::vector<LayerType> ladder = layer.ladder;
+// What became of the rules.
+struct RuleUse {
+  bool matched = false, obeyed = false;
+};
+
+// The ladder under the rule that matches last: the rung that it names alone, where the layer can have it.
+std::vector<LayerType> ruled_ladder(const LadderMaker& maker, const Node& node, const PrecisionOptions& options,
+                                    std::vector<RuleUse>& uses) {
+  const std::vector<DType> asked = asked_types(options);
+  std::vector<LayerType> ladder = maker.ladder(node, options.types);
   for (size_t r = 0; r < options.rules.size(); ++r) {
     const LayerRule& rule = options.rules[r];
     if (!glob_matches(rule.pattern, node.name()) && !glob_matches(rule.pattern, node.output()->name())) continue;
-    used[r] = true;
+    std::vector<DType> types = rule.type == DType::f32 ? asked : options.types;
+    types.push_back(rule.type);
+    const std::vector<LayerType> all = maker.ladder(node, types);
+    uses[r].matched |= !all.empty();
     const auto rung =
-        std::find_if(ladder.begin(), ladder.end(), [&](const LayerType& type) { return type.compute == rule.type; });
-    if (rung != ladder.end()) layer.ladder = {*rung};
+        std::find_if(all.begin(), all.end(), [&](const LayerType& type) { return type.compute == rule.type; });
+    if (rung == all.end()) continue;
+    uses[r].obeyed = true;
+    ladder = {*rung};
   }
+  return ladder;
 }
 
 }  // namespace
+
+std::vector<DType> asked_types(const PrecisionOptions& options) {
+  std::vector<DType> types = options.types;
+  for (const LayerRule& rule : options.rules)
+    if (rule.type != DType::f32 && std::find(types.begin(), types.end(), rule.type) == types.end())
+      types.push_back(rule.type);
+  return types;
+}
 
 bool is_byte_type(DType type) { return type == DType::i8 || type == DType::f8e4m3; }
 
@@ -165,21 +194,23 @@ std::vector<size_t> moved_operands(const Node& node) {
 }
 
 std::vector<Layer> find_layers(const Graph& graph, const PrecisionSupport& support, const PrecisionOptions& options) {
-  const LadderMaker maker(support, options);
+  const LadderMaker maker(support);
   std::vector<Layer> layers;
-  std::vector<bool> used(options.rules.size(), false);
+  std::vector<RuleUse> uses(options.rules.size());
   size_t place = 0;
   for (const auto& node : graph.nodes()) {
-    Layer layer{place++, maker.ladder(*node)};
-    if (layer.ladder.empty()) continue;
-    apply_rules(*node, options, layer, used);
-    layers.push_back(std::move(layer));
+    Layer layer{place++, ruled_ladder(maker, *node, options, uses)};
+    if (!layer.ladder.empty()) layers.push_back(std::move(layer));
   }
-  for (size_t r = 0; r < used.size(); ++r)
-    if (!used[r])
-      throw Error(ErrorCode::invalid_argument,
-                  fmt::format("no layer that could be narrower matches '{}'", options.rules[r].pattern))
-          .remedy("`lathe inspect --layers` lists names; '*' stands for anything");
+  for (size_t r = 0; r < uses.size(); ++r) {
+    if (uses[r].obeyed) continue;
+    const LayerRule& rule = options.rules[r];
+    throw Error(ErrorCode::invalid_argument,
+                uses[r].matched
+                    ? fmt::format("no layer that matches '{}' can be {}", rule.pattern, type_name(rule.type))
+                    : fmt::format("no layer that could be narrower matches '{}'", rule.pattern))
+        .remedy("`lathe inspect --layers` lists names; '*' stands for anything");
+  }
   return layers;
 }
 

@@ -29,8 +29,11 @@ struct Layer {
 // By place in the list of nodes; nodes that are no layers have the default.
 using Assignment = std::vector<LayerType>;
 
+// Those that layers may have, and those that rules name.
+std::vector<DType> asked_types(const PrecisionOptions& options);
+
 // Nodes of the graph itself: regions of control flow stay as they are. Throws Error(invalid_argument) when a rule
-// matches no layer, or asks for a type that the layer cannot have.
+// matches no layer, or asks for a type that none of those that it matches can have.
 std::vector<Layer> find_layers(const Graph& graph, const PrecisionSupport& support, const PrecisionOptions& options);
 
 // A product with constant weights that a quantised product can replace: MatMul with a constant matrix, Conv.

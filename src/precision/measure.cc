@@ -179,9 +179,9 @@ void apply_and_rewrite(Graph& graph, const Assignment& assignment, const ApplyOp
   passes::run_quantised_stage(graph);
 }
 
-Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches) {
+Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches, int threads) {
   Recorded recorded;
-  Session session(engine);
+  Session session(engine, {.threads = threads});
   for (const Batch& batch : batches) {
     auto& outputs = recorded.emplace_back();
     for (const Output& output : run(session, batch)) outputs.push_back(copy_of(output));
@@ -190,17 +190,22 @@ Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batc
 }
 
 std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared_ptr<const Engine>& engine,
-                                     const Batches& batches) {
+                                     const Batches& batches, int threads) {
   const auto& infos = engine->outputs();
   std::vector<Sums> sums(infos.size());
+  std::vector<size_t> resized(sums.size());
   std::vector<std::set<int64_t>> expected_classes(sums.size()), found_classes(sums.size());
-  Session session(engine);
+  Session session(engine, {.threads = threads});
   for (size_t b = 0; b < batches.size(); ++b) {
     const auto outputs = run(session, batches[b]);
     for (size_t o = 0; o < sums.size(); ++o) {
       const Tensor& right = expected[b][o];
       const Tensor found = copy_of(outputs[o]);
-      if (!is_number(right.dtype()) || found.elements() != right.elements()) continue;
+      if (!is_number(right.dtype())) continue;
+      if (found.dims() != right.dims()) {
+        ++resized[o];
+        continue;
+      }
       sums[o].add(right, found);
       if (!has_classes(right)) continue;
       add_classes(right, expected_classes[o]);
@@ -211,6 +216,8 @@ std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared
   for (size_t o = 0; o < sums.size(); ++o) {
     Agreement agreement = sums[o].agreement();
     agreement.collapsed = expected_classes[o].size() > 1 && found_classes[o].size() == 1;
+    agreement.resized = resized[o];
+    if (agreement.resized == batches.size()) agreement.cosine = 0;  // nothing speaks for it
     agreements.push_back({infos[o].name, agreement});
   }
   return agreements;
@@ -230,7 +237,7 @@ Agreement worst(std::span<const OutputAgreement> outputs) {
 Measurer::Measurer(const Graph& graph, const RunOptions& options, const Batches& batches)
     : graph_(graph), options_(options), batches_(batches), weights_(options.passing_weights) {
   const auto engine = engine_of(graph.clone(), options);
-  expected_ = record(engine, batches);
+  expected_ = record(engine, batches, options.threads);
   check_reference(expected_);
   reference_speed_ = speed_of(engine);
 }
@@ -257,7 +264,7 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
   passes::run_quantised_stage(*graph);
 
   std::vector<Sums> sums(layers.size());
-  Session session(engine_of(std::move(graph), options_));
+  Session session(engine_of(std::move(graph), options_), {.threads = options_.threads});
   for (const Batch& batch : batches_) {
     const auto outputs = run(session, batch);
     const auto number = [&](size_t layer, size_t which) {
@@ -276,7 +283,7 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
 }
 
 std::vector<OutputAgreement> Measurer::measure(const Assignment& assignment, const ApplyOptions& options) {
-  return compare(expected_, engine_for(assignment, options), batches_);
+  return compare(expected_, engine_for(assignment, options), batches_, options_.threads);
 }
 
 std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment, const ApplyOptions& options) {
@@ -286,7 +293,7 @@ std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment,
 }
 
 Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine) const {
-  Session session(engine);
+  Session session(engine, {.threads = options_.threads});
   const double ms = options_.passing_weights ? steps_ms(session, batches_[0]) : median_ms(session, batches_[0]);
   return {ms, weight_bytes(engine->impl().model)};
 }

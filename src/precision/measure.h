@@ -19,6 +19,7 @@ struct Agreement {
   double max_error = 0;    // largest absolute difference
   bool finite = true;      // false: a NaN or an infinity where f32 has a number
   bool collapsed = false;  // one class for all rows where f32 tells several apart
+  size_t resized = 0;      // runs in which an output's sizes differ, so that nothing could be compared
 };
 
 struct OutputAgreement {
@@ -30,9 +31,9 @@ Agreement worst(std::span<const OutputAgreement> outputs);
 
 // The outputs of a model on all batches, by batch and output.
 using Recorded = std::vector<std::vector<Tensor>>;
-Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches);
+Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches, int threads);
 std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared_ptr<const Engine>& engine,
-                                     const Batches& batches);
+                                     const Batches& batches, int threads);
 
 struct Speed {
   double ms = 0;  // median of a run on the first batch; where weights pass, what the steps of one run take

@@ -10,11 +10,16 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
+
+namespace lathe {
+class TimingCache;
+}
 
 namespace lathe::precision {
 
@@ -22,7 +27,14 @@ namespace lathe::precision {
 // (Kullback-Leibler divergence, as TensorRT's entropy calibrator); without the outermost values; with the least mean
 // squared error.
 enum class Calibrator : uint8_t { min_max, entropy, percentile, mse };
+// On the bundled models entropy loses several times as much as the others: it cuts off outliers that transformers need.
+constexpr Calibrator kDefaultCalibrator = Calibrator::mse;
 std::string_view to_string(Calibrator calibrator);
+std::optional<Calibrator> calibrator_from_string(std::string_view text);  // "entropy", "min-max", "percentile", "mse"
+
+// A type of layers as users write it: "fp32", "fp16", "bf16", "fp8", "int8".
+std::string_view type_name(DType type);
+std::optional<DType> type_from_name(std::string_view name);
 
 // A type for the layers whose name, or the name of whose result, matches: '*' stands for anything.
 struct LayerRule {
@@ -32,12 +44,14 @@ struct LayerRule {
 
 struct PrecisionOptions {
   std::vector<DType> types = {};  // that layers may have besides f32: f16, bf16, f8e4m3, i8
-  bool fastest = false;           // of the subsets of `types` that meet the bound, the fastest; else all of them
+  // Of the subsets of `types` that meet the bound, or of all types that the device has where `types` is empty, the
+  // fastest, f32 alone if that is faster than all of them; else all of `types`.
+  bool fastest = false;
   double min_cosine = 0.999;
   double max_error = std::numeric_limits<double>::infinity();  // of any output element
-  std::vector<LayerRule> rules = {};
-  Calibrator calibrator = Calibrator::entropy;
-  std::filesystem::path range_cache = {};  // file of calibrated ranges that are used, and added to; empty: none
+  std::vector<LayerRule> rules = {};          // the last one that matches a layer wins, whatever `types` has
+  std::optional<Calibrator> calibrator = {};  // absent: as the ranges of the cache were chosen, else the default
+  std::filesystem::path range_cache = {};     // file of what calibration found, used and added to; empty: none
   // Matrix products quantise their activations by calibrated ranges of whole tensors instead of per row as they come.
   bool static_activations = false;
   // Between a norm and the products that read it, outliers move from activations into weights: the exponent of the
@@ -46,7 +60,9 @@ struct PrecisionOptions {
   // A model with so many bytes of weights is measured with weights in memory for the length of a step only, where they
   // are in the host's memory: slower, but in little more memory than the narrower weights take.
   size_t passing_from = size_t{2} << 30;
+  int threads = 0;  // of the runs, which tell the fastest types; 0: one per physical core
   std::function<void(const std::string& what)> progress = {};  // may throw to stop
+  TimingCache* outcomes = nullptr;  // where what was chosen before is found, and kept (recall.h)
 };
 
 }  // namespace lathe::precision

@@ -59,10 +59,12 @@ QdqReport quantize_model(const std::filesystem::path& model, const std::filesyst
                          const Batches& batches, const QdqOptions& options) {
   const CompileOptions compile_options;
   const std::unique_ptr<Graph> graph = onnx::import_model(model);
-  const std::vector<onnx::QdqLayer> layers = chosen_layers(model, *graph, options);
+  std::vector<onnx::QdqLayer> layers = chosen_layers(model, *graph, options);
   std::set<std::string> activations;
   for (const onnx::QdqLayer& layer : layers) activations.insert(layer.activation);
   const auto seen = histograms(*graph, {compile_options}, batches, {activations.begin(), activations.end()});
+
+  std::erase_if(layers, [&](const onnx::QdqLayer& layer) { return seen.at(layer.activation).empty(); });
 
   QdqReport report;
   ConvertedWeights weights;
@@ -73,8 +75,8 @@ QdqReport quantize_model(const std::filesystem::path& model, const std::filesyst
     report.layers.push_back(layer.name.empty() ? layer.activation : layer.name);
   }
   onnx::write_qdq(model, target, operands);
-  report.outputs =
-      compare(record(open_engine(model, compile_options), batches), open_engine(target, compile_options), batches);
+  report.outputs = compare(record(open_engine(model, compile_options), batches, 0),
+                           open_engine(target, compile_options), batches, 0);
   return report;
 }
 

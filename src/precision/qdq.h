@@ -11,7 +11,7 @@
 namespace lathe::precision {
 
 struct QdqOptions {
-  Calibrator calibrator = Calibrator::entropy;
+  Calibrator calibrator = kDefaultCalibrator;
   std::vector<std::string> keep;  // patterns of node names that stay as they are
 };
 

@@ -1,5 +1,6 @@
 #include "precision/range_file.h"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -28,13 +29,39 @@ Range checked(std::string_view name, Range range) {
   return range;
 }
 
-Ranges parse_json(std::string_view text) {
+Calibrator calibrator_named(const std::string& name) {
+  if (const auto known = calibrator_from_string(name)) return *known;
+  throw std::runtime_error(fmt::format("there is no calibrator '{}'", name));
+}
+
+std::vector<float> columns_of(const std::string& name, const Json& list) {
+  auto columns = list.get<std::vector<float>>();
+  if (!std::all_of(columns.begin(), columns.end(), [](float x) { return std::isfinite(x) && x >= 0; }))
+    throw std::runtime_error(fmt::format("the columns of '{}' are not magnitudes", name));
+  return columns;
+}
+
+CalibrationCache parse_json(std::string_view text) {
   const Json root = Json::parse(text);
   if (root.at("lathe_calibration").get<int>() != kFormat) throw std::runtime_error("it has another format");
-  Ranges ranges;
+  CalibrationCache cache;
   for (const auto& [name, range] : root.at("ranges").items())
-    ranges[name] = checked(name, {range.at(0).get<double>(), range.at(1).get<double>()});
-  return ranges;
+    cache.ranges[name] = checked(name, {range.at(0).get<double>(), range.at(1).get<double>()});
+  if (const auto columns = root.find("columns"); columns != root.end())
+    for (const auto& [name, list] : columns->items()) cache.columns[name] = columns_of(name, list);
+  if (root.contains("model")) cache.model = std::stoull(root["model"].get<std::string>(), nullptr, 16);
+  if (root.contains("calibrator")) cache.calibrator = calibrator_named(root["calibrator"].get<std::string>());
+  if (root.contains("smoothing")) cache.smoothing = root["smoothing"].get<double>();
+  return cache;
+}
+
+// One line for each value.
+template <class Map, class ToJson>
+std::string lines_of(const Map& values, const ToJson& to_json) {
+  std::string lines;
+  for (const auto& [name, value] : values)
+    lines += fmt::format("{}\n  {}: {}", lines.empty() ? "" : ",", Json(name).dump(), to_json(value).dump());
+  return "{" + lines + "}";
 }
 
 Ranges parse_tensorrt(std::string_view text) {
@@ -66,11 +93,11 @@ bool is_tensorrt_cache(const std::filesystem::path& path) {
   return std::filesystem::is_regular_file(path) && text_of(*MappedFile::open(path)).starts_with(kTensorRtMark);
 }
 
-Ranges load_ranges(const std::filesystem::path& path) {
+CalibrationCache load_cache(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
   const std::string_view text = text_of(*file);
   try {
-    return text.starts_with(kTensorRtMark) ? parse_tensorrt(text) : parse_json(text);
+    return text.starts_with(kTensorRtMark) ? CalibrationCache{.ranges = parse_tensorrt(text)} : parse_json(text);
   } catch (const std::exception& error) {
     throw Error(ErrorCode::invalid_argument, fmt::format("not a calibration cache: {}", error.what()))
         .in_file(path.string())
@@ -78,12 +105,15 @@ Ranges load_ranges(const std::filesystem::path& path) {
   }
 }
 
-void save_ranges(const std::filesystem::path& path, const Ranges& ranges, Calibrator calibrator) {
-  Json list = Json::object();
-  for (const auto& [name, range] : ranges) list[name] = {range.low, range.high};
-  const Json root = {{"lathe_calibration", kFormat}, {"calibrator", to_string(calibrator)}, {"ranges", list}};
+void save_cache(const std::filesystem::path& path, const CalibrationCache& cache) {
   FileWriter file(path);
-  file.write(root.dump(1) + "\n");
+  file.write(fmt::format("{{\n \"lathe_calibration\": {},\n", kFormat));
+  if (cache.model) file.write(fmt::format(" \"model\": \"{:016x}\",\n", *cache.model));
+  if (cache.calibrator) file.write(fmt::format(" \"calibrator\": \"{}\",\n", to_string(*cache.calibrator)));
+  if (cache.smoothing) file.write(fmt::format(" \"smoothing\": {},\n", *cache.smoothing));
+  const auto range_json = [](const Range& range) { return Json::array({range.low, range.high}); };
+  file.write(fmt::format(" \"ranges\": {},\n", lines_of(cache.ranges, range_json)));
+  file.write(fmt::format(" \"columns\": {}\n}}\n", lines_of(cache.columns, [](const auto& c) { return Json(c); })));
   file.commit();
 }
 

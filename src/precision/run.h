@@ -16,6 +16,7 @@ namespace lathe::precision {
 
 struct RunOptions {
   CompileOptions compile = {};
+  int threads = 0;               // 0: one per physical core
   bool passing_weights = false;  // weights are in memory for the length of a step (runtime/passing_weights.h)
 };
 

@@ -6,7 +6,6 @@
 
 #include "passes/passes.h"
 #include "passes/rewrite.h"
-#include "precision/calibration.h"
 #include "precision/run.h"
 
 namespace lathe::precision {
@@ -103,24 +102,29 @@ std::vector<float> factors_for(const std::vector<float>& activations, const std:
 }  // namespace
 
 int smooth(Graph& graph, const std::vector<Layer>& layers, const RunOptions& options, const Batches& batches,
-           double exponent) {
+           double exponent, const Ranges& fixed, ColumnMaxima& columns) {
   const std::vector<Node*> nodes = nodes_of(graph);
   std::set<const Node*> products;
   for (const Layer& layer : layers)
     if (is_byte_layer(layer) && nodes[layer.node]->is<MatMul>()) products.insert(nodes[layer.node]);
   std::vector<Node*> norms;
-  std::vector<std::string> names;
-  for (Node* node : nodes)
-    if (can_smooth(*node, products)) {
-      norms.push_back(node);
-      names.push_back(node->output()->name());
-    }
+  std::vector<std::string> unknown;
+  for (Node* node : nodes) {
+    if (!can_smooth(*node, products)) continue;
+    const std::string& name = node->output()->name();
+    const auto known = columns.find(name);
+    const bool fits = known != columns.end() && known->second.size() == static_cast<size_t>(columns_of(*node));
+    if (!fits && fixed.count(name) > 0) continue;
+    norms.push_back(node);
+    if (!fits) unknown.push_back(name);
+  }
   if (norms.empty()) return 0;
-  const auto maxima = column_maxima(graph, options, batches, names);
+  if (!unknown.empty())
+    for (auto& [name, maxima] : column_maxima(graph, options, batches, unknown)) columns[name] = std::move(maxima);
   for (Node* norm : norms) {
     std::vector<Matrix> matrices;
     for (Node* user : norm->output()->users()) matrices.push_back(matrix_of(user));
-    const auto factors = factors_for(maxima.at(norm->output()->name()), matrices, exponent);
+    const auto factors = factors_for(columns.at(norm->output()->name()), matrices, exponent);
     for (const Matrix& matrix : matrices) scale_rows(graph, matrix, factors);
     const auto scale = static_cast<size_t>(norm->as<Norm>()->num_x);
     divide(graph, norm, scale, factors);

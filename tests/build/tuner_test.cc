@@ -195,6 +195,23 @@ TEST(Tuner, RefusesProfilesThatDoNotFit) {
   EXPECT_THROW(tuned.run(cache), Error);
 }
 
+TEST(TimingCache, KeepsNotesBesideTimes) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "cache.json";
+  TimingCache cache;
+  EXPECT_FALSE(cache.changed());
+  cache.insert("op", "gemm", 1.5);
+  cache.insert_note("model", R"({"types":[1,2]})");
+  EXPECT_TRUE(cache.changed());
+  cache.save(path);
+  const TimingCache loaded = TimingCache::load(path);
+  EXPECT_FALSE(loaded.changed());
+  ASSERT_NE(loaded.find_note("model"), nullptr);
+  EXPECT_EQ(*loaded.find_note("model"), R"({"types":[1,2]})");
+  EXPECT_EQ(loaded.find_note("op"), nullptr);
+  EXPECT_EQ(loaded.find("op")->at("gemm"), 1.5);
+}
+
 TEST(TimingCache, RefusesOtherFiles) {
   const TemporaryFolder folder;
   for (const char* text : {"", "[1]", "{\"lathe_timing_cache\": 2, \"microseconds\": {}}",

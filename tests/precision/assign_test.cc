@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 
 #include "base/error.h"
 #include "graph/text.h"
@@ -124,6 +126,24 @@ TEST(Assign, RulesThatForbidTheWayOutMissTheBound) {
   EXPECT_EQ(layer(report, "z").type.compute, DType::i8);
 }
 
+// An expert that no token is sent to: nothing says what its range is.
+TEST(Assign, LayersThatNoInputReachesStay) {
+  const auto graph = parse_graph(R"(graph (%x: f32[n, 32], %e: f32[m, 32]) {
+  %w = constant {value = f32[32, 32] random(1)}
+  %v = constant {value = f32[32, 32] random(2)}
+  %y = matmul(%x, %w)
+  %z = matmul(%e, %v)
+  return %y as "y", %z as "z"
+})");
+  Batches batches = uneven_rows("x", 16, 32, 1);
+  batches[0].emplace("e", Tensor(DType::f32, {0, 32}));
+  const Report report =
+      assign(*graph, {}, batches, {.types = {DType::i8}, .min_cosine = 0.99, .static_activations = true});
+  EXPECT_TRUE(report.met);
+  EXPECT_EQ(layer(report, "y").type.compute, DType::i8);
+  EXPECT_EQ(layer(report, "z").type.compute, DType::f32);
+}
+
 // The sum of squares of what %big holds is beyond f16, as in a LayerNorm that an exporter spells in parts.
 TEST(Assign, PinsWhatOverflows) {
   const auto graph = parse_graph(R"(graph (%x: f32[n, 32]) {
@@ -149,6 +169,12 @@ TEST(Assign, TheFastestOfSeveralTypesMeetsTheBoundToo) {
                                {.types = {DType::i8, DType::bf16}, .fastest = true, .min_cosine = 0.999});
   EXPECT_TRUE(report.met);
   EXPECT_GE(report.outputs.at(0).agreement.cosine, 0.999);
+  EXPECT_LE(report.after.ms, 1.05 * report.before.ms);
+  const auto other = two_products();
+  const Report all = assign(*other, {}, uneven_rows("x", 16, 32, 1000), {.fastest = true, .min_cosine = 0.999});
+  EXPECT_TRUE(all.met);
+  EXPECT_LE(all.after.ms, 1.05 * all.before.ms);
+  EXPECT_EQ(all.fastest_in_f32, structurally_equal(*other, *two_products()));
 }
 
 TEST(Assign, RefusesInputsThatSayNothing) {
@@ -166,6 +192,92 @@ TEST(Assign, RefusesInputsThatSayNothing) {
 TEST(Assign, RefusesTypesThatTheDeviceLacks) {
   const auto graph = two_products();
   EXPECT_THROW(assign(*graph, {}, uneven_rows("x", 2, 32, 1), {.types = {DType::f64}}), Error);
+}
+
+// Exports in 16 bits: on the CPU their layers are those of the f32 export, and weights stay as they are stored where
+// nothing narrower meets the bound.
+TEST(Assign, ModelsInHalvesHaveLayersOnTheCpu) {
+  const std::string text = R"(graph (%x: f16[n, 64]) {
+  %w = constant {value = f16[64, 64] random(1)}
+  %v = constant {value = f16[64, 64] random(2)}
+  %b = constant {value = f16[64] random(3)}
+  %u = matmul(%x, %w, %b) {epilogue = (x0, x1) => tanh(add(x0, x1))}
+  %y = matmul(%u, %v)
+  return %y as "y"
+})";
+  const auto batches = [] {
+    Tensor x(DType::f16, {9, 64});
+    for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, std::sin(static_cast<double>(i)));
+    return Batches{{{"x", x}}};
+  }();
+  const auto bytes = parse_graph(text), bf16 = parse_graph(text), halves = parse_graph(text),
+             strict = parse_graph(text);
+  Report report = assign(*bytes, {}, batches, {.types = {DType::i8}, .min_cosine = 0.99});
+  EXPECT_TRUE(report.met);
+  ASSERT_EQ(report.layers.size(), 2u);
+  EXPECT_EQ(layer(report, "y").type.compute, DType::i8);
+  EXPECT_LT(report.after.weight_bytes, report.before.weight_bytes);
+  EXPECT_EQ(bytes->outputs()[0]->dtype(), DType::f16);
+  EXPECT_EQ(bytes->inputs()[0]->dtype(), DType::f16);
+  report = assign(*bf16, {}, batches, {.types = {DType::bf16}, .min_cosine = 0.99});
+  EXPECT_TRUE(report.met);
+  EXPECT_EQ(report.layers.size(), 2u);
+  EXPECT_NE(print(*bf16).find("bf16[64, 64]"), std::string::npos);
+  report = assign(*halves, {}, batches, {.types = {DType::f16}});
+  EXPECT_TRUE(report.met);
+  EXPECT_TRUE(report.layers.empty());
+  report = assign(*strict, {}, batches, {.types = {DType::i8, DType::bf16}, .max_error = 1e-9});
+  EXPECT_FALSE(report.met);
+  EXPECT_EQ(report.after.weight_bytes, report.before.weight_bytes);
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(Assign, ACacheServesItsModelAlone) {
+  const auto path = std::filesystem::path(testing::TempDir()) / "assign_cache.json";
+  std::filesystem::remove(path);
+  PrecisionOptions options{.types = {DType::i8}, .min_cosine = 0.1, .range_cache = path, .static_activations = true};
+  const auto run = [&](std::unique_ptr<Graph> graph, float outlier) {
+    assign(*graph, {}, uneven_rows("x", 16, 32, outlier), options);
+    return print(*graph);
+  };
+  const std::string first = run(two_products(), 1000), cached = text_of(path);
+  EXPECT_EQ(run(two_products(), 10), first) << "other inputs, ranges of the cache";
+  EXPECT_EQ(text_of(path), cached);
+  const auto other = parse_graph(R"(graph (%x: f32[n, 32]) {
+  %w = constant {value = f32[32, 32] random(8)}
+  %y = matmul(%x, %w)
+  return %y as "y"
+})");
+  EXPECT_THROW(run(other->clone(), 10), Error);
+  options.calibrator = Calibrator::entropy;
+  EXPECT_THROW(run(two_products(), 10), Error);
+  EXPECT_EQ(text_of(path), cached);
+}
+
+// Ranges of a norm's result are those after outliers have moved, by as much as the inputs then said.
+TEST(Assign, ACacheKnowsWhatWasSmoothed) {
+  const auto path = std::filesystem::path(testing::TempDir()) / "smooth_cache.json";
+  std::filesystem::remove(path);
+  PrecisionOptions options{.types = {DType::i8}, .min_cosine = 0.1, .range_cache = path, .static_activations = true};
+  const auto run = [&](float outlier) {
+    const auto graph = parse_graph(R"(graph (%x: f32[n, 32]) {
+  %s = constant {value = f32[32] random(1)}
+  %w = constant {value = f32[32, 32] random(2)}
+  %u = norm(%x, %s) {axis = 1}
+  %y = matmul(%u, %w)
+  return %y as "y"
+})");
+    assign(*graph, {}, uneven_rows("x", 16, 32, outlier), options);
+    return print(*graph);
+  };
+  const std::string first = run(1000);
+  EXPECT_EQ(run(3), first);
+  options.smoothing = 0.8;
+  EXPECT_THROW(run(3), Error);
 }
 
 // Where weights pass, the same is measured.

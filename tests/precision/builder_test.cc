@@ -55,6 +55,38 @@ TEST(Builder, BytesWhereTheCalibratorAllows) {
   EXPECT_NEAR(first_logit(plan), first_logit(kModel), 0.1);
 }
 
+TEST(Builder, LayersByNameAndWhatIsPinned) {
+  Rows rows(2);
+  BuildOptions options;
+  options.layer_types = {{"*layer.0*", DType::i8}};
+  options.calibrator = &rows;
+  const BuildResult some = build_plan(kModel, plan_file("some.plan"), options);
+  EXPECT_TRUE(some.met);
+  EXPECT_TRUE(some.pinned.empty());
+  Rows again(2);
+  options = {};
+  options.int8 = true;
+  options.max_error = some.max_error / 2;
+  options.calibration = "mse";
+  options.calibrator = &again;
+  const BuildResult strict = build_plan(kModel, plan_file("strict.plan"), options);
+  EXPECT_FALSE(strict.pinned.empty());
+  for (const auto& [layer, reason] : strict.pinned) EXPECT_NE(reason, "") << layer;
+  options.calibration = "guess";
+  EXPECT_THROW(build_plan(kModel, plan_file("none.plan"), options), Error);
+}
+
+TEST(Builder, TheBestTypesAreSought) {
+  Rows rows(2);
+  BuildOptions options;
+  options.best = true;
+  options.threads = 1;
+  options.calibrator = &rows;
+  const BuildResult result = build_plan(kModel, plan_file("best.plan"), options);
+  EXPECT_TRUE(result.met);
+  EXPECT_GE(result.cosine, 0.999);
+}
+
 TEST(Builder, AMissedBoundWritesNothing) {
   Rows rows(2);
   BuildOptions options;

@@ -25,9 +25,9 @@ std::string model(const std::string& result) {
          result + "\n}";
 }
 
-int smoothed(Graph& graph) {
+int smoothed(Graph& graph, ColumnMaxima columns = {}, const Ranges& fixed = {}) {
   const Batches batches = {{{"x", Tensor::of<float>({2, 4}, {1, -2, 3, 0.5f, 2, 1, -1, 4})}}};
-  return smooth(graph, find_layers(graph, kCpu, {.types = {DType::i8}}), {}, batches, 0.5);
+  return smooth(graph, find_layers(graph, kCpu, {.types = {DType::i8}}), {}, batches, 0.5, fixed, columns);
 }
 
 TEST(Smooth, KeepsTheResultAndEvensTheColumns) {
@@ -45,6 +45,22 @@ TEST(Smooth, KeepsTheResultAndEvensTheColumns) {
 TEST(Smooth, LeavesNormsThatOthersRead) {
   const auto graph = parse_graph(model(", %y as \"y\""));
   EXPECT_EQ(smoothed(*graph), 0);
+}
+
+TEST(Smooth, KnownColumnsAreNotMeasuredAgain) {
+  const auto text = [](const ColumnMaxima& columns) {
+    const auto graph = parse_graph(model(""));
+    EXPECT_EQ(smoothed(*graph, columns), 1);
+    return print(*graph);
+  };
+  EXPECT_NE(text({{"y", {1, 1, 1, 1}}}), text({}));
+  EXPECT_EQ(text({{"y", {1, 1, 1}}}), text({})) << "not those of this norm";
+}
+
+TEST(Smooth, LeavesNormsWhoseRangesAreSettled) {
+  const auto graph = parse_graph(model(""));
+  EXPECT_EQ(smoothed(*graph, {}, {{"y", {-1, 1}}}), 0);
+  EXPECT_EQ(smoothed(*graph, {{"y", {1, 1, 1, 1}}}, {{"y", {-1, 1}}}), 1) << "the range is that of the smoothed norm";
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ import numpy
 import onnx
 import onnxruntime
 import pytest
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from cli import FILL_MASK, REVIEWS, ROOT, SENTIMENT, lathe, lathe_fails, lathe_json
 
@@ -42,7 +43,7 @@ def test_texts_are_of_both_kinds(exact):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--int8"], ["--int8", "--activations", "per-tensor", "--calibrator", "mse"], ["--fp16"], ["--bf16"]])
+    "flags", [["--int8"], ["--int8", "--activations", "per-tensor", "--calibrator", "min-max"], ["--fp16"], ["--bf16"]])
 def test_answers_stay(folder, exact, flags):
     report = build(SENTIMENT, folder / "model.plan", *flags)["precision"]
     assert report["met"] and not report["made_up_inputs"]
@@ -52,6 +53,20 @@ def test_answers_stay(folder, exact, flags):
     found = probabilities(folder)
     assert sum((p > 0.5) == (e > 0.5) for p, e in zip(found, exact, strict=True)) >= len(LINES) - 1
     assert (found == exact) == (flags == ["--fp16"])  # the weights are fp16 to begin with
+
+
+def test_a_half_precision_export_is_narrowed_like_the_f32_one(tmp_path):
+    halves = tmp_path / "halves.onnx"
+    onnx.save(convert_float_to_float16(onnx.load(SENTIMENT)), halves)
+    flags = ["--tokenizer", REVIEWS / "sentiment", "--int8"]
+    f32 = build(SENTIMENT, tmp_path / "a.plan", *flags)
+    f16 = build(halves, tmp_path / "b.plan", *flags)
+    assert f16["precision"]["met"]
+    assert [layer["type"] for layer in f16["precision"]["layers"]] == [
+        layer["type"] for layer in f32["precision"]["layers"]]
+    assert f16["plan_bytes"] < f32["plan_bytes"] * 1.01
+    kept = build(halves, tmp_path / "c.plan", *flags, "--keep-fp32", "*layer*")  # nothing grows to 32 bits
+    assert f16["plan_bytes"] < kept["plan_bytes"] < halves.stat().st_size * 1.05
 
 
 def test_masked_characters_stay(tmp_path):
@@ -80,6 +95,9 @@ def test_layers_by_name(tmp_path):
     kept = [layer for layer in report["layers"] if "layer.0" in layer["name"]]
     assert kept and all(layer["type"] == "fp32" for layer in kept)
     assert build(SENTIMENT, tmp_path / "b.plan", "--int8", "--keep-fp32", "*", status=3)["precision"]["met"] is False
+    flags = ["--layer-type", "*layer.0*:int8", "--keep-fp32", "*layer.0*output*"]
+    types = {layer["name"]: layer["type"] for layer in build(SENTIMENT, tmp_path / "c.plan", *flags)["precision"]["layers"]}
+    assert types and all(type == ("fp32" if "output" in name else "int8") for name, type in types.items())
 
 
 def test_the_calibration_cache_is_read_again(tmp_path):
@@ -87,11 +105,14 @@ def test_the_calibration_cache_is_read_again(tmp_path):
     flags = ["--int8", "--activations", "per-tensor", "--calib-cache", cache]
     build(SENTIMENT, tmp_path / "a.plan", *flags)
     ranges = json.loads(cache.read_text())
-    assert len(ranges["ranges"]) > 20 and ranges["calibrator"] == "entropy"
+    assert len(ranges["ranges"]) > 20 and ranges["calibrator"] == "mse"
     before = cache.read_bytes()
     build(SENTIMENT, tmp_path / "b.plan", *flags)
     assert cache.read_bytes() == before
     assert (tmp_path / "a.plan").read_bytes() == (tmp_path / "b.plan").read_bytes()
+    assert "'mse'" in lathe_fails("build", SENTIMENT, "-o", tmp_path / "c.plan", *flags, "--calibrator", "entropy")
+    assert "another model" in lathe_fails("build", FILL_MASK, "-o", tmp_path / "c.plan", *flags)
+    assert cache.read_bytes() == before
 
 
 def test_made_up_inputs_are_named(tmp_path):
