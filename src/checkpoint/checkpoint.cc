@@ -70,6 +70,14 @@ std::map<std::string, std::string> read_index(const std::filesystem::path& path)
   return shard_of;
 }
 
+// What Git leaves in place of large files where it lacks the extension that fetches them.
+void refuse_pointer(std::span<const std::byte> bytes) {
+  constexpr std::string_view kPointer = "version https://git-lfs";
+  if (bytes.size() >= kPointer.size() && std::memcmp(bytes.data(), kPointer.data(), kPointer.size()) == 0)
+    throw Error(ErrorCode::invalid_model, "the file only points to its content, which Git LFS keeps")
+        .remedy("Fetch it: git lfs pull");
+}
+
 }  // namespace
 
 Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
@@ -100,6 +108,7 @@ Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
 void Checkpoint::add_file(const std::string& name) {
   try {
     const std::shared_ptr<const MappedFile> file = MappedFile::open(folder_ / name);
+    refuse_pointer(file->bytes());
     const bool torch = std::filesystem::path(name).extension() == ".bin";
     for (StoredTensor& stored : torch ? parse_torch_file(file->bytes()) : parse_safetensors(file->bytes())) {
       std::string key = stored.name;

@@ -73,7 +73,8 @@ void set_attention_bias(ModelConfig& config, bool bias) {
 }
 
 void expect_usual(const Fields& fields) {
-  for (const std::string_view key : {"is_encoder_decoder", "add_cross_attention", "rope_interleaved", "attn_bias"})
+  for (const std::string_view key :
+       {"is_encoder_decoder", "add_cross_attention", "rope_interleaved", "attn_bias", "qk_layer_norms"})
     fields.expect_flag(key, false);
   if (const nlohmann::json* pruned = fields.any("pruned_heads"); pruned != nullptr && !pruned->empty())
     fields.refuse("pruned_heads");
@@ -91,9 +92,9 @@ const std::set<std::string, std::less<>>& neutral_fields() {
       "hidden_dropout_prob", "init_std", "initializer_factor", "initializer_range", "layerdrop", "output_router_logits",
       "pretraining_tp", "resid_dropout", "resid_pdrop", "residual_dropout", "router_aux_loss_coef",
       "router_jitter_noise", "bias_dropout_fusion", "embedding_dropout", "qa_dropout", "seq_classif_dropout",
-      "neftune_noise_alpha", "weight_decay",
+      "neftune_noise_alpha", "weight_decay", "classifier_dropout_prob",
       // tokens and sampling
-      "begin_suppress_tokens", "bos_token_id", "do_sample", "eos_token_id", "forced_bos_token_id",
+      "begin_suppress_tokens", "bos_token_id", "do_sample", "end_token_id", "eos_token_id", "forced_bos_token_id",
       "forced_eos_token_id", "max_length", "max_new_tokens", "min_length", "num_beams", "pad_token_id", "prefix",
       "repetition_penalty", "sep_token_id", "suppress_tokens", "temperature", "top_k", "top_p", "unk_token_id",
       "task_specific_params", "cls_token_id", "mask_token_id", "bad_words_ids", "decoder_start_token_id",
@@ -108,11 +109,13 @@ const std::set<std::string, std::less<>>& neutral_fields() {
       "scale_attention_softmax_in_fp32", "skip_bias_add", "skip_bias_add_qkv", "slow_but_exact", "torchscript",
       "output_past", "sinusoidal_pos_embds", "tie_weights_", "use_bfloat16", "use_cache", "use_flash_attn",
       "validate_runner_input", "ff_factor", "output_scores", "return_dict_in_generate", "sliding_window_size",
-      "tf_legacy_loss",
+      "tf_legacy_loss", "down_scale_factor", "gap_size", "layers_to_keep", "net_structure_type", "num_memory_blocks",
       // heads that a language model does not have
       "directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head",
-      "pooler_type", "summary_activation", "summary_first_dropout", "summary_proj_to_labels", "summary_type",
-      "summary_use_proj",
+      "pooler_type", "summary_activation", "summary_first_dropout", "summary_last_dropout", "summary_proj_to_labels",
+      "summary_type", "summary_use_proj",
+      // of the eyes of a model that sees
+      "perceiver_config", "pixel_shuffle_factor", "use_resampler",
       // of the side of an encoder-decoder: every decoder here is one, whatever this says
       "cross_attention_hidden_size", "is_decoder", "tie_encoder_decoder"};
   return kNeutral;

@@ -31,17 +31,26 @@ const EncoderFamily* find_family(const Fields& fields) {
   return nullptr;
 }
 
-EncoderTask read_task(const Fields& fields) {
+[[noreturn]] void refuse_family(const Fields& fields) {
+  std::string known;
+  for (const EncoderFamily& family : kEncoderFamilies)
+    known += (known.empty() ? "" : ", ") + std::string(first_spelling(family.model_type));
+  throw Error(ErrorCode::unsupported, fmt::format("the model_type '{}' is not that of an encoder that Lathe knows",
+                                                  fields.optional_text("model_type").value_or("")))
+      .remedy(fmt::format("Encoders are {}. Language models run with `lathe generate`, `chat` and `bench`", known));
+}
+
+EncoderTask read_task(const Fields& fields, const EncoderFamily& family) {
   const std::vector<std::string> architectures = fields.texts("architectures");
   const std::string architecture = architectures.empty() ? "Model" : architectures.front();
-  constexpr std::array<std::pair<std::string_view, EncoderTask>, 5> kEndings{{
+  const std::array<std::pair<std::string_view, EncoderTask>, 5> endings{{
       {"ForMaskedLM", EncoderTask::masked_lm},
-      {"ForPreTraining", EncoderTask::masked_lm},
+      {"ForPreTraining", family.discriminates ? EncoderTask::features : EncoderTask::masked_lm},
       {"ForSequenceClassification", EncoderTask::classify_text},
       {"ForTokenClassification", EncoderTask::classify_tokens},
       {"Model", EncoderTask::features},
   }};
-  for (const auto& [ending, task] : kEndings)
+  for (const auto& [ending, task] : endings)
     if (architecture.size() >= ending.size() && architecture.substr(architecture.size() - ending.size()) == ending)
       return task;
   fields.refuse("architectures");
@@ -69,7 +78,7 @@ class EncoderBuilder {
         weights_(*graph_, checkpoint, compute, family.names.root, std::string(family.names.embedding) + ".weight"),
         layers_(weights_, config_) {
     info_.family = config_.family;
-    info_.task = read_task(fields);
+    info_.task = read_task(fields, family);
     info_.vocab = config_.vocab;
     info_.hidden = config_.hidden;
     info_.labels = read_labels(fields);
@@ -81,6 +90,10 @@ class EncoderBuilder {
     if (fields.optional_text("position_embedding_type").value_or("absolute") != "absolute")
       fields.refuse("position_embedding_type");
     token_types_ = family.token_types.empty() ? 0 : fields.size("type_vocab_size", 2);
+    if (!family.task_types.empty()) {
+      const int64_t task_types = fields.size("task_type_vocab_size", 3);
+      task_types_ = fields.flag("use_task_id", false) ? task_types : 0;
+    }
     label_count_ = info_.labels.empty() ? fields.size("num_labels", 2) : static_cast<int64_t>(info_.labels.size());
     fields.expect_all_read(neutral_fields());
   }
@@ -93,7 +106,8 @@ class EncoderBuilder {
     mask_ = reshape(*graph_, mask, {shape[0], 1, 1, shape[1]});
     Value* x = embed(shape);
     for (int64_t layer = 0; layer < config_.layers; ++layer) {
-      const std::string prefix = weights_.under_root(family_.names.layers) + std::to_string(layer) + ".";
+      const int64_t number = family_.shared_layer ? 0 : layer;
+      const std::string prefix = weights_.under_root(family_.names.layers) + std::to_string(number) + ".";
       x = normed_sum(x, attend(x, prefix), prefix + std::string(family_.names.norm1));
       x = normed_sum(x, layers_.mlp(x, prefix), prefix + std::string(family_.names.norm2));
     }
@@ -110,6 +124,9 @@ class EncoderBuilder {
     config.names = family.names;
     config.traits = kEncoderTraits;
     read_sizes(fields, family.fields, config);
+    if (!family.projection.empty()) config.embedding_width = fields.size("embedding_size", 128);
+    if (family.shared_layer)
+      for (const std::string_view key : {"num_hidden_groups", "inner_group_num"}) fields.expect_number(key, 1);
     return config;
   }
 
@@ -120,28 +137,38 @@ class EncoderBuilder {
     return layers_.norm(map2(*graph_, MapOp::add, x, y), name, config_.hidden);
   }
 
-  // The sum of word, position and type, normalised.
+  // The sum of word, position and types, normalised.
   Value* embed(const Shape& shape) {
     const Names& names = family_.names;
     const auto table = [&](std::string_view name, int64_t rows) {
-      return weights_.table(weights_.under_root(name) + ".weight", {rows, config_.hidden});
+      return weights_.table(weights_.under_root(name) + ".weight", {rows, config_.embedding_width});
     };
+    const auto first_type = [&] { return constant(*graph_, Tensor::of<int64_t>({1, 1}, {0})); };
     std::vector<Value*> operands = {ids_, table(names.embedding, config_.vocab), position_ids(shape),
                                     table(names.positions, config_.max_positions)};
     if (token_types_ > 0) {
       const bool is_input = token_types_ > 1;
       operands.push_back(is_input ? graph_->add_input("token_type_ids", Type::tensor(DType::i64, shape))
-                                  : constant(*graph_, Tensor::of<int64_t>({1, 1}, {0})));
+                                  : first_type());
       operands.push_back(table(family_.token_types, token_types_));
     }
+    if (task_types_ > 0) operands.insert(operands.end(), {first_type(), table(family_.task_types, task_types_)});
     Embedding op;
     op.num_tables = static_cast<int64_t>(operands.size()) / 2;
     op.epsilon = config_.epsilon;
     for (size_t i = 1; i < operands.size(); i += 2)
       if (operands[i]->dtype() == DType::f64) operands[i] = cast(*graph_, operands[i], DType::f32);
-    const auto [scale, bias] = layers_.norm_parameters(weights_.under_root(names.embedding_norm), config_.hidden);
+    const auto [scale, bias] =
+        layers_.norm_parameters(weights_.under_root(names.embedding_norm), config_.embedding_width);
     operands.insert(operands.end(), {scale, bias});
-    return cast(*graph_, graph_->emit(op, operands, "embeddings"), weights_.compute());
+    return projected(cast(*graph_, graph_->emit(op, operands, "embeddings"), weights_.compute()));
+  }
+  // As wide as the layers.
+  Value* projected(Value* embeddings) {
+    if (family_.projection.empty()) return embeddings;
+    const std::string name = weights_.under_root(family_.projection);
+    if (config_.embedding_width == config_.hidden && !weights_.contains(name + ".weight")) return embeddings;
+    return layers_.linear(embeddings, name, config_.embedding_width, config_.hidden, true);
   }
   Value* position_ids(const Shape& shape) const {
     if (!family_.padded_positions) {
@@ -204,8 +231,8 @@ class EncoderBuilder {
   }
   Value* masked_lm(Value* x) {
     const EncoderHead& head = family_.masked_lm;
-    Value* inner = activate(*graph_, config_.traits.activation, linear(x, head.dense, config_.hidden));
-    inner = layers_.norm(inner, std::string(head.norm), config_.hidden);
+    Value* inner = activate(*graph_, config_.traits.activation, linear(x, head.dense, config_.embedding_width));
+    inner = layers_.norm(inner, std::string(head.norm), config_.embedding_width);
     const std::string own = std::string(head.decoder) + ".weight";
     if (config_.traits.tied) weights_.ignore(own);
     weights_.ignore(std::string(head.decoder) + ".bias");  // the bias again
@@ -213,7 +240,7 @@ class EncoderBuilder {
     product.trans_b = true;
     Value* matrix =
         weights_.matrix(config_.traits.tied ? weights_.under_root(family_.names.embedding) + ".weight" : own,
-                        config_.vocab, config_.hidden);
+                        config_.vocab, config_.embedding_width);
     Value* logits = graph_->emit(product, {inner, matrix}, "logits");
     return map2(*graph_, MapOp::add, logits, weights_.vector(std::string(head.bias), config_.vocab));
   }
@@ -224,7 +251,7 @@ class EncoderBuilder {
   Weights weights_;
   Layers layers_;
   EncoderInfo info_;
-  int64_t pad_id_ = 0, token_types_ = 0, label_count_ = 0;
+  int64_t pad_id_ = 0, token_types_ = 0, task_types_ = 0, label_count_ = 0;
   Value* ids_ = nullptr;
   Value* mask_ = nullptr;  // [batch, 1, 1, sequence]
 };
@@ -243,9 +270,7 @@ Encoder build_encoder(const Checkpoint& checkpoint, DType compute) {
     const nlohmann::json document = Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string());
     const Fields fields(document, "config.json");
     const EncoderFamily* family = find_family(fields);
-    if (family == nullptr)
-      fail(ErrorCode::unsupported, "the model_type '{}' is not that of an encoder that Lathe knows",
-           fields.optional_text("model_type").value_or(""));
+    if (family == nullptr) refuse_family(fields);
     return EncoderBuilder(checkpoint, fields, *family, compute).build();
   } catch (Error& error) {
     if (error.file().empty()) error.in_file((checkpoint.folder() / "config.json").string());

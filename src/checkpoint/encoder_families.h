@@ -17,12 +17,15 @@ struct EncoderHead {
 struct EncoderFamily {
   std::string_view model_type;  // spellings, "a|b"
   Names names{};                // qkv are separate, norms follow what they normalise
-  std::string_view token_types{}, pooler{};
+  std::string_view token_types{}, task_types{}, pooler{};
+  std::string_view projection{};  // of embeddings that are narrower than the layers, from `embedding_size`
   FieldNames fields{};
   EncoderHead masked_lm{}, text{}, tokens{};
   Activation text_activation = Activation::tanh;  // between `dense` and `output`
   bool pooled_text = false;                       // the text head reads the pooler's output
   bool padded_positions = false;  // positions count from the padding token's number on, over what is no padding
+  bool shared_layer = false;      // one layer, applied again and again
+  bool discriminates = false;     // pretraining taught it which words were replaced, not what is masked
 };
 
 inline constexpr FieldNames kBertFields{
@@ -43,11 +46,26 @@ inline constexpr Names kBertNames{.root = "bert.",
                                   .down = "output.dense",
                                   .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
 
-constexpr Names roberta_names() {
+constexpr Names bert_names(std::string_view root) {
   Names names = kBertNames;
-  names.root = "roberta.";
+  names.root = root;
   return names;
 }
+
+inline constexpr Names kAlbertNames{.root = "albert.",
+                                    .embedding = "embeddings.word_embeddings",
+                                    .embedding_norm = "embeddings.LayerNorm",
+                                    .positions = "embeddings.position_embeddings",
+                                    .layers = "encoder.albert_layer_groups.0.albert_layers.",
+                                    .norm1 = "attention.LayerNorm",
+                                    .norm2 = "full_layer_layer_norm",
+                                    .q = "attention.query",
+                                    .k = "attention.key",
+                                    .v = "attention.value",
+                                    .attention_out = "attention.dense",
+                                    .up = "ffn",
+                                    .down = "ffn_output",
+                                    .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
 
 inline constexpr Names kDistilBertNames{.root = "distilbert.",
                                         .embedding = "embeddings.word_embeddings",
@@ -64,29 +82,78 @@ inline constexpr Names kDistilBertNames{.root = "distilbert.",
                                         .down = "ffn.lin2",
                                         .buffers = "embeddings.position_ids"};
 
+constexpr EncoderFamily bert() {
+  return {.model_type = "bert",
+          .names = kBertNames,
+          .token_types = "embeddings.token_type_embeddings",
+          .pooler = "pooler.dense",
+          .fields = kBertFields,
+          .masked_lm = {.dense = "cls.predictions.transform.dense",
+                        .norm = "cls.predictions.transform.LayerNorm",
+                        .decoder = "cls.predictions.decoder",
+                        .bias = "cls.predictions.bias"},
+          .text = {.output = "classifier"},
+          .tokens = {.output = "classifier"},
+          .pooled_text = true};
+}
+constexpr EncoderFamily ernie() {
+  EncoderFamily family = bert();
+  family.model_type = "ernie";
+  family.names = bert_names("ernie.");
+  family.task_types = "embeddings.task_type_embeddings";
+  return family;
+}
+constexpr EncoderFamily albert() {
+  EncoderFamily family = bert();
+  family.model_type = "albert";
+  family.names = kAlbertNames;
+  family.pooler = "pooler";
+  family.projection = "encoder.embedding_hidden_mapping_in";
+  family.masked_lm = {.dense = "predictions.dense",
+                      .norm = "predictions.LayerNorm",
+                      .decoder = "predictions.decoder",
+                      .bias = "predictions.bias"};
+  family.shared_layer = true;
+  return family;
+}
+constexpr EncoderFamily electra() {
+  EncoderFamily family = bert();
+  family.model_type = "electra";
+  family.names = bert_names("electra.");
+  family.pooler = {};
+  family.projection = "embeddings_project";
+  family.masked_lm = {.dense = "generator_predictions.dense",
+                      .norm = "generator_predictions.LayerNorm",
+                      .decoder = "generator_lm_head",
+                      .bias = "generator_lm_head.bias"};
+  family.text = {.dense = "classifier.dense", .output = "classifier.out_proj"};
+  family.text_activation = Activation::gelu_erf;
+  family.pooled_text = false;
+  family.discriminates = true;
+  return family;
+}
+constexpr EncoderFamily roberta(std::string_view model_type, std::string_view root) {
+  return {.model_type = model_type,
+          .names = bert_names(root),
+          .token_types = "embeddings.token_type_embeddings",
+          .pooler = "pooler.dense",
+          .fields = kBertFields,
+          .masked_lm = {.dense = "lm_head.dense",
+                        .norm = "lm_head.layer_norm",
+                        .decoder = "lm_head.decoder",
+                        .bias = "lm_head.bias"},
+          .text = {.dense = "classifier.dense", .output = "classifier.out_proj"},
+          .tokens = {.output = "classifier"},
+          .padded_positions = true};
+}
+
 inline constexpr EncoderFamily kEncoderFamilies[] = {
-    {.model_type = "bert",
-     .names = kBertNames,
-     .token_types = "embeddings.token_type_embeddings",
-     .pooler = "pooler.dense",
-     .fields = kBertFields,
-     .masked_lm = {.dense = "cls.predictions.transform.dense",
-                   .norm = "cls.predictions.transform.LayerNorm",
-                   .decoder = "cls.predictions.decoder",
-                   .bias = "cls.predictions.bias"},
-     .text = {.output = "classifier"},
-     .tokens = {.output = "classifier"},
-     .pooled_text = true},
-    {.model_type = "roberta|xlm-roberta|camembert",
-     .names = roberta_names(),
-     .token_types = "embeddings.token_type_embeddings",
-     .pooler = "pooler.dense",
-     .fields = kBertFields,
-     .masked_lm =
-         {.dense = "lm_head.dense", .norm = "lm_head.layer_norm", .decoder = "lm_head.decoder", .bias = "lm_head.bias"},
-     .text = {.dense = "classifier.dense", .output = "classifier.out_proj"},
-     .tokens = {.output = "classifier"},
-     .padded_positions = true},
+    bert(),
+    ernie(),
+    albert(),
+    electra(),
+    roberta("roberta|xlm-roberta|camembert", "roberta."),
+    roberta("data2vec-text", "data2vec_text."),
     {.model_type = "distilbert",
      .names = kDistilBertNames,
      .fields = {.hidden = "dim",

@@ -225,6 +225,7 @@ void refine_smollm3(const Fields& fields, ModelConfig& config) {
   const int64_t window = window_size(fields, 0);
   set_windows(fields, config, fields.flag("use_sliding_window", false) ? window : 0,
               [&](int64_t layer) { return config.unrotated[static_cast<size_t>(layer)]; });
+  fields.any("max_window_layers");  // Qwen's, of no effect here
 }
 
 void refine_hunyuan(const Fields& fields, ModelConfig& config) {

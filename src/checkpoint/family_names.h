@@ -5,7 +5,7 @@
 
 namespace lathe::checkpoint {
 
-inline constexpr Names kLlamaNames{.root = "model.|language_model.model.|model.language_model.",
+inline constexpr Names kLlamaNames{.root = "model.|language_model.model.|model.language_model.|model.text_model.",
                                    .embedding = "embed_tokens",
                                    .layers = "layers.",
                                    .norm1 = "input_layernorm",

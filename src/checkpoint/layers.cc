@@ -93,8 +93,7 @@ Value* Layers::xielu(Value* x, const std::string& layer) const {
   return add(add(growth, decay), times(beta, x));
 }
 
-// How much each expert counts for each token, [tokens, experts]: 0 for those that were not chosen.
-Value* Layers::routing(Value* x, const std::string& layer) const {
+Layers::Routes Layers::routing(Value* x, const std::string& layer) const {
   const MixtureOfExperts& moe = config_.moe;
   const std::string router = layer + std::string(config_.names.router);
   Value* scores =
@@ -102,7 +101,13 @@ Value* Layers::routing(Value* x, const std::string& layer) const {
   scores = cast(graph(), scores, DType::f32);
   if (config_.traits.biases.router)
     scores = map2(graph(), MapOp::add, scores, weights_.f32(router + ".bias", {moe.experts}));
-  if (moe.nearness > 0) return cast(graph(), mixed_routing(scores), x->dtype());
+  const auto routes = [&](Value* chosen, Value* shares) {
+    return Routes{chosen, cast(graph(), scaled(shares, moe.scale), x->dtype())};
+  };
+  if (moe.nearness > 0) {
+    const Routes mixed = mixed_routing(scores);
+    return routes(mixed.chosen, mixed.shares);
+  }
   scores = moe.sigmoid ? map1(graph(), MapOp::sigmoid, scores) : graph().emit(Softmax{1, false, false}, {scores});
   Value* merits = scores;
   if (moe.corrected) {
@@ -112,19 +117,18 @@ Value* Layers::routing(Value* x, const std::string& layer) const {
   }
   if (moe.top_groups < moe.groups) merits = best_groups(merits);
   Node* top = graph().append(TopK{Dim(moe.top_k), 1, true, true}, {merits}, 2, layer + "top_k");
-  Value* chosen = moe.corrected ? graph().emit(GatherElements{1}, {scores, top->output(1)}) : top->output(0);
-  if (moe.renormalise) chosen = map2(graph(), MapOp::div, chosen, reduce(graph(), ReduceKind::sum, chosen, {1}, true));
-  Value* none = broadcast_to(graph(), scalar(graph(), 0, DType::f32), scores->shape());
-  Value* spread = graph().emit(ScatterElements{1, ScatterReduction::none}, {none, top->output(1), chosen});
-  return cast(graph(), scaled(spread, moe.scale), x->dtype());
+  Value* shares = moe.corrected ? graph().emit(GatherElements{1}, {scores, top->output(1)}) : top->output(0);
+  if (moe.renormalise) shares = map2(graph(), MapOp::div, shares, reduce(graph(), ReduceKind::sum, shares, {1}, true));
+  return routes(top->output(1), shares);
 }
 
 // SparseMixer: an expert that has been picked, or whose score is not near the best one's, drops out of the softmax.
-Value* Layers::mixed_routing(Value* scores) const {
+Layers::Routes Layers::mixed_routing(Value* scores) const {
   constexpr double kOut = -1e30;
   const auto number = [&](double value) { return scalar(graph(), value, DType::f32); };
   Value* zeros = broadcast_to(graph(), number(0), scores->shape());
-  Value *open = scores, *sum = zeros;
+  Value* open = scores;
+  std::vector<Value*> chosen, shares;
   for (int64_t pick = 0; pick < config_.moe.top_k; ++pick) {
     Node* top = graph().append(TopK{Dim(1), 1, true, true}, {open}, 2);
     Value *best = top->output(0), *index = top->output(1);
@@ -132,14 +136,13 @@ Value* Layers::mixed_routing(Value* scores) const {
     Value* distance = map2(graph(), MapOp::div, map2(graph(), MapOp::sub, best, scores), size);
     Value* far = cast(graph(), map2(graph(), MapOp::gt, distance, number(config_.moe.nearness)), DType::f32);
     Value* near = map2(graph(), MapOp::add, open, scaled(far, kOut));
-    Value* share = graph().emit(GatherElements{1}, {graph().emit(Softmax{1, false, false}, {near}), index});
-    const auto scattered = [&](Value* value) {
-      return graph().emit(ScatterElements{1, ScatterReduction::none}, {zeros, index, value});
-    };
-    sum = map2(graph(), MapOp::add, sum, scattered(share));
-    open = map2(graph(), MapOp::add, open, scattered(broadcast_to(graph(), number(kOut), index->shape())));
+    chosen.push_back(index);
+    shares.push_back(graph().emit(GatherElements{1}, {graph().emit(Softmax{1, false, false}, {near}), index}));
+    Value* out = broadcast_to(graph(), number(kOut), index->shape());
+    Value* picked = graph().emit(ScatterElements{1, ScatterReduction::none}, {zeros, index, out});
+    open = map2(graph(), MapOp::add, open, picked);
   }
-  return sum;
+  return {concat(graph(), chosen, 1), concat(graph(), shares, 1)};
 }
 
 // The scores of the best groups of experts; 0 in the others.
@@ -159,48 +162,61 @@ Value* Layers::best_groups(Value* scores) const {
   return reshape(graph(), kept, scores->shape());
 }
 
-Value* Layers::expert(Value* x, const std::string& layer, int64_t expert) const {
-  if (config_.moe.store != ExpertStore::each) return stacked_expert(x, layer, expert);
-  const Names& names = config_.names;
-  const std::string prefix = fmt::format("{}{}{}.", layer, names.experts, expert);
-  return gated_mlp(x, prefix + std::string(names.expert_gate), prefix + std::string(names.expert_up),
-                   prefix + std::string(names.expert_down), config_.moe.intermediate);
+// Of x [tokens, 1 or top_k, in], with the matrices that the experts have under `name`: each its own, or a stack of
+// them.
+Value* Layers::grouped_linear(Value* x, Value* chosen, const std::string& layer, std::string_view name, int64_t in,
+                              int64_t out, bool transposed) const {
+  const bool stacked = config_.moe.store != ExpertStore::each;
+  const std::string prefix = fmt::format("{}{}", layer, config_.names.experts);
+  if (stacked) weights_.unstack(prefix + std::string(name), config_.moe.experts);
+  std::vector<Matrix> matrices;
+  std::vector<Value*> biases;
+  for (int64_t i = 0; i < config_.moe.experts; ++i) {
+    const std::string matrix =
+        stacked ? fmt::format("{}{}.{}", prefix, name, i) : fmt::format("{}{}.{}", prefix, i, name);
+    matrices.push_back({matrix, in, out, transposed});
+    if (config_.traits.biases.mlp) biases.push_back(reshape(graph(), weights_.vector(matrix + ".bias", out), {1, out}));
+  }
+  Value* y = weights_.grouped_product(x, chosen, matrices);
+  if (biases.empty()) return y;
+  return map2(graph(), MapOp::add, y, graph().emit(Gather{0}, {concat(graph(), biases, 0), chosen}));
 }
 
-Value* Layers::stacked_expert(Value* x, const std::string& layer, int64_t expert) const {
+// [tokens, top_k, hidden]
+Value* Layers::chosen_experts(Value* x, Value* chosen, const std::string& layer) const {
   const Names& names = config_.names;
   const MixtureOfExperts& moe = config_.moe;
-  const bool transposed = moe.store == ExpertStore::stacked_transposed;
-  const auto product = [&](Value* of, std::string_view name, int64_t in, int64_t out, bool is_transposed) {
-    const std::string stack = fmt::format("{}{}{}", layer, names.experts, name);
-    weights_.unstack(stack, moe.experts);
-    const std::string matrix = fmt::format("{}.{}", stack, expert);
-    Value* y = weights_.product(of, {matrix, in, out, is_transposed});
-    return config_.traits.biases.mlp ? map2(graph(), MapOp::add, y, weights_.vector(matrix + ".bias", out)) : y;
+  const bool each = moe.store == ExpertStore::each, swapped = moe.store == ExpertStore::stacked_transposed;
+  const bool opens_swapped = each ? config_.traits.transposed : swapped;
+  const bool closes_swapped = each ? config_.traits.transposed : moe.store != ExpertStore::stacked;
+  const auto open = [&](std::string_view name, int64_t columns) {
+    return grouped_linear(x, chosen, layer, name, config_.hidden, columns, opens_swapped);
   };
   Value* inner = nullptr;
   if (names.expert_gate.empty()) {
-    inner = opened(product(x, names.expert_up, config_.hidden, 2 * moe.intermediate, transposed), moe.intermediate);
+    inner = opened(open(names.expert_up, 2 * moe.intermediate), moe.intermediate);
   } else {
-    Value* gate = product(x, names.expert_gate, config_.hidden, moe.intermediate, transposed);
-    Value* up = product(x, names.expert_up, config_.hidden, moe.intermediate, transposed);
-    inner = map2(graph(), MapOp::mul, activate(graph(), config_.traits.activation, gate), up);
+    Value* gate = activate(graph(), config_.traits.activation, open(names.expert_gate, moe.intermediate));
+    inner = map2(graph(), MapOp::mul, gate, open(names.expert_up, moe.intermediate));
   }
-  return product(inner, names.expert_down, moe.intermediate, config_.hidden, moe.store != ExpertStore::stacked);
+  return grouped_linear(inner, chosen, layer, names.expert_down, moe.intermediate, config_.hidden, closes_swapped);
 }
 
 // What comes out of a joint matrix, gates before the others or in turn with them, becomes what goes into the next.
 Value* Layers::opened(Value* both, int64_t intermediate) const {
   const Activation activation = config_.traits.activation;
   const double limit = config_.moe.swiglu_limit;
+  const int64_t axis = both->type().rank() - 1;
   if (limit == 0) {
-    Value* gate = activate(graph(), activation, slice_axis(graph(), both, 1, 0, intermediate));
-    return map2(graph(), MapOp::mul, gate, slice_axis(graph(), both, 1, intermediate, intermediate));
+    Value* gate = activate(graph(), activation, slice_axis(graph(), both, axis, 0, intermediate));
+    return map2(graph(), MapOp::mul, gate, slice_axis(graph(), both, axis, intermediate, intermediate));
   }
-  const Dim tokens = both->shape()[0];
-  Value* pairs = reshape(graph(), both, {tokens, intermediate, 2});
+  Shape one = both->shape(), pair = both->shape();
+  one.back() = pair.back() = intermediate;
+  pair.push_back(2);
+  Value* pairs = reshape(graph(), both, pair);
   const auto part = [&](int64_t index) {
-    return reshape(graph(), slice_axis(graph(), pairs, 2, index, 1), {tokens, intermediate});
+    return reshape(graph(), slice_axis(graph(), pairs, axis + 1, index, 1), one);
   };
   const auto number = [&](double value) { return scalar(graph(), value, both->dtype()); };
   Value* gate = map2(graph(), MapOp::min, part(0), number(limit));
@@ -208,20 +224,23 @@ Value* Layers::opened(Value* both, int64_t intermediate) const {
   return map2(graph(), MapOp::mul, activate(graph(), activation, gate), map2(graph(), MapOp::add, up, number(1)));
 }
 
-// Every expert runs on every token, and counts for nothing where it was not chosen: experts / top_k times the work that
-// is needed, until there is a product over groups of rows.
 Value* Layers::experts(Value* x, const std::string& layer) const {
   const MixtureOfExperts& moe = config_.moe;
+  const Routes routes = routing(x, layer);
+  const Dim tokens = x->shape()[0];
+  Value* rows = reshape(graph(), x, {tokens, 1, config_.hidden});
+  Value* shares = reshape(graph(), routes.shares, {tokens, moe.top_k, 1});
+  const auto weighted = [&](Value* of) { return map2(graph(), MapOp::mul, of, shares); };
+  Value* y = moe.scaled_inputs ? chosen_experts(weighted(rows), routes.chosen, layer)
+                               : weighted(chosen_experts(rows, routes.chosen, layer));
+  Value* sum = reduce(graph(), ReduceKind::sum, y, {1}, false);
+  return moe.shared_intermediate == 0 ? sum : map2(graph(), MapOp::add, sum, shared_expert(x, layer));
+}
+
+// The one that all tokens go through.
+Value* Layers::shared_expert(Value* x, const std::string& layer) const {
+  const MixtureOfExperts& moe = config_.moe;
   const Names& names = config_.names;
-  Value* weights = routing(x, layer);
-  Value* sum = nullptr;
-  for (int64_t i = 0; i < moe.experts; ++i) {
-    Value* weight = slice_axis(graph(), weights, 1, i, 1);
-    Value* y = moe.scaled_inputs ? expert(map2(graph(), MapOp::mul, x, weight), layer, i)
-                                 : map2(graph(), MapOp::mul, expert(x, layer, i), weight);
-    sum = sum == nullptr ? y : map2(graph(), MapOp::add, sum, y);
-  }
-  if (moe.shared_intermediate == 0) return sum;
   const bool own = !names.shared_up.empty();
   const auto part = [&](std::string_view name) { return fmt::format("{}{}{}", layer, names.shared, name); };
   const std::string_view gate = own ? names.shared_open : names.expert_gate;
@@ -234,7 +253,7 @@ Value* Layers::experts(Value* x, const std::string& layer) const {
     Value* share = weights_.product(x, {name, config_.hidden, 1, config_.traits.transposed, MatrixRole::router});
     y = map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, share));
   }
-  return map2(graph(), MapOp::add, sum, y);
+  return y;
 }
 
 }  // namespace lathe::checkpoint

@@ -35,12 +35,18 @@ class Layers {
   Value* gated_mlp(Value* x, const std::string& gate, const std::string& up, const std::string& down,
                    int64_t intermediate) const;
   Value* stacked_mlp(Value* x, const std::string& joint, const std::string& down, int64_t intermediate) const;
-  Value* routing(Value* x, const std::string& layer) const;
-  Value* mixed_routing(Value* scores) const;
+  // The experts of each token and how much each counts, [tokens, top_k] both.
+  struct Routes {
+    Value *chosen, *shares;
+  };
+  Routes routing(Value* x, const std::string& layer) const;
+  Routes mixed_routing(Value* scores) const;
   Value* xielu(Value* x, const std::string& layer) const;
   Value* best_groups(Value* scores) const;
-  Value* expert(Value* x, const std::string& layer, int64_t expert) const;
-  Value* stacked_expert(Value* x, const std::string& layer, int64_t expert) const;
+  Value* grouped_linear(Value* x, Value* chosen, const std::string& layer, std::string_view name, int64_t in,
+                        int64_t out, bool transposed) const;
+  Value* chosen_experts(Value* x, Value* chosen, const std::string& layer) const;
+  Value* shared_expert(Value* x, const std::string& layer) const;
   Value* opened(Value* both, int64_t intermediate) const;
 
   Weights& weights_;

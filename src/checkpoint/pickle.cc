@@ -66,6 +66,7 @@ class PickleMachine {
     pickle_.root_ = pop();
     return std::move(pickle_);
   }
+  std::span<const std::byte> rest() const { return bytes_.subspan(at_); }
 
  private:
   using Kind = Pickle::Kind;
@@ -248,6 +249,13 @@ class PickleMachine {
   std::unordered_map<uint32_t, Index> memo_;
 };
 
-Pickle Pickle::read(std::span<const std::byte> bytes) { return PickleMachine(bytes).run(); }
+Pickle Pickle::read(std::span<const std::byte> bytes) { return read_front(bytes); }
+
+Pickle Pickle::read_front(std::span<const std::byte>& bytes) {
+  PickleMachine machine(bytes);
+  Pickle pickle = machine.run();
+  bytes = machine.rest();
+  return pickle;
+}
 
 }  // namespace lathe::checkpoint

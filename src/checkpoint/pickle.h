@@ -39,9 +39,13 @@ class Pickle {
   // `bytes` must outlive the result. Throws Error(invalid_model) for bytes that are no whole pickle and
   // Error(unsupported), with the opcode, for those that torch.save does not write.
   static Pickle read(std::span<const std::byte> bytes);
+  // The same of the pickle that `bytes` begin with; they become what follows it.
+  static Pickle read_front(std::span<const std::byte>& bytes);
 
   const Node& root() const { return nodes_[root_]; }
   const Node& node(Index index) const { return nodes_[index]; }
+  // All that the pickle ever made, used or not.
+  std::span<const Node> nodes() const { return nodes_; }
   // The item of a list, tuple, call or persistent node; an internal error when there is none.
   const Node& item(const Node& parent, size_t i) const { return nodes_[parent.items[i]]; }
 

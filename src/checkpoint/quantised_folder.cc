@@ -263,7 +263,28 @@ class FolderWriter {
   QuantisedFolderReport report_;
 };
 
+// The constant behind the casts of a weight.
+const Node& stored(const Value* weight) {
+  const Node* node = weight->producer();
+  while (!node->is<Constant>()) node = node->input(0)->producer();
+  return *node;
+}
+
 }  // namespace
+
+std::vector<MatrixUse> matrices_of(const Graph& decoder) {
+  std::vector<MatrixUse> result;
+  for (const auto& node : decoder.nodes()) {
+    if (node->is<MatMul>() || node->is<MatMulNBits>()) result.push_back({node->name(), node->input(0), node->input(1)});
+    const auto* grouped = node->as<GroupedMatMul>();
+    if (grouped == nullptr) continue;
+    for (size_t i = kGroupedOperands; i < node->inputs().size(); i += operands_of_group(*grouped)) {
+      const std::string& name = stored(node->input(i)).name();  // with an ending: ".weight", ".levels"
+      result.push_back({name.substr(0, name.rfind('.')), node->input(0), node->input(i)});
+    }
+  }
+  return result;
+}
 
 std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const QuantisedFolderOptions& options) {
   if (read_quantization(checkpoint).method != QuantMethod::none)
@@ -278,24 +299,25 @@ std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const
   const int64_t block = options.group == 0 && options.bits == 4 ? 128 : options.group;
   std::vector<RoundedMatrix> matrices;
   std::set<std::string> seen;
-  for (const auto& node : decoder.graph->nodes()) {
-    if (!node->is<MatMulNBits>() || !seen.insert(node->name()).second) continue;
-    const std::vector<int64_t>& dims = node->input(1)->producer()->as<Constant>()->value.dims();
-    const StoredTensor* found = checkpoint.find(node->name() + ".weight");
+  for (const MatrixUse& use : matrices_of(*decoder.graph)) {
+    if (!is_integer(use.weight->dtype()) || !seen.insert(use.name).second) continue;
+    const std::vector<int64_t>& dims = stored(use.weight).as<Constant>()->value.dims();
+    const StoredTensor* found = checkpoint.find(use.name + ".weight");
     if (found == nullptr)
-      throw Error(
-          ErrorCode::unsupported,
-          fmt::format("'{}' is part of a stack of matrices, which no reader of rounded weights expects", node->name()))
+      throw Error(ErrorCode::unsupported,
+                  fmt::format("'{}' is part of a stack of matrices, one for each expert, and compressed-tensors knows "
+                              "rounded weights of Linear alone; of formats that other programs read, only MXFP4, which "
+                              "has other numbers, holds such stacks",
+                              use.name))
           .remedy("Round the weights while loading them: --int8 or --int4 of the other commands");
-    const StoredTensor& stored = *found;
-    if (stored.dims != dims)
+    if (found->dims != dims)
       throw Error(ErrorCode::unsupported,
                   fmt::format("'{}.weight' is stored [in, out], as a Conv1D, and compressed-tensors knows rounded "
                               "weights of Linear alone",
-                              node->name()))
+                              use.name))
           .remedy("Add --int4 or --int8 to the command that runs the model: its weights are rounded while they load");
-    const DType scale = is_half(stored.dtype) ? stored.dtype : DType::f32;
-    matrices.push_back({node->name(), dims[0], dims[1], {options.bits, block, scale}});
+    const DType scale = is_half(found->dtype) ? found->dtype : DType::f32;
+    matrices.push_back({use.name, dims[0], dims[1], {options.bits, block, scale}});
   }
   return matrices;
 }

@@ -11,6 +11,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/weight_rows.h"
+#include "graph/graph.h"
 #include "graph/weight_rounding.h"
 
 namespace lathe::checkpoint {
@@ -20,6 +21,14 @@ struct RoundedMatrix {
   int64_t n = 0, k = 0;
   RoundingOptions rounding;
 };
+
+// A matrix that a decoder multiplies with: its name, without ".weight", and what it is multiplied with. Of experts that
+// is what all of them are given.
+struct MatrixUse {
+  std::string name;
+  Value *x, *weight;
+};
+std::vector<MatrixUse> matrices_of(const Graph& decoder);
 
 struct QuantisedFolderOptions {
   int bits = 4;

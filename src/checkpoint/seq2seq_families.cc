@@ -207,6 +207,12 @@ void refine_bart(const Fields& fields, Seq2SeqConfig& config) {
   fields.expect_flag("static_position_embeddings", config.family->positions == SidePositions::sinusoidal);
 }
 
+// Without the prompts that are trained in front of each layer's keys.
+void refine_mvp(const Fields& fields, Seq2SeqConfig& config) {
+  fields.expect_flag("use_prompt", false);
+  refine_bart(fields, config);
+}
+
 void refine_whisper(const Fields& fields, Seq2SeqConfig& config) {
   scale_embeddings(fields, config, false);
   config.encoder.embedding_scale = 1;
@@ -226,6 +232,15 @@ constexpr Seq2SeqFamily kFamilies[] = {
      .positions = SidePositions::relative, .relative_bias = kT5Bias, .bias_in_every_layer = true, .refine = refine_t5},
     {.model_type = "bart", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
      .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = kBart,
+     .logit_bias = "final_logits_bias", .refine = refine_bart},
+    {.model_type = "plbart", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
+     .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = kBart,
+     .logit_bias = "final_logits_bias", .refine = refine_bart},
+    {.model_type = "mvp", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
+     .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = kBart,
+     .logit_bias = "final_logits_bias", .refine = refine_mvp},
+    {.model_type = "blenderbot", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
+     .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = mbart_traits(false, 0),
      .logit_bias = "final_logits_bias", .refine = refine_bart},
     {.model_type = "mbart", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
      .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = mbart_traits(true, 2),
@@ -266,7 +281,8 @@ std::set<std::string, std::less<>> neutral() {
                  "median_filter_width", "no_timestamps_token_id", "return_timestamps",
                  // said again by others
                  "add_bias_logits", "dense_act_fn", "extra_pos_embeddings", "is_gated_act", "n_positions",
-                 "num_hidden_layers", "share_encoder_decoder_embeddings",
+                 "num_hidden_layers", "share_encoder_decoder_embeddings", "do_blenderbot_90_layernorm",
+                 "extra_layer_norm", "layernorm_variant", "prompt_length", "prompt_mid_dim",
                  // heads that a language model does not have
                  "classifier_proj_size", "use_weighted_layer_sum"});
   return fields;

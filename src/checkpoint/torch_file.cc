@@ -1,5 +1,6 @@
 #include "checkpoint/torch_file.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
@@ -35,30 +36,99 @@ constexpr std::array<std::pair<std::string_view, DType>, 14> kStorages{{
     {"ComplexDoubleStorage", DType::c128},
 }};
 
-[[noreturn]] void refuse_legacy() {
-  throw Error(ErrorCode::unsupported, "a weights file in PyTorch's format from before version 1.6")
-      .remedy(
-          "Write it anew: python -c \"import torch; w = torch.load('pytorch_model.bin', map_location='cpu'); "
-          "torch.save(w, 'pytorch_model.bin')\", or convert it to safetensors");
+using Bytes = std::span<const std::byte>;
+
+// What a file holds, however it is laid out.
+struct Contents {
+  Pickle description;
+  std::unordered_map<std::string, Bytes> storages;  // by key
+};
+
+Bytes stored_bytes(const ZipReader& zip, const ZipMember& member) {
+  if (member.method != ZipMethod::stored)
+    fail(ErrorCode::unsupported, "the member '{}' is compressed, which torch.save never does", member.name);
+  return zip.packed_bytes(member);
+}
+
+Contents read_zip(Bytes file) {
+  constexpr std::string_view kPickle = "data.pkl", kOrder = "byteorder", kData = "data/";
+  const ZipReader zip(file);
+  const auto is_description = [&](const ZipMember& member) { return member.name.ends_with(kPickle); };
+  const auto description = std::find_if(zip.members().begin(), zip.members().end(), is_description);
+  if (description == zip.members().end())
+    fail(ErrorCode::invalid_model, "a zip file without 'data.pkl': not what torch.save writes");
+  const std::string folder = description->name.substr(0, description->name.size() - kPickle.size());
+  Contents contents;
+  for (const ZipMember& member : zip.members()) {
+    if (!member.name.starts_with(folder)) continue;
+    const std::string name = member.name.substr(folder.size());
+    if (name.starts_with(kData)) contents.storages.emplace(name.substr(kData.size()), stored_bytes(zip, member));
+    if (name != kOrder) continue;  // there since PyTorch 2.1
+    const Bytes bytes = stored_bytes(zip, member);
+    const std::string_view order(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (order != "little") fail(ErrorCode::unsupported, "the numbers of the file are {}-endian", order);
+  }
+  contents.description = Pickle::read(stored_bytes(zip, *description));
+  return contents;
+}
+
+// ('storage', class, key, device, elements[, part of another storage])
+struct StorageId {
+  DType dtype = DType::f32;
+  std::string key;
+};
+
+[[noreturn]] void malformed(std::string_view tensor) {
+  fail(ErrorCode::invalid_model, "tensor '{}' has a description that makes no sense", tensor);
+}
+
+StorageId storage_id(const Pickle& pickle, const Node& node, std::string_view tensor) {
+  const Node& id = pickle.item(node, 0);
+  if (id.kind != Kind::tuple || id.items.size() < 3) malformed(tensor);
+  const Node &type = pickle.item(id, 1), &key = pickle.item(id, 2);
+  if (type.kind != Kind::global || type.text != "torch" || key.kind != Kind::text) malformed(tensor);
+  if (id.items.size() > 5 && pickle.item(id, 5).kind != Kind::none) malformed(tensor);  // of PyTorch 0.1
+  for (const auto& [spelling, dtype] : kStorages)
+    if (type.name == spelling) return {dtype, std::string(key.text)};
+  fail(ErrorCode::unsupported, "tensor '{}' lies in a torch.{}, which Lathe does not know", tensor, type.name);
+}
+
+// Four pickles (the magic number, a version, facts on the machine, the description), a fifth with the keys of the
+// storages, and these, each behind the number of its elements.
+Contents read_legacy(Bytes file) {
+  Contents contents;
+  Pickle::read_front(file);  // the version, which never changed
+  const Pickle machine = Pickle::read_front(file);
+  for (size_t i = 0; i + 1 < machine.root().items.size(); i += 2)
+    if (machine.item(machine.root(), i).text == "little_endian" && machine.item(machine.root(), i + 1).integer == 0)
+      fail(ErrorCode::unsupported, "the numbers of the file are big-endian");
+  contents.description = Pickle::read_front(file);
+  std::unordered_map<std::string, size_t> widths;
+  for (const Node& node : contents.description.nodes()) {
+    if (node.kind != Kind::persistent) continue;
+    const StorageId id = storage_id(contents.description, node, "");
+    widths[id.key] = storage_bytes(id.dtype, 1);
+  }
+  const Pickle keys = Pickle::read_front(file);
+  for (size_t i = 0; i < keys.root().items.size(); ++i) {
+    const std::string key(keys.item(keys.root(), i).text);
+    uint64_t count = 0;
+    const auto width = widths.find(key);
+    if (width == widths.end()) fail(ErrorCode::invalid_model, "the storage '{}' belongs to no tensor", key);
+    if (file.size() >= sizeof count) std::memcpy(&count, file.data(), sizeof count);
+    if (file.size() < sizeof count || count > (file.size() - sizeof count) / width->second)
+      throw Error(ErrorCode::invalid_model, fmt::format("the file ends inside the storage '{}'", key))
+          .remedy("Download or copy it again");
+    contents.storages.emplace(key, file.subspan(sizeof count, count * width->second));
+    file = file.subspan(sizeof count + count * width->second);
+  }
+  return contents;
 }
 
 class TorchFile {
  public:
-  explicit TorchFile(std::span<const std::byte> file) : zip_(file) {
-    constexpr std::string_view kPickle = "data.pkl";
-    const ZipMember* description = nullptr;
-    for (const ZipMember& member : zip_.members()) {
-      members_.emplace(member.name, &member);
-      const bool at_end = member.name.size() >= kPickle.size() &&
-                          member.name.compare(member.name.size() - kPickle.size(), kPickle.size(), kPickle) == 0;
-      if (at_end && description == nullptr) description = &member;
-    }
-    if (description == nullptr)
-      fail(ErrorCode::invalid_model, "a zip file without 'data.pkl': not what torch.save writes");
-    folder_ = description->name.substr(0, description->name.size() - kPickle.size());
-    check_byte_order();
-    pickle_ = Pickle::read(stored_bytes(*description));
-  }
+  explicit TorchFile(Contents contents)
+      : pickle_(std::move(contents.description)), storages_(std::move(contents.storages)) {}
 
   std::vector<StoredTensor> tensors() const {
     const Node& root = pickle_.root();
@@ -75,20 +145,6 @@ class TorchFile {
   }
 
  private:
-  std::span<const std::byte> stored_bytes(const ZipMember& member) const {
-    if (member.method != ZipMethod::stored)
-      fail(ErrorCode::unsupported, "the member '{}' is compressed, which torch.save never does", member.name);
-    return zip_.packed_bytes(member);
-  }
-
-  void check_byte_order() const {
-    const auto found = members_.find(folder_ + "byteorder");
-    if (found == members_.end()) return;  // before PyTorch 2.1
-    const auto bytes = stored_bytes(*found->second);
-    const std::string_view order(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    if (order != "little") fail(ErrorCode::unsupported, "the numbers of the file are {}-endian", order);
-  }
-
   // (storage, offset, sizes, strides, requires_grad, hooks), possibly wrapped as a parameter.
   StoredTensor tensor(std::string name, const Node& value) const {
     const Node* call = &value;
@@ -103,7 +159,7 @@ class TorchFile {
     }
     StoredTensor result;
     result.name = std::move(name);
-    const std::span<const std::byte> storage = find_storage(result, argument(result.name, *call, 0));
+    const Bytes storage = find_storage(result, argument(result.name, *call, 0));
     const int64_t offset = integer(result.name, argument(result.name, *call, 1));
     result.dims = integers(result.name, argument(result.name, *call, 2));
     result.strides = integers(result.name, argument(result.name, *call, 3));
@@ -122,30 +178,18 @@ class TorchFile {
     return pickle_.item(arguments, i);
   }
 
-  // ('storage', class, key, device, elements)
-  std::span<const std::byte> find_storage(StoredTensor& tensor, const Node& node) const {
+  Bytes find_storage(StoredTensor& tensor, const Node& node) const {
     if (node.kind != Kind::persistent) malformed(tensor.name);
-    const Node& id = pickle_.item(node, 0);
-    if (id.kind != Kind::tuple || id.items.size() < 3) malformed(tensor.name);
-    const Node &type = pickle_.item(id, 1), &key = pickle_.item(id, 2);
-    if (type.kind != Kind::global || type.text != "torch" || key.kind != Kind::text) malformed(tensor.name);
-    bool known = false;
-    for (const auto& [spelling, dtype] : kStorages) {
-      if (type.name != spelling) continue;
-      tensor.dtype = dtype;
-      known = true;
-    }
-    if (!known)
-      fail(ErrorCode::unsupported, "tensor '{}' lies in a torch.{}, which Lathe does not know", tensor.name, type.name);
-    const auto member = members_.find(fmt::format("{}data/{}", folder_, key.text));
-    if (member == members_.end())
-      fail(ErrorCode::invalid_model, "tensor '{}' lies in the storage '{}', which the file lacks", tensor.name,
-           key.text);
-    return stored_bytes(*member->second);
+    const StorageId id = storage_id(pickle_, node, tensor.name);
+    tensor.dtype = id.dtype;
+    const auto storage = storages_.find(id.key);
+    if (storage == storages_.end())
+      fail(ErrorCode::invalid_model, "tensor '{}' lies in the storage '{}', which the file lacks", tensor.name, id.key);
+    return storage->second;
   }
 
   // Cuts the bytes that the tensor reaches out of its storage.
-  static void place(StoredTensor& tensor, std::span<const std::byte> storage, int64_t offset) {
+  static void place(StoredTensor& tensor, Bytes storage, int64_t offset) {
     if (tensor.strides.size() != tensor.dims.size()) malformed(tensor.name);
     const int64_t count = element_count(tensor.dims);
     const size_t width = storage_bytes(tensor.dtype, 1);
@@ -181,22 +225,18 @@ class TorchFile {
     for (size_t i = 0; i < node.items.size(); ++i) result.push_back(integer(tensor, pickle_.item(node, i)));
     return result;
   }
-  [[noreturn]] static void malformed(std::string_view tensor) {
-    fail(ErrorCode::invalid_model, "tensor '{}' has a description that makes no sense", tensor);
-  }
 
-  ZipReader zip_;
-  std::unordered_map<std::string, const ZipMember*> members_;
-  std::string folder_;  // all members are below it
   Pickle pickle_;
+  std::unordered_map<std::string, Bytes> storages_;
 };
 
 }  // namespace
 
-std::vector<StoredTensor> parse_torch_file(std::span<const std::byte> file) {
-  constexpr std::byte kPickleStart{0x80};
-  if (!file.empty() && file.front() == kPickleStart) refuse_legacy();
-  return TorchFile(file).tensors();
+std::vector<StoredTensor> parse_torch_file(Bytes file) {
+  // Protocol 2, a number of ten bytes, the end.
+  constexpr std::string_view kMagic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
+  const bool legacy = file.size() >= kMagic.size() && std::memcmp(file.data(), kMagic.data(), kMagic.size()) == 0;
+  return TorchFile(legacy ? read_legacy(file.subspan(kMagic.size())) : read_zip(file)).tensors();
 }
 
 }  // namespace lathe::checkpoint

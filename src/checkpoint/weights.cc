@@ -17,6 +17,11 @@ bool is_weight_type(DType type) {
   return type == DType::f64 || type == DType::f32 || type == DType::f16 || type == DType::bf16;
 }
 
+// Both absent, or of one type.
+bool are_alike(const Value* a, const Value* b) {
+  return a == nullptr || b == nullptr ? a == b : a->dtype() == b->dtype();
+}
+
 // Elements that are wide in memory at a time.
 constexpr int64_t kSlice = int64_t{1} << 22;
 constexpr int64_t kGroup = 128;
@@ -213,14 +218,39 @@ Value* Weights::product(Value* x, const Matrix& matrix) {
   }
   MatMul product;
   product.trans_b = !matrix.transposed;
-  Value* wide = nullptr;
-  if (is_fp8(checkpoint_, matrix.name))
-    wide = of_products(widened(matrix));
-  else if (matrix.transposed)
-    wide = this->matrix(matrix.name + ".weight", matrix.in, matrix.out);
-  else
-    wide = this->matrix(matrix.name + ".weight", matrix.out, matrix.in);
-  return graph_.emit(product, {x, wide}, matrix.name);
+  return graph_.emit(product, {x, wide(matrix)}, matrix.name);
+}
+
+// As it is stored, unless its elements are not floats.
+Value* Weights::wide(const Matrix& matrix) {
+  if (is_fp8(checkpoint_, matrix.name)) return of_products(widened(matrix));
+  const std::string name = matrix.name + ".weight";
+  return matrix.transposed ? this->matrix(name, matrix.in, matrix.out) : this->matrix(name, matrix.out, matrix.in);
+}
+
+Value* Weights::grouped_product(Value* x, Value* chosen, const std::vector<Matrix>& matrices) {
+  GroupedMatMul product;
+  std::vector<Value*> operands = {x, chosen}, first;
+  for (const Matrix& matrix : matrices) {
+    const Narrow* rounded = narrow(matrix);
+    const int64_t block = rounded != nullptr ? rounded->block : 0;
+    std::vector<Value*> group;
+    if (rounded != nullptr)
+      group = {rounded->q, rounded->scales, rounded->zeros, rounded->order};
+    else
+      group = {wide(matrix)};
+    if (first.empty()) {
+      first = group;
+      product.block = block;
+    } else if (block != product.block || !std::equal(group.begin(), group.end(), first.begin(), are_alike)) {
+      faults_.push_back(fmt::format("'{}' is stored in another way than '{}'", matrix.name, matrices.front().name));
+      group = first;  // so that the graph can be made, and all faults can be found
+    }
+    operands.insert(operands.end(), group.begin(), group.end());
+  }
+  product.trans_b = product.block == 0 && !matrices.front().transposed;
+  product.round_rows = product.block > 0 && options_.round_activations;
+  return graph_.emit(product, std::move(operands), matrices.front().name);
 }
 
 void Weights::expect_complete() const {

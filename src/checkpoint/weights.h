@@ -63,6 +63,9 @@ class Weights {
   // x [.., in] times the matrix [in, out], in whichever way it is stored or to be rounded.
   Value* product(Value* x, const Matrix& matrix);
 
+  // x [tokens, 1 or choices, in] times the matrices of the numbers chosen [tokens, choices], which are all of one size.
+  Value* grouped_product(Value* x, Value* chosen, const std::vector<Matrix>& matrices);
+
   // Throws Error(invalid_model) that lists every tensor that was missing or did not fit. The graph is of no use then.
   void expect_complete() const;
   // What the checkpoint holds and nobody asked for, but for names that end in one of `buffers`, "a|b".
@@ -80,6 +83,7 @@ class Weights {
   Tensor load(const std::string& name, std::vector<int64_t> dims);
   Value* of_products(Value* stored);
   Value* widened(const Matrix& matrix);
+  Value* wide(const Matrix& matrix);
   const Narrow* narrow(const Matrix& matrix);
   NarrowWeight read_narrow_weight(const Matrix& matrix, int bits);
   NarrowWeight round(const Matrix& matrix, int bits);

@@ -4,7 +4,12 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "checkpoint/encoder.h"
+#include "checkpoint/quantised_folder.h"
+#include "checkpoint/seq2seq.h"
+#include "graph/reference/evaluator.h"
 #include "graph/verifier.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/checkpoint/decoder_runner.h"
@@ -98,6 +103,72 @@ TEST_P(Families, ComputeAsTransformersDoes) {
   expect_near(std::span(generated.logits[0]).first(logits.size()), logits, GetParam());
 }
 
+TEST(TextSides, StandUnderSeveralNames) {
+  const json& model = stored()["cases"]["arcee"];
+  const auto logits = model["logits"].get<std::vector<float>>();
+  for (const std::string root : {"language_model.model.", "model.language_model.", "model.text_model."}) {
+    SafetensorsText file;
+    const auto add = [&](const std::string& name, const std::vector<int64_t>& dims) {
+      const bool below = name.starts_with("model.");
+      file.add(below ? root + name.substr(6) : name, "F32", dims, numbers_of(name, dims));
+    };
+    for (const auto& [prefix, rows] : model["tensors"].items())
+      for (const auto& [name, row] : rows.items())
+        for (int64_t layer = 0; layer < (prefix.empty() ? 1 : model["layers"].get<int64_t>()); ++layer)
+          add(prefix.empty() ? name : prefix + std::to_string(layer) + "." + name, row[0]);
+    const TemporaryFolder folder;
+    folder.write("config.json", json{{"model_type", "sees"}, {"text_config", model["config"]}}.dump());
+    folder.write("model.safetensors", file.text());
+    DecoderRunner runner(build_decoder(Checkpoint::open(folder.path())), 1);
+    const auto generated = runner.generate({stored()["prompt"].get<Ids>()}, 1);
+    expect_near(std::span(generated.logits[0]).first(logits.size()), logits, root);
+  }
+}
+
+// The row of the prompt's third token in the first output of an encoder.
+std::vector<float> third_row(const Graph& graph) {
+  const Ids prompt = stored()["prompt"].get<Ids>();
+  Tensor ids(DType::i64, {1, static_cast<int64_t>(prompt.size())}), mask(DType::i64, ids.dims()), types = mask;
+  for (size_t i = 0; i < prompt.size(); ++i) ids.mutable_as<int64_t>()[i] = prompt[i];
+  for (int64_t& x : mask.mutable_as<int64_t>()) x = 1;
+  for (int64_t& x : types.mutable_as<int64_t>()) x = 0;
+  std::vector<RefValue> inputs;
+  for (const Value* input : graph.inputs())
+    inputs.push_back(input->name() == "input_ids" ? ids : (input->name() == "attention_mask" ? mask : types));
+  const Tensor y = std::get<Tensor>(evaluate(graph, inputs).at(0));
+  const auto row = y.as<float>().subspan(static_cast<size_t>(2 * y.dims()[2]), static_cast<size_t>(y.dims()[2]));
+  return {row.begin(), row.end()};
+}
+
+TEST(EncoderFamilies, ComputeAsTransformersDoes) {
+  for (const auto& [name, model] : stored()["encoders"].items()) {
+    const TemporaryFolder folder;
+    folder.write("config.json", model["config"].dump());
+    folder.write("model.safetensors", weights_of(model));
+    const Encoder encoder = build_encoder(Checkpoint::open(folder.path()));
+    verify(*encoder.graph);
+    EXPECT_EQ(encoder.info.unused_tensors, std::vector<std::string>{}) << name;
+    const auto expected = model["logits"].get<std::vector<float>>();
+    const std::vector<float> row = third_row(*encoder.graph);
+    expect_near(std::span<const float>(row), expected, name);
+  }
+}
+
+TEST(Seq2SeqFamilies, EncodeAsTransformersDoes) {
+  for (const auto& [name, model] : stored()["seq2seq"].items()) {
+    const TemporaryFolder folder;
+    folder.write("config.json", model["config"].dump());
+    folder.write("model.safetensors", weights_of(model));
+    const Seq2Seq sides = build_seq2seq(Checkpoint::open(folder.path()), {});
+    verify(*sides.encoder.graph);
+    verify(*sides.decoder.graph);
+    EXPECT_EQ(sides.decoder.info.unused_tensors, std::vector<std::string>{}) << name;
+    const auto expected = model["states"].get<std::vector<float>>();
+    const std::vector<float> row = third_row(*sides.encoder.graph);
+    expect_near(std::span<const float>(row), expected, name);
+  }
+}
+
 TEST(RoundedWeights, RoutersStayWide) {
   const json& model = stored()["cases"]["qwen2-moe"];
   const TemporaryFolder folder;
@@ -108,15 +179,41 @@ TEST(RoundedWeights, RoutersStayWide) {
   const Decoder decoder = build_decoder(Checkpoint::open(folder.path()), options);
   size_t routers = 0, experts = 0;
   for (const auto& node : decoder.graph->nodes()) {
+    if (const auto* grouped = node->as<GroupedMatMul>()) {
+      EXPECT_GT(grouped->block, 0) << node->name();
+      experts += (node->inputs().size() - kGroupedOperands) / operands_of_group(*grouped);
+    }
     if (!node->is<MatMulNBits>() && !node->is<MatMul>()) continue;
     const std::string& name = node->name();
     const bool router = name.ends_with("mlp.gate") || name.ends_with("shared_expert_gate");
     EXPECT_EQ(node->is<MatMul>(), router) << name;
     routers += router;
-    experts += name.find(".experts.") != std::string::npos;
   }
   EXPECT_EQ(routers, 4u);   // two layers with experts, two gates each
   EXPECT_EQ(experts, 24u);  // four of three matrices each
+}
+
+// Of these, each matrix is a layer of its own for other readers, too; of stacks it is not.
+TEST(MatricesToRound, AreThoseOfExpertsThatAreNotStacked) {
+  const auto open = [](const TemporaryFolder& folder, const char* name) {
+    const json& model = stored()["cases"][name];
+    folder.write("config.json", model["config"].dump());
+    folder.write("model.safetensors", weights_of(model));
+    return Checkpoint::open(folder.path());
+  };
+  const TemporaryFolder folder, stacked;
+  std::set<std::string> names;
+  for (const RoundedMatrix& matrix : matrices_to_round(open(folder, "qwen2-moe"), {.bits = 8}))
+    if (matrix.name.find(".experts.") != std::string::npos) names.insert(matrix.name);
+  EXPECT_EQ(names.size(), 24u);
+  EXPECT_EQ(names.count("model.layers.0.mlp.experts.3.down_proj"), 1u);
+  try {
+    matrices_to_round(open(stacked, "gpt-oss"), {.bits = 8});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_NE(error.message().find("'model.layers.0.mlp.experts.gate_up_proj.0' is part of a stack"), std::string::npos)
+        << error.message();
+  }
 }
 
 // Stacks of experts in MXFP4, [experts, out, in] in pairs, and the same numbers as gpt-oss stores them in wide types.

@@ -102,6 +102,15 @@ std::string torch_file(const std::string& pickle, const std::string& storage) {
   return folder.read("f");
 }
 
+TEST(WeightFiles, PointersOfGitAreToldApart) {
+  for (const char* name : {"model.safetensors", "pytorch_model.bin"}) {
+    const TemporaryFolder folder;
+    folder.write("config.json", "{}");
+    folder.write(name, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n");
+    EXPECT_THAT(message_of([&] { Checkpoint::open(folder.path()); }), HasSubstr("Git LFS")) << name;
+  }
+}
+
 TEST(TorchFile, TensorsLieInTheirStorages) {
   const std::string file = torch_file(tensor_pickle("FloatStorage", 1, 3, 1), std::string(28, 'x'));
   const StoredTensor tensor = parse_torch_file(bytes_of(file)).at(0);
@@ -135,8 +144,31 @@ TEST(TorchFile, WhatIsNoTensorIsRefusedByName) {
       message("\x80\x02}X\x01" + std::string(3, '\0') + "wcos\nsystem\nX\x02" + std::string(3, '\0') + "ls\x85Rs."),
       HasSubstr("'w' is not a plain tensor but made by os.system"));
   EXPECT_THAT(message("\x80\x02]."), HasSubstr("does not hold a dictionary"));
-  EXPECT_THAT(message_of([] { parse_torch_file(bytes_of(std::string("\x80\x02\x8a\x0a"))); }),
-              HasSubstr("before version 1.6"));
+}
+
+TEST(TorchFile, FilesFromBeforeVersion16) {
+  std::string numbers;
+  for (const float x : {0.f, 1.f, 2.f, 3.f, 4.f, 5.f}) numbers.append(reinterpret_cast<const char*>(&x), sizeof(x));
+  const std::string magic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
+  const auto machine = [](bool little) {
+    return "\x80\x02}(X\x0d" + std::string(3, '\0') + "little_endian" + (little ? "\x88" : "\x89") + "u.";
+  };
+  const std::string version("\x80\x02M\xe9\x03.");
+  const std::string keys("\x80\x02](X\x01\0\0\0\x30\x65.", 12);  // ["0"]
+  const std::string count("\x06\0\0\0\0\0\0\0", 8);
+  const std::string front = magic + version + machine(true) + tensor_pickle("FloatStorage", 0, 1, 2) + keys;
+  const std::string file = front + count + numbers;
+  const TemporaryFolder folder;
+  folder.write("config.json", "{}");
+  folder.write("pytorch_model.bin", file);
+  EXPECT_THAT(Checkpoint::open(folder.path()).tensor("w").as<float>(), ElementsAre(0, 2, 4, 1, 3, 5));
+
+  for (size_t size = magic.size(); size < file.size(); ++size)
+    EXPECT_THROW(parse_torch_file(bytes_of(file).first(size)), Error) << size;
+  EXPECT_THAT(message_of([&] { parse_torch_file(bytes_of(file).first(file.size() - 1)); }),
+              HasSubstr("ends inside the storage '0'"));
+  const std::string big = magic + version + machine(false) + tensor_pickle("FloatStorage", 0, 1, 2) + keys;
+  EXPECT_THAT(message_of([&] { parse_torch_file(bytes_of(big)); }), HasSubstr("big-endian"));
 }
 
 TEST(Pickle, DamageIsAnError) {

@@ -12,7 +12,8 @@ import sys
 import numpy as np
 import torch
 import transformers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMaskedLM,
+                          AutoModelForSeq2SeqLM)
 
 SIZES = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=32, vocab_size=12, bos_token_id=1, eos_token_id=2, pad_token_id=0)
@@ -105,6 +106,22 @@ CASES = {
                           vocab_size=12)),
 }
 
+
+
+BERT = dict(MHA, type_vocab_size=2)
+ENCODERS = {
+    "albert": ("albert", dict(BERT, embedding_size=8, hidden_act="gelu_new")),
+    "data2vec": ("data2vec-text", dict(BERT, pad_token_id=1)),
+    "electra": ("electra", dict(BERT, embedding_size=8)),
+    "ernie": ("ernie", dict(BERT, use_task_id=True)),
+}
+BART = dict(d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+            encoder_ffn_dim=20, decoder_ffn_dim=20, max_position_embeddings=32, vocab_size=12, decoder_start_token_id=2)
+SEQ2SEQ = {
+    "blenderbot": ("blenderbot", dict(BART, scale_embedding=True)),
+    "mvp": ("mvp", dict(BART)),
+    "plbart": ("plbart", dict(BART, scale_embedding=True)),
+}
 
 
 def fill(name, shape):
@@ -207,7 +224,7 @@ def model_of(model_type, fields):
     return config, model.eval().float(), kept
 
 
-LAYER = re.compile(r"^(.*?\b(?:h|layers|blocks)\.)(\d+)\.(.*)$")
+LAYER = re.compile(r"^(.*?\b(?:h|layers?|blocks)\.)(\d+)\.(.*)$")
 
 
 def grouped(tensors, layers):
@@ -242,13 +259,56 @@ def case(model_type, fields):
             "greedy": greedy}
 
 
+# Matrices and biases that are others by a second name.
+AGAIN = re.compile(r"embed_tokens|lm_head\.(decoder\.|weight)|predictions\.decoder|generator_lm_head\.weight")
+
+
+def filled(auto_class, model_type, fields):
+    with transformers.modeling_utils.no_init_weights():
+        config = AutoConfig.for_model(model_type, **fields)
+        model = auto_class.from_config(config, attn_implementation="eager").eval().float()
+    model.tie_weights()
+    state = {name: tensor for name, tensor in model.state_dict().items()
+             if tensor.is_floating_point() and not AGAIN.search(name)}
+    with torch.no_grad():
+        for name, tensor in state.items():
+            tensor.copy_(fill(name, tuple(tensor.shape)))
+    tensors = grouped({name: list(tensor.shape) for name, tensor in state.items()}, 2)
+    settings = {"model_type": model_type, "is_encoder_decoder": auto_class is AutoModelForSeq2SeqLM, **fields,
+                "architectures": [type(model).__name__]}
+    return model, {"config": settings, "layers": 2, "tensors": tensors}
+
+
+def encoder_case(model_type, fields):
+    """The logits of a model that fills masks, at the third token."""
+    model, found = filled(AutoModelForMaskedLM, model_type, fields)
+    with torch.no_grad():
+        row = model(torch.tensor([PROMPT])).logits[0, 2]
+    return {**found, "logits": [round(float(x), 4) for x in row]}
+
+
+def seq2seq_case(model_type, fields):
+    """The states of the encoder at the third token."""
+    model, found = filled(AutoModelForSeq2SeqLM, model_type, fields)
+    with torch.no_grad():
+        row = model.get_encoder()(torch.tensor([PROMPT])).last_hidden_state[0, 2]
+    return {**found, "states": [round(float(x), 4) for x in row]}
+
+
+def section(name, cases):
+    lines = [f'"{key}": {json.dumps(found, separators=(",", ":"))}' for key, found in cases.items()]
+    return f'"{name}": {{\n' + ",\n".join(lines) + "\n}"
+
+
 def main():
     torch.manual_seed(0)
     cases = {name: case(*arguments) for name, arguments in CASES.items()}
-    lines = [f'"{name}": {json.dumps(found, separators=(",", ":"))}' for name, found in cases.items()]
-    head = json.dumps({"prompt": PROMPT})[1:-1]
+    encoders = {name: encoder_case(*arguments) for name, arguments in ENCODERS.items()}
+    seq2seq = {name: seq2seq_case(*arguments) for name, arguments in SEQ2SEQ.items()}
+    sections = [json.dumps({"prompt": PROMPT})[1:-1], section("cases", cases), section("encoders", encoders),
+                section("seq2seq", seq2seq)]
     with open(sys.argv[1], "w", encoding="utf-8") as file:
-        file.write("{" + head + ',\n"cases": {\n' + ",\n".join(lines) + "\n}}\n")
+        file.write("{" + ",\n".join(sections) + "}\n")
 
 
 if __name__ == "__main__":
