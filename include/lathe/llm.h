@@ -220,7 +220,8 @@ class Engine {
 
   const ModelFacts& facts() const;
   StepTimes step_times() const;
-  // What the folder's generation_config.json recommends, where it samples at all.
+  // What the folder's generation_config.json recommends; of an encoder-decoder, the likeliest token where it does not
+  // say that it samples.
   const SamplingOptions& recommended() const;
   // Whether the folder has a tokenizer. Without one, tokens have no text and what follows throws Error(not_found).
   bool has_text() const;

@@ -66,7 +66,6 @@ std::vector<BeamSearch::Next> BeamSearch::advance() {
 
 void BeamSearch::finish(const Candidate& candidate) {
   const auto beams = static_cast<size_t>(options_.beams);
-  if (options_.stop == BeamOptions::Stop::first && finished_.size() >= beams) return;
   Finished done{running_[candidate.parent].tokens, 0, candidate.stops};
   done.tokens.push_back(candidate.token);
   done.score = candidate.sum / std::pow(static_cast<double>(length_), options_.length_penalty);

@@ -19,6 +19,28 @@ class StreamedText : public TextDecoder {
   text::StreamDecoder decoder_;
 };
 
+// A tokenizer of another model would turn every text into other tokens, and no later step would notice. Vocabularies of
+// models are often padded, and tokens may have been added to a tokenizer that its model never sees: neither is a fault.
+void expect_fit(const text::Tokenizer& tokenizer, const checkpoint::DecoderInfo& info) {
+  const auto refuse = [](const std::string& why) {
+    throw Error(ErrorCode::invalid_model, "the tokenizer is one of another model: " + why)
+        .remedy("Put the tokenizer that belongs to the weights beside them, or name it: --tokenizer");
+  };
+  for (auto id = static_cast<text::TokenId>(info.vocab); id < static_cast<text::TokenId>(tokenizer.vocab_size()); ++id)
+    if (const auto token = tokenizer.id_to_token(id); token && !tokenizer.is_added(id))
+      refuse(fmt::format("its token {} is '{}', and the model has {}", id, *token, info.vocab));
+  const auto end = tokenizer.special_tokens().eos;
+  if (!end || info.eos_ids.empty()) return;
+  const auto ends_text = [&](int32_t id) {
+    const auto token = static_cast<text::TokenId>(id);
+    return token == *end || tokenizer.is_added(token);
+  };
+  if (std::any_of(info.eos_ids.begin(), info.eos_ids.end(), ends_text)) return;
+  const auto token = tokenizer.id_to_token(static_cast<text::TokenId>(info.eos_ids.front()));
+  refuse(fmt::format("it ends texts with token {}, the model with {}, {}", *end, info.eos_ids.front(),
+                     token ? fmt::format("which stands for '{}' there", *token) : "which it does not have"));
+}
+
 }  // namespace
 
 std::unique_ptr<ModelText> ModelText::load(const std::filesystem::path& folder, const checkpoint::DecoderInfo& info,
@@ -30,6 +52,7 @@ std::unique_ptr<ModelText> ModelText::load(const std::filesystem::path& folder, 
     if (error.code() != ErrorCode::not_found || !tokenizer.empty()) throw;
     return nullptr;
   }
+  expect_fit(*loaded, info);
   const bool elsewhere = std::filesystem::is_directory(tokenizer);
   return std::unique_ptr<ModelText>(
       new ModelText(std::move(loaded), text::PromptFormat::load(elsewhere ? tokenizer : folder), info));

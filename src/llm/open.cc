@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/encoder.h"
 #include "checkpoint/seq2seq.h"
 #include "llm/engine.h"
 #include "llm/graph_model.h"
@@ -37,19 +38,26 @@ GraphModelOptions model_options(const EngineOptions& options) {
   return model;
 }
 
-SamplingOptions recommended_sampling(std::string_view generation_config) {
+// What generation_config.json recommends. Where it does not say whether to sample, its numbers still tell how; and who
+// translates or summarises wants the likeliest answer.
+SamplingOptions recommended_sampling(std::string_view generation_config, bool has_encoder) {
   SamplingOptions options;
   const auto config = nlohmann::json::parse(generation_config, nullptr, false);
-  if (!config.is_object() || !config.contains("do_sample") || config["do_sample"] != true) return options;
   const auto read = [&](const char* name, auto& value) {
-    if (config.contains(name) && config[name].is_number()) value = config[name];
+    if (config.is_object() && config.contains(name) && config[name].is_number()) value = config[name];
   };
+  bool samples = !has_encoder;
+  if (config.is_object() && config.contains("do_sample")) samples = config["do_sample"] == true;
+  read("repetition_penalty", options.repetition_penalty);
+  if (!samples) {
+    options.temperature = 0;
+    return options;
+  }
   read("temperature", options.temperature);
   read("top_k", options.top_k);
   read("top_p", options.top_p);
   read("min_p", options.min_p);
   read("typical_p", options.typical_p);
-  read("repetition_penalty", options.repetition_penalty);
   return options;
 }
 
@@ -85,10 +93,13 @@ std::unique_ptr<Engine> finish(EngineParts parts) {
 
 std::unique_ptr<Engine> open_checkpoint(const std::string& folder, const EngineOptions& options) {
   const auto checkpoint = checkpoint::Checkpoint::open(folder);
+  if (checkpoint::is_encoder(checkpoint))
+    throw Error(ErrorCode::unsupported, fmt::format("{}: an encoder, which writes no text", folder))
+        .remedy("`lathe run`, `classify` and `fill-mask` take its folder");
   checkpoint::DecoderInfo info;
   auto model = open_model(checkpoint, options, info);
   EngineParts parts;
-  parts.recommended = recommended_sampling(checkpoint.generation_config());
+  parts.recommended = recommended_sampling(checkpoint.generation_config(), model->facts().source_context > 0);
   parts.text = ModelText::load(folder, info, options.tokenizer);
   parts.scheduler = scheduler_options(*model, options);
   parts.model = std::move(model);
@@ -136,7 +147,7 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
   if (options.context > 0) info.max_positions = options.context;
   if (info.max_positions <= 0) info.max_positions = kUsualContext;
   EngineParts parts;
-  parts.recommended = recommended_sampling(generation_config);
+  parts.recommended = recommended_sampling(generation_config, !files.encoder.empty());
   std::optional<checkpoint::Decoder> decoder;
   if (files.encoder.empty()) decoder = page_decoder(files, info, {options.block_size, options.kv_dtype});
   if (decoder) {
@@ -156,6 +167,19 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
   return finish(std::move(parts));
 } catch (Error& error) {
   throw error.file().empty() ? error.in_file(files.first.string()) : error;
+}
+
+// Parts of checkpoints are no models by themselves, nor are files of other programs.
+void refuse_parts(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) return;
+  if (path.extension() == ".gguf")
+    throw Error(ErrorCode::unsupported, fmt::format("{}: GGUF files are not read", path.string()))
+        .remedy("Give the folder of the checkpoint that it was made from, with --int4 or --int8");
+  for (const std::string_view part : {".safetensors", ".bin", ".json", ".model"})
+    if (path.extension() == part)
+      throw Error(ErrorCode::invalid_argument, fmt::format("{} is one file of a checkpoint", path.string()))
+          .remedy("Give the folder that it is in");
 }
 
 }  // namespace
@@ -181,6 +205,7 @@ checkpoint::DecoderOptions decoder_options(const EngineOptions& options, const c
 }
 
 std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {
+  refuse_parts(path);
   if (const auto files = find_onnx_files(path)) return open_onnx(*files, options);
   return open_checkpoint(path, options);
 }

@@ -143,8 +143,7 @@ class FeedbackQuantizer {
   std::vector<std::pair<Value*, std::shared_ptr<Rounder>>> choose_inputs(const Graph& graph,
                                                                          const RoundedMatrix& first) {
     std::map<std::string, Value*> read;
-    for (const auto& node : graph.nodes())
-      if (node->is<MatMul>()) read[node->name()] = node->input(0);
+    for (const checkpoint::MatrixUse& use : checkpoint::matrices_of(graph)) read[use.name] = use.x;
     std::vector<std::pair<Value*, std::shared_ptr<Rounder>>> inputs;
     size_t bytes = 0;
     for (const RoundedMatrix* m = &first; m != matrices_.data() + matrices_.size(); ++m) {

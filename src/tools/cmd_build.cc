@@ -82,7 +82,7 @@ class BuildCommand : public Command {
         ->type_name("NAME:1x128")
         ->allow_extra_args(false);
     app.add_option("--timing-cache", timing_cache_,
-                   "Kernel times to use instead of measuring, and to add to; needs a profile")
+                   "Kernel times, and types of layers, to use instead of measuring, and to add to")
         ->type_name("FILE.json");
     app.add_flag("-v,--verbose", verbose_, "Show every run of a pass, and why kernels were chosen");
     add_model_options(app, options_);
@@ -90,6 +90,7 @@ class BuildCommand : public Command {
   }
 
   int run(Console& console) override {
+    precision_.check();
     if (output_.empty()) output_ = std::filesystem::path(model_).filename().replace_extension(".plan").string();
     if (std::filesystem::exists(output_) && std::filesystem::exists(model_) &&
         std::filesystem::equivalent(output_, model_))
@@ -97,12 +98,17 @@ class BuildCommand : public Command {
     { const FileWriter probe(output_); }  // fails now rather than after the work
     const auto start = Clock::now();
     Progress progress(console);
+    if (!timing_cache_.empty()) {
+      cache_ = TimingCache::load(timing_cache_);
+      precision_.outcomes = &cache_;
+    }
     CompiledModel compiled = is_plan(model_) ? open_plan(progress) : import_and_compile(progress, console);
     if (precision_report_ && !precision_report_->met) return report_miss(progress, console);
     std::vector<Profile> profiles = parse_profiles(*compiled.graph);
     const bool tunes = !profiles.empty() || (plan_ != nullptr && (options_.threads > 0 || !timing_cache_.empty()));
     if (profiles.empty() && plan_ != nullptr) profiles = plan_->info().profiles;
     if (tunes && !profiles.empty()) compiled = tune_kernels(std::move(compiled), profiles, progress);
+    if (!timing_cache_.empty() && cache_.changed()) cache_.save(timing_cache_);
     write(compiled, profiles, progress);
     progress.clear();
     total_ms_ = ms_since(start);
@@ -183,14 +189,14 @@ class BuildCommand : public Command {
     const std::vector<Profile> profiles = parse_profiles(graph);
     if (!profiles.empty())
       for (const auto& [name, range] : profiles.front()) sizes[name] = range.opt;
-    precision_report_ =
-        assign_precision(graph, precision_, options_.compile_options(), sizes, model_, [&](const std::string& what) {
-          check_interrupted();
-          progress.show(what);
-          if (!verbose_) return;
-          progress.clear();
-          console.note("  {:>8}  {}", format_time(ms_since(start)), what);
-        });
+    precision_report_ = assign_precision(graph, precision_, options_.compile_options(), options_.threads, sizes, model_,
+                                         [&](const std::string& what) {
+                                           check_interrupted();
+                                           progress.show(what);
+                                           if (!verbose_) return;
+                                           progress.clear();
+                                           console.note("  {:>8}  {}", format_time(ms_since(start)), what);
+                                         });
     precision_ms_ = ms_since(start);
   }
 
@@ -209,17 +215,15 @@ class BuildCommand : public Command {
   // Times the kernels that compete on the usual sizes of the profiles, and lowers again with the winners.
   CompiledModel tune_kernels(CompiledModel compiled, const std::vector<Profile>& profiles, Progress& progress) {
     const auto start = Clock::now();
-    TimingCache cache = timing_cache_.empty() ? TimingCache() : TimingCache::load(timing_cache_);
-    const size_t known = cache.size();
+    const size_t known = cache_.size();
     threads_ = options_.thread_count();
     const TuneOptions tune_options = {threads_, profiles, [&](size_t done, size_t total) {
                                         check_interrupted();
                                         progress.show("timing kernels",
                                                       static_cast<double>(done) / static_cast<double>(total));
                                       }};
-    CompiledModel best = tuned(std::move(compiled), options_.compile_options(), tune_options, cache);
-    timed_ = cache.size() - known;
-    if (!timing_cache_.empty() && timed_ > 0) cache.save(timing_cache_);
+    CompiledModel best = tuned(std::move(compiled), options_.compile_options(), tune_options, cache_);
+    timed_ = cache_.size() - known;
     tune_ms_ = ms_since(start);
     return best;
   }
@@ -352,6 +356,7 @@ class BuildCommand : public Command {
   size_t timed_ = 0;  // kernels measured
   int threads_ = 0;   // that they were measured with
   std::string timing_cache_;
+  TimingCache cache_;
 };
 
 }  // namespace

@@ -51,11 +51,12 @@ class ChatCommand : public Command {
     add_llm_options(app, llm_);
     app.add_option("--system", system_, "What the model is told before the conversation")->type_name("TEXT");
     add_sampling_options(app, generation_);
+    add_beam_options(app, generation_);
     app.add_flag("--stats", stats_, "Say how fast prompts and answers were");
   }
 
   int run(Console& console) override {
-    llm_.engine.max_sequences = 1;
+    llm_.engine.max_sequences = generation_.request.beam.beams;
     const auto engine = open_llm(llm_, console);
     llm::Request request = generation_.make_request(engine->recommended());
     request.stop.insert(request.stop.end(), engine->chat_stops().begin(), engine->chat_stops().end());

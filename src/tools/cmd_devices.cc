@@ -79,6 +79,14 @@ nlohmann::json show_libraries(Console& console) {
   return list;
 }
 
+// The matrix tiles that products use on this machine.
+std::string describe_tiles(const CpuFeatures& cpu) {
+  if (!cpu.amx_bf16 && !cpu.amx_int8) return "none (AMX)";
+  if (!request_tiles()) return "AMX, which the operating system refuses to this process";
+  const std::string_view types = !cpu.amx_int8 ? "bf16" : !cpu.amx_bf16 ? "bytes" : "bf16 and bytes";
+  return fmt::format("AMX, used for products of {}", types);
+}
+
 class DevicesCommand : public Command {
  public:
   CommandInfo info() const override {
@@ -102,9 +110,9 @@ class DevicesCommand : public Command {
     const auto size = [](size_t bytes) {
       return bytes == 0 ? std::string("unknown") : format_bytes(static_cast<double>(bytes));
     };
-    console.print("cpu        {}\ncores      {} for this process\ncaches     L1 {}, L2 {}, L3 {}\n\n",
+    console.print("cpu        {}\ncores      {} for this process\ncaches     L1 {}, L2 {}, L3 {}\ntiles      {}\n\n",
                   cpu.name.empty() ? "unknown processor" : cpu.name, threads, size(cpu.l1d_bytes), size(cpu.l2_bytes),
-                  size(cpu.l3_bytes));
+                  size(cpu.l3_bytes), describe_tiles(cpu));
     Table table(
         {{"kernels"}, {"runs here"}, {"GFLOP/s", Table::Align::right}, {"GB/s from memory", Table::Align::right}});
     nlohmann::json variants = nlohmann::json::array();
@@ -137,6 +145,8 @@ class DevicesCommand : public Command {
                       {"cores", threads},
                       {"best_isa", to_string(cpu.best_isa)},
                       {"variants", variants},
+                      {"amx_bf16", cpu.amx_bf16},
+                      {"amx_int8", cpu.amx_int8},
                       {"l1d_bytes", cpu.l1d_bytes},
                       {"l2_bytes", cpu.l2_bytes},
                       {"l3_bytes", cpu.l3_bytes}}}});

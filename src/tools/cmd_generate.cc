@@ -109,7 +109,8 @@ class GenerateCommand : public Command {
                    "What the decoder of an encoder-decoder begins with, instead of what generation_config.json says")
         ->type_name("ID,ID,..");
     add_sampling_options(app, generation_);
-    add_search_options(app, generation_);
+    add_beam_options(app, generation_);
+    add_report_options(app, generation_);
     app.add_option(
            "--dump-logits", dump_logits_,
            "Write the logits behind each token of the prompt, f32 [tokens, vocabulary], as `logits`; those of "

@@ -140,7 +140,8 @@ class QuantizeCommand : public Command {
       fail(ErrorCode::invalid_argument, "the result would overwrite the model '{}'", input_);
     Progress progress(console);
     progress.show("quantising " + input_);
-    options_.calibrator = calibrator_of(calibration_.calibrator);
+    if (const auto calibrator = precision::calibrator_from_string(calibration_.calibrator))
+      options_.calibrator = *calibrator;
     const auto batches =
         calibration_batches(*onnx::import_model(input_), calibration_.inputs, {}, std::filesystem::path(input_));
     const precision::QdqReport report = precision::quantize_model(input_, output_, batches, options_);

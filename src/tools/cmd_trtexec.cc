@@ -150,11 +150,12 @@ class Job {
     Sizes sizes;
     if (!profiles_.empty())
       for (const auto& [name, range] : profiles_.front()) sizes[name] = range.opt;
-    const precision::Report report = assign_precision(graph, args, model_options_.compile_options(), sizes,
-                                                      options_.onnx, [&](const std::string& what) {
-                                                        check_interrupted();
-                                                        log_.verbose(what);
-                                                      });
+    const precision::Report report =
+        assign_precision(graph, args, model_options_.compile_options(), model_options_.threads, sizes, options_.onnx,
+                         [&](const std::string& what) {
+                           check_interrupted();
+                           log_.verbose(what);
+                         });
     for (const precision::LayerReport& layer : report.layers)
       if (!(layer.type == layer.wanted)) log_.verbose(fmt::format("{} is kept wider: {}", layer.name, layer.reason));
     for (const auto& [name, agreement] : report.outputs)

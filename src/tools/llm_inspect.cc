@@ -33,6 +33,11 @@ struct Needs {
 bool is_parameter_of_rounding(const Node& constant) {
   const auto users = constant.output()->users();
   return std::any_of(users.begin(), users.end(), [&](const Node* user) {
+    if (const auto* grouped = user->as<GroupedMatMul>()) {
+      const auto inputs = user->inputs();
+      const auto at = std::find(inputs.begin(), inputs.end(), constant.output()) - inputs.begin();
+      return (static_cast<size_t>(at) - kGroupedOperands) % operands_of_group(*grouped) != 0;
+    }
     return (user->is<MatMulNBits>() && user->input(1) != constant.output()) ||
            (user->is<Gather>() && user->input(1) == constant.output());
   });
@@ -47,7 +52,7 @@ void count_weights(const Graph& graph, Needs& needs) {
     }
 }
 
-// What one sequence with `tokens` new ones works in, activations and scratch memory.
+// What one sequence with `tokens` new ones works in, activations and scratch memory, which share room.
 double step_bytes(const CompiledModel& model, DeviceContext& device, int64_t tokens) {
   SymbolBindings symbols;
   for (const auto& [name, value] : {std::pair{"tokens", tokens},
@@ -66,7 +71,7 @@ double step_bytes(const CompiledModel& model, DeviceContext& device, int64_t tok
     inputs.push_back({nullptr, model.graph->inputs()[i]->dtype(), dims[i], true, nullptr});
   const Wiring wiring(*model.graph, model.program);
   const auto prepared = prepare(wiring, {.inputs = inputs, .counted = {}}, {}, device);
-  return static_cast<double>(prepared->activation_bytes + prepared->largest_workspace);
+  return static_cast<double>(prepared->placement->arena_bytes);
 }
 
 double source_bytes(const checkpoint::DecoderInfo& info) {

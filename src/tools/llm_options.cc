@@ -168,10 +168,11 @@ void add_sampling_options(CLI::App& app, GenerationOptions& options) {
   add_number(app, "--top-p", options.top_p, 0.0, 1.0,
              "Only the likeliest that together reach N (default: the model's own, else 1)");
   add_number(app, "--min-p", options.min_p, 0.0, 1.0,
-             "Only those with N times the likeliest's probability (default 0)");
-  add_number(app, "--typical", options.typical_p, 0.0, 1.0, "Only the most typical that together reach N (default 1)");
+             "Only those with N times the likeliest's probability (default: the model's own, else 0)");
+  add_number(app, "--typical", options.typical_p, 0.0, 1.0,
+             "Only the most typical that together reach N (default: the model's own, else 1)");
   add_number(app, "--repetition-penalty", options.repetition_penalty, 0.001, 1000.0,
-             "Divides the scores of tokens that were there before (default 1)");
+             "Divides the scores of tokens that were there before (default: the model's own, else 1)");
   add_number(app, "--presence-penalty", sampling.presence_penalty, -100.0, 100.0,
              "Taken from the scores of tokens in the answer (default 0)");
   add_number(app, "--frequency-penalty", sampling.frequency_penalty, -100.0, 100.0,
@@ -186,20 +187,26 @@ void add_sampling_options(CLI::App& app, GenerationOptions& options) {
   app.add_flag("--ignore-eos", options.request.ignore_eos, "Go on where the model would end");
 }
 
-void add_search_options(CLI::App& app, GenerationOptions& options) {
-  add_number(app, "--n", options.request.n, 1, 4096, "Answers to each prompt (default 1)");
+void add_beam_options(CLI::App& app, GenerationOptions& options) {
   add_number(app, "--beams", options.request.beam.beams, 1, 4096, "Beam search with N beams (default 1: none)");
   add_number(app, "--length-penalty", options.request.beam.length_penalty, -100.0, 100.0,
              "Of beams: scores are divided by length^N (default 1)");
   app.add_option("--early-stopping", options.early_stopping,
                  "Of beams: when nothing better is likely, at the first N finished, or never early")
       ->type_name("heuristic|first|never");
+}
+
+void add_report_options(CLI::App& app, GenerationOptions& options) {
+  add_number(app, "--n", options.request.n, 1, 4096, "Answers to each prompt (default 1)");
   add_number(app, "--logprobs", options.request.sampling.logprobs, 0, 1000, "Report the N likeliest of each place");
 }
 
 llm::Request GenerationOptions::make_request(const llm::SamplingOptions& recommended) const {
   llm::Request made = request;
-  made.sampling.temperature = temperature.value_or(recommended.temperature);
+  // Who says how to draw wants to draw, also from a model that would rather not.
+  const bool draws = top_k || top_p || min_p || typical_p || (request.n > 1 && request.beam.beams == 1);
+  const double usual = recommended.temperature > 0 || !draws ? recommended.temperature : 1;
+  made.sampling.temperature = temperature.value_or(usual);
   made.sampling.top_k = top_k.value_or(recommended.top_k);
   made.sampling.top_p = top_p.value_or(recommended.top_p);
   made.sampling.min_p = min_p.value_or(recommended.min_p);

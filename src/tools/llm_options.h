@@ -62,8 +62,10 @@ struct GenerationOptions {
 
 // --max-tokens and how tokens are chosen: --greedy, --temperature, --top-k .. --stop, --ignore-eos, --seed.
 void add_sampling_options(CLI::App& app, GenerationOptions& options);
-// --n, --beams, --length-penalty, --early-stopping, --logprobs.
-void add_search_options(CLI::App& app, GenerationOptions& options);
+// --beams, --length-penalty, --early-stopping.
+void add_beam_options(CLI::App& app, GenerationOptions& options);
+// --n, --logprobs.
+void add_report_options(CLI::App& app, GenerationOptions& options);
 
 // The next token of a request; Ctrl-C ends the wait with Error(cancelled).
 std::optional<llm::Token> next_token(llm::Generation& generation);

@@ -14,45 +14,30 @@ namespace lathe::tools {
 namespace {
 
 using nlohmann::json;
-using precision::Calibrator;
+using precision::type_name;
 
 constexpr const char* kGroup = "Precision";
 
-struct TypeName {
-  std::string_view name;
-  DType type;
-};
-constexpr TypeName kTypeNames[] = {
-    {"fp32", DType::f32}, {"fp16", DType::f16}, {"bf16", DType::bf16}, {"fp8", DType::f8e4m3}, {"int8", DType::i8}};
-
-std::string_view name_of(DType type) {
-  for (const TypeName& known : kTypeNames)
-    if (known.type == type) return known.name;
-  return to_string(type);
-}
-
 std::string name_of(const precision::LayerType& type) {
-  std::string name(name_of(type.compute));
-  if (bit_width(type.compute) == 8 && type.result != DType::f32) name += fmt::format(" -> {}", name_of(type.result));
+  std::string name(type_name(type.compute));
+  if (bit_width(type.compute) == 8 && type.result != DType::f32) name += fmt::format(" -> {}", type_name(type.result));
   return name;
 }
 
 // "PATTERN:fp16"; the pattern may hold colons.
 precision::LayerRule parse_rule(const std::string& text) {
   const size_t colon = text.rfind(':');
-  const std::string type = colon == std::string::npos ? "" : text.substr(colon + 1);
-  for (const TypeName& known : kTypeNames)
-    if (known.name == type) return {text.substr(0, colon), known.type};
+  if (colon != std::string::npos)
+    if (const auto type = precision::type_from_name(std::string_view(text).substr(colon + 1)))
+      return {text.substr(0, colon), *type};
   throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is not of the form PATTERN:TYPE", text))
       .remedy("Types: fp32, fp16, bf16, fp8, int8");
 }
 
-precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileOptions& compile) {
+precision::PrecisionOptions options_of(const PrecisionArgs& args) {
   precision::PrecisionOptions options;
-  const auto support = make_backend(compile)->precision_support();
   const auto wants = [&](DType type, bool flag) {
-    const bool supported = std::find(support.types.begin(), support.types.end(), type) != support.types.end();
-    if (flag || (args.best && supported)) options.types.push_back(type);
+    if (flag && !args.best) options.types.push_back(type);  // the best are sought among all
   };
   wants(DType::i8, args.int8);
   wants(DType::f8e4m3, args.fp8);
@@ -61,12 +46,13 @@ precision::PrecisionOptions options_of(const PrecisionArgs& args, const CompileO
   options.fastest = args.best;
   options.min_cosine = args.accuracy;
   if (args.max_error > 0) options.max_error = args.max_error;
-  options.calibrator = calibrator_of(args.calibration.calibrator);
+  options.calibrator = precision::calibrator_from_string(args.calibration.calibrator);
   options.range_cache = args.cache;
+  options.outcomes = args.outcomes;
   options.static_activations = args.activations == "per-tensor";
   options.smoothing = args.smooth;
-  for (const std::string& pattern : args.keep_fp32) options.rules.push_back({pattern, DType::f32});
   for (const std::string& rule : args.layer_types) options.rules.push_back(parse_rule(rule));
+  for (const std::string& pattern : args.keep_fp32) options.rules.push_back({pattern, DType::f32});
   return options;
 }
 
@@ -103,13 +89,6 @@ json layers_json(const precision::Report& report) {
 
 }  // namespace
 
-precision::Calibrator calibrator_of(const std::string& name) {
-  for (const Calibrator calibrator :
-       {Calibrator::min_max, Calibrator::entropy, Calibrator::percentile, Calibrator::mse})
-    if (precision::to_string(calibrator) == name) return calibrator;
-  fail(ErrorCode::internal, "the parser let the calibrator '{}' pass", name);
-}
-
 void add_calibration_options(CLI::App& app, CalibrationOptions& options) {
   app.add_option("--calib", options.inputs.source,
                  "Inputs to measure and calibrate on: an .npz, a folder of them, or lines of text (default: made-up)")
@@ -118,10 +97,18 @@ void add_calibration_options(CLI::App& app, CalibrationOptions& options) {
   app.add_option("--tokenizer", options.inputs.tokenizer, "For a text file (default: the model's folder)")
       ->type_name("DIR")
       ->group(kGroup);
-  app.add_option("--calibrator", options.calibrator, "How ranges of whole tensors are chosen (default entropy)")
-      ->check(CLI::IsMember({"entropy", "min-max", "percentile", "mse"}).description(""))
-      ->type_name("entropy|min-max|percentile|mse")
+  app.add_option("--calibrator", options.calibrator, "How ranges of whole tensors are chosen (default mse)")
+      ->check(CLI::IsMember({"mse", "min-max", "percentile", "entropy"}).description(""))
+      ->type_name("mse|min-max|percentile|entropy")
       ->group(kGroup);
+}
+
+void PrecisionArgs::check() const {
+  const bool asks = !cache.empty() || !keep_fp32.empty() || !calibration.inputs.source.empty() || max_error > 0 ||
+                    accuracy != PrecisionArgs().accuracy;
+  if (asks && !any())
+    throw Error(ErrorCode::invalid_argument, "inputs, bounds or layers are given, but no type that layers may have")
+        .remedy("Add --int8, --fp16, --bf16, --fp8 or --best");
 }
 
 void add_precision_options(CLI::App& app, PrecisionArgs& args) {
@@ -163,10 +150,11 @@ void add_precision_options(CLI::App& app, PrecisionArgs& args) {
       ->group(kGroup);
 }
 
-precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, const CompileOptions& compile,
+precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, const CompileOptions& compile, int threads,
                                    const Sizes& sizes, const std::filesystem::path& model,
                                    std::function<void(const std::string&)> progress) {
-  precision::PrecisionOptions options = options_of(args, compile);
+  precision::PrecisionOptions options = options_of(args);
+  options.threads = threads;
   options.progress = std::move(progress);
   const precision::Batches batches = calibration_batches(graph, args.calibration.inputs, sizes, model);
   try {
@@ -186,29 +174,35 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
   std::string types;
   for (const auto& [type, count] : counts) types += fmt::format("{}{} {}", types.empty() ? "" : ", ", count, type);
   if (types.empty()) types = "no layer of this model can be narrower on this device";
+  if (report.fastest_in_f32) types += ", as nothing narrower is faster";
   json outputs = json::array();
   const bool measured = report.trials > 0;
   if (measured)
-    console.print("precision    {} (measured on {}; {} {})\n", types,
+    console.print("precision    {} (measured on {}; {} {}{})\n", types,
                   args.calibration.inputs.source.empty() ? "made-up inputs" : args.calibration.inputs.source,
-                  report.trials, report.trials == 1 ? "trial" : "trials");
+                  report.trials, report.trials == 1 ? "trial" : "trials",
+                  report.recalled ? " of an earlier build" : "");
   else
     console.print("precision    {} (not measured)\n", types);
   for (const auto& [name, agreement] : report.outputs) {
-    console.print("accuracy     {}: cosine {:.6f}, largest error {:.3g}{}\n", name, agreement.cosine,
-                  agreement.max_error, agreement.collapsed ? ", one class for everything" : "");
+    console.print("accuracy     {}: cosine {:.6f}, largest error {:.3g}{}{}\n", name, agreement.cosine,
+                  agreement.max_error, agreement.collapsed ? ", one class for everything" : "",
+                  agreement.resized > 0 ? fmt::format(", other sizes in {} runs", agreement.resized) : "");
     outputs.push_back({{"name", name},
                        {"cosine", agreement.cosine},
                        {"max_error", agreement.finite ? json(agreement.max_error) : json()},
-                       {"collapsed", agreement.collapsed}});
+                       {"collapsed", agreement.collapsed},
+                       {"resized", agreement.resized}});
   }
   if (measured)
     console.print("against fp32 {} -> {} a run, weights {} -> {}\n", format_time(report.before.ms),
                   format_time(report.after.ms), format_bytes(static_cast<double>(report.before.weight_bytes)),
                   format_bytes(static_cast<double>(report.after.weight_bytes)));
   return {{"met", report.met},
+          {"fastest_in_fp32", report.fastest_in_f32},
           {"made_up_inputs", args.calibration.inputs.source.empty()},
           {"trials", report.trials},
+          {"recalled", report.recalled},
           {"outputs", outputs},
           {"layers", layers_json(report)},
           {"ms_before", report.before.ms},

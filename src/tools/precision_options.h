@@ -18,12 +18,11 @@ namespace lathe::tools {
 
 struct CalibrationOptions {
   CalibrationArgs inputs;
-  std::string calibrator = "entropy";
+  std::string calibrator;  // empty: as a cache has it, else the default
 };
 
 // --calib, --tokenizer, --calibrator.
 void add_calibration_options(CLI::App& app, CalibrationOptions& options);
-precision::Calibrator calibrator_of(const std::string& name);
 
 struct PrecisionArgs {
   bool fp16 = false, bf16 = false, fp8 = false, int8 = false, best = false;
@@ -33,14 +32,17 @@ struct PrecisionArgs {
   double smooth = 0.5;
   std::vector<std::string> keep_fp32, layer_types;
   CalibrationOptions calibration;
+  TimingCache* outcomes = nullptr;  // not an option of its own
 
-  bool any() const { return fp16 || bf16 || fp8 || int8 || best; }
+  bool any() const { return fp16 || bf16 || fp8 || int8 || best || !layer_types.empty(); }
+  void check() const;  // throws Error(invalid_argument) for options that serve no type
 };
 
 void add_precision_options(CLI::App& app, PrecisionArgs& args);
 
-// Assigns types to the layers of an optimised graph. `sizes`: of made-up inputs.
-precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, const CompileOptions& compile,
+// Assigns types to the layers of an optimised graph, measured with so many threads (0: one per physical core). `sizes`:
+// of made-up inputs.
+precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, const CompileOptions& compile, int threads,
                                    const Sizes& sizes, const std::filesystem::path& model,
                                    std::function<void(const std::string&)> progress);
 

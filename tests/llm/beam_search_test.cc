@@ -106,6 +106,22 @@ TEST(BeamSearch, StoppingAtTheFirstMissesWhatWouldBeBetter) {
   EXPECT_LT(first.front().score, never.front().score);
 }
 
+TEST(BeamSearch, WhatEndsTogetherIsWeighedTogether) {
+  // One beam ends at once with little; at the second token two better ones end, and the best two count.
+  const Model model = [](const std::vector<int32_t>& answer) -> std::vector<float> {
+    if (answer.empty()) return {std::log(0.3f), std::log(0.4f), std::log(0.2f), std::log(0.1f)};
+    return {0, -100, -100, -100};
+  };
+  BeamOptions options;
+  options.beams = 2;
+  options.length_penalty = 2;
+  options.stop = BeamOptions::Stop::first;
+  const auto found = search(options, 8, model);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(ids_of(found[0]), (std::vector<int32_t>{1, 0}));
+  EXPECT_EQ(ids_of(found[1]), (std::vector<int32_t>{2, 0}));
+}
+
 TEST(BeamSearch, AtTheLastTokenEverythingEnds) {
   BeamOptions options;
   options.beams = 2;

@@ -276,6 +276,21 @@ TEST(OnnxDecoder, LogitsOfAPromptAreThoseOfItsTokens) {
   EXPECT_EQ(likeliest.back(), wanted.greedy.front());
 }
 
+TEST(OnnxDecoder, WhatIsRecommendedDependsOnWhetherTheModelSamples) {
+  const auto recommended = [](const std::string& sampling) {
+    const fs::path folder =
+        folder_with("sampling", data("llm/onnx/transposed/model.onnx"),
+                    {{"config.json", R"({"model_type": "tiny"})"}, {"generation_config.json", sampling}});
+    return Engine::open(folder.string(), options_of(0))->recommended();
+  };
+  EXPECT_EQ(recommended(R"({"temperature": 0.5, "top_k": 7})").temperature, 0.5);
+  EXPECT_EQ(recommended(R"({"temperature": 0.5, "top_k": 7})").top_k, 7);
+  const SamplingOptions greedy = recommended(R"({"do_sample": false, "top_k": 7, "repetition_penalty": 1.25})");
+  EXPECT_EQ(greedy.temperature, 0);
+  EXPECT_EQ(greedy.top_k, 0);
+  EXPECT_EQ(greedy.repetition_penalty, 1.25);  // of the likeliest token, too
+}
+
 TEST(OnnxDecoder, ConfigurationsBesideTheModelCount) {
   const fs::path folder =
       folder_with("genai", data("llm/onnx/transposed/model.onnx"),

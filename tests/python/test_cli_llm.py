@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from cli import LATHE, MODELS, lathe, lathe_fails, lathe_json, lathe_ok
+from cli import LATHE, MODELS, ROOT, lathe, lathe_fails, lathe_json, lathe_ok
 
 BLOOM, CHATGLM = MODELS / "poem-bloom", MODELS / "couplet-chatglm"
 POEMS = json.loads((BLOOM / "expected.json").read_text())
@@ -42,6 +42,35 @@ def test_greedy(model, case):
 def test_side_by_side_as_if_alone(model, cases, options):
     answers = lathe_json("generate", model, *[case["prompt"] for case in cases], "--greedy", "--max-tokens", 60, *options)
     assert [answer["ids"] for answer in answers] == [case["greedy_ids"] for case in cases]
+
+
+def test_tokenizer_of_another_model(tmp_path):
+    case = POEMS[0]
+    tokenizer = json.loads((BLOOM / "tokenizer.json").read_text())
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in ("model.safetensors", "generation_config.json"):
+        (folder / file).symlink_to(BLOOM / file)
+    config = json.loads((BLOOM / "config.json").read_text())
+
+    def fails(**changes):
+        (folder / "config.json").write_text(json.dumps(config | changes))
+        return lathe_fails("generate", folder, case["prompt"], "--tokenizer", tmp_path / "tokenizer.json")
+
+    def write(added, words):
+        extended = tokenizer | {"added_tokens": tokenizer["added_tokens"] + added,
+                                "model": tokenizer["model"] | {"vocab": tokenizer["model"]["vocab"] | words}}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(extended))
+
+    vocabulary = config["vocab_size"]
+    write([], {"more": vocabulary})
+    assert f"its token {vocabulary} is 'more'" in fails()
+    write([{"id": vocabulary, "content": "<more>", "single_word": False, "lstrip": False, "rstrip": False,
+            "normalized": False, "special": False}], {})  # added after the model was made, and this text lacks it
+    answer = lathe_json("generate", BLOOM, case["prompt"], "--greedy", "--tokenizer", tmp_path / "tokenizer.json")
+    assert answer["ids"] == case["greedy_ids"]
+    (folder / "generation_config.json").unlink()
+    assert "it ends texts with token 2, the model with 1000" in fails(eos_token_id=1000)
 
 
 def test_text_streams_to_stdout():
@@ -116,6 +145,21 @@ def test_chat(tmp_path):
     messages = lathe_json("chat", CHATGLM, "--greedy", "--max-tokens", 16, "--system", "x", stdin="明月松間照\n/system y\n大漠孤煙直")
     assert [message["role"] for message in messages] == ["system", "user", "assistant"]
     assert messages[0]["content"] == "y"
+    beams = lathe_json("chat", CHATGLM, "--beams", 3, "--max-tokens", 16, stdin=lines[0])
+    best = lathe_json("generate", CHATGLM, lines[0], "--beams", 3, "--greedy", "--max-tokens", 16)
+    assert beams[1]["content"] == best["text"]
+
+
+def test_parts_of_a_checkpoint_are_no_model(tmp_path):
+    assert "Give the folder" in lathe_fails("generate", BLOOM / "model.safetensors", "x")
+    other = tmp_path / "model.gguf"
+    other.write_bytes(b"GGUF")
+    assert "GGUF files are not read" in lathe_fails("ppl", other, other)
+
+
+def test_folders_of_other_kinds_of_models(tmp_path):
+    assert "an encoder, which writes no text" in lathe_fails("generate", ROOT / "tests" / "data" / "checkpoints" / "bert-masked-lm", "x")
+    assert "'bloom' is not that of an encoder" in lathe_fails("run", BLOOM)
 
 
 def test_a_conversation_may_outgrow_the_context():
