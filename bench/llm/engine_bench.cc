@@ -86,3 +86,5 @@ BENCHMARK(step)
 
 }  // namespace
 }  // namespace lathe::llm
+
+BENCHMARK_MAIN();

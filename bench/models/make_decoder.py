@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Writes a checkpoint of a decoder with random weights, at real size or any other, to measure with `lathe bench`.
 
-  bench/models/make_decoder.py FOLDER [--family llama|bloom|chatglm] [--hidden N] [--intermediate N] [--layers N]
-      [--heads N] [--kv-heads N] [--vocab N] [--dtype float16]
+  bench/models/make_decoder.py FOLDER [--family llama|mixtral|bloom|chatglm] [--hidden N] [--intermediate N] [--layers N]
+      [--heads N] [--kv-heads N] [--vocab N] [--experts N] [--dtype float16]
 
-The defaults are the sizes of LLaMA-7B, BLOOM-7B1 and ChatGLM-6B; LLaMA of 1.1 billion parameters: --hidden 2048
+The defaults are the sizes of LLaMA-7B, Mixtral-8x7B, BLOOM-7B1 and ChatGLM-6B; LLaMA of 1.1 billion parameters: --hidden 2048
 --intermediate 5632 --layers 22 --kv-heads 4. Weights are normal with a deviation of 0.02, those of norms 1, biases 0.
 Needs torch; uses a GPU where there is one.
 """
@@ -18,6 +18,8 @@ import torch
 
 DTYPES = {"float16": ("F16", torch.float16), "bfloat16": ("BF16", torch.bfloat16)}
 SIZES = {"llama": {"hidden": 4096, "intermediate": 11008, "layers": 32, "heads": 32, "kv_heads": 32, "vocab": 32000},
+         "mixtral": {"hidden": 4096, "intermediate": 14336, "layers": 32, "heads": 32, "kv_heads": 8, "vocab": 32000,
+                     "experts": 8},
          "bloom": {"hidden": 4096, "intermediate": 16384, "layers": 30, "heads": 32, "kv_heads": 32, "vocab": 250880},
          "chatglm": {"hidden": 4096, "intermediate": 16384, "layers": 28, "heads": 32, "kv_heads": 32,
                      "vocab": 130528}}
@@ -33,6 +35,18 @@ def norm(name, size):
     yield f"{name}.bias", (size,)
 
 
+def mlp(a, prefix, gate, up, down):
+    for name in (gate, up):
+        yield f"{prefix}{name}.weight", (a.intermediate, a.hidden)
+    yield f"{prefix}{down}.weight", (a.hidden, a.intermediate)
+
+
+def mixture(a, prefix):
+    yield prefix + "block_sparse_moe.gate.weight", (a.experts, a.hidden)
+    for expert in range(a.experts):
+        yield from mlp(a, f"{prefix}block_sparse_moe.experts.{expert}.", "w1", "w3", "w2")
+
+
 def llama(a):
     kv = a.hidden // a.heads * a.kv_heads
     yield "model.embed_tokens.weight", (a.vocab, a.hidden)
@@ -40,9 +54,10 @@ def llama(a):
         prefix = f"model.layers.{layer}."
         for name, rows in (("q", a.hidden), ("k", kv), ("v", kv), ("o", a.hidden)):
             yield f"{prefix}self_attn.{name}_proj.weight", (rows, a.hidden)
-        yield prefix + "mlp.gate_proj.weight", (a.intermediate, a.hidden)
-        yield prefix + "mlp.up_proj.weight", (a.intermediate, a.hidden)
-        yield prefix + "mlp.down_proj.weight", (a.hidden, a.intermediate)
+        if a.family == "mixtral":
+            yield from mixture(a, prefix)
+        else:
+            yield from mlp(a, prefix + "mlp.", "gate_proj", "up_proj", "down_proj")
         yield prefix + "input_layernorm.weight", (a.hidden,)
         yield prefix + "post_attention_layernorm.weight", (a.hidden,)
     yield "model.norm.weight", (a.hidden,)
@@ -75,13 +90,15 @@ def chatglm(a):
     yield "lm_head.weight", (a.vocab, a.hidden)
 
 
-TENSORS = {"llama": llama, "bloom": bloom, "chatglm": chatglm}  # names and sizes, in the order of the file
+TENSORS = {"llama": llama, "mixtral": llama, "bloom": bloom, "chatglm": chatglm}  # names and sizes, in the order of the file
 
 
 def config(a):
     common = {"model_type": a.family, "hidden_size": a.hidden, "vocab_size": a.vocab, "torch_dtype": a.dtype}
-    if a.family == "llama":
-        return common | {"architectures": ["LlamaForCausalLM"], "intermediate_size": a.intermediate,
+    if a.family in ("llama", "mixtral"):
+        if a.family == "mixtral":
+            common |= {"num_local_experts": a.experts, "num_experts_per_tok": 2, "sliding_window": None}
+        return common | {"architectures": [f"{a.family.capitalize()}ForCausalLM"], "intermediate_size": a.intermediate,
                          "num_hidden_layers": a.layers, "num_attention_heads": a.heads,
                          "num_key_value_heads": a.kv_heads, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5,
                          "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": False, "bos_token_id": 1,
@@ -98,7 +115,7 @@ def config(a):
 def write_weights(path, a):
     code, dtype = DTYPES[a.dtype]
     all_tensors = list(TENSORS[a.family](a))
-    header, offset = {}, 0
+    header, offset = {"__metadata__": {"format": "pt"}}, 0  # transformers wants to be told
     for name, shape in all_tensors:
         size = 2 * math.prod(shape)
         header[name] = {"dtype": code, "shape": shape, "data_offsets": [offset, offset + size]}
@@ -120,7 +137,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--family", default="llama", choices=SIZES)
-    for name in SIZES["llama"]:
+    for name in SIZES["mixtral"]:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int)
     parser.add_argument("--dtype", default="float16", choices=DTYPES)
     args = parser.parse_args()
