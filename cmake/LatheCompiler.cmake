@@ -44,8 +44,8 @@ if(LATHE_SANITIZE)
     list(APPEND sanitize_flags -fno-sanitize-recover=undefined)
   endif()
   # Directory-wide, third-party sources included: mixing checked and unchecked containers gives false reports.
-  # Whatever the build type: -O1 is where checked code builds and runs in the least time together.
-  add_compile_options(${sanitize_flags} -O1 -g1 -UNDEBUG -D_GLIBCXX_ASSERTIONS)
+  # Whatever the build type: checked code compiles in half the time with -O0; see lathe_hot_room() for what has to run fast.
+  add_compile_options(${sanitize_flags} -O0 -g1 -UNDEBUG -D_GLIBCXX_ASSERTIONS)
   add_link_options(${sanitize_flags})
 endif()
 if(LATHE_FUZZ)

@@ -30,6 +30,14 @@ function(lathe_room target)
   set_property(GLOBAL APPEND PROPERTY LATHE_ROOMS ${target})
 endfunction()
 
+# lathe_hot_room(<room target>): its loops run over data for most of the tests' time, so that checked builds, which have
+# no optimisation otherwise, optimise it a little.
+function(lathe_hot_room target)
+  if(LATHE_SANITIZE)
+    target_compile_options(${target} PRIVATE -O1)
+  endif()
+endfunction()
+
 function(lathe_include_directories target scope)
   target_include_directories(${target} ${scope}
     "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>"
@@ -64,9 +72,8 @@ function(lathe_isa_sources target)
       target_compile_definitions(${objects} PRIVATE LATHE_ISA=${isa})
       set_property(TARGET ${objects} PROPERTY LATHE_FP_CONTRACT ON)  # read by lathe_options
       target_compile_options(${objects} PRIVATE ${LATHE_ISA_FLAGS_${isa}})
-      if(NOT LATHE_SANITIZE)  # checked builds keep their own level, this one costs them minutes
-        target_compile_options(${objects} PRIVATE -O3)
-      endif()
+      # Checked builds would spend minutes on -O3, and on running what is not optimised at all.
+      target_compile_options(${objects} PRIVATE $<IF:$<BOOL:${LATHE_SANITIZE}>,-O1,-O3>)
       target_sources(${target} PRIVATE "$<TARGET_OBJECTS:${objects}>")
     endif()
     list(TRANSFORM arg_FILES PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/" OUTPUT_VARIABLE files)

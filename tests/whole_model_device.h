@@ -1,5 +1,5 @@
-// Where tests of whole models run: on the CPU or, in programs built with LATHE_TEST_CUDA, on a GPU, where they are skipped
-// when there is none.
+// Where tests of whole models run: on the CPU or, in programs built with LATHE_TEST_CUDA, on a GPU, where they are
+// skipped when there is none.
 #pragma once
 
 #include <gtest/gtest.h>
