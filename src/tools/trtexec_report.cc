@@ -23,11 +23,6 @@ double percentile_of(const std::vector<double>& sorted, double percentage) {
   return sorted[sorted.size() - 1 - std::min(aside, sorted.size() - 1)];
 }
 
-double median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return percentile(samples, 0.5);
-}
-
 using Part = double (RunTrace::*)() const;
 
 std::vector<double> samples_of(const Measurement& measured, Part part) {
