@@ -1,6 +1,5 @@
 #include "build/plan_writer.h"
 
-#include <algorithm>
 #include <map>
 
 #include "base/error.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <ctime>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tools/model_facts.h"

@@ -3,7 +3,6 @@
 #include "runtime/plan_reader.h"
 
 #include <chrono>
-#include <fstream>
 
 #include "base/mapped_file.h"
 #include "build/plan_writer.h"
