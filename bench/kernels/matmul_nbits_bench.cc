@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <string>
 #include <vector>
 
 #include "backends/cpu/kernels/gemm_int8.h"

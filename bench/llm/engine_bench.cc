@@ -4,7 +4,6 @@
 #include <benchmark/benchmark.h>
 
 #include <random>
-#include <string>
 
 #include "llm/engine_core.h"
 

@@ -2,7 +2,6 @@
 // with the lines of the file as inputs, on one core.
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <string>

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "graph/reference/evaluator.h"
+#include "graph/rewrite_program.h"
 
 namespace lathe {
 namespace {
@@ -56,23 +57,11 @@ bool same_order(const Shape& shape) {
 
 // The program for an index space that was permuted.
 MapProgram with_permuted_iota(const MapProgram& program, size_t rank) {
-  if (!program.uses_iota()) return program;
-  MapProgram result;
-  result.set_num_inputs(program.num_inputs());
-  std::vector<int> index;
-  for (MapInstr instr : program.code()) {
-    for (int a = 0; a < arity(instr.op); ++a) {
-      auto& arg = instr.args[static_cast<size_t>(a)];
-      arg = index[static_cast<size_t>(arg)];
-    }
-    const auto from_end = static_cast<size_t>(-instr.args[0]);
-    if (instr.op == MapOp::iota && from_end <= rank)
-      instr.args[0] = static_cast<int32_t>(last_axis(rank - from_end, rank)) - static_cast<int32_t>(rank);
-    index.push_back(instr.op == MapOp::dim ? result.dim(program.dims()[static_cast<size_t>(instr.args[0])])
-                                           : result.push(instr));
-  }
-  result.finish(index.back());
-  return result;
+  return rewrite_program(program, [&](const ProgramRewrite& at) -> std::optional<int> {
+    const auto from_end = static_cast<size_t>(-at.instr.args[0]);
+    if (at.instr.op != MapOp::iota || from_end > rank) return std::nullopt;
+    return at.out.iota(static_cast<int>(last_axis(rank - from_end, rank)) - static_cast<int>(rank));
+  });
 }
 
 class ChannelsLast {
@@ -124,10 +113,6 @@ class ChannelsLast {
     return found == twins_.end() ? nullptr : found->second;
   }
   bool has_twin(const Value* value) const { return twin(value) != nullptr; }
-  bool any_twin(const Node& node) const {
-    return std::any_of(node.inputs().begin(), node.inputs().end(),
-                       [&](const Value* v) { return v != nullptr && has_twin(v); });
-  }
 
   // The value channels-last, transposed here if nobody did before.
   Value* last(Value* value) {

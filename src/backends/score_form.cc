@@ -1,6 +1,5 @@
 #include "backends/score_form.h"
 
-#include <cmath>
 #include <limits>
 
 namespace lathe {

@@ -4,11 +4,9 @@
 #include <array>
 #include <charconv>
 #include <cstring>
-#include <optional>
 #include <string_view>
 
 #include "base/error.h"
-#include "base/file_writer.h"
 #include "base/mapped_file.h"
 #include "base/utf8.h"
 
@@ -332,14 +330,6 @@ NpyEncoding::NpyEncoding(const NpyView& array) {
   if (given != count)
     fail(ErrorCode::invalid_argument, "an array of shape {} needs {} elements of type {}; its content has another size",
          shape_text(array.dims), count, to_string(array.dtype));
-}
-
-void write_npy(const std::filesystem::path& path, const NpyView& array) {
-  const NpyEncoding encoding(array);
-  FileWriter file(path);
-  file.write(encoding.header());
-  file.write(encoding.content());
-  file.commit();
 }
 
 }  // namespace lathe

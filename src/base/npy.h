@@ -70,6 +70,4 @@ class NpyEncoding {
   std::span<const std::byte> content_;
 };
 
-void write_npy(const std::filesystem::path& path, const NpyView& array);
-
 }  // namespace lathe

@@ -1,6 +1,5 @@
 #include "base/small_float.h"
 
-#include <bit>
 #include <cmath>
 
 #include "base/error.h"

@@ -1,6 +1,5 @@
 #include "build/plan_writer.h"
 
-#include <algorithm>
 #include <map>
 
 #include "base/error.h"
@@ -29,12 +28,6 @@ class ConstantList : public ConstantSink {
   std::vector<const Tensor*> tensors_;
   std::map<ConstantId, uint64_t> numbers_;
 };
-
-uint64_t checksum(std::span<const std::byte> bytes) {
-  Hasher hasher;
-  hasher.add(bytes);
-  return hasher.finish();
-}
 
 class PlanWriter {
  public:
@@ -103,7 +96,7 @@ class PlanWriter {
     weight.offset = file_.position() - section;
     const auto in_place = model_.weights.in_place(constant, weight.layout);
     const std::span<const std::byte> bytes = in_place ? *in_place : lay_out(constant, weight.layout, weight.bytes);
-    weight.checksum = checksum(bytes);
+    weight.checksum = hash(bytes);
     file_.write(bytes);
     if (!constant.is_deferred()) page_out(constant.bytes());
   }
@@ -117,7 +110,7 @@ class PlanWriter {
 
   void add_section(PlanSection kind, std::span<const std::byte> bytes) {
     file_.align(kPlanPage);
-    table_.push_back({static_cast<uint32_t>(kind), 0, file_.position(), bytes.size(), checksum(bytes)});
+    table_.push_back({static_cast<uint32_t>(kind), 0, file_.position(), bytes.size(), hash(bytes)});
     file_.write(bytes);
   }
 
@@ -142,7 +135,7 @@ class PlanWriter {
     PlanHeader header;
     header.num_sections = static_cast<uint32_t>(table_.size());
     header.file_bytes = file_.position();
-    header.table_checksum = checksum(table);
+    header.table_checksum = hash(table);
     file_.write_at(0, std::as_bytes(std::span(&header, 1)));
     file_.write_at(sizeof(header), table);
   }

@@ -1,8 +1,8 @@
 #include "checkpoint/quantization.h"
 
 #include <algorithm>
-#include <cctype>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "checkpoint/fields.h"
@@ -15,11 +15,6 @@ using nlohmann::json;
 constexpr std::string_view kRemedy = "Use the checkpoint in 16 bits that it was made from, with --int4 or --int8";
 
 [[noreturn]] void refuse(const std::string& what) { throw Error(ErrorCode::unsupported, what).remedy(kRemedy); }
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
 
 void check_bits(const std::string& method, const Quantization::Scheme& scheme, int least) {
   if (scheme.bits != 8 && (scheme.bits < least || scheme.bits > 4))
@@ -49,7 +44,7 @@ Quantization read_gptq(const Fields& fields) {
   Quantization result{QuantMethod::gptq, {}, 1};
   result.schemes = {{static_cast<int>(fields.count("bits")), group_of(fields, "group_size")}};
   check_bits("GPTQ", result.schemes[0], 2);
-  const std::string format = lower(fields.optional_text("checkpoint_format|format").value_or("gptq"));
+  const std::string format = ascii_lower(fields.optional_text("checkpoint_format|format").value_or("gptq"));
   if (format == "gptq_v2")
     result.zero_offset = 0;
   else if (format != "gptq")
@@ -63,7 +58,7 @@ Quantization read_awq(const Fields& fields) {
   Quantization result{QuantMethod::awq, {}};
   result.schemes = {{static_cast<int>(fields.count("bits|w_bit")), group_of(fields, "group_size|q_group_size")}};
   if (result.schemes[0].bits != 4) refuse(fmt::format("AWQ weights of {} bits", result.schemes[0].bits));
-  const std::string version = lower(fields.optional_text("version").value_or("gemm"));
+  const std::string version = ascii_lower(fields.optional_text("version").value_or("gemm"));
   if (version != "gemm" && version != "gemv")
     refuse(fmt::format("AWQ weights in the layout '{}'; Lathe reads gemm and gemv", version));
   result.along_columns = version == "gemv";
@@ -116,7 +111,7 @@ Quantization read_fp8(const Fields& fields) {
 }
 
 Quantization read_method(const Fields& fields, std::string_view otherwise) {
-  const std::string method = lower(fields.optional_text("quant_method").value_or(std::string(otherwise)));
+  const std::string method = ascii_lower(fields.optional_text("quant_method").value_or(std::string(otherwise)));
   if (method == "gptq") return read_gptq(fields);
   if (method == "awq") return read_awq(fields);
   if (method == "compressed-tensors" || method == "compressed_tensors") return read_compressed(fields);

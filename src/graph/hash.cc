@@ -65,6 +65,12 @@ void add_field(Hasher& h, const MapProgram& program) {
 
 }  // namespace
 
+uint64_t hash(std::span<const std::byte> bytes) {
+  Hasher h;
+  h.add(bytes);
+  return h.finish();
+}
+
 uint64_t hash(const Tensor& tensor) {
   Hasher h;
   add_field(h, tensor.dtype());

@@ -27,6 +27,7 @@ class Hasher {
   uint64_t state_ = kStep;
 };
 
+uint64_t hash(std::span<const std::byte> bytes);
 uint64_t hash(const Tensor& tensor);  // type, sizes, bytes
 uint64_t hash(const Type& type);
 uint64_t hash(const Op& op);        // consistent with op_equal()

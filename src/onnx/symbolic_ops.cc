@@ -1,9 +1,7 @@
 #include "onnx/symbolic_ops.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
-#include <span>
 
 #include "onnx/importers/context.h"
 

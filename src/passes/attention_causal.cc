@@ -3,6 +3,7 @@
 #include <cmath>
 #include <optional>
 
+#include "graph/rewrite_program.h"
 #include "passes/attention_score.h"
 #include "passes/map_writer.h"
 
@@ -45,24 +46,10 @@ std::optional<Linear> linear(const MapProgram& program, int index) {
 }
 
 MapProgram with_constant(const MapProgram& program, int index, bool value) {
-  MapProgram result;
-  result.set_num_inputs(program.num_inputs());
-  std::vector<int> renumbered;
-  for (size_t i = 0; i < program.code().size(); ++i) {
-    MapInstr in = program.code()[i];
-    if (static_cast<int>(i) == index) {
-      renumbered.push_back(result.constant_int(value ? 1 : 0, DType::boolean));
-      continue;
-    }
-    for (int a = 0; a < arity(in.op); ++a) {
-      auto& arg = in.args[static_cast<size_t>(a)];
-      arg = renumbered[static_cast<size_t>(arg)];
-    }
-    renumbered.push_back(in.op == MapOp::dim ? result.dim(program.dims()[static_cast<size_t>(in.args[0])])
-                                             : result.push(in));
-  }
-  result.finish(renumbered.back());
-  return simplify_program(result);
+  return simplify_program(rewrite_program(program, [&](const ProgramRewrite& at) -> std::optional<int> {
+    if (at.number != index) return std::nullopt;
+    return at.out.constant_int(value ? 1 : 0, DType::boolean);
+  }));
 }
 
 // The largest value that the instruction's result can have when the product is an ordinary number: -inf or a huge

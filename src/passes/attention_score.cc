@@ -2,6 +2,7 @@
 
 #include <unordered_map>
 
+#include "graph/rewrite_program.h"
 #include "passes/map_writer.h"
 #include "passes/rewrite.h"
 #include "passes/view.h"
@@ -195,24 +196,9 @@ void extract_scale(ScoreProgram& score) {
   const MapInstr& other = code[static_cast<size_t>(in.args[0] == product ? in.args[1] : in.args[0])];
   if (other.op != MapOp::constant || (in.op == MapOp::div && (in.args[0] != product || other.real == 0))) return;
   score.scale = in.op == MapOp::mul ? other.real : 1 / other.real;
-  MapProgram rest;
-  rest.set_num_inputs(score.program.num_inputs());
-  std::vector<int> renumbered;
-  for (size_t i = 0; i < code.size(); ++i) {
-    MapInstr copy = code[i];
-    for (int a = 0; a < arity(copy.op); ++a) {
-      auto& arg = copy.args[static_cast<size_t>(a)];
-      arg = renumbered[static_cast<size_t>(arg)];
-    }
-    if (static_cast<int>(i) == user)
-      renumbered.push_back(renumbered[static_cast<size_t>(product)]);
-    else if (copy.op == MapOp::dim)
-      renumbered.push_back(rest.dim(score.program.dims()[static_cast<size_t>(copy.args[0])]));
-    else
-      renumbered.push_back(rest.push(copy));
-  }
-  rest.finish(renumbered.back());
-  score.program = std::move(rest);
+  score.program = rewrite_program(score.program, [&](const ProgramRewrite& at) {
+    return at.number == user ? std::optional(at.index[static_cast<size_t>(product)]) : std::nullopt;
+  });
 }
 
 }  // namespace

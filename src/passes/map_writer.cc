@@ -76,12 +76,6 @@ int cost(const MapProgram& program) {
   return total;
 }
 
-bool is_same_shape_map(const Node& map) {
-  const Shape& shape = map.output()->shape();
-  return std::all_of(map.inputs().begin(), map.inputs().end(),
-                     [&](const Value* v) { return v->shape().empty() || v->shape() == shape; });
-}
-
 bool iotas_agree(const Node& map, const Shape& outer) {
   const Shape& inner = map.output()->shape();
   for (const MapInstr& in : map.as<Map>()->program.code()) {

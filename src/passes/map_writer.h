@@ -53,9 +53,6 @@ MapProgram drop_unused_inputs(const MapProgram& program, int leading, std::vecto
 int cost(MapOp op);
 int cost(const MapProgram& program);
 
-// True if element i of the result depends on elements of operands at i only through equality of shapes: that is, the
-// map's operands of rank above 0 all have the map's own shape, and so does its result.
-bool is_same_shape_map(const Node& map);
 // For a map that `outer` reads as an operand: its program means the same in the index space of `outer`.
 bool iotas_agree(const Node& map, const Shape& outer);
 

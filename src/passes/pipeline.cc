@@ -1,9 +1,10 @@
 #include "passes/pipeline.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
+#include "base/suggest.h"
 #include "graph/verifier.h"
 #include "passes/passes.h"
 
@@ -70,20 +71,6 @@ constexpr PassInfo kQuantisedPasses[] = {
     {"dead-code", Stage::quantised, dead_code, "drop nodes whose results nobody needs", 2},
 };
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0]++;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row.back();
-}
-
 void check_names(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     const auto known = [&](const PassInfo& pass) { return pass.name == name; };
@@ -100,9 +87,9 @@ void check_names(const std::vector<std::string>& names) {
 PassReport run_pass(Graph& graph, const PassInfo& pass, const PassOptions& options) {
   PassReport report{pass.name, pass.stage};
   report.nodes_before = count_nodes(graph);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   report.rewrites = pass.run(graph);
-  report.ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  report.ms = watch.milliseconds();
   report.nodes_after = count_nodes(graph);
   if (options.verify && report.rewrites > 0) {
     try {

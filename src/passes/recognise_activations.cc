@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "graph/rewrite_program.h"
 #include "passes/expr.h"
 #include "passes/map_writer.h"
 #include "passes/passes.h"
@@ -164,21 +165,10 @@ class Search {
 
 // `program` with one instruction replaced.
 MapProgram substitute(const MapProgram& program, const Found& found) {
-  MapProgram result;
-  result.set_num_inputs(program.num_inputs());
-  std::vector<int> renumbered;
-  for (size_t i = 0; i < program.code().size(); ++i) {
-    MapInstr in = program.code()[i];
-    if (static_cast<int>(i) == found.instruction) in = {found.function, in.type, {found.argument, 0, 0}};
-    for (int a = 0; a < arity(in.op); ++a) {
-      auto& arg = in.args[static_cast<size_t>(a)];
-      arg = renumbered[static_cast<size_t>(arg)];
-    }
-    renumbered.push_back(in.op == MapOp::dim ? result.dim(program.dims()[static_cast<size_t>(in.args[0])])
-                                             : result.push(in));
-  }
-  result.finish(renumbered.back());
-  return result;
+  return rewrite_program(program, [&](const ProgramRewrite& at) -> std::optional<int> {
+    if (at.number != found.instruction) return std::nullopt;
+    return at.out.push({found.function, at.instr.type, {at.index[static_cast<size_t>(found.argument)], 0, 0}});
+  });
 }
 
 bool recognise(Graph& graph, Node& node) {

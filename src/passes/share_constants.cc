@@ -26,12 +26,6 @@ void collect(Graph& graph, size_t least, std::vector<Constant*>& constants) {
   }
 }
 
-uint64_t key_of(const Tensor& tensor) {
-  Hasher hasher;
-  hasher.add(tensor.bytes());
-  return hasher.finish();
-}
-
 }  // namespace
 
 int share_constants(Graph& graph) {
@@ -42,7 +36,7 @@ int share_constants(Graph& graph) {
   int shared = 0;
   std::unordered_map<uint64_t, std::vector<const Tensor*>> seen;
   for (Constant* constant : constants) {
-    std::vector<const Tensor*>& bucket = seen[key_of(constant->value)];
+    std::vector<const Tensor*>& bucket = seen[hash(constant->value.bytes())];
     const auto twin =
         std::find_if(bucket.begin(), bucket.end(), [&](const Tensor* tensor) { return *tensor == constant->value; });
     if (twin == bucket.end()) {

@@ -1,5 +1,6 @@
 // Tensors of positions (ranges, index grids) are programs; this pass keeps them so through unsqueezes, and drops
 // look-ups and updates by an index grid that names every element in order. Exporters spell "mask[batch, key]" that way.
+#include "graph/rewrite_program.h"
 #include "passes/map_writer.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -26,25 +27,12 @@ std::optional<std::vector<int64_t>> matched_axes(const Shape& from, const Shape&
 }
 
 MapProgram with_moved_axes(const MapProgram& program, const std::vector<int64_t>& axes, size_t rank) {
-  MapProgram result;
-  result.set_num_inputs(program.num_inputs());
-  std::vector<int> renumbered;
-  for (MapInstr in : program.code()) {
-    for (int a = 0; a < arity(in.op); ++a) {
-      auto& arg = in.args[static_cast<size_t>(a)];
-      arg = renumbered[static_cast<size_t>(arg)];
-    }
-    if (in.op == MapOp::iota) {
-      const int64_t axis = axes[axes.size() - static_cast<size_t>(-in.args[0])];
-      renumbered.push_back(axis < 0 ? result.constant_int(0, DType::i64)
-                                    : result.iota(static_cast<int>(axis - static_cast<int64_t>(rank))));
-    } else {
-      renumbered.push_back(in.op == MapOp::dim ? result.dim(program.dims()[static_cast<size_t>(in.args[0])])
-                                               : result.push(in));
-    }
-  }
-  result.finish(renumbered.back());
-  return simplify_program(result);
+  return simplify_program(rewrite_program(program, [&](const ProgramRewrite& at) -> std::optional<int> {
+    if (at.instr.op != MapOp::iota) return std::nullopt;
+    const int64_t axis = axes[axes.size() - static_cast<size_t>(-at.instr.args[0])];
+    return axis < 0 ? at.out.constant_int(0, DType::i64)
+                    : at.out.iota(static_cast<int>(axis - static_cast<int64_t>(rank)));
+  }));
 }
 
 // The operand of a map whose axes are moved so.

@@ -2,6 +2,7 @@
 // of a concat that lies in one part, a pad by nothing, a reduction over axes of size 1, an If whose condition is known.
 #include <unordered_map>
 
+#include "graph/rewrite_program.h"
 #include "passes/map_writer.h"
 #include "passes/passes.h"
 #include "passes/rewrite.h"
@@ -27,24 +28,16 @@ Value* sliced_operand(Graph& graph, Node& node, const Slice& op, Value* operand)
 
 // The program with the positions that a slice of its result has.
 MapProgram shifted_program(const MapProgram& program, const Slice& op, int64_t rank) {
-  MapProgram result;
-  result.set_num_inputs(program.num_inputs());
-  std::vector<int> renumbered;
-  for (MapInstr in : program.code()) {
-    for (int a = 0; a < arity(in.op); ++a) {
-      auto& arg = in.args[static_cast<size_t>(a)];
-      arg = renumbered[static_cast<size_t>(arg)];
+  return simplify_program(rewrite_program(program, [&](const ProgramRewrite& at) -> std::optional<int> {
+    if (at.instr.op != MapOp::iota) return std::nullopt;
+    int index = at.out.push(at.instr);
+    for (size_t i = 0; i < op.axes.size(); ++i) {
+      if (op.axes[i] - rank != at.instr.args[0]) continue;
+      index = at.out.binary(MapOp::mul, index, at.out.constant_int(op.steps[i], DType::i64));
+      index = at.out.binary(MapOp::add, index, at.out.dim(op.starts[i]));
     }
-    int index = in.op == MapOp::dim ? result.dim(program.dims()[static_cast<size_t>(in.args[0])]) : result.push(in);
-    for (size_t i = 0; in.op == MapOp::iota && i < op.axes.size(); ++i) {
-      if (op.axes[i] - rank != in.args[0]) continue;
-      index = result.binary(MapOp::mul, index, result.constant_int(op.steps[i], DType::i64));
-      index = result.binary(MapOp::add, index, result.dim(op.starts[i]));
-    }
-    renumbered.push_back(index);
-  }
-  result.finish(renumbered.back());
-  return simplify_program(result);
+    return index;
+  }));
 }
 
 // A slice of what is made by broadcasting or from positions: the part alone is made.

@@ -1,7 +1,6 @@
 #include "precision/histogram.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 namespace lathe::precision {

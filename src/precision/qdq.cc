@@ -1,7 +1,5 @@
 #include "precision/qdq.h"
 
-#include <algorithm>
-#include <map>
 #include <set>
 
 #include "base/error.h"

@@ -15,12 +15,6 @@ namespace {
       .remedy("Build it again from the model");
 }
 
-uint64_t checksum(std::span<const std::byte> bytes) {
-  Hasher hasher;
-  hasher.add(bytes);
-  return hasher.finish();
-}
-
 template <class T>
 T read_at(std::span<const std::byte> bytes, size_t offset) {
   if (bytes.size() < offset || bytes.size() - offset < sizeof(T)) damaged("it ends too early");
@@ -47,7 +41,7 @@ Sections read_sections(std::span<const std::byte> file) {
     damaged(fmt::format("it has {} bytes and should have {}", file.size(), header.file_bytes));
   const size_t table_bytes = header.num_sections * sizeof(PlanTableEntry);
   if (file.size() - sizeof(PlanHeader) < table_bytes) damaged("it ends too early");
-  if (checksum(file.subspan(sizeof(PlanHeader), table_bytes)) != header.table_checksum)
+  if (hash(file.subspan(sizeof(PlanHeader), table_bytes)) != header.table_checksum)
     damaged("its section table fails the checksum");
   Sections sections;
   uint32_t seen = 0;
@@ -57,7 +51,7 @@ Sections read_sections(std::span<const std::byte> file) {
       damaged("a section lies outside the file");
     const auto bytes = file.subspan(entry.offset, entry.bytes);
     const auto kind = static_cast<PlanSection>(entry.kind);
-    if (kind != PlanSection::weights && checksum(bytes) != entry.checksum) damaged("a section fails its checksum");
+    if (kind != PlanSection::weights && hash(bytes) != entry.checksum) damaged("a section fails its checksum");
     if (entry.offset % kPlanPage != 0) damaged("a section is not aligned");
     if (entry.kind < 1 || entry.kind > kMostPlanSections) damaged("it has a section of unknown kind");
     if ((seen & 1u << entry.kind) != 0) damaged("it has two sections of one kind");
@@ -148,7 +142,7 @@ std::vector<StoredWeights::Entry> Plan::find(const Tensor& constant) const {
 
 void Plan::verify_weights() const {
   for (const PlanWeight& weight : info_.weights)
-    if (checksum(weights_.subspan(weight.offset, weight.bytes)) != weight.checksum)
+    if (hash(weights_.subspan(weight.offset, weight.bytes)) != weight.checksum)
       damaged(fmt::format("weight {} fails its checksum", weight.constant));
 }
 

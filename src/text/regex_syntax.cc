@@ -244,9 +244,7 @@ class Translator {
     at_ = end + 1;
     const bool negated = name.starts_with('^');
     if (negated) name.remove_prefix(1);
-    std::string plain;
-    for (const char c : name)
-      if (c != '_' && c != '-' && c != ' ') plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const std::string plain = comparable_name(name);
     const auto* found = std::find_if(kPropertyNames.begin(), kPropertyNames.end(),
                                      [&](const NamePair& pair) { return pair.first == plain; });
     // PCRE2 takes the bare name of a script for the property Script_Extensions.

@@ -2,7 +2,7 @@
 
 #include <fmt/core.h>
 
-#include <cctype>
+#include "base/ascii.h"
 
 namespace lathe::text {
 namespace {
@@ -34,18 +34,19 @@ void for_each_script(const Use& use) {
   }
 }
 
-std::string plain(std::string_view name) {
+}  // namespace
+
+std::string comparable_name(std::string_view name) {
   std::string letters;
   for (const char c : name)
-    if (c != '_' && c != '-' && c != ' ') letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (c != '_' && c != '-' && c != ' ') letters += ascii_lower(c);
   return letters;
 }
 
-}  // namespace
-
 bool is_script_name(std::string_view name) {
   bool found = false;
-  for_each_script([&, wanted = plain(name)](std::string_view script) { found |= plain(script) == wanted; });
+  for_each_script(
+      [&, wanted = comparable_name(name)](std::string_view script) { found |= comparable_name(script) == wanted; });
   return found;
 }
 

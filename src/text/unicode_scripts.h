@@ -6,7 +6,10 @@
 
 namespace lathe::text {
 
-// As in the property Script; case, blanks, hyphens and underscores do not matter.
+// The name of a property or of a script as names are compared: case, blanks, hyphens and underscores do not matter.
+std::string comparable_name(std::string_view name);
+
+// As in the property Script.
 bool is_script_name(std::string_view name);
 
 // Finds the stretches of one script, which spaces and characters without a script may stand in but not begin. Chinese

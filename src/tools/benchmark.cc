@@ -4,10 +4,10 @@
 #include <barrier>
 #include <chrono>
 #include <exception>
-#include <numeric>
 #include <optional>
 #include <thread>
 
+#include "base/stopwatch.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
 #include "tools/resident_io.h"
@@ -19,12 +19,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kWarmupRuns = 2;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
 size_t warm_up(Session& session, std::span<const Input> inputs, double milliseconds) {
-  const auto start = Clock::now();
+  const Stopwatch watch;
   size_t runs = 0;
-  for (; runs < kWarmupRuns || seconds_since(start) * 1000 < milliseconds; ++runs) {
+  for (; runs < kWarmupRuns || watch.milliseconds() < milliseconds; ++runs) {
     check_interrupted();
     session.run(inputs);
   }
@@ -47,8 +45,8 @@ class Stream {
   // Runs until there is enough; times count from `origin`.
   void measure(Clock::time_point origin) {
     session_.impl().timer = &timer_;
-    const auto start = Clock::now();
-    while (trace_.size() < static_cast<size_t>(options_.iterations) || seconds_since(start) < options_.seconds) {
+    const Stopwatch watch;
+    while (trace_.size() < static_cast<size_t>(options_.iterations) || watch.seconds() < options_.seconds) {
       check_interrupted();
       session_.run(bound());
       latencies_.push_back(milliseconds(timer_.begun, Clock::now()));
@@ -213,11 +211,6 @@ std::vector<std::vector<double>> step_times(Session& session, const Tensors& inp
   }
   session.impl().observer = nullptr;
   return observer.take();
-}
-
-double mean(std::span<const double> samples) {
-  return std::accumulate(samples.begin(), samples.end(), 0.0) /
-         static_cast<double>(std::max<size_t>(1, samples.size()));
 }
 
 }  // namespace lathe::tools

@@ -55,6 +55,5 @@ Cost total(std::span<const Cost> costs);
 
 // Milliseconds of each step in each of `runs` runs, by step, on the device's own clock.
 std::vector<std::vector<double>> step_times(Session& session, const Tensors& inputs, int64_t runs);
-double mean(std::span<const double> samples);
 
 }  // namespace lathe::tools

@@ -50,17 +50,17 @@ DType computes_with(const ProgramStep& step) {
 // The medians of what a run consists of on a device with memory of its own.
 struct Parts {
   explicit Parts(const std::vector<RunTrace>& trace)
-      : upload(median(trace, &RunTrace::upload)),
-        compute(median(trace, &RunTrace::compute)),
-        download(median(trace, &RunTrace::download)) {}
+      : upload(median_of(trace, &RunTrace::upload)),
+        compute(median_of(trace, &RunTrace::compute)),
+        download(median_of(trace, &RunTrace::download)) {}
 
   double upload, compute, download;
 
  private:
-  static double median(const std::vector<RunTrace>& trace, double (RunTrace::*part)() const) {
+  static double median_of(const std::vector<RunTrace>& trace, double (RunTrace::*part)() const) {
     std::vector<double> samples;
     for (const RunTrace& run : trace) samples.push_back((run.*part)());
-    return summarise(std::move(samples)).median;
+    return median(std::move(samples));
   }
 };
 
@@ -108,7 +108,7 @@ class BenchCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "A .onnx model, a .plan or a checkpoint's folder")->required();
+    app.add_option("MODEL", model_, "A .onnx model, a .plan or a checkpoint folder")->required();
     auto* seconds =
         app.add_option("--duration", seconds_, "Measure for this long (default 3; 1 per setting of a sweep)")
             ->type_name("S");

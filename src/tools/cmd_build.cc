@@ -5,13 +5,13 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file_writer.h"
+#include "base/stopwatch.h"
 #include "build/plan_writer.h"
 #include "build/tuner.h"
 #include "runtime/model_import.h"
@@ -27,11 +27,6 @@ namespace lathe::tools {
 namespace {
 
 using nlohmann::json;
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 // The most memory that this process has had, files that it mapped included.
 double peak_memory_bytes() {
@@ -42,7 +37,6 @@ double peak_memory_bytes() {
 
 // All runs of one pass together: a pass of a group runs several times.
 struct PassTotal {
-  size_t before = 0, after = 0;  // nodes around the first and the last run
   int runs = 0, rewrites = 0;
   int64_t removed = 0;
   double ms = 0;
@@ -56,12 +50,10 @@ class BuildCommand : public Command {
         "Build",
         "Optimise and tune a model for this machine and write a plan",
         "A plan runs any sizes, profiles or not: a profile says which sizes to tune for, and up to which largest sizes "
-        "a "
-        "session sets memory aside when it starts. Kernels are timed on the sizes of "
-        "every profile, and the fastest serves each size as far as they share a layout of weights. Several profiles "
-        "are numbered from 0; NAME may hold one '*'. "
-        "From a plan, another plan is made: for other profiles, threads or instructions. Without any of them the "
-        "kernels stay as they were chosen.",
+        "a session sets memory aside when it starts. Kernels are timed on the sizes of every profile, and the fastest "
+        "serves each size as far as they share a layout of weights. Several profiles are numbered from 0; NAME may "
+        "hold one '*'. From a plan, another plan is made: for other profiles, threads or instructions. Without any of "
+        "them the kernels stay as they were chosen.",
         {{"build model.onnx -o model.plan", "any sizes"},
          {"build bert.onnx -o bert.plan --profile 'input_ids:1x8:1x128:8x512'", "tuned for 1x128"},
          {"build gpt2.onnx -o gpt2.plan --profile '*:1x1:1x16:1x64' --verbose",
@@ -72,7 +64,7 @@ class BuildCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "A .onnx model, an encoder's checkpoint folder, or a .plan")->required();
+    app.add_option("MODEL", model_, "A .onnx model, a .plan or an encoder's checkpoint folder")->required();
     app.add_option("-o,--output", output_, "The plan to write (default: MODEL with .plan, in the current folder)")
         ->type_name("FILE.plan");
     app.add_option("--profile", profiles_, "Smallest, usual and largest sizes of an input; repeatable")
@@ -96,7 +88,7 @@ class BuildCommand : public Command {
         std::filesystem::equivalent(output_, model_))
       fail(ErrorCode::invalid_argument, "the plan would overwrite the model '{}'", model_);
     { const FileWriter probe(output_); }  // fails now rather than after the work
-    const auto start = Clock::now();
+    const Stopwatch watch;
     Progress progress(console);
     if (!timing_cache_.empty()) {
       cache_ = TimingCache::load(timing_cache_);
@@ -111,7 +103,7 @@ class BuildCommand : public Command {
     if (!timing_cache_.empty() && cache_.changed()) cache_.save(timing_cache_);
     write(compiled, profiles, progress);
     progress.clear();
-    total_ms_ = ms_since(start);
+    total_ms_ = watch.milliseconds();
     report(compiled, console);
     return kExitOk;
   }
@@ -128,10 +120,10 @@ class BuildCommand : public Command {
   }
 
   CompiledModel import_and_compile(Progress& progress, Console& console) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     progress.show("importing " + model_);
     auto graph = import_graph(model_);
-    import_ms_ = ms_since(start);
+    import_ms_ = watch.milliseconds();
     nodes_before_ = passes::count_nodes(*graph);
     parse_profiles(*graph);  // what is wrong with them shows before the long work
     return compile_model(std::move(graph), progress, console);
@@ -146,7 +138,7 @@ class BuildCommand : public Command {
       throw Error(ErrorCode::invalid_argument, "the passes have run already on what a plan holds")
           .in_file(model_)
           .remedy("Leave --disable-pass out, or build from the model");
-    const auto start = Clock::now();
+    const Stopwatch watch;
     progress.show("opening " + model_);
     try {
       const auto plan = std::make_shared<Plan>(Plan::open(model_));
@@ -154,7 +146,7 @@ class BuildCommand : public Command {
       plan_ = plan;
       nodes_before_ = passes::count_nodes(*compiled.graph);
       threads_ = plan->info().threads;
-      import_ms_ = ms_since(start);
+      import_ms_ = watch.milliseconds();
       return compiled;
     } catch (Error& error) {
       throw error.in_file(model_);
@@ -162,7 +154,7 @@ class BuildCommand : public Command {
   }
 
   CompiledModel compile_model(std::unique_ptr<Graph> graph, Progress& progress, Console& console) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     CompileOptions compile_options = options_.compile_options();
     const size_t expected = passes::pass_table().size();
     size_t done = 0;
@@ -179,25 +171,23 @@ class BuildCommand : public Command {
     if (precision_.any())
       compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised, progress, console); };
     CompiledModel compiled = compile(std::move(graph), compile_options);
-    compile_ms_ = ms_since(start) - precision_ms_;
+    compile_ms_ = watch.milliseconds() - precision_ms_;
     return compiled;
   }
 
   void lower_precision(Graph& graph, Progress& progress, Console& console) {
-    const auto start = Clock::now();
-    Sizes sizes;
+    const Stopwatch watch;
     const std::vector<Profile> profiles = parse_profiles(graph);
-    if (!profiles.empty())
-      for (const auto& [name, range] : profiles.front()) sizes[name] = range.opt;
+    const Sizes sizes = profiles.empty() ? Sizes() : usual_sizes(profiles.front());
     precision_report_ = assign_precision(graph, precision_, options_.compile_options(), options_.threads, sizes, model_,
                                          [&](const std::string& what) {
                                            check_interrupted();
                                            progress.show(what);
                                            if (!verbose_) return;
                                            progress.clear();
-                                           console.note("  {:>8}  {}", format_time(ms_since(start)), what);
+                                           console.note("  {:>8}  {}", format_time(watch.milliseconds()), what);
                                          });
-    precision_ms_ = ms_since(start);
+    precision_ms_ = watch.milliseconds();
   }
 
   // No plan is written.
@@ -214,7 +204,7 @@ class BuildCommand : public Command {
 
   // Times the kernels that compete on the usual sizes of the profiles, and lowers again with the winners.
   CompiledModel tune_kernels(CompiledModel compiled, const std::vector<Profile>& profiles, Progress& progress) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const size_t known = cache_.size();
     threads_ = options_.thread_count();
     const TuneOptions tune_options = {threads_, profiles, [&](size_t done, size_t total) {
@@ -224,12 +214,12 @@ class BuildCommand : public Command {
                                       }};
     CompiledModel best = tuned(std::move(compiled), options_.compile_options(), tune_options, cache_);
     timed_ = cache_.size() - known;
-    tune_ms_ = ms_since(start);
+    tune_ms_ = watch.milliseconds();
     return best;
   }
 
   void write(const CompiledModel& compiled, const std::vector<Profile>& profiles, Progress& progress) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     PlanWriteOptions write_options;
     write_options.model = plan_ != nullptr ? plan_->info().model : std::filesystem::path(model_).filename().string();
     write_options.profiles = profiles;
@@ -239,7 +229,7 @@ class BuildCommand : public Command {
       progress.show("writing " + output_, total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1);
     };
     size_ = write_plan(output_, compiled, write_options);
-    write_ms_ = ms_since(start);
+    write_ms_ = watch.milliseconds();
   }
 
   void report(const CompiledModel& compiled, Console& console) const {
@@ -282,11 +272,10 @@ class BuildCommand : public Command {
       auto found =
           std::find_if(totals.begin(), totals.end(), [&](const auto& entry) { return entry.first == report.name; });
       if (found == totals.end()) {
-        totals.emplace_back(std::string(report.name), PassTotal{report.nodes_before, 0, 0, 0, 0, 0});
+        totals.emplace_back(std::string(report.name), PassTotal{});
         found = totals.end() - 1;
       }
       PassTotal& sum = found->second;
-      sum.after = report.nodes_after;
       sum.removed += static_cast<int64_t>(report.nodes_before) - static_cast<int64_t>(report.nodes_after);
       sum.rewrites += report.rewrites;
       sum.ms += report.ms;

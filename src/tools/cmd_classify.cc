@@ -18,14 +18,14 @@ namespace {
 class ClassifyCommand : public Command {
  public:
   CommandInfo info() const override {
-    return {"classify",
-            "Text",
-            "Classify texts with a model from a folder",
-            "The folder holds a model or plan, tokenizer.json or vocab.txt, and if the classes have names, config.json "
-            "with "
-            "id2label, or labels.txt. Without texts, the lines of standard input are classified.",
-            {{"classify models/reviews-bert/sentiment \"我的心情很差\"", "one text"},
-             {"classify models/reviews-bert/sentiment --json < reviews.txt", "a text on each line of a file"}}};
+    return {
+        "classify",
+        "Text",
+        "Classify texts with a model from a folder",
+        "The folder holds a model, a plan or a checkpoint, tokenizer.json or vocab.txt, and if the classes have "
+        "names, config.json with id2label, or labels.txt. Without texts, the lines of standard input are classified.",
+        {{"classify models/reviews-bert/sentiment \"我的心情很差\"", "one text"},
+         {"classify models/reviews-bert/sentiment --json < reviews.txt", "a text on each line of a file"}}};
   }
 
   void add_options(CLI::App& app) override {

@@ -55,8 +55,7 @@ class CompareCommand : public Command {
         "arrays in:NAME and out:NAME), given ones, or made-up ones. An output passes when |b - a| <= atol + rtol * |a| "
         "everywhere; integers must be equal. Exit status 1 when one does not. With --layers every value that both "
         "programs compute is compared while they run, and the first one that drifts is named. With --against there is "
-        "no "
-        "B: A is compared with itself on other devices.",
+        "no B: A is compared with itself on other devices.",
         {{"compare model.onnx model.plan", "a plan against its model on the reference evaluator"},
          {"compare expected.npz model.plan --atol 1e-4 --rtol 1e-3", "a plan against recorded outputs"},
          {"compare model.onnx model.plan --layers --shape input_ids:1x16", "where do they part?"},
@@ -64,8 +63,9 @@ class CompareCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("A", a_.path, "What is right: a .onnx, a .plan or an .npz")->required();
-    auto* b = app.add_option("B", b_.path, "What is tested: a .onnx, a .plan or an .npz");
+    app.add_option("A", a_.path, "What is right: a .onnx, a .plan, an encoder's checkpoint folder or an .npz")
+        ->required();
+    auto* b = app.add_option("B", b_.path, "What is tested: the same");
     app.add_option("--against", against_, "Test A itself on these devices instead of B")
         ->type_name("DEVICE,..")
         ->delimiter(',')

@@ -113,6 +113,29 @@ class DevicesCommand : public Command {
     console.print("cpu        {}\ncores      {} for this process\ncaches     L1 {}, L2 {}, L3 {}\ntiles      {}\n\n",
                   cpu.name.empty() ? "unknown processor" : cpu.name, threads, size(cpu.l1d_bytes), size(cpu.l2_bytes),
                   size(cpu.l3_bytes), describe_tiles(cpu));
+    const nlohmann::json variants = show_variants(cpu, threads, console);
+    const nlohmann::json gpus = show_gpus(peak_, console);
+    console.print("reference  the slow, exact evaluator; for checking\n");
+    const nlohmann::json libraries = show_libraries(console);
+    console.result({{"devices", {"cpu", "cuda", "reference"}},
+                    {"cuda", gpus},
+                    {"libraries", libraries},
+                    {"cpu",
+                     {{"name", cpu.name},
+                      {"cores", threads},
+                      {"best_isa", to_string(cpu.best_isa)},
+                      {"variants", variants},
+                      {"amx_bf16", cpu.amx_bf16},
+                      {"amx_int8", cpu.amx_int8},
+                      {"l1d_bytes", cpu.l1d_bytes},
+                      {"l2_bytes", cpu.l2_bytes},
+                      {"l3_bytes", cpu.l3_bytes}}}});
+    return kExitOk;
+  }
+
+ private:
+  // The kernels that are built, and what this machine can do with each.
+  nlohmann::json show_variants(const CpuFeatures& cpu, int threads, Console& console) const {
     Table table(
         {{"kernels"}, {"runs here"}, {"GFLOP/s", Table::Align::right}, {"GB/s from memory", Table::Align::right}});
     nlohmann::json variants = nlohmann::json::array();
@@ -134,26 +157,9 @@ class DevicesCommand : public Command {
       variants.push_back(std::move(variant));
     }
     console.print("{}\n", table.render(console));
-    const nlohmann::json gpus = show_gpus(peak_, console);
-    console.print("reference  the slow, exact evaluator; for checking\n");
-    const nlohmann::json libraries = show_libraries(console);
-    console.result({{"devices", {"cpu", "cuda", "reference"}},
-                    {"cuda", gpus},
-                    {"libraries", libraries},
-                    {"cpu",
-                     {{"name", cpu.name},
-                      {"cores", threads},
-                      {"best_isa", to_string(cpu.best_isa)},
-                      {"variants", variants},
-                      {"amx_bf16", cpu.amx_bf16},
-                      {"amx_int8", cpu.amx_int8},
-                      {"l1d_bytes", cpu.l1d_bytes},
-                      {"l2_bytes", cpu.l2_bytes},
-                      {"l3_bytes", cpu.l3_bytes}}}});
-    return kExitOk;
+    return variants;
   }
 
- private:
   bool peak_ = false;
 };
 

@@ -25,9 +25,8 @@ class FillMaskCommand : public Command {
     return {"fill-mask",
             "Text",
             "Name the tokens that fit at [MASK]",
-            "The folder holds a masked-language model or plan, and tokenizer.json or vocab.txt. Without texts, the "
-            "lines of "
-            "standard input are read.",
+            "The folder holds a masked-language model, as a model, a plan or a checkpoint, and tokenizer.json or "
+            "vocab.txt. Without texts, the lines of standard input are read.",
             {{"fill-mask models/reviews-bert/fill-mask \"房间很干[MASK]\"", "the ten likeliest tokens"},
              {"fill-mask models/reviews-bert/fill-mask \"味道不[MASK]。\" --top 3 --json", "three of them, as JSON"}}};
   }

@@ -97,7 +97,7 @@ class InspectCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "A .onnx model, a .plan or a checkpoint's folder");
+    app.add_option("MODEL", model_, "A .onnx model, a .plan or a checkpoint folder");
     app.add_flag("--layers", layers_, "List every step");
     app.add_flag("--attrs", attributes_, "With --layers: attributes, too");
     app.add_flag("--weights", weights_, "List every weight");

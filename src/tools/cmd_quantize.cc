@@ -57,7 +57,7 @@ class QuantizeCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-    app.add_option("IN", input_, "The .onnx model, or a checkpoint's folder")->required()->type_name("IN");
+    app.add_option("IN", input_, "The .onnx model, or a checkpoint folder")->required()->type_name("IN");
     auto* output = app.add_option("OUT", output_, "The .onnx file or folder to write")->type_name("OUT");
     app.add_option("-o,--output", output_option_, "The same")->type_name("OUT")->excludes(output);
     add_calibration_options(app, calibration_);

@@ -4,7 +4,6 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +12,7 @@
 #include "backends/cuda/survey.h"
 #include "base/error.h"
 #include "base/file_writer.h"
+#include "base/stopwatch.h"
 #include "build/plan_writer.h"
 #include "build/tuner.h"
 #include "lathe/version.h"
@@ -30,11 +30,7 @@
 namespace lathe::tools {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr double kProfileSeconds = 1;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 void write_json(const std::string& path, const nlohmann::json& document) {
   FileWriter file(path);
@@ -101,20 +97,20 @@ class Job {
 
   void load() {
     check_is_plan();
-    const auto start = Clock::now();
+    const Stopwatch watch;
     engine_ = open_model(options_.load_engine, model_options_, console_);
     profiles_ = engine_->impl().plan->info().profiles;
-    log_.info(fmt::format("Engine loaded in {:.6g} sec.", seconds_since(start)));
+    log_.info(fmt::format("Engine loaded in {:.6g} sec.", watch.seconds()));
     say_device();
   }
 
   void build() {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     log_.info("Start parsing network model.");
     auto graph = onnx::import_model(options_.onnx);
     profiles_ = make_profiles(*graph, profile_args(options_));
-    log_.info(fmt::format("Finished parsing network model. Parse time: {:.6g}", seconds_since(start)));
-    const auto optimise = Clock::now();
+    log_.info(fmt::format("Finished parsing network model. Parse time: {:.6g}", watch.seconds()));
+    const Stopwatch build_watch;
     CompileOptions compile_options = model_options_.compile_options();
     compile_options.passes.trace = [&](const passes::PassReport& report, const Graph&) {
       check_interrupted();
@@ -124,7 +120,7 @@ class Job {
     if (options_.precision.any()) compile_options.after_passes = [&](Graph& optimised) { lower_precision(optimised); };
     CompiledModel compiled = compile(std::move(graph), compile_options);
     if (!profiles_.empty() && options_.optimisation_level > 0) compiled = time_kernels(std::move(compiled));
-    log_.info(fmt::format("Engine built in {:.6g} sec.", seconds_since(optimise)));
+    log_.info(fmt::format("Engine built in {:.6g} sec.", build_watch.seconds()));
     if (!options_.save_engine.empty()) save(compiled);
     engine_ = make_engine(std::move(compiled));
     say_device();
@@ -147,9 +143,7 @@ class Job {
     const bool ranges = std::filesystem::path(flags.calibration).extension() == ".json" ||
                         precision::is_tensorrt_cache(flags.calibration);
     (ranges ? args.cache : args.calibration.inputs.source) = flags.calibration;
-    Sizes sizes;
-    if (!profiles_.empty())
-      for (const auto& [name, range] : profiles_.front()) sizes[name] = range.opt;
+    const Sizes sizes = profiles_.empty() ? Sizes() : usual_sizes(profiles_.front());
     const precision::Report report =
         assign_precision(graph, args, model_options_.compile_options(), model_options_.threads, sizes, options_.onnx,
                          [&](const std::string& what) {
@@ -218,7 +212,7 @@ class Job {
     for (const std::string& symbol : first) dims.push_back({symbol, options_.batch});
     Sizes given;
     if (options_.shapes.empty() && options_.use_profile < profiles_.size())
-      for (const auto& [name, range] : profiles_[options_.use_profile]) given[name] = range.opt;
+      given = usual_sizes(profiles_[options_.use_profile]);
     if (options_.use_profile > 0 && options_.use_profile >= profiles_.size())
       fail(ErrorCode::invalid_argument, "there is no profile {}, there are {}", options_.use_profile, profiles_.size());
     return choose_sizes(graph, given, options_.shapes, dims);
@@ -287,9 +281,9 @@ class Job {
 
   void profile(const Tensors& inputs) {
     Session session(engine_, model_options_.session_options());
-    const auto start = Clock::now();
+    const Stopwatch watch;
     step_times(session, inputs, 1);
-    const double run_seconds = seconds_since(start) / 3;  // two more warm the session up
+    const double run_seconds = watch.seconds() / 3;  // two more warm the session up
     const auto runs = std::clamp<int64_t>(static_cast<int64_t>(kProfileSeconds / run_seconds), 5, 10000);
     std::vector<std::vector<double>> times = step_times(session, inputs, runs);
     const Program& program = engine_->impl().model.program;
@@ -316,9 +310,8 @@ class TrtexecCommand : public Command {
         "Run and check",
         "Build and measure with trtexec's flags, reporting in trtexec's form",
         "Takes the flags of trtexec 8 to 11. Runs on GPU 0 if it can be used, else on the CPU, which is said. Flags "
-        "that "
-        "mean nothing here are accepted, each with a line that says why; unknown ones are errors. A link named trtexec "
-        "to this program is the same command.",
+        "that mean nothing here are accepted, each with a line that says why; unknown ones are errors. A link named "
+        "trtexec to this program is the same command.",
         {{"trtexec --onnx=bert.onnx --shapes=input_ids:8x128 --saveEngine=bert.plan", "build, tune for 8x128, measure"},
          {"trtexec --loadEngine=bert.plan --shapes=input_ids:8x128 --dumpProfile", "where the time goes"},
          {"trtexec --onnx=bert.onnx --minShapes=*:1x8 --optShapes=*:1x128 --maxShapes=*:8x512 --skipInference "

@@ -73,8 +73,8 @@ std::string wrap(std::string_view text, size_t width, size_t indent) {
 
 std::string program_help(std::span<const std::unique_ptr<Command>> commands) {
   std::string text =
-      "Lathe turns neural networks into engines: it optimises an ONNX model for this machine, runs it, checks it\n"
-      "and measures it.\n\n"
+      "Lathe turns neural networks into engines: it optimises an ONNX model or a checkpoint for this machine,\n"
+      "runs it, checks it and measures it; language models generate and chat.\n\n"
       "Usage: lathe COMMAND [ARGUMENTS] [OPTIONS]\n";
   std::string_view group;
   for (const auto& command : commands) {
@@ -94,7 +94,8 @@ std::string program_help(std::span<const std::unique_ptr<Command>> commands) {
   }
   text +=
       "\nModels (.onnx) and plans (.plan) can be used alike everywhere. Every command takes --json.\n"
-      "Exit status: 0 done, 1 the answer is no, 2 wrong usage or input, 3 a bug in Lathe, 130 interrupted.\n";
+      "Exit status: 0 done, 1 the answer is no, 2 wrong usage or input, 3 an accuracy that cannot be met,\n"
+      "70 a bug in Lathe, 130 interrupted.\n";
   return text;
 }
 

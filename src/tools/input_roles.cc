@@ -1,9 +1,9 @@
 #include "tools/input_roles.h"
 
 #include <algorithm>
-#include <cctype>
 #include <unordered_set>
 
+#include "base/ascii.h"
 #include "graph/region.h"
 
 namespace lathe::tools {
@@ -14,12 +14,6 @@ constexpr int64_t kFewRows = 4;  // BERT has two segments, some relatives up to 
 bool contains_any(std::string_view name, std::initializer_list<std::string_view> words) {
   return std::any_of(words.begin(), words.end(),
                      [&](std::string_view word) { return name.find(word) != std::string_view::npos; });
-}
-
-std::string lower_case(std::string_view name) {
-  std::string lower(name);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
 }
 
 // A map through which an index stays the same index.
@@ -116,7 +110,7 @@ void limit_positions(const Value* ids, std::optional<int64_t> rows, std::map<std
 
 InputRole role_of(const Value& input) {
   const Type& type = input.type();
-  const std::string name = lower_case(input.name());
+  const std::string name = ascii_lower(input.name());
   if (contains_any(name, {"mask"}) || type.dtype == DType::boolean) return InputRole::mask;
   if (!is_integer(type.dtype)) return InputRole::values;
   if (contains_any(name, {"segment", "token_type", "tokentype", "type_ids"})) return InputRole::token_types;

@@ -1,10 +1,9 @@
 #include "tools/input_sizes.h"
 
 #include <algorithm>
-#include <cctype>
-#include <charconv>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/glob.h"
 #include "graph/tensor.h"
@@ -80,9 +79,8 @@ class SizeChooser {
   }
 
   ChosenSizes finish() && {
-    for (const bool sums : {false, true})  // a sum needs its terms
-      for (const Place& place : places_)
-        if (!chosen_.symbols.count(place.symbol) && is_sum(place.symbol) == sums) assume(place);
+    for (const Place& place : places_)
+      if (!chosen_.symbols.count(place.symbol)) assume(place);
     suit_pins();
     for (const Value* input : graph_.inputs()) {
       const Type& type = input->type();
@@ -128,7 +126,7 @@ class SizeChooser {
   }
 
   void assume(const Place& place) {
-    int64_t value = sum(place.symbol).value_or(default_of(place));
+    int64_t value = default_of(place);
     if (const auto limit = limits_.find(place.symbol); limit != limits_.end()) value = std::min(value, limit->second);
     chosen_.symbols[place.symbol] = value;
     chosen_.assumed.push_back({place.symbol, value});
@@ -174,30 +172,8 @@ class SizeChooser {
     }
   }
 
-  // The importer spells the dim_param "past + 1" as the symbol "past___1"; exporters mean a sum.
-  static bool is_sum(std::string_view symbol) { return has(symbol, "___"); }
-
-  std::optional<int64_t> sum(std::string_view symbol) const {
-    int64_t total = 0;
-    if (!is_sum(symbol)) return std::nullopt;
-    for (size_t begin = 0; begin <= symbol.size();) {
-      const size_t end = std::min(symbol.find("___", begin), symbol.size());
-      const std::string term(symbol.substr(begin, end - begin));
-      int64_t number = 0;
-      if (const auto found = chosen_.symbols.find(term); found != chosen_.symbols.end())
-        number = found->second;
-      else if (const auto [rest, error] = std::from_chars(term.data(), term.data() + term.size(), number);
-               error != std::errc() || *rest != '\0')
-        return std::nullopt;
-      total += number;
-      begin = end + 3;
-    }
-    return total;
-  }
-
   int64_t default_of(const Place& place) const {
-    std::string name = place.symbol;
-    for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    const std::string name = ascii_lower(place.symbol);
     const Type& type = place.input->type();
     const bool picture = is_float(type.dtype) && type.rank() == 4;
     if (has(name, "batch")) return 1;
@@ -243,6 +219,12 @@ std::vector<Profile> make_profiles(const Graph& graph, std::span<const ProfileAr
       choose_sizes(graph, sizes, {}, {});
     }
   return profiles;
+}
+
+Sizes usual_sizes(const Profile& profile) {
+  Sizes sizes;
+  for (const auto& [name, range] : profile) sizes[name] = range.opt;
+  return sizes;
 }
 
 std::string to_string(std::span<const DimArg> dims) {

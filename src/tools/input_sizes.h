@@ -30,6 +30,9 @@ ChosenSizes choose_sizes(const Graph& graph, const Sizes& given, std::span<const
 // The profiles that the arguments make. Throws likewise when the model cannot take one of their sizes.
 std::vector<Profile> make_profiles(const Graph& graph, std::span<const ProfileArg> args);
 
+// The sizes that a profile is tuned for.
+Sizes usual_sizes(const Profile& profile);
+
 // "batch=1 sequence=128"
 std::string to_string(std::span<const DimArg> dims);
 

@@ -6,10 +6,10 @@
 
 #include "base/cpu_features.h"
 #include "base/error.h"
+#include "base/suggest.h"
 #include "lathe/version.h"
 #include "tools/help.h"
 #include "tools/interrupt.h"
-#include "tools/suggest.h"
 
 namespace lathe::tools {
 namespace {

@@ -15,7 +15,6 @@ constexpr std::string_view kDimForm = "Write a dimension as SYMBOL=8";
 constexpr std::string_view kProfileForm = "Write a profile as NAME:MIN:OPT:MAX, as in input_ids:1x8:1x128:8x512";
 constexpr std::string_view kSweepForm = "Write a sweep as SYMBOL=1,2,4";
 constexpr std::string_view kTimeForm = "Write a time as 2ms, 800us or 1.5s";
-constexpr size_t kMaxProfiles = 64;
 
 [[noreturn]] void bad(std::string_view what, std::string_view text, std::string_view form) {
   throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is not a {}", text, what)).remedy(form);
@@ -24,16 +23,6 @@ constexpr size_t kMaxProfiles = 64;
 bool parse_int(std::string_view text, int64_t& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
-}
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (size_t begin = 0;;) {
-    const size_t end = text.find(separator, begin);
-    parts.push_back(text.substr(begin, end - begin));
-    if (end == std::string_view::npos) return parts;
-    begin = end + 1;
-  }
 }
 
 bool parse_dims(std::string_view text, std::vector<int64_t>& dims) {
@@ -60,6 +49,16 @@ bool take_last(std::string_view& text, char separator, std::string_view& part) {
 }
 
 }  // namespace
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  for (size_t begin = 0;;) {
+    const size_t end = text.find(separator, begin);
+    parts.push_back(text.substr(begin, end - begin));
+    if (end == std::string_view::npos) return parts;
+    begin = end + 1;
+  }
+}
 
 ShapeArg parse_shape_arg(std::string_view text) {
   ShapeArg arg;

@@ -17,6 +17,11 @@
 
 namespace lathe::tools {
 
+inline constexpr size_t kMaxProfiles = 64;
+
+// The parts of a text between separators; an empty text is one empty part.
+std::vector<std::string_view> split(std::string_view text, char separator);
+
 struct ShapeArg {
   std::string pattern;
   std::vector<int64_t> dims;

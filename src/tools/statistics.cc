@@ -13,13 +13,23 @@ double percentile(std::span<const double> sorted, double fraction) {
   return sorted[below] + (sorted[above] - sorted[below]) * (rank - static_cast<double>(below));
 }
 
+double mean(std::span<const double> samples) {
+  return std::accumulate(samples.begin(), samples.end(), 0.0) /
+         static_cast<double>(std::max<size_t>(1, samples.size()));
+}
+
+double median(std::vector<double> samples) {
+  if (samples.empty()) return 0;
+  std::sort(samples.begin(), samples.end());
+  return percentile(samples, 0.5);
+}
+
 Summary summarise(std::vector<double> samples) {
   if (samples.empty()) return {};
   std::sort(samples.begin(), samples.end());
-  const double total = std::accumulate(samples.begin(), samples.end(), 0.0);
   return {samples.size(),
           samples.front(),
-          total / static_cast<double>(samples.size()),
+          mean(samples),
           percentile(samples, 0.5),
           percentile(samples, 0.9),
           percentile(samples, 0.95),

@@ -17,7 +17,9 @@ struct Summary {
 // and not empty; `fraction` lies in [0, 1].
 double percentile(std::span<const double> sorted, double fraction);
 
-// All zero for no samples.
+// These, too, are zero for no samples.
+double mean(std::span<const double> samples);
+double median(std::vector<double> samples);
 Summary summarise(std::vector<double> samples);
 
 // {"count": .., "min": .., "mean": .., "median": .., "p90": .., "p95": .., "p99": .., "max": ..}

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -107,10 +106,9 @@ void add_text_model_options(CLI::App& app, TextModelOptions& options) {
   add_model_options(app, options.model);
 }
 
-TextModel::TextModel(const TextModelOptions& options, Console& console)
-    : model_path_(find_model(options.path)),
-      session_(open_model(model_path_, options.model, console), SessionOptions{options.model.threads}) {
-  const fs::path folder = fs::is_directory(options.path) ? fs::path(options.path) : model_path_.parent_path();
+TextModel::TextModel(const TextModelOptions& options, const fs::path& model, Console& console)
+    : session_(open_model(model, options.model, console), SessionOptions{options.model.threads}) {
+  const fs::path folder = fs::is_directory(options.path) ? fs::path(options.path) : model.parent_path();
   text::LoadOptions load;
   load.lowercase = options.lowercase;
   tokenizer_ = text::Tokenizer::load(folder, load);

@@ -41,11 +41,11 @@ void add_text_model_options(CLI::App& app, TextModelOptions& options);
 
 class TextModel {
  public:
-  TextModel(const TextModelOptions& options, Console& console);
+  TextModel(const TextModelOptions& options, Console& console)
+      : TextModel(options, find_model(options.path), console) {}
 
   const text::Tokenizer& tokenizer() const { return *tokenizer_; }
   const std::vector<std::string>& labels() const { return labels_; }
-  const std::filesystem::path& model_path() const { return model_path_; }
 
   struct Scores {
     std::vector<text::TokenId> ids;
@@ -55,7 +55,8 @@ class TextModel {
   Scores run(std::string_view text, int64_t rank);
 
  private:
-  std::filesystem::path model_path_;
+  TextModel(const TextModelOptions& options, const std::filesystem::path& model, Console& console);
+
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::vector<std::string> labels_;
   Session session_;

@@ -10,8 +10,6 @@ namespace {
 
 using Options = TrtexecOptions;
 
-constexpr size_t kMostProfiles = 64;
-
 [[noreturn]] void bad_value(std::string_view value, std::string_view wanted) {
   fail(ErrorCode::invalid_argument, "'{}' is not {}", value, wanted);
 }
@@ -24,16 +22,6 @@ Number parse_number(std::string_view text, Number least) {
   if (error != std::errc() || end != text.data() + text.size() || !(number >= least))
     bad_value(text, fmt::format("a number from {} on", least));
   return number;
-}
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (size_t begin = 0;;) {
-    const size_t end = text.find(separator, begin);
-    parts.push_back(text.substr(begin, end - begin));
-    if (end == std::string_view::npos) return parts;
-    begin = end + 1;
-  }
 }
 
 // Names may stand between single quotes.
@@ -82,8 +70,8 @@ void add_shapes(Options& options, std::string_view value) {
 
 void set_profile(Options& options, std::string_view value) {
   options.profile = parse_number<size_t>(value, 0);
-  if (options.profile >= kMostProfiles)
-    fail(ErrorCode::invalid_argument, "profile {} is out of range: there may be {}", value, kMostProfiles);
+  if (options.profile >= kMaxProfiles)
+    fail(ErrorCode::invalid_argument, "profile {} is out of range: there may be {}", value, kMaxProfiles);
 }
 
 void set_seconds(Options& options, std::string_view value) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <ctime>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tools/model_facts.h"
@@ -21,11 +20,6 @@ std::string number(double value) { return fmt::format("{:.6g}", value); }
 double percentile_of(const std::vector<double>& sorted, double percentage) {
   const auto aside = static_cast<size_t>((100 - percentage) * static_cast<double>(sorted.size()) / 100);
   return sorted[sorted.size() - 1 - std::min(aside, sorted.size() - 1)];
-}
-
-double median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return percentile(samples, 0.5);
 }
 
 using Part = double (RunTrace::*)() const;

@@ -7,8 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
-#include <memory>
 #include <span>
 #include <string>
 #include <vector>

@@ -1,7 +1,5 @@
 #include "passes/pipeline.h"
 
-#include <set>
-
 #include "base/error.h"
 #include "tests/passes/pass_test.h"
 

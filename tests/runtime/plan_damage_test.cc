@@ -1,6 +1,5 @@
 // Damaged and hostile plan files: every one gives an Error, whatever byte is wrong; damage to the weights, which
 // opening does not read, is found when asked for.
-#include <fstream>
 #include <random>
 
 #include "build/plan_writer.h"

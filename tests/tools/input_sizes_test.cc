@@ -64,12 +64,12 @@ TEST(InputSizes, Contradictions) {
 TEST(InputSizes, APastMakesTheSequenceOneToken) {
   const auto graph =
       parse_graph(R"(graph g(%input_ids: i64[batch, sequence], %past.0.key: f32[batch, 4, past_sequence, 8],
-                                            %attention_mask: i64[batch, past_sequence___sequence]) {
+                                            %attention_mask: i64[batch, past_sequence + sequence]) {
     return %input_ids as "a"
   })");
   const ChosenSizes sizes = choose(*graph, {}, {"past_sequence=5"});
   EXPECT_THAT(sizes.inputs.at("input_ids"), ElementsAre(1, 1));
-  EXPECT_THAT(sizes.inputs.at("attention_mask"), ElementsAre(1, 6));  // "past_sequence + sequence"
+  EXPECT_THAT(sizes.inputs.at("attention_mask"), ElementsAre(1, 6));
 }
 
 TEST(InputSizes, Pictures) {

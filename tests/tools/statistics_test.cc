@@ -26,9 +26,17 @@ TEST(Statistics, SummaryDoesNotNeedSortedSamples) {
   EXPECT_DOUBLE_EQ(to_json(s)["median"], 2);
 }
 
+TEST(Statistics, MeanAndMedian) {
+  const std::vector<double> samples = {7, 1, 4, 2};
+  EXPECT_DOUBLE_EQ(mean(samples), 3.5);
+  EXPECT_DOUBLE_EQ(median(samples), 3);
+}
+
 TEST(Statistics, NoSamplesAreAllZero) {
   EXPECT_EQ(summarise({}).count, 0u);
   EXPECT_EQ(summarise({}).max, 0);
+  EXPECT_EQ(mean({}), 0);
+  EXPECT_EQ(median({}), 0);
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 // Products of floats whose epilogue ends in another type (bytes for the quantised layer behind it, the answer of a
 // comparison): the kernels store f32 alone, so what comes after the last f32 number goes into a map.
-#include <functional>
 #include <map>
 
 #include "backends/cpu/legalize.h"

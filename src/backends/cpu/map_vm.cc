@@ -14,8 +14,7 @@ constexpr int kMaxRegisters = 256;
 constexpr int64_t kShortRow = 96;             // rows below this share blocks
 constexpr int64_t kElementsPerThread = 8192;  // of one instruction; below, a fork costs more than it gains
 
-bool widened(DType type) { return type == DType::f16 || type == DType::bf16; }
-DType register_type(DType type) { return widened(type) ? DType::f32 : type; }
+DType register_type(DType type) { return is_half(type) ? DType::f32 : type; }
 
 // The type that selects the kernel: that of the operands, or of the values for a select.
 DType kernel_type(const MapProgram& program, const MapInstr& instr) {
@@ -132,8 +131,8 @@ void MapCode::assign_registers(const MapKernels& kernels) {
       return a < arity(instr.op) ? reg[static_cast<size_t>(instr.args[static_cast<size_t>(a)])] : -1;
     };
     const bool rounds =
-        widened(instr.type) && instr.op != MapOp::cast && instr.op != MapOp::cast_sat && instr.op != MapOp::select;
-    result_direct_ = i == last && !widened(instr.type);
+        is_half(instr.type) && instr.op != MapOp::cast && instr.op != MapOp::cast_sat && instr.op != MapOp::select;
+    result_direct_ = i == last && !is_half(instr.type);
     reg[i] = result_direct_ ? -1 : take();
     code_.push_back({kernel_for(program_, instr, kernels), reg[i], operand(0), operand(1), operand(2)});
     if (rounds) code_.push_back({kernels.convert(DType::f32, instr.type, false), reg[i], reg[i], -1, -1});

@@ -10,32 +10,19 @@
 #include "graph/as_f32.h"
 #include "graph/constant.h"
 #include "graph/epilogue.h"
+#include "graph/rewrite_program.h"
 
 namespace lathe::cpu {
 namespace {
 
 MapProgram widened(const MapProgram& program) {
-  if (program.empty()) return program;
-  MapProgram wide;
-  wide.set_num_inputs(program.num_inputs());
-  std::vector<int> index;
-  for (const MapInstr& original : program.code()) {
-    MapInstr instr = original;
+  return rewrite_program(program, [](const ProgramRewrite& at) -> std::optional<int> {
+    MapInstr instr = at.instr;
     if (is_half(instr.type)) instr.type = DType::f32;
-    for (int a = 0; a < arity(instr.op); ++a) {
-      auto& arg = instr.args[static_cast<size_t>(a)];
-      arg = index[static_cast<size_t>(arg)];
-    }
     const bool cast = instr.op == MapOp::cast || instr.op == MapOp::cast_sat;
-    if (instr.op == MapOp::dim)
-      index.push_back(wide.dim(program.dims()[static_cast<size_t>(instr.args[0])]));
-    else if (cast && wide.code()[static_cast<size_t>(instr.args[0])].type == instr.type)
-      index.push_back(instr.args[0]);
-    else
-      index.push_back(wide.push(instr));
-  }
-  wide.finish(index.back());
-  return wide;
+    if (cast && at.out.code()[static_cast<size_t>(instr.args[0])].type == instr.type) return instr.args[0];
+    return is_half(at.instr.type) ? std::optional(at.out.push(instr)) : std::nullopt;
+  });
 }
 
 // Whether the kernel that reads operand `index` of `user`, a constant, widens it, or the packing for it does.

@@ -1,6 +1,7 @@
 #include "backends/cuda/lift_constants.h"
 
 #include "backends/cuda/kernels/epilogue_args.h"
+#include "graph/rewrite_program.h"
 
 namespace lathe::cuda {
 namespace {
@@ -22,23 +23,12 @@ bool lift(Graph& graph, Node& node) {
   const MapProgram& old = node.as<MatMul>()->epilogue;
   if (old.uses_iota() || !old.dims().empty()) return false;
   std::vector<Value*> inputs(node.inputs().begin(), node.inputs().end());
-  MapProgram lifted;
-  lifted.set_num_inputs(old.num_inputs());
-  std::vector<int32_t> index;  // of an instruction of the old program in the new one
-  for (MapInstr instr : old.code()) {
-    if (is_number(instr) && lifted.num_inputs() <= kEpilogueMaxExtras) {
-      index.push_back(lifted.input(lifted.num_inputs(), instr.type));
-      inputs.push_back(graph.insert_before(&node, Constant{tensor_of(instr)}, {})->output());
-      continue;
-    }
-    for (int a = 0; a < arity(instr.op); ++a) {
-      int32_t& operand = instr.args[static_cast<size_t>(a)];
-      operand = index[static_cast<size_t>(operand)];
-    }
-    index.push_back(lifted.push(instr));
-  }
+  MapProgram lifted = rewrite_program(old, [&](const ProgramRewrite& at) -> std::optional<int> {
+    if (!is_number(at.instr) || at.out.num_inputs() > kEpilogueMaxExtras) return std::nullopt;
+    inputs.push_back(graph.insert_before(&node, Constant{tensor_of(at.instr)}, {})->output());
+    return at.out.input(at.out.num_inputs(), at.instr.type);
+  });
   if (lifted.num_inputs() == old.num_inputs()) return false;
-  lifted.finish(index.back());
   MatMul op = *node.as<MatMul>();
   op.epilogue = std::move(lifted);
   node.mutable_op() = std::move(op);

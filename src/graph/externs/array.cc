@@ -1,7 +1,6 @@
 // Operators on whole arrays: reinterpreted bits, determinants, distinct elements.
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
 
 #include "graph/externs/table.h"

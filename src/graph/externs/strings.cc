@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/ascii.h"
 #include "base/pcre.h"
 #include "base/utf8.h"
 #include "graph/externs/table.h"
@@ -157,11 +158,7 @@ std::vector<RefValue> tokenize(const Extern& op, const Call& call) {
 // texts = stop words. Case is that of ASCII letters.
 
 std::string in_case(std::string text, int64_t direction) {
-  for (char& c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (direction < 0 && byte < 0x80) c = static_cast<char>(std::tolower(byte));
-    if (direction > 0 && byte < 0x80) c = static_cast<char>(std::toupper(byte));
-  }
+  for (char& c : text) c = direction < 0 ? ascii_lower(c) : direction > 0 ? ascii_upper(c) : c;
   return text;
 }
 

@@ -1,5 +1,4 @@
 // Inference for attention and rotary.
-#include <algorithm>
 
 #include "graph/ops/infer_ops.h"
 

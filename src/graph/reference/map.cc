@@ -3,7 +3,6 @@
 #include "graph/reference/map.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "graph/reference/families.h"
 #include "graph/reference/indexing.h"

@@ -1,5 +1,4 @@
 // Reduce, arg_reduce and cumulative.
-#include <algorithm>
 #include <cmath>
 #include <limits>
 

@@ -1,6 +1,5 @@
 // Activation functions, Clip and Dropout. Composite ones are spelled out as programs, in the formulas of the ONNX
 // operator reference.
-#include <numbers>
 
 #include "onnx/importers/context.h"
 #include "onnx/importers/random.h"

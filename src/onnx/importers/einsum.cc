@@ -3,7 +3,6 @@
 // products of attention written as Einsum look like any other.
 #include <algorithm>
 #include <map>
-#include <numeric>
 
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"

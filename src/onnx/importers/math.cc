@@ -1,5 +1,4 @@
 // Elementwise arithmetic, comparison, logic, bits, casts and selection: each becomes one map.
-#include <limits>
 
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"

@@ -2,7 +2,6 @@
 #include "onnx/importers/quantize.h"
 
 #include <cmath>
-#include <numeric>
 
 #include "onnx/importers/table.h"
 

@@ -1,6 +1,7 @@
 // RNN, GRU, LSTM. Layout 1 (batch first) is imported as transposes around the time-major op.
 #include <algorithm>
 
+#include "base/ascii.h"
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"
 
@@ -28,10 +29,9 @@ constexpr Activation kActivations[] = {
     {"softplus", RnnActivation::softplus, 0, 0, 0},
 };
 
-const Activation& find_activation(Context& ctx, std::string name) {
-  for (char& c : name) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+const Activation& find_activation(Context& ctx, const std::string& name) {
   for (const Activation& a : kActivations)
-    if (a.name == name) return a;
+    if (a.name == ascii_lower(name)) return a;
   ctx.unsupported(fmt::format("the activation '{}' is not known", name));
 }
 

@@ -1,5 +1,4 @@
 // The steps of optimisers, which graphs exported for training end in: each tensor is a few maps.
-#include <cmath>
 
 #include "onnx/importers/context.h"
 #include "onnx/importers/table.h"

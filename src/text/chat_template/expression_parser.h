@@ -70,7 +70,6 @@ class ExpressionParser {
   const ast::Expr* product();
   const ast::Expr* power();
   const ast::Expr* unary(bool with_filters);
-  const ast::Expr* unary_with_filters() { return unary(true); }
   const ast::Expr* primary();
   const ast::Expr* number();
   const ast::Expr* parentheses();

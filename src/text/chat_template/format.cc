@@ -1,7 +1,6 @@
 #include "text/chat_template/format.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/error.h"
 #include "base/utf8.h"

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <optional>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/chat_template/python_string.h"
@@ -255,7 +256,7 @@ class Lexer {
     uint32_t value = 0;
     if (base == 8) count = std::min(count, text.size() - i);
     for (size_t k = 0; k < count; ++k) {
-      const char c = i + k < text.size() ? static_cast<char>(std::tolower(static_cast<unsigned char>(text[i + k]))) : 0;
+      const char c = i + k < text.size() ? ascii_lower(text[i + k]) : '\0';
       const size_t digit = std::string_view("0123456789abcdef").substr(0, base).find(c);
       if (digit == std::string_view::npos) error("a string holds a malformed escape");
       value = value * base + static_cast<uint32_t>(digit);

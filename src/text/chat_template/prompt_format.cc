@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/ascii.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 
@@ -36,11 +36,6 @@ void add_special_tokens(const ordered_json& settings, ordered_json& variables) {
   }
 }
 
-std::string lower_case(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
 // What tells the members of a family apart.
 struct ModelFacts {
   std::string type;  // model_type
@@ -65,7 +60,7 @@ ModelFacts read_facts(const std::filesystem::path& folder) {
   facts.type = text("model_type");
   const auto path = std::filesystem::absolute(folder).lexically_normal();
   const auto last = path.has_filename() ? path.filename() : path.parent_path().filename();
-  facts.name = lower_case(last.string() + " " + text("_name_or_path"));
+  facts.name = ascii_lower(last.string() + " " + text("_name_or_path"));
   return facts;
 }
 

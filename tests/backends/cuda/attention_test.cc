@@ -1,6 +1,5 @@
 // Attention in narrow types at the sizes that choose among kernels: head sizes, tiles of rows, tiles of keys of which
 // none is seen, score programs that run once for each key, split keys.
-#include <algorithm>
 
 #include "tests/backends/cpu/lower_test_util.h"
 

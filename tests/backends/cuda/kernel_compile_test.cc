@@ -2,7 +2,6 @@
 // within bounds on registers and spills: representatives of each family.
 #include <gtest/gtest.h>
 
-#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>

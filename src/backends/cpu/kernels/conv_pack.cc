@@ -5,7 +5,6 @@
 //
 // Panels hold vec_width output channels; the lanes of a ragged last panel are zero.
 #include <algorithm>
-#include <initializer_list>
 
 #include "backends/cpu/kernels/conv.h"
 

@@ -164,15 +164,6 @@ void find_indices(const PoolShape& s, const float* input, PoolIndices indices, R
 
 }  // namespace
 
-int64_t pool_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
-                         int64_t pad_end, bool ceil_mode) {
-  const int64_t room = input + pad_begin + pad_end - (dilation * (kernel - 1) + 1);
-  if (room < 0) return 0;
-  if (!ceil_mode) return room / stride + 1;
-  const int64_t windows = (room + stride - 1) / stride + 1;
-  return (windows - 1) * stride >= input + pad_begin ? windows - 1 : windows;
-}
-
 size_t pool_workspace_bytes(const PoolShape& shape, int threads) {
   return shape.nchw ? 0 : static_cast<size_t>(volume(shape.kernel) * threads) * sizeof(const float*);
 }

@@ -24,10 +24,6 @@ struct PoolShape {
   float p = 2.0f;                  // of lp: (sum |x|^p)^(1/p)
 };
 
-// ONNX's rule; with ceil_mode a last window that would start beyond input and begin padding is dropped.
-int64_t pool_output_size(int64_t input, int64_t kernel, int64_t stride, int64_t dilation, int64_t pad_begin,
-                         int64_t pad_end, bool ceil_mode);
-
 // Optional second result of max pooling, dense in the order of the output's layout: the position of the first maximum
 // in the flat input [batch, channels, d, h, w] (whatever the layout). With `column_major` the last spatial axis but one
 // varies fastest, as ONNX's storage_order 1 has it.

@@ -1,8 +1,9 @@
 #include "backends/cpu/kernels/probe.h"
 
 #include <algorithm>
-#include <chrono>
 #include <vector>
+
+#include "base/stopwatch.h"
 
 namespace lathe::cpu {
 namespace {
@@ -11,9 +12,9 @@ constexpr int kRuns = 5;
 
 template <class F>
 double seconds(F run) {
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   run();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return watch.seconds();
 }
 
 constexpr int64_t kIterations = 300'000;  // about 2 ms at two multiply-adds a cycle

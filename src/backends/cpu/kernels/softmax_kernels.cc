@@ -5,12 +5,11 @@
 namespace lathe::cpu::LATHE_ISA {
 namespace {
 
-// y = scale * x + mask; returns the largest element (NaN elements do not count, they surface in the sum).
-float scale_and_mask(const Softmax& p, const float* x, const float* mask, float* y) {
+// Copies x to y; returns the largest element (NaN elements do not count, they surface in the sum).
+float copy_and_max(const float* x, int64_t n, float* y) {
   Vec highest = splat(-__builtin_inff());
-  const Vec scale = splat(p.scale);
-  for_each_vec(0, p.n, [&](int64_t i, int lanes) {
-    const Vec v = fma(load_lanes(x + i, lanes), scale, mask != nullptr ? load_lanes(mask + i, lanes) : zero());
+  for_each_vec(0, n, [&](int64_t i, int lanes) {
+    const Vec v = load_lanes(x + i, lanes);
     highest = max(select(first_lanes(lanes), v, highest), highest);
     store_lanes(y + i, v, lanes);
   });
@@ -29,9 +28,8 @@ float sum_of_exp(float* y, int64_t n, float shift, bool keep) {
 }
 
 void softmax_row(const Softmax& p, int64_t row) {
-  const float* mask = p.mask == nullptr ? nullptr : p.mask + row / p.mask_repeat % p.mask_rows * p.ld_mask;
   float* y = p.y + row * p.ldy;
-  float shift = scale_and_mask(p, p.x + row * p.ldx, mask, y);
+  float shift = copy_and_max(p.x + row * p.ldx, p.n, y);
   // In safe mode a row of -infinity is left as it is: every exponential is then 0, and NaN still comes through.
   const bool all_masked = shift == -__builtin_inff();
   if (p.safe && all_masked) shift = 0.0f;

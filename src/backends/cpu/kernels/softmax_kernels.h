@@ -5,17 +5,12 @@
 
 namespace lathe::cpu {
 
-// For each row: v = scale * x + mask, then y = exp(v - max v) / sum, or with `log` y = v - max v - log(sum).
-// A row whose every v is -infinity gives NaN, as the formula (and ONNX) says; with `safe` it gives 0 (-infinity with
-// log).
+// For each row: y = exp(x - max x) / sum, or with `log` y = x - max x - log(sum). A row whose every x is -infinity
+// gives NaN, as the formula (and ONNX) says; with `safe` it gives 0 (-infinity with log).
 struct Softmax {
   int64_t rows = 0, n = 0;
   const float* x = nullptr;
   int64_t ldx = 0;
-  float scale = 1.0f;
-  // Row r adds mask row (r / mask_repeat) % mask_rows; null adds nothing.
-  const float* mask = nullptr;
-  int64_t ld_mask = 0, mask_repeat = 1, mask_rows = 1;
   bool log = false;
   bool safe = false;
   float* y = nullptr;  // may be x

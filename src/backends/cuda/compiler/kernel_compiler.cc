@@ -1,6 +1,5 @@
 #include "backends/cuda/compiler/kernel_compiler.h"
 
-#include <algorithm>
 #include <cstdlib>
 
 namespace lathe::cuda {

@@ -15,12 +15,6 @@ namespace {
 
 constexpr size_t kDefaultShared = 48 << 10;  // what a block may use without being asked for
 
-uint64_t hash_bytes(std::span<const std::byte> bytes) {
-  Hasher hasher;
-  hasher.add(bytes);
-  return hasher.finish();
-}
-
 // Everything that decides what a kernel compiles to, the texts of all sources included.
 uint64_t fingerprint(const KernelSpec& spec, const std::string& arch) {
   Hasher hasher;
@@ -108,7 +102,6 @@ void KernelLibrary::build() {
     work();
     for (std::thread& thread : threads) thread.join();
     if (failure) std::rethrow_exception(failure);
-    compiled_count_ += missing.size();
   }
   for (Kernel* kernel : pending_) load_module(*kernel);
   pending_.clear();
@@ -150,7 +143,7 @@ bool KernelLibrary::load_cached(Kernel& kernel) const {
     if (bytes.size() <= sizeof(stored)) return false;
     std::memcpy(&stored, bytes.data(), sizeof(stored));
     const auto code = bytes.subspan(sizeof(stored));
-    if (stored != hash_bytes(code)) return false;
+    if (stored != hash(code)) return false;
     const char* begin = reinterpret_cast<const char*>(code.data());
     kernel.compiled_.cubin.assign(begin, begin + code.size());
     return true;
@@ -164,9 +157,9 @@ void KernelLibrary::store_cached(const Kernel& kernel) const {
   try {
     std::filesystem::create_directories(cache_folder_);
     const auto code = std::as_bytes(std::span(kernel.compiled_.cubin));
-    const uint64_t hash = hash_bytes(code);
+    const uint64_t checksum = hash(code);
     FileWriter writer(cache_file(kernel));
-    writer.write(std::as_bytes(std::span(&hash, 1)));
+    writer.write(std::as_bytes(std::span(&checksum, 1)));
     writer.write(code);
     writer.commit();
   } catch (const std::exception&) {

@@ -68,10 +68,8 @@ class KernelLibrary {
   std::vector<std::byte> pack() const;
 
   const Device& device() const { return *device_; }
-  size_t compiled_count() const { return compiled_count_; }  // by NVRTC, not found in the cache
 
  private:
-  void obtain(Kernel& kernel);
   std::filesystem::path cache_file(const Kernel& kernel) const;
   bool load_packed(Kernel& kernel) const;
   bool load_cached(Kernel& kernel) const;
@@ -85,7 +83,6 @@ class KernelLibrary {
   mutable std::mutex mutex_;                  // of what follows: sessions ask for kernels while others run
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;
   std::vector<Kernel*> pending_;
-  size_t compiled_count_ = 0;
 };
 
 }  // namespace lathe::cuda

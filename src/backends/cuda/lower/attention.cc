@@ -301,7 +301,7 @@ std::string why_not(const lathe::Attention& op, const Node& node) {
 
 Candidates lower(const lathe::Attention& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("attention", std::move(why))};
-  return {accept("attention", [&] { return Lowered{std::make_unique<AttentionStep>(op, node, target), {}}; })};
+  return {accept_step<AttentionStep>("attention", op, node, target)};
 }
 
 }  // namespace lathe::cuda

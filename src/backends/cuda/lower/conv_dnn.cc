@@ -2,7 +2,6 @@
 // sessions: it is told the stream before each call, under a lock that is held only while work is queued.
 #include "backends/cuda/lower/conv_dnn.h"
 
-#include <algorithm>
 #include <array>
 
 namespace lathe::cuda {

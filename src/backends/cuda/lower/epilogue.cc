@@ -1,7 +1,5 @@
 #include "backends/cuda/lower/epilogue.h"
 
-#include <algorithm>
-
 #include "backends/cuda/program_code.h"
 
 namespace lathe::cuda {

@@ -103,9 +103,7 @@ Candidates gathers(std::string kernel, const OpT& op, const Node& node, const Ta
   if (why.empty()) why = why_no_index(node.input(1)->dtype());
   if (why.empty() && node.input(0)->type().rank() > kMoveMaxRank) why = "more than 8 axes";
   if (!why.empty()) return {decline(std::move(kernel), std::move(why))};
-  return {accept(std::move(kernel), [&op, &node, &target] {
-    return Lowered{std::make_unique<S>(op, node, target), {}};
-  })};
+  return {accept_step<S>(std::move(kernel), op, node, target)};
 }
 
 }  // namespace

@@ -74,6 +74,13 @@ inline Candidate accept(std::string kernel, std::function<Lowered()> make) {
   return {std::move(kernel), {}, std::move(make)};
 }
 inline Candidate decline(std::string kernel, std::string why) { return {std::move(kernel), std::move(why), {}}; }
+// A step of type S made of the node as it is, with all operands plain.
+template <class S, class OpT>
+Candidate accept_step(std::string kernel, const OpT& op, const Node& node, const Target& target) {
+  return accept(std::move(kernel), [&op, &node, &target] {
+    return Lowered{std::make_unique<S>(op, node, target), {}};
+  });
+}
 
 inline CUstream stream_of(DeviceContext& device) { return static_cast<CudaContext&>(device).stream(); }
 

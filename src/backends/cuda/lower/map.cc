@@ -43,7 +43,7 @@ class MapStep : public Step {
 Candidates lower(const lathe::Map& op, const Node& node, const Target& target) {
   if (std::string why = ProgramMap::why_not(op.program, operands_of(node), node.output()->shape()); !why.empty())
     return {decline("map", std::move(why))};
-  return {accept("map", [&op, &node, &target] { return Lowered{std::make_unique<MapStep>(op, node, target), {}}; })};
+  return {accept_step<MapStep>("map", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -178,7 +178,7 @@ std::string why_not_nbits(const MatMulNBits& op, const Node& node) {
 
 Candidates lower(const lathe::MatMulNBits& op, const Node& node, const Target& target) {
   if (std::string why = why_not_nbits(op, node); !why.empty()) return {decline("gemm_nbits", std::move(why))};
-  return {accept("gemm_nbits", [&] { return Lowered{std::make_unique<MatMulNBitsStep>(op, node, target), {}}; })};
+  return {accept_step<MatMulNBitsStep>("gemm_nbits", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -386,9 +386,7 @@ Candidates moves(std::string kernel, const OpT& op, const Node& node, const Targ
   if (std::string why = why_not_movable(node.output()->dtype()); !why.empty())
     return {decline(std::move(kernel), std::move(why))};
   if (node.output()->type().rank() > kMoveMaxRank) return {decline(std::move(kernel), "more than 8 axes")};
-  return {accept(std::move(kernel), [&op, &node, &target] {
-    return Lowered{std::make_unique<S>(op, node, target), {}};
-  })};
+  return {accept_step<S>(std::move(kernel), op, node, target)};
 }
 
 }  // namespace

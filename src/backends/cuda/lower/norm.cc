@@ -335,7 +335,7 @@ Candidates lower(const lathe::Norm& op, const Node& node, const Target& target) 
   if (bytes_output(node) > 0 && node.outputs()[0]->dtype() == DType::f64) return {decline("norm", "bytes of f64")};
   if (is_read(node, 2) && is_read(node, 4)) return {decline("norm", "bytes of two kinds")};
   if (space_of(op, node).rank() > kRowMaxRank) return {decline("norm", "rank above 8")};
-  return {accept("norm", [&] { return Lowered{std::make_unique<NormStep>(op, node, target), {}}; })};
+  return {accept_step<NormStep>("norm", op, node, target)};
 }
 
 Candidates lower(const lathe::Embedding& op, const Node& node, const Target& target) {
@@ -345,12 +345,12 @@ Candidates lower(const lathe::Embedding& op, const Node& node, const Target& tar
     if (node.input(2 * i + 1)->dtype() != node.output()->dtype())
       return {decline("embedding", "a table that is narrower than the result")};
   if (space_of(op, node).rank() > kRowMaxRank) return {decline("embedding", "rank above 8")};
-  return {accept("embedding", [&] { return Lowered{std::make_unique<EmbeddingStep>(op, node, target), {}}; })};
+  return {accept_step<EmbeddingStep>("embedding", op, node, target)};
 }
 
 Candidates lower(const lathe::GroupNorm& op, const Node& node, const Target& target) {
   if (!computes_as_float(node.output()->dtype())) return {decline("group_norm", "element type")};
-  return {accept("group_norm", [&] { return Lowered{std::make_unique<GroupNormStep>(op, node, target), {}}; })};
+  return {accept_step<GroupNormStep>("group_norm", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -246,9 +246,7 @@ Candidates lower(const lathe::PagedAttention& op, const Node& node, const Target
   if (type != DType::f32 && !is_half(type)) return {decline("paged_attention", "element type")};
   if (std::max(op.head_dim, op.value_dim) > kMaxHead)
     return {decline("paged_attention", "heads of more than 512 features")};
-  return {accept("paged_attention", [&] {
-    return Lowered{std::make_unique<PagedAttentionStep>(op, node, target), {}};
-  })};
+  return {accept_step<PagedAttentionStep>("paged_attention", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -99,7 +99,7 @@ std::string why_not(const lathe::Pool& op, const Node& node) {
 
 Candidates lower(const lathe::Pool& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("pool", std::move(why))};
-  return {accept("pool", [&op, &node, &target] { return Lowered{std::make_unique<PoolStep>(op, node, target), {}}; })};
+  return {accept_step<PoolStep>("pool", op, node, target)};
 }
 
 }  // namespace lathe::cuda

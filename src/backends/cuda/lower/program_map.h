@@ -1,10 +1,10 @@
 // An elementwise program over broadcast tensors as a kernel of its own: what the op Map is, and what follows a product
-// whose kernel cannot compute the epilogue itself. Neighbouring axes that all operands walk alike are merged when
-// lowering, from the symbolic shapes; strides are filled in for each set of sizes.
+// whose kernel cannot compute the epilogue itself.
 #pragma once
 
 #include "backends/cuda/kernels/map_args.h"
 #include "backends/cuda/lower/lower.h"
+#include "backends/cuda/lower/space.h"
 
 namespace lathe::cuda {
 
@@ -35,15 +35,13 @@ class ProgramMap {
   void launch(const Plan& plan, std::span<const void* const> operands, void* output, CUstream stream) const;
 
  private:
-  void fill_strides(long long* strides, std::span<const int64_t> dims, std::span<const int64_t> output) const;
   bool vectorises(const MapArgs& args, size_t operands) const;
   const Kernel* request(int64_t vector, std::string_view index) const;
 
   const MapProgram& program_;
   const Target& target_;
   std::string code_;
-  std::vector<int> axes_;  // for every axis of the output, the merged axis that it belongs to
-  size_t rank_ = 1;
+  BroadcastSpace space_;
   int64_t vector_ = 1;
   const Kernel *vector_kernel_, *scalar_kernel_;
 };

@@ -100,7 +100,7 @@ Candidates lower(const lathe::DynamicQuantize& op, const Node& node, const Targe
   if (!computes_as_float(type) || type == DType::f64) return {decline("dynamic_quantize", "element type")};
   if (node.output(0)->dtype() == DType::f8e4m3 && target.device.major * 10 + target.device.minor < 89)
     return {decline("dynamic_quantize", "floats of 8 bits need sm_89")};
-  return {accept("dynamic_quantize", [&] { return Lowered{std::make_unique<QuantizeStep>(op, node, target), {}}; })};
+  return {accept_step<QuantizeStep>("dynamic_quantize", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -279,7 +279,7 @@ Candidates lower(const lathe::ArgReduce& op, const Node& node, const Target& tar
 
 Candidates lower(const lathe::Cumulative& op, const Node& node, const Target& target) {
   if (!computes_with(node.output()->dtype())) return {decline("scan", "element type")};
-  return {accept("scan", [&] { return Lowered{std::make_unique<ScanStep>(op, node, target), {}}; })};
+  return {accept_step<ScanStep>("scan", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -144,9 +144,7 @@ std::string why_not(const lathe::Resize& op, const Node& node) {
 
 Candidates lower(const lathe::Resize& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("resize", std::move(why))};
-  return {accept("resize", [&op, &node, &target] {
-    return Lowered{std::make_unique<ResizeStep>(op, node, target), {}};
-  })};
+  return {accept_step<ResizeStep>("resize", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -171,7 +171,7 @@ std::string why_not(const lathe::Rnn& op, const Node& node) {
 
 Candidates lower(const lathe::Rnn& op, const Node& node, const Target& target) {
   if (std::string why = why_not(op, node); !why.empty()) return {decline("rnn", std::move(why))};
-  return {accept("rnn", [&op, &node, &target] { return Lowered{std::make_unique<RnnStep>(op, node, target), {}}; })};
+  return {accept_step<RnnStep>("rnn", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -125,7 +125,7 @@ Candidates lower(const lathe::Rotary& op, const Node& node, const Target& target
   const DType type = node.output()->dtype();
   if (!computes_as_float(type) || type == DType::f64) return {decline("rotary", "element type")};
   if (space_of(node).rank() > kRotaryMaxRank) return {decline("rotary", "rank above 8")};
-  return {accept("rotary", [&] { return Lowered{std::make_unique<RotaryStep>(op, node, target), {}}; })};
+  return {accept_step<RotaryStep>("rotary", op, node, target)};
 }
 
 }  // namespace lathe::cuda

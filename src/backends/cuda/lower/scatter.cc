@@ -84,9 +84,7 @@ Candidates scatters(std::string kernel, const OpT& op, const Node& node, const T
     why = fmt::format("CUDA kernels do not compute with {}", to_string(type));
   if (why.empty() && node.input(0)->type().rank() > kMoveMaxRank) why = "more than 8 axes";
   if (!why.empty()) return {decline(std::move(kernel), std::move(why))};
-  return {accept(std::move(kernel), [&op, &node, &target] {
-    return Lowered{std::make_unique<S>(op, node, target), {}};
-  })};
+  return {accept_step<S>(std::move(kernel), op, node, target)};
 }
 
 }  // namespace

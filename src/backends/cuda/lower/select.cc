@@ -265,7 +265,7 @@ class NmsStep : public Step {
 Candidates lower(const lathe::TopK& op, const Node& node, const Target& target) {
   if (std::string why = why_not_comparable(node.input(0)->dtype()); !why.empty())
     return {decline("top_k", std::move(why))};
-  return {accept("top_k", [&op, &node, &target] { return Lowered{std::make_unique<TopKStep>(op, node, target), {}}; })};
+  return {accept_step<TopKStep>("top_k", op, node, target)};
 }
 
 Candidates lower(const lathe::NonZero&, const Node& node, const Target& target) {
@@ -278,9 +278,7 @@ Candidates lower(const lathe::NonZero&, const Node& node, const Target& target) 
 Candidates lower(const lathe::PackTokens& op, const Node& node, const Target& target) {
   // Only of an input of the model does the executor count the tokens before the run.
   if (node.input(0)->producer() != nullptr) return {decline("pack_tokens", "the mask is computed by the model")};
-  return {accept("pack_tokens", [&op, &node, &target] {
-    return Lowered{std::make_unique<PackTokensStep>(op, node, target), {}};
-  })};
+  return {accept_step<PackTokensStep>("pack_tokens", op, node, target)};
 }
 
 Candidates lower(const lathe::Nms& op, const Node& node, const Target& target) {
@@ -288,7 +286,7 @@ Candidates lower(const lathe::Nms& op, const Node& node, const Target& target) {
   std::string why = why_not_comparable(type);
   if (why.empty() && type != node.input(1)->dtype()) why = "boxes and scores are of different types";
   if (!why.empty()) return {decline("nms", std::move(why))};
-  return {accept("nms", [&op, &node, &target] { return Lowered{std::make_unique<NmsStep>(op, node, target), {}}; })};
+  return {accept_step<NmsStep>("nms", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -73,7 +73,7 @@ class SoftmaxStep : public Step {
 
 Candidates lower(const lathe::Softmax& op, const Node& node, const Target& target) {
   if (!computes_as_float(node.output()->dtype())) return {decline("softmax", "element type")};
-  return {accept("softmax", [&] { return Lowered{std::make_unique<SoftmaxStep>(op, node, target), {}}; })};
+  return {accept_step<SoftmaxStep>("softmax", op, node, target)};
 }
 
 }  // namespace lathe::cuda

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace lathe::tools {
+namespace lathe {
 
 // Fewest insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 size_t edit_distance(std::string_view a, std::string_view b);
@@ -15,4 +15,4 @@ size_t edit_distance(std::string_view a, std::string_view b);
 // word's letters, and more than one, differ. A candidate that the word abbreviates always counts as near.
 std::optional<std::string> suggest(std::string_view word, std::span<const std::string> candidates);
 
-}  // namespace lathe::tools
+}  // namespace lathe

@@ -1,10 +1,10 @@
-#include "tools/suggest.h"
+#include "base/suggest.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-namespace lathe::tools {
+namespace lathe {
 namespace {
 
 TEST(Suggest, DistanceCountsEditsAndSwaps) {
@@ -27,4 +27,4 @@ TEST(Suggest, NearestWinsAndFarOnesAreNotSuggested) {
 }
 
 }  // namespace
-}  // namespace lathe::tools
+}  // namespace lathe

@@ -1,9 +1,9 @@
-#include "tools/suggest.h"
+#include "base/suggest.h"
 
 #include <algorithm>
 #include <vector>
 
-namespace lathe::tools {
+namespace lathe {
 
 size_t edit_distance(std::string_view a, std::string_view b) {
   // Rows i-2, i-1 and i of the table of distances between prefixes.
@@ -35,4 +35,4 @@ std::optional<std::string> suggest(std::string_view word, std::span<const std::s
   return best == nullptr ? std::nullopt : std::optional(*best);
 }
 
-}  // namespace lathe::tools
+}  // namespace lathe
