@@ -1,6 +1,7 @@
 #include "llm/onnx_ports.h"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 
 #include "base/error.h"
@@ -53,6 +54,7 @@ class PortFinder {
     for (const Value* past : pasts_) is_of_source(past->name()) ? add_kept(*past) : add_pair(*past);
     expect_presents_used();
     find_logits();
+    ports_.batches = has_batch_axes();
     return std::move(ports_);
   }
 
@@ -77,10 +79,32 @@ class PortFinder {
       fail(ErrorCode::unsupported, "attention_mask is bool of rank 4, which only ChatGLM-6B's position_ids go with");
   }
 
-  // One sequence at a time.
+  // Sizes are those of one sequence.
   void bind_batch() {
     const Dim& batch = token_ids_->shape()[0];
     if (batch.is_symbol()) symbols_.bind(batch.to_string(), 1);
+  }
+
+  // Whether the batch is the first axis, and no other, of all that a sequence brings and takes.
+  bool has_batch_axes() const {
+    const Dim& batch = token_ids_->shape()[0];
+    if (!batch.is_symbol()) return false;
+    const auto is_first = [&](const Value& value) {
+      std::vector<std::string> others;
+      for (size_t i = 1; i < value.shape().size(); ++i) value.shape()[i].collect_symbols(others);
+      return value.type().rank() > 0 && value.shape()[0] == batch &&
+             std::find(others.begin(), others.end(), batch.to_string()) == others.end();
+    };
+    for (const Value* input : graph_.inputs())
+      if (role_of(*input) != Role::cache_positions && !is_first(*input)) return false;
+    for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+      const std::string& name = graph_.output_names()[i];
+      // The half that continues sequences gives nothing of the source back.
+      const bool taken = i == ports_.logits || (!pair_name(name, "present").empty() &&
+                                                (!is_of_source(name) || ports_.has(Role::source_states)));
+      if (taken && !is_first(*graph_.outputs()[i])) return false;
+    }
+    return true;
   }
 
   void add_kept(const Value& past) {
@@ -178,6 +202,12 @@ size_t OnnxPorts::Kept::state_bytes() const {
   int64_t elements = 1;
   for (const int64_t size : dims) elements *= size == 0 ? 1 : size;
   return storage_bytes(dtype, elements);
+}
+
+size_t OnnxPorts::Kept::parts() const {
+  const auto states = std::find(dims.begin(), dims.end(), 0);
+  return std::accumulate(dims.begin(), states, size_t{1},
+                         [](size_t n, int64_t size) { return n * static_cast<size_t>(size); });
 }
 
 bool OnnxPorts::Pair::grows_at_end() const {

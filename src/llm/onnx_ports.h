@@ -40,8 +40,9 @@ struct OnnxPorts {
   struct Kept {
     std::string past, present;
     DType dtype;
-    std::vector<int64_t> dims;  // 0 along the states
+    std::vector<int64_t> dims;  // of one source; 0 along the states
     size_t state_bytes() const;
+    size_t parts() const;  // runs of states that a source has: the product of the sizes before them
   };
   std::vector<Feed> feeds;
   std::vector<Kept> kept;
@@ -50,6 +51,7 @@ struct OnnxPorts {
   DType logits_dtype = DType::f32;
   int64_t vocabulary = 0;
   bool last_logits_only = false;  // they are [batch, 1, vocabulary]
+  bool batches = false;           // sequences may run side by side: all that is theirs has a first axis for them
 
   bool has(Role role) const;
 };

@@ -132,9 +132,12 @@ Sampler::Sampler(const SamplingOptions& options, int64_t vocabulary) : options_(
   check_range("presence penalty", options.presence_penalty, -100, 100);
   check_range("frequency penalty", options.frequency_penalty, -100, 100);
   check_range("logprobs", options.logprobs, -1, static_cast<double>(vocabulary));
-  for (const auto& [id, bias] : options.logit_bias)
+  for (const auto& [id, bias] : options.logit_bias) {
     if (id < 0 || id >= vocabulary)
       fail(ErrorCode::invalid_argument, "the bias of token {} is no good: ids are below {}", id, vocabulary);
+    if (std::isnan(bias) || bias == std::numeric_limits<float>::infinity())
+      fail(ErrorCode::invalid_argument, "the bias of token {} is {}, it must be a number, or -inf: never", id, bias);
+  }
 }
 
 void Sampler::penalise(std::span<float> scores, const History& history) const {

@@ -1,8 +1,10 @@
 #include "llm/scheduled.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
+#include "llm/row_math.h"
 
 namespace lathe::llm {
 namespace {
@@ -172,6 +174,9 @@ Drawn Scheduled::draw(size_t index, std::span<const float> logits) const {
   if (rules_->applies(tokens)) {
     ruled.assign(logits.begin(), logits.end());
     rules_->apply(ruled, tokens);
+    if (std::isinf(row_max(ruled)) && std::isfinite(row_max(logits)))
+      throw Error(ErrorCode::invalid_argument, "what may not be said next is everything that the model knows")
+          .remedy("Ask for shorter answers, or for fewer repetitions to be avoided");
     logits = ruled;
   }
   return sampler_.sample(logits, {tokens.first(prompt), tokens.subspan(prompt)}, static_cast<int>(index));

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/npz.h"
@@ -145,16 +146,19 @@ class GenerateCommand : public Command {
 
  private:
   void generate(llm::Engine& engine, std::vector<llm::Request> requests, Console& console) {
+    // Opened first: a path that cannot be written should not cost the answers.
+    std::optional<NpzWriter> file;
+    if (!dump_logits_.empty()) file.emplace(dump_logits_);
     std::vector<std::vector<float>> logits(requests.size());
     std::vector<std::vector<int32_t>> prompts;
     std::vector<llm::Generation> generations;
     for (size_t i = 0; i < requests.size(); ++i) {
-      if (!dump_logits_.empty())
+      if (file)
         requests[i].on_prompt_logits = [&kept = logits[i]](int64_t, std::span<const float> row) {
           kept.insert(kept.end(), row.begin(), row.end());
         };
       prompts.push_back(requests[i].prompt);
-      generations.push_back(engine.submit(std::move(requests[i])));
+      generations.push_back(submit(engine, std::move(requests[i]), requests.size() > 1 ? i + 1 : 0));
     }
     json results = json::array();
     for (size_t i = 0; i < prompts.size(); ++i) {
@@ -162,8 +166,16 @@ class GenerateCommand : public Command {
       results.push_back(to_json(prompts[i], result));
       if (stats_) note_speed(console, prompts[i].size(), result);
     }
-    if (!dump_logits_.empty()) write_logits(logits, engine.facts().vocabulary);
+    if (file) write_logits(*file, logits, engine.facts().vocabulary);
     console.result(prompts.size() == 1 ? results.front() : results);
+  }
+
+  // Of several prompts, what is wrong is said with the number of the prompt.
+  static llm::Generation submit(llm::Engine& engine, llm::Request request, size_t number) try {
+    return engine.submit(std::move(request));
+  } catch (const Error& error) {
+    if (number == 0) throw;
+    throw Error(error.code(), fmt::format("prompt {}: {}", number, error.message())).remedy(error.remedy_text());
   }
 
   // A single answer shows while it grows; others one behind the other, each with a heading.
@@ -187,8 +199,7 @@ class GenerateCommand : public Command {
     return result;
   }
 
-  void write_logits(const std::vector<std::vector<float>>& logits, int64_t vocabulary) const {
-    NpzWriter file(dump_logits_);
+  static void write_logits(NpzWriter& file, const std::vector<std::vector<float>>& logits, int64_t vocabulary) {
     for (size_t i = 0; i < logits.size(); ++i) {
       const std::vector<int64_t> dims = {static_cast<int64_t>(logits[i].size()) / vocabulary, vocabulary};
       file.add(i == 0 ? "logits" : fmt::format("logits_{}", i),

@@ -14,10 +14,11 @@
 namespace lathe::tools {
 namespace {
 
+// Also as PyTorch calls them.
 std::optional<DType> parse_wide(const std::string& text) {
-  if (text == "fp32" || text == "f32") return DType::f32;
-  if (text == "fp16" || text == "f16") return DType::f16;
-  if (text == "bf16") return DType::bf16;
+  if (text == "fp32" || text == "f32" || text == "float32" || text == "float") return DType::f32;
+  if (text == "fp16" || text == "f16" || text == "float16" || text == "half") return DType::f16;
+  if (text == "bf16" || text == "bfloat16") return DType::bf16;
   return std::nullopt;
 }
 

@@ -81,12 +81,16 @@ checkpoint::DecoderInfo info_of(int64_t context) {
 }
 
 // Without rewriting the graph.
-std::unique_ptr<Engine> engine_with_past(const fs::path& path) {
+std::unique_ptr<PastModel> model_with_past(const fs::path& path, int64_t context = 32) {
   GraphModelOptions options;
   options.session.threads = 1;
   options.sequences = 4;
+  return std::make_unique<PastModel>(import_onnx_decoder(*find_onnx_files(path)), info_of(context), options);
+}
+
+std::unique_ptr<Engine> engine_with_past(const fs::path& path) {
   EngineParts parts;
-  parts.model = std::make_unique<PastModel>(import_onnx_decoder(*find_onnx_files(path)), info_of(32), options);
+  parts.model = model_with_past(path);
   parts.scheduler = {.blocks = 4, .block_size = 32, .step_tokens = 5, .max_sequences = 4};
   return std::make_unique<Engine>(std::make_unique<Engine::Impl>(std::move(parts)));
 }
@@ -155,6 +159,27 @@ INSTANTIATE_TEST_SUITE_P(Forms, SmallDecoder,
                              if (c == '/' || c == '.') c = '_';
                            return name;
                          });
+
+TEST(OnnxDecoder, SequencesOfOneLengthRunSideBySideWhereTheBatchIsOpen) {
+  for (const char* name : {"llm/onnx/pair", "llm/onnx/merged", "llm/onnx/plain", "zoo/llama-past", "zoo/bloom-past"})
+    EXPECT_TRUE(model_with_past(data(name))->batches()) << name;
+  EXPECT_FALSE(model_with_past(data("llm/onnx/transposed"))->batches()) << "the batch is within another size";
+  // Two of three are of one length: rows must not take each other's place.
+  const std::vector<Case> all = small_cases();
+  const std::vector<Case> cases = {{{7, 3}, {}}, {{2, 9}, {}}, all[1]};
+  for (const char* name : {"llm/onnx/pair", "llm/onnx/merged", "llm/onnx/plain"}) {
+    const auto engine = Engine::open(data(name).string(), options_of());
+    const auto answer = [](Generation generation) { return generation.wait().choices[0].ids(); };
+    std::vector<Request> requests;
+    for (const Case& wanted : cases) requests.emplace_back(request_of(wanted)).max_tokens = 12;
+    std::vector<Ids> alone;
+    for (const Request& request : requests) alone.push_back(answer(engine->submit(request)));
+    EXPECT_NE(alone[0], alone[1]);
+    std::vector<Generation> together;
+    for (const Request& request : requests) together.push_back(engine->submit(request));
+    for (size_t i = 0; i < together.size(); ++i) EXPECT_EQ(answer(together[i]), alone[i]) << name << ", " << i;
+  }
+}
 
 TEST(OnnxDecoder, AStepMayTakeAPieceOfAPrompt) {
   EngineOptions options = options_of();

@@ -196,6 +196,17 @@ TEST(Sampling, RowsWithoutANumberAreRefused) {
   }
 }
 
+TEST(Sampling, ABiasIsANumberOrNever) {
+  SamplingOptions options;
+  for (const float bad : {NAN, std::numeric_limits<float>::infinity()}) {
+    options.logit_bias = {{0, bad}};
+    EXPECT_THROW(Sampler(options, 4), Error) << bad;
+  }
+  options.temperature = 0;
+  options.logit_bias = {{0, -std::numeric_limits<float>::infinity()}};
+  EXPECT_EQ(Sampler(options, 2).sample(std::vector<float>{5, 1}, {}, 0).id, 1);
+}
+
 TEST(Sampling, BiasComesBeforePenalties) {
   SamplingOptions options;
   options.repetition_penalty = 2;

@@ -1,7 +1,8 @@
 // Thousands of requests that come, fork and go at random, on pools that are too small for them. After every step: every
 // block has as many references as there are sequences that name it, the budget was kept, and in the end every request
 // has ended, with the answer that it gets when it is alone, and every block is free. Some worlds have encoders, lengths
-// at which positions change, or room for copies of blocks.
+// at which positions change, room for copies of blocks, or steps that fail; some requests have rules for their answers,
+// want to see the logits of their prompts, or throw in their callbacks.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,6 +24,7 @@ class World {
     while (made_ < requests || !open_.empty()) {
       for (int64_t arrivals = number(0, 2); arrivals > 0 && made_ < requests; --arrivals) arrive();
       if (!open_.empty() && number(0, 30) == 0) cancel();
+      if (steps_fail_ && number(0, 20) == 0) model_.fail_at_step = model_.steps;
       const int64_t before = model_.tokens;
       const bool stepped = core_.step();
       check_step(model_.tokens - before);
@@ -34,17 +36,24 @@ class World {
     EXPECT_EQ(core_.scheduler().pool().available(), toy_.blocks);
     EXPECT_EQ(core_.scheduler().source_pool().available(), toy_.source_blocks);
     EXPECT_EQ(core_.scheduler().saved_pool().available(), toy_.saved_blocks);
-    for (const Done& request : all_) check_answer(request);
+    for (Done& request : all_) check_answer(request);
   }
 
   int64_t refused() const { return refused_; }
+  int64_t failed() const {
+    return std::count_if(all_.begin(), all_.end(), [](const Done& one) { return one.failed; });
+  }
   int64_t saves() const { return model_.saves; }
 
  private:
+  using Rows = std::vector<std::vector<float>>;
+
   struct Done {
     Request request;
     std::shared_ptr<Scheduled> scheduled;
-    bool cancelled = false;
+    std::shared_ptr<Rows> prompt_logits;  // where they are wanted
+    int64_t throws_at = 0;                // token; 0: nowhere
+    bool cancelled = false, failed = false;
   };
 
   int64_t number(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random_); }
@@ -87,14 +96,40 @@ class World {
     request.n = static_cast<int>(number(1, 3));
     if (number(0, 4) == 0) request.beam.beams = static_cast<int>(number(request.n, 4));
     if (number(0, 4) == 0) request.cache_salt = "other";
+    if (number(0, 4) == 0) add_rules(request);
     return request;
+  }
+
+  void add_rules(Request& request) {
+    request.min_tokens = number(0, 6);
+    if (number(0, 1) == 0) request.no_repeat_ngram = number(2, 3);
+    request.stop_tokens = {static_cast<int32_t>(number(2, 23))};
+    request.sampling.repetition_penalty = number(0, 1) == 0 ? 1 : 1.5;
+    request.sampling.frequency_penalty = number(0, 1) == 0 ? 0 : 2;
+    request.sampling.logprobs = static_cast<int>(number(-1, 2));
+  }
+
+  // What the caller wants to be called for. Kept elsewhere than in the request, which is also answered alone.
+  void add_callbacks(Request& request, Done& done) {
+    if (number(0, 4) == 0) {
+      done.prompt_logits = std::make_shared<Rows>();
+      request.on_prompt_logits = [rows = done.prompt_logits](int64_t position, std::span<const float> logits) {
+        EXPECT_EQ(position, std::ssize(*rows));
+        rows->emplace_back(logits.begin(), logits.end());
+      };
+    }
+    if (number(0, 15) != 0) return;
+    done.throws_at = number(1, 6);
+    request.on_token = [left = done.throws_at](const Token&) mutable {
+      if (--left == 0) fail(ErrorCode::internal, "the callback is broken");
+    };
   }
 
   // As conversations do: the prompt is an earlier one with its answer.
   void go_on(Request& request) {
     std::vector<const Done*> ended;
     for (const Done& done : all_)
-      if (done.scheduled->done()) ended.push_back(&done);
+      if (done.scheduled->done() && !has_failed(done)) ended.push_back(&done);
     if (ended.empty()) return;
     const Done& before = *ended[static_cast<size_t>(number(0, static_cast<int64_t>(ended.size()) - 1))];
     const std::vector<Choice>& choices = before.scheduled->wait().choices;
@@ -104,15 +139,26 @@ class World {
     request.prompt.insert(request.prompt.end(), answer.begin(), answer.end());
   }
 
+  static bool has_failed(const Done& done) {
+    try {
+      done.scheduled->wait();
+    } catch (const Error&) {
+      return true;
+    }
+    return false;
+  }
+
   void arrive() {
     ++made_;
-    const Request request = make_request();
+    Done done{make_request(), nullptr, nullptr};
+    Request request = done.request;
+    add_callbacks(request, done);
     try {
-      auto scheduled = std::make_shared<Scheduled>(request, model_, nullptr);
-      core_.check(*scheduled);
-      core_.add(scheduled);
-      open_.push_back(scheduled);
-      all_.push_back({request, scheduled});
+      done.scheduled = std::make_shared<Scheduled>(request, model_, nullptr);
+      core_.check(*done.scheduled);
+      core_.add(done.scheduled);
+      open_.push_back(done.scheduled);
+      all_.push_back(done);
     } catch (const Error& error) {
       ASSERT_EQ(error.code(), ErrorCode::invalid_argument);
       ++refused_;
@@ -152,32 +198,68 @@ class World {
               toy_.blocks);
   }
 
-  void check_answer(const Done& done) {
+  void check_answer(Done& done) {
+    done.failed = has_failed(done);
+    if (done.failed) return check_failure(done);
     const Result& result = done.scheduled->wait();
     ASSERT_EQ(result.choices.size(), static_cast<size_t>(done.request.n));
-    if (done.request.beam.beams > 1) {
-      const std::vector<std::vector<int32_t>> alone = search_alone(done.request);
-      for (size_t i = 0; i < alone.size(); ++i) check_choice(done, result.choices[i], alone[i]);
-      return;
+    const Result alone = answer_alone(done.request);
+    for (size_t i = 0; i < alone.choices.size(); ++i) check_choice(done, result.choices[i], alone.choices[i]);
+    // What the engine says of a request alone is what the toy's arithmetic says, where no rule has a say.
+    if (done.request.beam.beams == 1 && !done.request.min_tokens) {
+      const std::vector<std::vector<int32_t>> computed = answers_alone(model_, done.request);
+      for (size_t i = 0; i < computed.size(); ++i) EXPECT_EQ(alone.choices[i].ids(), computed[i]);
     }
-    const std::vector<std::vector<int32_t>> alone = answers_alone(model_, done.request);
-    for (size_t i = 0; i < alone.size(); ++i) check_choice(done, result.choices[i], alone[i]);
+    if (done.prompt_logits != nullptr) check_prompt_logits(done);
   }
 
-  void check_choice(const Done& done, const Choice& choice, std::vector<int32_t> alone) const {
+  // The tokens that came until then are right.
+  void check_failure(const Done& done) {
+    EXPECT_TRUE(steps_fail_ || done.throws_at > 0);
+    std::vector<std::vector<int32_t>> came(static_cast<size_t>(done.request.n));
+    try {
+      while (const auto token = done.scheduled->next()) came[static_cast<size_t>(token->choice)].push_back(token->id);
+      ADD_FAILURE() << "the end of a failed request looks like any other";
+    } catch (const Error& error) {
+      EXPECT_TRUE(error.code() == ErrorCode::out_of_memory || done.throws_at > 0) << error.what();
+    }
+    const Result alone = answer_alone(done.request);
+    for (size_t i = 0; i < came.size(); ++i) {
+      std::vector<int32_t> wanted = alone.choices[i].ids();
+      ASSERT_LE(came[i].size(), wanted.size());
+      wanted.resize(came[i].size());
+      EXPECT_EQ(came[i], wanted);
+    }
+  }
+
+  // Each place once, whatever was preempted; of a model that reads, the answer's places follow those of its start.
+  void check_prompt_logits(const Done& done) {
+    if (toy_.source_context > 0) return;
+    const std::span<const int32_t> tokens = done.request.prompt;
+    const Rows& rows = *done.prompt_logits;
+    ASSERT_TRUE(rows.size() == tokens.size() || (done.cancelled && rows.size() < tokens.size()));
+    const auto layout = model_.layout(tokens);
+    const bool is_long = toy_.long_from > 0 && std::ssize(tokens) > toy_.long_from;
+    if (is_long || layout->prefix_length() > 0) return;  // what stands alone has other positions, or sees less
+    for (size_t i = 0; i < rows.size(); ++i) EXPECT_EQ(rows[i], model_.logits_of(tokens.first(i + 1), *layout)) << i;
+  }
+
+  void check_choice(const Done& done, const Choice& choice, const Choice& alone) const {
+    std::vector<int32_t> wanted = alone.ids();
     if (choice.finish == FinishReason::cancelled) {
       EXPECT_TRUE(done.cancelled);
-      ASSERT_LE(choice.tokens.size(), alone.size());
-      alone.resize(choice.tokens.size());
-      EXPECT_EQ(choice.ids(), alone);
+      ASSERT_LE(choice.tokens.size(), wanted.size());
+      wanted.resize(choice.tokens.size());
+      EXPECT_EQ(choice.ids(), wanted);
       return;
     }
-    EXPECT_EQ(choice.ids(), alone);
-    const bool stopped = !done.request.ignore_eos && alone.back() == toy_.eos.front();
-    EXPECT_EQ(choice.finish, stopped ? FinishReason::stop : FinishReason::length);
+    EXPECT_EQ(choice.ids(), wanted);
+    EXPECT_EQ(choice.finish, alone.finish);
+    EXPECT_EQ(choice.score, alone.score);
   }
 
-  std::vector<std::vector<int32_t>> search_alone(const Request& request) const {
+  // By an engine with room for everything, in one step for the prompt.
+  Result answer_alone(const Request& request) const {
     ToyOptions toy = toy_;
     toy.blocks = toy.source_blocks = 1000;
     ToyModel model(toy);
@@ -188,9 +270,7 @@ class World {
     auto scheduled = std::make_shared<Scheduled>(request, model, nullptr);
     core.add(scheduled);
     while (core.step()) continue;
-    std::vector<std::vector<int32_t>> answers;
-    for (const Choice& choice : scheduled->wait().choices) answers.push_back(choice.ids());
-    return answers;
+    return scheduled->wait();
   }
 
   std::mt19937_64 random_;
@@ -200,22 +280,25 @@ class World {
   EngineCore core_;
   std::vector<Done> all_;
   std::vector<std::shared_ptr<Scheduled>> open_;
+  bool steps_fail_ = number(0, 4) == 0;
   int made_ = 0, turns_ = 0;
   int64_t refused_ = 0;
 };
 
 TEST(SchedulerFuzz, EveryRequestEndsAsIfItWereAlone) {
-  int64_t refused = 0, saves = 0;
+  int64_t refused = 0, saves = 0, failed = 0;
   for (uint64_t seed = 0; seed < 400; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     World world(seed);
     world.run(40);
     refused += world.refused();
     saves += world.saves();
+    failed += world.failed();
     if (HasFatalFailure() || HasNonfatalFailure()) return;
   }
   EXPECT_GT(refused, 0);
   EXPECT_GT(saves, 0);
+  EXPECT_GT(failed, 0);
   EXPECT_LT(refused, 400 * 40 / 2);
 }
 

@@ -384,5 +384,20 @@ TEST(Scheduler, WhatChoosingATokenThrowsEndsThatRequestOnly) {
   EXPECT_EQ(bench.free_blocks(), 64);
 }
 
+TEST(Scheduler, AnAnswerThatMaySayNothingMoreIsNoFaultOfTheModel) {
+  Bench bench;
+  Request request = greedy({2, 3}, 40);  // of a vocabulary of 24
+  request.no_repeat_ngram = 1;
+  const auto ended = bench.add(request);
+  bench.run();
+  try {
+    ended->wait();
+    FAIL() << "it said everything twice";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+    EXPECT_THAT(error.what(), HasSubstr("repetitions"));
+  }
+}
+
 }  // namespace
 }  // namespace lathe::llm

@@ -263,6 +263,19 @@ def test_wrong_calls(tmp_path):
     assert "blocks" in lathe_fails("generate", BLOOM, "x", "--blocks", 1)
     assert "fp8" in lathe_fails("generate", BLOOM, "x", "--dtype", "fp8")
     assert "beams" in lathe_fails("generate", BLOOM, "x", "--beams", 2, "--n", 3)
+    assert "-inf: never" in lathe_fails("generate", BLOOM, "x", "--logit-bias", "5=nan")
+    assert "prompt 2" in lathe_fails("generate", BLOOM, "x", "x" * 9000, "--max-tokens", 1)
+
+
+def test_types_as_pytorch_spells_them():
+    ids = [lathe_json("generate", BLOOM, "x", "--greedy", "--max-tokens", 4, "--dtype", name)["ids"]
+           for name in ("bf16", "bfloat16")]
+    assert ids[0] == ids[1]
+
+
+def test_a_wrong_path_for_logits_costs_no_answer(tmp_path):
+    call = lathe("generate", BLOOM, "x", "--max-tokens", 4, "--dump-logits", tmp_path / "none" / "logits.npz")
+    assert call.returncode == 2 and call.stdout == ""
 
 
 POEM_TEXT = "".join(case["text"] + "\n" for case in POEMS)

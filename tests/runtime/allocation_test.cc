@@ -110,6 +110,28 @@ TEST(WarmRuns, WithLateValuesAllocateNothing) {
   expect_no_allocation(kText, {{x, Tensor::of<int64_t>({2}, {1, 3})}, {y, Tensor::of<int64_t>({2}, {0, 4})}});
 }
 
+// How many rows each matrix gets is known to the run alone.
+TEST(WarmRuns, OfGroupedProductsAllocateNothing) {
+  constexpr const char* kWide = R"(graph experts(%x: f32[t, 1, 40], %c: i64[t, 2]) {
+    %a = constant {value = f32[9, 40] random(1)}
+    %b = constant {value = f32[9, 40] random(2)}
+    %y = grouped_matmul(%x, %c, %a, %b) {trans_b = true}
+    return %y as "y"
+  })";
+  constexpr const char* kNarrow = R"(graph experts(%x: f32[t, 1, 40], %c: i64[t, 2]) {
+    %q = constant {value = u4[9, 40] splat(5)}
+    %s = constant {value = f16[9, 5] splat(0.5)}
+    %r = constant {value = u4[9, 40] splat(9)}
+    %y = grouped_matmul(%x, %c, %q, %s, _, _, %r, %s, _, _) {block = 8}
+    return %y as "y"
+  })";
+  const Tensor x = test::floats({3, 1, 40});
+  for (const char* text : {kWide, kNarrow})
+    expect_no_allocation(text, {{x, Tensor::of<int64_t>({3, 2}, {0, 1, 0, 1, 0, 1})},
+                                {x, Tensor::of<int64_t>({3, 2}, {1, 1, 1, 0, 1, 1})},
+                                {x, Tensor::of<int64_t>({3, 2}, {0, 0, 0, 0, 0, 0})}});
+}
+
 TEST(WarmRuns, OfControlFlowAllocateNothing) {
   expect_no_allocation(
       R"(graph loop(%trips: i64[], %x: f32[n, 8]) {

@@ -120,7 +120,8 @@ struct SetBlock {
 struct Macro {
   std::string name;
   std::vector<std::pair<std::string, const Expr*>> parameters;  // with defaults, which may be null
-  bool takes_rest = false, takes_named_rest = false;            // it mentions varargs, kwargs
+  // It mentions varargs, kwargs, caller.
+  bool takes_rest = false, takes_named_rest = false, takes_caller = false;
   Block body;
 };
 struct CallBlock {

@@ -120,6 +120,14 @@ void Evaluator::define_builtins() {
     for (const auto& [key, value] : initial.dict()->entries) made->assign(to_text(key, meter_).bytes(), value);
     return Value(made);
   });
+  define_function("joiner", [this](Arguments arguments) {
+    const Value* given = arguments.next("sep");
+    const Value separator = given != nullptr ? *given : Value(std::string(", "));
+    arguments.done("joiner");
+    return new_function([separator, called = false](const Arguments&) mutable {
+      return std::exchange(called, true) ? separator : Value(std::string());
+    });
+  });
   define_function("raise_exception", [this](Arguments arguments) -> Value {
     const Value* message = arguments.next("message");
     const std::string text =

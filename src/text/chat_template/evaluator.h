@@ -105,7 +105,7 @@ class Evaluator {
   // The output of a block in a scope of its own, and what `value` makes of it.
   Flow capture(const ast::Block& body, const ast::Expr& value, Value& result);
   Flow run_loop(const ast::For& node, const Value& sequence, size_t depth);
-  Flow run_iterations(const ast::For& node, Loop& loop);
+  bool run_iterations(const ast::For& node, Loop& loop);
   Values loop_items(const ast::For& node, const Value& sequence);
   Value new_macro(const ast::Macro& node);
   Value call_macro(const ast::Macro& node, const Scope* defined_in, const Arguments& arguments);

@@ -230,8 +230,9 @@ const Expr* ExpressionParser::primary() {
   if (token.text == "true" || token.text == "True") return make(token.line, Literal{Value(true)});
   if (token.text == "false" || token.text == "False") return make(token.line, Literal{Value(false)});
   if (token.text == "none" || token.text == "None") return make(token.line, Literal{Value(None{})});
-  if (token.text == "varargs") ++rest_mentions_;
-  if (token.text == "kwargs") ++named_rest_mentions_;
+  if (token.text == "varargs") ++mentions_.varargs;
+  if (token.text == "kwargs") ++mentions_.kwargs;
+  if (token.text == "caller") ++mentions_.caller;
   return make(token.line, Name{token.text});
 }
 

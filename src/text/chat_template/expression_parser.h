@@ -42,9 +42,11 @@ class ExpressionParser {
   const ast::Expr* filter(const ast::Expr* input);   // from the filter's name on
   const ast::Expr* call(const ast::Expr* callee);
 
-  // How often varargs and kwargs were named so far: a macro that names them takes any arguments.
-  size_t rest_mentions() const { return rest_mentions_; }
-  size_t named_rest_mentions() const { return named_rest_mentions_; }
+  // How often these names were used so far: a macro that uses them takes any arguments, and call blocks.
+  struct Mentions {
+    size_t varargs = 0, kwargs = 0, caller = 0;
+  };
+  const Mentions& mentions() const { return mentions_; }
 
   // Holds the recursion of the parser down.
   class Level {
@@ -89,7 +91,7 @@ class ExpressionParser {
   std::vector<Token> tokens_;
   ast::Template& out_;
   size_t at_ = 0, depth_ = 0;
-  size_t rest_mentions_ = 0, named_rest_mentions_ = 0;
+  Mentions mentions_;
 };
 
 }  // namespace lathe::text

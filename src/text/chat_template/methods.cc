@@ -49,6 +49,7 @@ Value partition(Meter& meter, const Value& self, Arguments& arguments) {
   const MarkedText& text = *self.text();
   const MarkedText separator = required_text(arguments.next("sep"), "partition", "sep");
   arguments.done("partition");
+  if (separator.empty()) fail(ErrorCode::invalid_model, "partition needs a separator that is not empty");
   const std::string& bytes = text.bytes();
   const size_t found = from_right ? bytes.rfind(separator.bytes()) : bytes.find(separator.bytes());
   if (found == std::string::npos) {

@@ -176,12 +176,14 @@ class StatementParser {
   }
 
   void macro_body(Macro& macro, std::string_view end) {
-    const size_t rest = expressions_.rest_mentions(), named_rest = expressions_.named_rest_mentions();
+    const ExpressionParser::Mentions before = expressions_.mentions();
     const size_t outer_loops = std::exchange(loops_, 0);  // break does not reach out of a macro
     macro.body = body(end);
     loops_ = outer_loops;
-    macro.takes_rest = expressions_.rest_mentions() > rest;
-    macro.takes_named_rest = expressions_.named_rest_mentions() > named_rest;
+    const ExpressionParser::Mentions& after = expressions_.mentions();
+    macro.takes_rest = after.varargs > before.varargs;
+    macro.takes_named_rest = after.kwargs > before.kwargs;
+    macro.takes_caller = after.caller > before.caller;
   }
 
   CallBlock call_statement() {

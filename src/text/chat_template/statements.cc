@@ -111,10 +111,6 @@ Evaluator::Flow Evaluator::run_loop(const ast::For& node, const Value& sequence,
   auto made = std::make_unique<Loop>(loop_items(node, sequence), depth);
   Loop& loop = *made;
   objects_.push_back(std::move(made));
-  if (loop.items().empty()) {
-    const ScopeGuard guard(*this, new_scope(scope_));
-    return execute(node.otherwise);
-  }
   loop.cycle = new_function([&loop](const Arguments& arguments) { return loop.cycle_through(arguments); });
   loop.changed = new_function(
       [&loop, this](Arguments arguments) { return loop.has_changed(std::move(arguments.positional), meter_); });
@@ -129,18 +125,24 @@ Evaluator::Flow Evaluator::run_loop(const ast::For& node, const Value& sequence,
       out_ = outer;
       return text;
     };
-  return run_iterations(node, loop);
+  if (run_iterations(node, loop)) return Flow::on;
+  const ScopeGuard guard(*this, new_scope(scope_));
+  return execute(node.otherwise);
 }
 
-Evaluator::Flow Evaluator::run_iterations(const ast::For& node, Loop& loop) {
+// Whether one has come to its end: as Jinja has it, `else` is for loops whose iterations were all left early, too.
+bool Evaluator::run_iterations(const ast::For& node, Loop& loop) {
+  bool any = false;
   for (size_t i = 0; i < loop.items().size(); ++i) {
     loop.set_index(i);
     const ScopeGuard guard(*this, new_scope(scope_));
     assign(*node.target, loop.items()[i]);
     scope_->set("loop", &loop);
-    if (execute(node.body) == Flow::break_loop) break;
+    const Flow flow = execute(node.body);
+    if (flow == Flow::break_loop) break;
+    any = any || flow == Flow::on;
   }
-  return Flow::on;
+  return any;
 }
 
 Value Evaluator::new_macro(const ast::Macro& node) {
@@ -199,7 +201,7 @@ void Evaluator::bind_rest(const ast::Macro& node, const Arguments& arguments) {
     if (found != node.parameters.end()) {
       if (static_cast<size_t>(found - node.parameters.begin()) < arguments.positional.size())
         fail(ErrorCode::invalid_model, "macro '{}' got two values for '{}'", node.name, name);
-    } else if (name == "caller") {
+    } else if (name == "caller" && node.takes_caller) {
       scope_->set(name, value);
     } else if (node.takes_named_rest) {
       named.emplace_back(Value(name), value);

@@ -50,6 +50,7 @@ bool compared(Meter& meter, const Value& input, Arguments& arguments) {
 bool same_as(Meter& meter, const Value& input, Arguments& arguments) {
   const Value other = required(arguments.next("other"), "sameas", "other");
   arguments.done("sameas");
+  if (input.is_undefined()) return false;  // each of them is another
   return input.held.index() == other.held.index() && equal(input, other, meter);
 }
 
@@ -73,12 +74,12 @@ constexpr char kIsLower[] = "islower", kIsUpper[] = "isupper";
 
 bool names_filter(Meter&, const Value& input, Arguments& arguments) {
   arguments.done("filter");
-  return find_filter(required_text(&input, "filter", "value").bytes()) != nullptr;
+  return input.text() != nullptr && find_filter(input.text()->bytes()) != nullptr;
 }
 
 bool names_test(Meter&, const Value& input, Arguments& arguments) {
   arguments.done("test");
-  return find_test(required_text(&input, "test", "value").bytes()) != nullptr;
+  return input.text() != nullptr && find_test(input.text()->bytes()) != nullptr;
 }
 
 using ast::CompareOp;

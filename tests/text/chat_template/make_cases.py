@@ -114,6 +114,9 @@ a⏎⏎  {{- x }}  ⏎{{ x -}}  ⏎ b
 {% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}{% for k in d %}{{ k }}{% endfor %}
 {% for a, b in [(1, 2), (3, 4)] %}{{ a + b }} {% endfor %}
 {% for a, b in [(1, 2, 3)] %}{{ a }}{% endfor %}
+{% for i in xs %}{% continue %}{% else %}left{% endfor %}{% for i in xs %}{{ i }}{% break %}{% else %}left{% endfor %}
+{% for i in xs %}{% if i == 2 %}{% continue %}{% endif %}{{ i }}{% else %}left{% endfor %}
+{% for a in xs %}{% for i in [] %}{% else %}{% break %}{% endfor %}{{ a }}{% else %}none{% endfor %}
 {% for c in s %}{{ c }}.{% endfor %}
 {% for c in n %}{{ c }}{% endfor %}
 {% for c in missing %}{{ c }}{% endfor %}ok
@@ -135,6 +138,10 @@ a⏎⏎  {{- x }}  ⏎{{ x -}}  ⏎ b
 {% macro m(a) %}{{ a }}{% endmacro %}{{ m(1, a=2) }}
 {% macro m() %}{{ varargs }}{{ kwargs }}{% endmacro %}{{ m(1, 2, z=3) }}
 {% macro m() %}<{{ caller() }}>{% endmacro %}{% call m() %}in {{ x }}{% endcall %}
+{% macro m() %}<>{% endmacro %}{% call m() %}in {{ x }}{% endcall %}
+{% macro m() %}<{{ kwargs | list }}>{% endmacro %}{% call m() %}in {{ x }}{% endcall %}
+{% set comma = joiner() %}{% for i in xs %}{{ comma() }}{{ i }}{% endfor %}{% set bar = joiner('|') %}{{ bar() }}{{ bar() }}
+{{ x is filter }}{{ 'upper' is filter }}{{ 'nothing' is filter }}{{ x is test }}{{ 'odd' is test }}{{ missing is sameas other }}{{ n is sameas none }}{{ 'a'.partition('') }}
 {% macro m() %}<{{ caller(1) }}>{% endmacro %}{% call(v) m() %}in {{ v }}{% endcall %}
 {% macro fact(k) %}{{ 1 if k < 2 else k * fact(k - 1) | int }}{% endmacro %}{{ fact(5) }}
 {% macro m() %}{% for i in xs %}{{ i }}{{ loop.index }}{% endfor %}{% endmacro %}{% for i in xs %}{{ m() }}{{ loop.index }}{% endfor %}

@@ -1,6 +1,7 @@
 // Products in which every row chooses its matrix: rows are brought together by matrix, and the product of each such
 // group is the step that an ordinary product with that matrix would be, kernel, layout of weights and all. What no row
-// has chosen is not read. Groups follow one another; the threads share each of them evenly.
+// has chosen is not read. Groups follow one another; the threads share each of them evenly. How many rows a group has
+// is known to the run alone, so the product must be one that prepares nothing for them.
 #include <algorithm>
 #include <array>
 #include <memory>
@@ -101,7 +102,7 @@ class GroupedMatMulStep : public Step {
     for (int64_t g = 0, first = 0; g < s.groups; first = room.ends[g++]) {
       if (room.ends[g] == first) continue;
       const GroupIo group(io, factors(io, g), s, room, first, room.ends[g] - first);
-      product_->run(group.io(), product_->prepare(group.io()).get(), room.product, device);
+      product_->run(group.io(), nullptr, room.product, device);
     }
     team.parallel_for(s.rows(), [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i)
@@ -192,6 +193,7 @@ Candidates lower(const lathe::GroupedMatMul& op, const Node& node, const Target&
   Candidates candidates;
   for (Candidate& of_group : candidates_for(*graph->outputs()[0]->producer(), target)) {
     const std::string kernel = "grouped_" + of_group.kernel;
+    if (of_group.kernel == "gemm_batched") of_group.declined = "what it prepares depends on the rows of a group";
     if (!of_group.declined.empty()) {
       candidates.push_back(decline(kernel, of_group.declined));
       continue;
