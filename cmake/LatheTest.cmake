@@ -17,9 +17,8 @@ function(lathe_test name)
   lathe_include_directories(${name} PRIVATE)
   target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
   target_compile_definitions(${name} PRIVATE "LATHE_TEST_DATA=\"${PROJECT_SOURCE_DIR}/tests/data\"")
-  if(LATHE_SANITIZE)  # what is checked does the work; the cases themselves only have to compile quickly
-    target_compile_options(${name} PRIVATE -O0)
-  endif()
+  # What is tested does the work; the cases themselves only have to compile quickly.
+  target_compile_options(${name} PRIVATE $<IF:$<BOOL:${LATHE_SANITIZE}>,-O0,-O1>)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
   # Listing the cases when ctest starts, not when the test is linked, keeps the build free of running half-built things.
   gtest_discover_tests(${name} TEST_PREFIX "${name}." NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST

@@ -228,7 +228,7 @@ class Reader {
   }
 
   void node(Graph& graph, std::vector<Value*>& values) {
-    Op op = make_op(below(std::variant_size_v<Op>, "op"), static_cast<const Op*>(nullptr));
+    Op op = make_op(below(std::variant_size_v<AnyOp>, "op"), static_cast<const Op*>(nullptr));
     std::string name;
     get(name);
     std::vector<Value*> inputs;

@@ -4,6 +4,16 @@
 #include "graph/fields.h"
 
 namespace lathe {
+
+template <OneOfOps T>
+[[gnu::used]] Op::Op(T op) : AnyOp(std::move(op)) {}
+Op::Op() = default;
+Op::Op(const Op& other) = default;
+Op::Op(Op&& other) noexcept = default;
+Op& Op::operator=(const Op& other) = default;
+Op& Op::operator=(Op&& other) noexcept = default;
+Op::~Op() = default;
+
 namespace {
 
 template <class AnyRegion, class AnyOp>

@@ -32,7 +32,7 @@
 
 namespace lathe {
 
-using Op = std::variant<
+using AnyOp = std::variant<
     // sources
     Constant, Dims, Bind,
     // arithmetic
@@ -47,6 +47,25 @@ using Op = std::variant<
     If, Loop, Scan, Sequence,
     // everything else
     Extern>;
+
+template <class T>
+concept OneOfOps = requires(AnyOp op) {
+  std::get<T>(op);
+};
+
+// A variant like any other to those who visit it. Its special members are in op.cc: every file that holds an op would
+// otherwise compile those of all alternatives again, which took half of the time of this header.
+class Op : public AnyOp {
+ public:
+  Op();
+  template <OneOfOps T>
+  Op(T op);  // any alternative, by value: ops are handed over
+  Op(const Op& other);
+  Op(Op&& other) noexcept;
+  Op& operator=(const Op& other);
+  Op& operator=(Op&& other) noexcept;
+  ~Op();
+};
 
 std::string_view op_name(const Op& op);
 std::optional<Op> op_from_name(std::string_view name);  // with default fields

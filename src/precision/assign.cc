@@ -325,7 +325,8 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
   check_types(support, options, compile.device);
   backend->legalize_types(graph);
   if (!measures(options)) return convert(graph, {support, {}, false}, options);
-  RunOptions inner{compile, options.threads, backend->host_memory() && constant_bytes(graph) >= options.passing_from};
+  RunOptions inner{compile, options.threads, backend->host_memory() && constant_bytes(graph) >= options.passing_from,
+                   options.run_ms};
   inner.compile.passes.trace = {};
   const Ranges ranges = prepare_bytes(graph, inner, batches, options, support);
 

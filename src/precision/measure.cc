@@ -320,9 +320,10 @@ std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment,
 }
 
 Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine) const {
+  const size_t bytes = weight_bytes(engine->impl().model);
+  if (options_.run_ms) return {options_.run_ms(bytes), bytes};
   Session session(engine, {.threads = options_.threads});
-  const double ms = options_.passing_weights ? steps_ms(session, batches_[0]) : median_ms(session, batches_[0]);
-  return {ms, weight_bytes(engine->impl().model)};
+  return {options_.passing_weights ? steps_ms(session, batches_[0]) : median_ms(session, batches_[0]), bytes};
 }
 
 Speed Measurer::speed(const Assignment& assignment, const ApplyOptions& options) {

@@ -62,6 +62,9 @@ struct PrecisionOptions {
   // are in the host's memory: slower, but in little more memory than the narrower weights take.
   size_t passing_from = size_t{2} << 30;
   int threads = 0;  // of the runs, which tell the fastest types; 0: one per physical core
+  // What a run takes, in ms, by the engine's bytes of weights; absent: runs are timed. With it the search for the
+  // fastest types can be tested, as its outcome does not depend on the machine.
+  std::function<double(size_t weight_bytes)> run_ms = {};
   std::function<void(const std::string& what)> progress = {};  // may throw to stop
   TimingCache* outcomes = nullptr;  // where what was chosen before is found, and kept (recall.h)
 };

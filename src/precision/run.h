@@ -1,6 +1,7 @@
 // Small things that running graphs over batches takes.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
@@ -18,6 +19,7 @@ struct RunOptions {
   CompileOptions compile = {};
   int threads = 0;               // 0: one per physical core
   bool passing_weights = false;  // weights are in memory for the length of a step (runtime/passing_weights.h)
+  std::function<double(size_t weight_bytes)> run_ms = {};  // PrecisionOptions::run_ms
 };
 
 // Of an optimised graph.
