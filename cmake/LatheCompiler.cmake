@@ -23,8 +23,9 @@ set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g -DNDEBUG")
 
 if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   find_program(LATHE_CCACHE ccache)
-  if(LATHE_CCACHE)
-    set(CMAKE_CXX_COMPILER_LAUNCHER "${LATHE_CCACHE}")
+  if(LATHE_CCACHE)  # by paths within the checkout: another checkout finds the same objects
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+      "${CMAKE_COMMAND};-E;env;CCACHE_BASEDIR=${PROJECT_SOURCE_DIR};CCACHE_NOHASHDIR=1;${LATHE_CCACHE}")
   endif()
 endif()
 

@@ -3,7 +3,8 @@
 # lathe_test(<name> SOURCES <file>... DEPS <room>... [THIRD_PARTY <lathe::library>...] [LABELS <fast|slow>])
 #
 # One GoogleTest executable; ctest lists each of its cases. The label is `fast` unless said otherwise. Test data is found
-# through the definition LATHE_TEST_DATA, the path of tests/data.
+# through "tests/data_path.h", which defines LATHE_TEST_DATA, the path of tests/data: a header, so that only those who
+# include it depend on where the checkout is.
 function(lathe_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPS;THIRD_PARTY;LABELS")
   if(NOT LATHE_TESTS)
@@ -15,8 +16,7 @@ function(lathe_test name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE lathe_options ${arg_DEPS} ${arg_THIRD_PARTY} GTest::gmock GTest::gtest_main)
   lathe_include_directories(${name} PRIVATE)
-  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
-  target_compile_definitions(${name} PRIVATE "LATHE_TEST_DATA=\"${PROJECT_SOURCE_DIR}/tests/data\"")
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_BINARY_DIR}/generated")
   # What is tested does the work; the cases themselves only have to compile quickly.
   target_compile_options(${name} PRIVATE $<IF:$<BOOL:${LATHE_SANITIZE}>,-O0,-O1>)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
@@ -65,6 +65,8 @@ endfunction()
 if(LATHE_TESTS)
   find_package(GTest REQUIRED)
   include(GoogleTest)
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/generated/tests/data_path.h"
+    CONTENT "#define LATHE_TEST_DATA \"${PROJECT_SOURCE_DIR}/tests/data\"\n")
 endif()
 if(LATHE_BENCH)
   find_package(benchmark REQUIRED)

@@ -59,7 +59,7 @@ class Op : public AnyOp {
  public:
   Op();
   template <OneOfOps T>
-  Op(T op);  // any alternative, by value: ops are handed over
+  Op(T op);  // NOLINT(google-explicit-constructor): any alternative is an op
   Op(const Op& other);
   Op(Op&& other) noexcept;
   Op& operator=(const Op& other);

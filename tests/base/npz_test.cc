@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/half.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/data_path.h"
 
 namespace lathe {
 namespace {

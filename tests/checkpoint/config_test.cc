@@ -11,6 +11,7 @@
 #include "checkpoint/positions.h"
 #include "checkpoint/weights.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/data_path.h"
 
 namespace lathe::checkpoint {
 namespace {

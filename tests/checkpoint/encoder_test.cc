@@ -5,6 +5,7 @@
 #include "graph/verifier.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/checkpoint/golden.h"
+#include "tests/data_path.h"
 
 namespace lathe::checkpoint {
 namespace {

@@ -14,6 +14,7 @@
 #include "tests/base/temporary_folder.h"
 #include "tests/checkpoint/decoder_runner.h"
 #include "tests/checkpoint/golden.h"
+#include "tests/data_path.h"
 
 namespace lathe::checkpoint {
 namespace {

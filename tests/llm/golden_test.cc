@@ -8,6 +8,7 @@
 
 #include "base/npz.h"
 #include "lathe/llm.h"
+#include "tests/data_path.h"
 
 namespace lathe::llm {
 namespace {

@@ -15,6 +15,7 @@
 #include "llm/page_decoder.h"
 #include "llm/past_model.h"
 #include "llm/token_axes.h"
+#include "tests/data_path.h"
 
 namespace lathe::llm {
 namespace {

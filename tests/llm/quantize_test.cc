@@ -13,6 +13,7 @@
 #include "lathe/llm.h"
 #include "llm/error_feedback.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/data_path.h"
 
 namespace lathe::llm {
 namespace {

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "tests/data_path.h"
 
 namespace lathe::llm {
 namespace {

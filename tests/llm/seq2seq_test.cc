@@ -10,6 +10,7 @@
 #include "base/npz.h"
 #include "lathe/llm.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/data_path.h"
 
 namespace lathe::llm {
 namespace {

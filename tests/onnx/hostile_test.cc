@@ -6,6 +6,7 @@
 #include <random>
 
 #include "onnx/proto.h"
+#include "tests/data_path.h"
 #include "tests/onnx/model_builder.h"
 
 namespace lathe::onnx {

@@ -1,5 +1,6 @@
 // Building plans from C++, with a calibrator.
 #include "lathe/builder.h"
+#include "tests/data_path.h"
 
 #include <gtest/gtest.h>
 

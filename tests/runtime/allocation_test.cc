@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/data_path.h"
 #include "tests/runtime/counting_malloc.h"
 #include "tests/runtime/engine_of.h"
 

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tests/base/temporary_folder.h"
+#include "tests/data_path.h"
 #include "tests/runtime/engine_of.h"
 
 namespace lathe {

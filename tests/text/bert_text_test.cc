@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/utf8.h"
+#include "tests/data_path.h"
 
 namespace lathe::text {
 namespace {

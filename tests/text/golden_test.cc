@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "tests/data_path.h"
 #include "text/sentencepiece.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"

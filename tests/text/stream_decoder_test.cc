@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/data_path.h"
 #include "text/tokenizer.h"
 
 namespace lathe::text {

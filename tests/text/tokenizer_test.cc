@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/data_path.h"
 
 namespace lathe::text {
 namespace {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/npz.h"
+#include "tests/data_path.h"
 
 namespace lathe::zoo {
 

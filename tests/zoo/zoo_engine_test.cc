@@ -9,6 +9,7 @@
 #include "runtime/engine.h"
 #include "runtime/session.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/data_path.h"
 #include "tests/zoo/zoo.h"
 
 namespace lathe {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "lathe/error.h"
+#include "tests/data_path.h"
 #include "text/chat_template/chat_template.h"
 
 namespace lathe::text {
