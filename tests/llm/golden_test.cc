@@ -9,6 +9,7 @@
 #include "base/npz.h"
 #include "lathe/llm.h"
 #include "tests/data_path.h"
+#include "tests/whole_model_device.h"
 
 namespace lathe::llm {
 namespace {
@@ -38,9 +39,12 @@ class LlmGolden : public ::testing::TestWithParam<std::string> {
       prompts_.push_back(ids("prompt_", i));
       greedy_.push_back(ids("greedy_", i));
     }
+    options_.device = test::kWholeModelDevice;
+    options_.dtype = test::kWholeModelType;
     options_.threads = 1;
     options_.block_size = 4;
   }
+  void SetUp() override { test::skip_without_device(); }
 
   Ids ids(const std::string& name, size_t i) const {
     const std::vector<int64_t> values = elements<int64_t>(arrays_.read(name + std::to_string(i)));

@@ -11,6 +11,7 @@
 #include "lathe/llm.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/data_path.h"
+#include "tests/whole_model_device.h"
 
 namespace lathe::llm {
 namespace {
@@ -29,9 +30,12 @@ std::vector<T> elements(const NpyArray& array) {
 class Seq2SeqTest : public ::testing::Test {
  protected:
   Seq2SeqTest() {
+    options_.device = test::kWholeModelDevice;
+    options_.dtype = test::kWholeModelType;
     options_.threads = 1;
     options_.block_size = 4;
   }
+  void SetUp() override { test::skip_without_device(); }
   void load(const std::string& name) {
     folder_ = kCheckpoints / name;
     const NpzReader arrays(folder_ / "golden.npz");
