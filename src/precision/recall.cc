@@ -39,8 +39,8 @@ LayerType type_from(const Json& json) {
 }
 
 Json to_json(const Agreement& agreement) {
-  return {number(agreement.cosine), number(agreement.max_error), agreement.finite, agreement.collapsed,
-          agreement.resized, agreement.top1};
+  return {number(agreement.cosine), number(agreement.max_error), agreement.finite,
+          agreement.collapsed,      agreement.resized,           agreement.top1};
 }
 Agreement agreement_from(const Json& json) {
   Agreement agreement{.cosine = number_from(json.at(0)), .max_error = number_from(json.at(1))};

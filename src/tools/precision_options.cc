@@ -128,8 +128,9 @@ void add_precision_options(CLI::App& app, PrecisionArgs& args) {
       ->type_name("X")
       ->check(CLI::NonNegativeNumber.description(""))
       ->group(kGroup);
-  app.add_option("--top1", args.top1,
-                 "Least share of rows of scores, a text's or a token's, whose first choice is that of fp32 (default: any)")
+  app.add_option(
+         "--top1", args.top1,
+         "Least share of rows of scores, a text's or a token's, whose first choice is that of fp32 (default: any)")
       ->type_name("SHARE")
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->group(kGroup);
