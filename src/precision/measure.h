@@ -17,10 +17,10 @@ namespace lathe::precision {
 struct Agreement {
   double cosine = 1;
   double max_error = 0;    // largest absolute difference
-  double top1 = 1;         // share of the rows [.., classes] of rank 2 and 3 whose largest element is the same
   bool finite = true;      // false: a NaN or an infinity where f32 has a number
   bool collapsed = false;  // one class for all rows where f32 tells several apart
   size_t resized = 0;      // runs in which an output's sizes differ, so that nothing could be compared
+  double top1 = 1;         // share of the rows [.., classes] of rank 2 and 3 whose largest element is the same
 };
 
 struct OutputAgreement {
