@@ -86,7 +86,7 @@ def test_first_choices_stay_as_far_as_is_asked(tmp_path):
     loose = build(FILL_MASK, tmp_path / "a.plan", "--int8")["precision"]
     share = loose["outputs"][0]["top1"]
     assert 0.9 < share < 1
-    strict = build(FILL_MASK, tmp_path / "b.plan", "--int8", "--bf16", "--top1", (1 + share) / 2)["precision"]
+    strict = build(FILL_MASK, tmp_path / "b.plan", "--int8", "--top1", (1 + share) / 2)["precision"]
     assert strict["met"] and strict["outputs"][0]["top1"] >= (1 + share) / 2
     kinds = [[layer["type"] for layer in report["layers"]].count("int8") for report in (loose, strict)]
     assert 0 < kinds[1] < kinds[0]
