@@ -43,6 +43,7 @@ struct BuildOptions : EngineOptions {
   std::vector<std::pair<std::string, DType>> layer_types = {};
   double accuracy = 0.999;             // least cosine of every output to f32
   double max_error = 0;                // of any element of the outputs; 0: any
+  double top1 = 0;                     // least share of rows of scores whose first choice is that of f32
   Calibrator* calibrator = nullptr;    // not owned
   std::string calibration = {};        // how ranges are chosen: "mse" (default), "min-max", "percentile", "entropy"
   std::string calibration_cache = {};  // JSON file of what calibration found, used and added to
@@ -52,6 +53,7 @@ struct BuildResult {
   bool met = true;    // false: the bound cannot be met, and no plan was written
   double cosine = 1;  // of the output that is furthest from f32
   double max_error = 0;
+  double top1 = 1;  // share of rows of scores, [.., classes], whose first choice is that of f32
   struct Pinned {
     std::string layer, reason;
   };

@@ -115,7 +115,7 @@ class Search {
 
   bool holds(const Agreement& worst) const {
     return worst.finite && !worst.collapsed && worst.cosine >= options_.min_cosine &&
-           worst.max_error <= options_.max_error;
+           worst.max_error <= options_.max_error && worst.top1 >= options_.min_top1;
   }
 
   bool try_rungs(const Rungs& rungs) {
@@ -312,7 +312,7 @@ Assignment leave_in_f32(Report& report, size_t nodes) {
 bool measures(const PrecisionOptions& options) {
   const auto needs_ranges = [](DType type) { return !is_half(type); };
   const std::vector<DType> types = asked_types(options);
-  return options.min_cosine > 0 || std::isfinite(options.max_error) || options.fastest ||
+  return options.min_cosine > 0 || options.min_top1 > 0 || std::isfinite(options.max_error) || options.fastest ||
          std::any_of(types.begin(), types.end(), needs_ranges);
 }
 

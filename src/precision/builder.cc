@@ -49,6 +49,7 @@ precision::Report assign_types(Graph& graph, const CompileOptions& compile, cons
   for (const auto& [pattern, type] : options.layer_types) types.rules.push_back({pattern, type});
   types.min_cosine = options.accuracy;
   if (options.max_error > 0) types.max_error = options.max_error;
+  types.min_top1 = options.top1;
   if (!options.calibration.empty()) {
     types.calibrator = precision::calibrator_from_string(options.calibration);
     if (!types.calibrator) fail(ErrorCode::invalid_argument, "there is no calibrator '{}'", options.calibration);
@@ -77,6 +78,7 @@ BuildResult build_plan(const std::string& model, const std::string& plan, const 
       const precision::Agreement worst = precision::worst(report.outputs);
       result.cosine = worst.cosine;
       result.max_error = worst.max_error;
+      result.top1 = worst.top1;
       for (const precision::LayerReport& layer : report.layers)
         if (!(layer.type == layer.wanted)) result.pinned.push_back({layer.name, layer.reason});
     };

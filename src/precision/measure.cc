@@ -61,20 +61,47 @@ Tensor copy_of(const Output& output) {
 
 bool is_number(DType type) { return is_float(type) || is_integer(type) || type == DType::boolean; }
 
-// The class that each row of [.., classes] names, added to `classes`.
-void add_classes(const Tensor& rows, std::set<int64_t>& classes) {
-  const int64_t columns = rows.dims().back();
-  for (int64_t row = 0; row < rows.elements() / columns; ++row) {
-    int64_t best = 0;
-    for (int64_t c = 1; c < columns; ++c)
-      if (rows.read_double(row * columns + c) > rows.read_double(row * columns + best)) best = c;
-    classes.insert(best);
-  }
+// Scores of classes, of a request or of each of its tokens.
+bool has_classes(const Tensor& tensor) {
+  return (tensor.dtype() == DType::f32 || is_half(tensor.dtype())) && (tensor.rank() == 2 || tensor.rank() == 3) &&
+         tensor.dims().back() > 1;
 }
 
-bool has_classes(const Tensor& tensor) {
-  return is_float(tensor.dtype()) && tensor.rank() == 2 && tensor.dims()[1] > 1;
+// The class that each row names.
+std::vector<int64_t> classes_of(const Tensor& tensor) {
+  const auto columns = static_cast<size_t>(tensor.dims().back());
+  std::vector<int64_t> classes;
+  visit_native(tensor.dtype(), [&]<class T>() {
+    if constexpr (!std::is_same_v<T, bool>) {
+      const std::span<const T> values = tensor.as<T>();
+      for (size_t at = 0; at < values.size(); at += columns) {
+        size_t best = at;
+        for (size_t i = at + 1; i < at + columns; ++i)
+          if (static_cast<float>(values[i]) > static_cast<float>(values[best])) best = i;
+        classes.push_back(static_cast<int64_t>(best - at));
+      }
+    }
+  });
+  return classes;
 }
+
+// What the classes that an output names have become, over all batches.
+struct Classes {
+  std::set<int64_t> expected, found;  // of requests
+  size_t rows = 0, same = 0;
+
+  void add(const Tensor& right, const Tensor& other) {
+    if (!has_classes(right)) return;
+    const std::vector<int64_t> a = classes_of(right), b = classes_of(other);
+    rows += a.size();
+    for (size_t i = 0; i < a.size(); ++i) same += a[i] == b[i] ? 1 : 0;
+    if (right.rank() > 2) return;
+    expected.insert(a.begin(), a.end());
+    found.insert(b.begin(), b.end());
+  }
+  bool collapsed() const { return expected.size() > 1 && found.size() == 1; }
+  double top1() const { return rows > 0 ? static_cast<double>(same) / static_cast<double>(rows) : 1; }
+};
 
 void check_reference(const Recorded& expected) {
   bool number = false, nonzero = false;
@@ -194,7 +221,7 @@ std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared
   const auto& infos = engine->outputs();
   std::vector<Sums> sums(infos.size());
   std::vector<size_t> resized(sums.size());
-  std::vector<std::set<int64_t>> expected_classes(sums.size()), found_classes(sums.size());
+  std::vector<Classes> classes(sums.size());
   Session session(engine, {.threads = threads});
   for (size_t b = 0; b < batches.size(); ++b) {
     const auto outputs = run(session, batches[b]);
@@ -207,15 +234,14 @@ std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared
         continue;
       }
       sums[o].add(right, found);
-      if (!has_classes(right)) continue;
-      add_classes(right, expected_classes[o]);
-      add_classes(found, found_classes[o]);
+      classes[o].add(right, found);
     }
   }
   std::vector<OutputAgreement> agreements;
   for (size_t o = 0; o < sums.size(); ++o) {
     Agreement agreement = sums[o].agreement();
-    agreement.collapsed = expected_classes[o].size() > 1 && found_classes[o].size() == 1;
+    agreement.top1 = classes[o].top1();
+    agreement.collapsed = classes[o].collapsed();
     agreement.resized = resized[o];
     if (agreement.resized == batches.size()) agreement.cosine = 0;  // nothing speaks for it
     agreements.push_back({infos[o].name, agreement});
@@ -228,6 +254,7 @@ Agreement worst(std::span<const OutputAgreement> outputs) {
   for (const auto& [output, agreement] : outputs) {
     worst.cosine = std::min(worst.cosine, agreement.cosine);
     worst.max_error = std::max(worst.max_error, agreement.max_error);
+    worst.top1 = std::min(worst.top1, agreement.top1);
     worst.finite = worst.finite && agreement.finite;
     worst.collapsed = worst.collapsed || agreement.collapsed;
   }

@@ -20,6 +20,7 @@ struct Agreement {
   bool finite = true;      // false: a NaN or an infinity where f32 has a number
   bool collapsed = false;  // one class for all rows where f32 tells several apart
   size_t resized = 0;      // runs in which an output's sizes differ, so that nothing could be compared
+  double top1 = 1;         // share of the rows [.., classes] of rank 2 and 3 whose largest element is the same
 };
 
 struct OutputAgreement {

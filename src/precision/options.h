@@ -49,7 +49,8 @@ struct PrecisionOptions {
   bool fastest = false;
   double min_cosine = 0.999;
   double max_error = std::numeric_limits<double>::infinity();  // of any output element
-  std::vector<LayerRule> rules = {};          // the last one that matches a layer wins, whatever `types` has
+  double min_top1 = 0;                // share of rows of scores, [.., classes], whose first choice stays; 0: any
+  std::vector<LayerRule> rules = {};  // the last one that matches a layer wins, whatever `types` has
   std::optional<Calibrator> calibrator = {};  // absent: as the ranges of the cache were chosen, else the default
   std::filesystem::path range_cache = {};     // file of what calibration found, used and added to; empty: none
   // Matrix products quantise their activations by calibrated ranges of whole tensors instead of per row as they come.

@@ -39,12 +39,16 @@ LayerType type_from(const Json& json) {
 }
 
 Json to_json(const Agreement& agreement) {
-  return {number(agreement.cosine), number(agreement.max_error), agreement.finite, agreement.collapsed,
-          agreement.resized};
+  return {number(agreement.cosine), number(agreement.max_error), agreement.finite,
+          agreement.collapsed,      agreement.resized,           agreement.top1};
 }
 Agreement agreement_from(const Json& json) {
-  return {number_from(json.at(0)), number_from(json.at(1)), json.at(2).get<bool>(), json.at(3).get<bool>(),
-          json.at(4).get<size_t>()};
+  Agreement agreement{.cosine = number_from(json.at(0)), .max_error = number_from(json.at(1))};
+  agreement.finite = json.at(2).get<bool>();
+  agreement.collapsed = json.at(3).get<bool>();
+  agreement.resized = json.at(4).get<size_t>();
+  agreement.top1 = json.at(5).get<double>();
+  return agreement;
 }
 
 Json to_json(const Speed& speed) { return {speed.ms, speed.weight_bytes}; }
@@ -80,6 +84,7 @@ void add(KeyHasher& h, const PrecisionOptions& options) {
   for (const DType type : options.types) h.add(type);
   h.add(options.min_cosine);
   h.add(options.max_error);
+  h.add(options.min_top1);
   for (const LayerRule& rule : options.rules) {
     h.add(rule.pattern);
     h.add(rule.type);

@@ -46,6 +46,7 @@ precision::PrecisionOptions options_of(const PrecisionArgs& args) {
   options.fastest = args.best;
   options.min_cosine = args.accuracy;
   if (args.max_error > 0) options.max_error = args.max_error;
+  options.min_top1 = args.top1;
   options.calibrator = precision::calibrator_from_string(args.calibration.calibrator);
   options.range_cache = args.cache;
   options.outcomes = args.outcomes;
@@ -105,7 +106,7 @@ void add_calibration_options(CLI::App& app, CalibrationOptions& options) {
 
 void PrecisionArgs::check() const {
   const bool asks = !cache.empty() || !keep_fp32.empty() || !calibration.inputs.source.empty() || max_error > 0 ||
-                    accuracy != PrecisionArgs().accuracy;
+                    top1 > 0 || accuracy != PrecisionArgs().accuracy;
   if (asks && !any())
     throw Error(ErrorCode::invalid_argument, "inputs, bounds or layers are given, but no type that layers may have")
         .remedy("Add --int8, --fp16, --bf16, --fp8 or --best");
@@ -126,6 +127,12 @@ void add_precision_options(CLI::App& app, PrecisionArgs& args) {
   app.add_option("--max-error", args.max_error, "Largest error of any output element (default: any)")
       ->type_name("X")
       ->check(CLI::NonNegativeNumber.description(""))
+      ->group(kGroup);
+  app.add_option(
+         "--top1", args.top1,
+         "Least share of rows of scores, a text's or a token's, whose first choice is that of fp32 (default: any)")
+      ->type_name("SHARE")
+      ->check(CLI::Range(0.0, 1.0).description(""))
       ->group(kGroup);
   add_calibration_options(app, args.calibration);
   app.add_option("--calib-cache", args.cache, "Calibrated ranges to use instead of measuring, and to add to")
@@ -185,12 +192,15 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
   else
     console.print("precision    {} (not measured)\n", types);
   for (const auto& [name, agreement] : report.outputs) {
-    console.print("accuracy     {}: cosine {:.6f}, largest error {:.3g}{}{}\n", name, agreement.cosine,
-                  agreement.max_error, agreement.collapsed ? ", one class for everything" : "",
+    console.print("accuracy     {}: cosine {:.6f}, largest error {:.3g}{}{}{}\n", name, agreement.cosine,
+                  agreement.max_error,
+                  args.top1 > 0 ? fmt::format(", {:.2f} % of first choices", 100 * agreement.top1) : "",
+                  agreement.collapsed ? ", one class for everything" : "",
                   agreement.resized > 0 ? fmt::format(", other sizes in {} runs", agreement.resized) : "");
     outputs.push_back({{"name", name},
                        {"cosine", agreement.cosine},
                        {"max_error", agreement.finite ? json(agreement.max_error) : json()},
+                       {"top1", agreement.top1},
                        {"collapsed", agreement.collapsed},
                        {"resized", agreement.resized}});
   }

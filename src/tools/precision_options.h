@@ -28,6 +28,7 @@ struct PrecisionArgs {
   bool fp16 = false, bf16 = false, fp8 = false, int8 = false, best = false;
   double accuracy = 0.999;
   double max_error = 0;  // 0: any
+  double top1 = 0;
   std::string activations = "per-row", cache;
   double smooth = 0.5;
   std::vector<std::string> keep_fp32, layer_types;

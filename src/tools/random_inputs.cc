@@ -45,12 +45,19 @@ std::vector<int64_t> half_lengths(int64_t count, int64_t longest, Random& random
   return lengths;
 }
 
+std::vector<int64_t> few_lengths(int64_t count, int64_t longest) {
+  std::vector<int64_t> lengths;
+  for (int64_t i = 0, length = 1; i < count; ++i, length = std::min(2 * length, longest)) lengths.push_back(length);
+  return lengths;
+}
+
 void fill_mask(Tensor& tensor, uint64_t seed, Lengths lengths) {
   Random random(seed);
   const int64_t size = tensor.rank() == 0 ? 1 : tensor.dims().back(),
                 rows = tensor.elements() / std::max<int64_t>(size, 1);
-  const std::vector<int64_t> ends = lengths == Lengths::half ? half_lengths(rows, size, random)
-                                                             : std::vector<int64_t>(static_cast<size_t>(rows), size);
+  const std::vector<int64_t> ends = lengths == Lengths::half  ? half_lengths(rows, size, random)
+                                    : lengths == Lengths::few ? few_lengths(rows, size)
+                                                              : std::vector<int64_t>(static_cast<size_t>(rows), size);
   for (int64_t i = 0; i < tensor.elements(); ++i)
     tensor.write_double(i, i % size < ends[static_cast<size_t>(i / size)] ? 1 : 0);
 }

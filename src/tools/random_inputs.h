@@ -15,8 +15,9 @@ namespace lathe::tools {
 
 using Tensors = std::map<std::string, Tensor>;  // by name of input or output
 
-// How much of each row of a mask counts: all of it, or a random part from its start on, which is half of it on average.
-enum class Lengths { full, half };
+// How much of each row of a mask counts: all of it; a random part from its start on, which is half of it on average; or
+// a few elements, twice as many in each row as in the one before, from 1 on.
+enum class Lengths { full, half, few };
 
 // Data of an input, in given sizes. The name takes part in the seed, so that two inputs differ; all masks have the same
 // lengths.

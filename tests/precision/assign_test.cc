@@ -33,8 +33,7 @@ const LayerReport& layer(const Report& report, const std::string& name) {
 }
 
 // %y reads bytes well; %z reads a column that is a thousand times as large as the others, and ignores it.
-constexpr const char* kTwoProducts = R"(graph (%x: f32[n, 32]) {
-  %w = constant {value = f32[32, 32] random(1)}
+constexpr const char* kTwoProducts = R"(  %w = constant {value = f32[32, 32] random(1)}
   %one = constant {value = f32[32] random(3)}
   %u = map(%x) {program = (x0) => tanh(x0)}
   %y = matmul(%u, %w)
@@ -44,8 +43,8 @@ constexpr const char* kTwoProducts = R"(graph (%x: f32[n, 32]) {
 })";
 
 // The weights of %z have a zero row for the large column.
-std::unique_ptr<Graph> two_products() {
-  std::string text = kTwoProducts;
+std::unique_ptr<Graph> two_products(const char* sizes = "n, 32") {
+  std::string text = fmt::format("graph (%x: f32[{}]) {{\n{}", sizes, kTwoProducts);
   std::string values = "f32[32, 32] [";
   for (int i = 0; i < 32 * 32; ++i) {
     const double value = i < 32 ? 0 : std::cos(i * 0.37);
@@ -96,6 +95,23 @@ TEST(Assign, WithoutABoundNothingRuns) {
   EXPECT_EQ(layer(report, "z").type.compute, DType::f32);
   EXPECT_NE(print(*graph).find("f16[32, 32]"), std::string::npos);
   EXPECT_TRUE(measures({.types = {DType::i8}, .min_cosine = 0})) << "bytes need ranges";
+}
+
+// Of rows of scores, for requests as for their tokens.
+TEST(Assign, FirstChoicesStayAsFarAsIsAsked) {
+  for (const bool tokens : {false, true}) {
+    Batches batches = uneven_rows("x", 16, 32, 1000);
+    if (tokens) batches[0].at("x") = batches[0].at("x").reshaped({2, 8, 32});
+    const char* sizes = tokens ? "b, n, 32" : "n, 32";
+    const auto loose = two_products(sizes), strict = two_products(sizes);
+    Report report = assign(*loose, {}, batches, {.types = {DType::i8}, .min_cosine = 0});
+    EXPECT_TRUE(report.met);
+    EXPECT_LT(report.outputs.at(0).agreement.top1, 0.9);
+    report = assign(*strict, {}, batches, {.types = {DType::i8, DType::bf16}, .min_cosine = 0, .min_top1 = 0.9});
+    EXPECT_TRUE(report.met);
+    EXPECT_GE(report.outputs.at(0).agreement.top1, 0.9);
+    EXPECT_NE(layer(report, "z").type.compute, DType::i8);
+  }
 }
 
 TEST(Assign, ABoundThatNothingMeets) {

@@ -30,10 +30,10 @@ struct Built {
   bool searched = false;
 };
 
-Built build(TimingCache& cache, int seed = 1, double bound = 0.999, float factor = 1) {
+Built build(TimingCache& cache, int seed = 1, double bound = 0.999, float factor = 1, double top1 = 0) {
   Built built;
   const auto graph = product(seed);
-  PrecisionOptions options{.types = {DType::i8}, .min_cosine = bound};
+  PrecisionOptions options{.types = {DType::i8}, .min_cosine = bound, .min_top1 = top1};
   options.progress = [&](const std::string& what) { built.searched |= what.find("trial") != std::string::npos; };
   options.outcomes = &cache;
   built.report = assign(*graph, {}, batches(factor), options);
@@ -56,6 +56,7 @@ TEST(Recall, TheSameQuestionIsAskedOnce) {
   EXPECT_EQ(second.report.layers[0].name, first.report.layers[0].name);
   EXPECT_TRUE(second.report.layers[0].type == first.report.layers[0].type);
   EXPECT_EQ(second.report.outputs.at(0).agreement.cosine, first.report.outputs.at(0).agreement.cosine);
+  EXPECT_EQ(second.report.outputs[0].agreement.top1, first.report.outputs[0].agreement.top1);
   EXPECT_EQ(second.report.after.weight_bytes, first.report.after.weight_bytes);
 }
 
@@ -65,6 +66,7 @@ TEST(Recall, AnotherQuestionIsAnother) {
   EXPECT_TRUE(build(cache, 2).searched) << "other weights";
   EXPECT_TRUE(build(cache, 1, 0.9).searched) << "another bound";
   EXPECT_TRUE(build(cache, 1, 0.999, 2).searched) << "other inputs";
+  EXPECT_TRUE(build(cache, 1, 0.999, 1, 0.5).searched) << "a bound for first choices";
   EXPECT_FALSE(build(cache).searched);
 }
 

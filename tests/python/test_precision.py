@@ -82,6 +82,16 @@ def test_masked_characters_stay(tmp_path):
     assert same >= 0.95 * len(texts)
 
 
+def test_first_choices_stay_as_far_as_is_asked(tmp_path):
+    loose = build(FILL_MASK, tmp_path / "a.plan", "--int8")["precision"]
+    share = loose["outputs"][0]["top1"]
+    assert 0.9 < share < 1
+    strict = build(FILL_MASK, tmp_path / "b.plan", "--int8", "--top1", (1 + share) / 2)["precision"]
+    assert strict["met"] and strict["outputs"][0]["top1"] >= (1 + share) / 2
+    kinds = [[layer["type"] for layer in report["layers"]].count("int8") for report in (loose, strict)]
+    assert 0 < kinds[1] < kinds[0]
+
+
 def test_a_bound_that_cannot_be_met(tmp_path):
     plan = tmp_path / "no.plan"
     report = build(SENTIMENT, plan, "--int8", "--max-error", "1e-9", status=3)["precision"]

@@ -66,6 +66,12 @@ TEST(RandomInputs, RowsOfMasksMayBeShorter) {
   EXPECT_FALSE(mask.read_int(8) == 1 && mask.read_int(9 + 8) == 0) << "rows in order";
 }
 
+TEST(RandomInputs, FewElementsAreOneTwoFour) {
+  const auto graph = parse_graph("graph g(%attention_mask: i64[n, s]) { return %attention_mask as \"y\" }");
+  EXPECT_EQ(random_input(*graph->inputs()[0], {4, 5}, {}, 3, Lengths::few),
+            Tensor::of<int64_t>({4, 5}, {1, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1}));
+}
+
 TEST(RandomInputs, NumbersAreNormal) {
   const auto graph = parse_graph("graph g(%x: f32[n], %h: f16[n]) { return %x as \"y\" }");
   const Tensor x = make(*graph, 0, {10000});
