@@ -69,9 +69,7 @@ class ChannelsLast {
   ChannelsLast(Graph& graph, const ChannelsLastOptions& options) : graph_(graph), options_(options) {}
 
   int run() {
-    std::vector<Node*> nodes;
-    for (const auto& node : graph_.nodes()) nodes.push_back(node.get());
-    for (Node* node : nodes) {
+    for (Node* node : snapshot(graph_)) {
       at_ = node;
       const bool rewritten = std::visit([&](const auto& op) { return rewrite(op, *node); }, node->op());
       if (rewritten)

@@ -49,9 +49,7 @@ void detect_instructions(CpuFeatures& features) {
   const bool avx512 = avx2 && zmm && bit(extended.ebx, 16) /*F*/ && bit(extended.ebx, 30) /*BW*/ &&
                       bit(extended.ebx, 17) /*DQ*/ && bit(extended.ebx, 31) /*VL*/;
   features.avx512_vnni = avx512 && bit(extended.ecx, 11);
-  features.avx_vnni = avx2 && bit(extended1.eax, 4);
   features.avx512_bf16 = avx512 && bit(extended1.eax, 5);
-  features.avx512_fp16 = avx512 && bit(extended.edx, 23);
   const bool amx = tiles && bit(extended.edx, 24);
   features.amx_bf16 = amx && bit(extended.edx, 22);
   features.amx_int8 = amx && bit(extended.edx, 25);

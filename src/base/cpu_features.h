@@ -23,9 +23,7 @@ std::optional<Isa> isa_from_string(std::string_view name);
 struct CpuFeatures {
   Isa best_isa = Isa::generic;
   bool avx512_vnni = false;
-  bool avx_vnni = false;
   bool avx512_bf16 = false;
-  bool avx512_fp16 = false;
   // The instructions exist and the kernel can save the tiles; a process must still ask for permission before first use.
   bool amx_bf16 = false;
   bool amx_int8 = false;

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string_view>
 
 namespace lathe {
 
@@ -21,6 +22,7 @@ class MappedFile {
 
   // Empty for an empty file; valid as long as this object lives.
   std::span<const std::byte> bytes() const { return bytes_; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
   const std::filesystem::path& path() const { return path_; }
 
   // Tells the kernel that the whole pages inside [offset, offset + length) may leave memory; they are read again from

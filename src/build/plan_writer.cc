@@ -34,7 +34,7 @@ class PlanWriter {
   PlanWriter(const std::filesystem::path& path, const CompiledModel& model, const PlanWriteOptions& options)
       : model_(model), options_(options), file_(path) {
     for (const Weight& weight : model.program.weights) {
-      const auto [entry, is_new] = layouts_.try_emplace(constant_id(weight.node->as<Constant>()->value), weight.layout);
+      const auto [entry, is_new] = layouts_.try_emplace(constant_id(weight.constant()), weight.layout);
       if (!is_new && weight.layout.plain()) entry->second = weight.layout;
     }
   }

@@ -20,6 +20,7 @@ struct Weight {
   const Node* node = nullptr;
   WeightLayout layout;
   const Type& type() const { return node->output()->type(); }
+  const Tensor& constant() const { return node->as<Constant>()->value; }
 };
 
 struct ProgramValue {

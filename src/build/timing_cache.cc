@@ -19,9 +19,8 @@ TimingCache TimingCache::load(const std::filesystem::path& path) {
   TimingCache cache;
   if (!std::filesystem::exists(path)) return cache;
   const auto file = MappedFile::open(path);
-  const std::string_view text(reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size());
   try {
-    const Json root = Json::parse(text);
+    const Json root = Json::parse(file->text());
     if (root.at("lathe_timing_cache").get<int>() != kFormat) throw std::runtime_error("it has another format");
     for (const auto& [key, times] : root.at("microseconds").items())
       for (const auto& [kernel, time] : times.items()) cache.insert(key, kernel, time.get<double>());

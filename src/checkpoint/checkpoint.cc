@@ -17,10 +17,7 @@ using nlohmann::json;
 constexpr const char* kWeights[] = {"model.safetensors", "pytorch_model.bin"};
 constexpr std::string_view kIndexSuffix = ".index.json";
 
-std::string read_text(const std::filesystem::path& path) {
-  const auto file = MappedFile::open(path);
-  return {reinterpret_cast<const char*>(file->bytes().data()), file->bytes().size()};
-}
+std::string read_text(const std::filesystem::path& path) { return std::string(MappedFile::open(path)->text()); }
 
 // Keeps the file that a view points into. Pages that nobody views any more may leave memory: a weight that has been
 // packed for a device would be in it twice.

@@ -137,8 +137,7 @@ Quantization read_quantization(const Checkpoint& checkpoint) {
       file = checkpoint.folder() / name;
       if (!std::filesystem::is_regular_file(file)) continue;
       const auto mapped = MappedFile::open(file);
-      const std::string text(reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size());
-      const json object = Fields::parse(text, name);
+      const json object = Fields::parse(mapped->text(), name);
       return read_method(Fields(object, name), method);
     }
     return {};

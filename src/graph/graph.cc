@@ -285,14 +285,15 @@ void Graph::erase(Node* node) {
   nodes_.erase(node->position_);
 }
 
-void Graph::drop_last_output(Node* node) {
-  LATHE_CHECK(!node->outputs_.empty());
-  discard(node->outputs_.back());
-  node->outputs_.pop_back();
-}
-
 void Graph::move_before(Node* node, Node* position) {
   if (node != position) nodes_.splice(position->position_, nodes_, node->position_);
+}
+
+std::vector<Node*> snapshot(const Graph& graph) {
+  std::vector<Node*> nodes;
+  nodes.reserve(graph.num_nodes());
+  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
+  return nodes;
 }
 
 bool is_state(const Value& value) {

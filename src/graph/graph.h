@@ -153,8 +153,6 @@ class Graph {
   void infer_types(Node* node);
   // The node's outputs must be unused.
   void erase(Node* node);
-  // Drops the trailing unused outputs of a node with optional outputs.
-  void drop_last_output(Node* node);
   void rename(Value* value, std::string_view wish);  // made unique if taken
   // Moves a node to just before `position`.
   void move_before(Node* node, Node* position);
@@ -179,6 +177,9 @@ class Graph {
   std::unordered_set<std::string> taken_;
   std::unordered_map<std::string, int> next_suffix_;  // per wish, the first suffix worth trying
 };
+
+// The nodes in their present order, for whoever changes the graph on the way.
+std::vector<Node*> snapshot(const Graph& graph);
 
 // Whether a node updates the value in place (written_operands in graph/op.h).
 bool is_state(const Value& value);

@@ -4,12 +4,6 @@
 #include "graph/symbols.h"
 
 namespace lathe::passes {
-std::vector<Node*> snapshot(const Graph& graph) {
-  std::vector<Node*> nodes;
-  nodes.reserve(graph.num_nodes());
-  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
-  return nodes;
-}
 
 void erase_if_dead(Graph& graph, Node* node) {
   std::vector<Node*> work = {node};

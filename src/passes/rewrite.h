@@ -10,9 +10,6 @@
 
 namespace lathe::passes {
 
-// The nodes in their present order.
-std::vector<Node*> snapshot(const Graph& graph);
-
 // Erases `node` if nothing needs its outputs, then its producers likewise. Nodes that write state stay, and so do those
 // that bind symbols: whether anybody mentions these is for dead_code() to find out.
 void erase_if_dead(Graph& graph, Node* node);

@@ -52,7 +52,7 @@ class Applier {
       : graph_(graph), options_(options), weights_(weights) {}
 
   void run(const Assignment& assignment) {
-    const std::vector<Node*> nodes = passes::snapshot(graph_);
+    const std::vector<Node*> nodes = snapshot(graph_);
     LATHE_CHECK(assignment.size() == nodes.size());
     for (size_t i = 0; i < nodes.size(); ++i) visit(*nodes[i], assignment[i]);
     for (size_t i = 0; i < graph_.outputs().size(); ++i) {

@@ -194,7 +194,7 @@ double steps_ms(Session& session, const Batch& batch) {
 size_t weight_bytes(const CompiledModel& model) {
   size_t bytes = 0;
   for (const Weight& weight : model.program.weights)  // whose elements the engine may have let go of
-    bytes += bytes_in_layout(weight.node->as<Constant>()->value, weight.layout, *model.backend);
+    bytes += bytes_in_layout(weight.constant(), weight.layout, *model.backend);
   return bytes;
 }
 

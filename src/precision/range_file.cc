@@ -19,10 +19,6 @@ constexpr int kFormat = 1;
 
 constexpr std::string_view kTensorRtMark = "TRT-";
 
-std::string_view text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 Range checked(std::string_view name, Range range) {
   if (!std::isfinite(range.low) || !std::isfinite(range.high) || range.low > range.high)
     throw std::runtime_error(fmt::format("the range of '{}' is none", name));
@@ -90,12 +86,12 @@ Ranges parse_tensorrt(std::string_view text) {
 }  // namespace
 
 bool is_tensorrt_cache(const std::filesystem::path& path) {
-  return std::filesystem::is_regular_file(path) && text_of(*MappedFile::open(path)).starts_with(kTensorRtMark);
+  return std::filesystem::is_regular_file(path) && MappedFile::open(path)->text().starts_with(kTensorRtMark);
 }
 
 CalibrationCache load_cache(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  const std::string_view text = text_of(*file);
+  const std::string_view text = file->text();
   try {
     return text.starts_with(kTensorRtMark) ? CalibrationCache{.ranges = parse_tensorrt(text)} : parse_json(text);
   } catch (const std::exception& error) {

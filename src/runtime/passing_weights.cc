@@ -4,11 +4,6 @@
 #include "runtime/stream_plan.h"
 
 namespace lathe {
-namespace {
-
-const Tensor& constant_of(const Weight& weight) { return weight.node->as<Constant>()->value; }
-
-}  // namespace
 
 PassingWeights::PassingWeights(const Program& program, const Backend& backend, const WeightSource& source,
                                std::span<void* const> residents)
@@ -20,7 +15,7 @@ PassingWeights::PassingWeights(const Program& program, const Backend& backend, c
   for (size_t i = 0; i < residents.size(); ++i) {
     if (residents[i] != nullptr) continue;
     const Weight& weight = program.weights[i];
-    blocks_[i] = allocate_on_host(bytes_in_layout(constant_of(weight), weight.layout, backend));
+    blocks_[i] = allocate_on_host(bytes_in_layout(weight.constant(), weight.layout, backend));
     addresses_[i] = blocks_[i].memory.get();
   }
   for (const ProgramStep& step : program.steps) {
@@ -33,8 +28,8 @@ PassingWeights::PassingWeights(const Program& program, const Backend& backend, c
 void PassingWeights::before(size_t step) {
   for (const size_t i : weights_[step]) {
     const Weight& weight = program_.weights[i];
-    source_.lay_out(constant_of(weight), weight.layout, backend_, blocks_[i].span());
-    if (!constant_of(weight).is_deferred()) page_out(constant_of(weight).bytes());
+    source_.lay_out(weight.constant(), weight.layout, backend_, blocks_[i].span());
+    if (!weight.constant().is_deferred()) page_out(weight.constant().bytes());
   }
 }
 

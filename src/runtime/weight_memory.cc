@@ -32,7 +32,7 @@ WeightMemory::WeightMemory(const Program& program, const Backend& backend, const
       addresses_(program.weights.size(), nullptr),
       budget_(options.budget) {
   LATHE_CHECK(twin_ == nullptr || (budget_ == 0 && !options.passing));
-  for (const Weight& weight : program.weights) ids_.push_back(constant_id(weight.node->as<Constant>()->value));
+  for (const Weight& weight : program.weights) ids_.push_back(constant_id(weight.constant()));
   if (twin_ != nullptr) find_shared();
   restore();
   if (backend.host_memory()) place_on_host(options);
@@ -131,7 +131,7 @@ void WeightMemory::restore() try {
 }
 
 size_t WeightMemory::bytes_of(const Weight& weight) const {
-  return bytes_in_layout(weight.node->as<Constant>()->value, weight.layout, *backend_);
+  return bytes_in_layout(weight.constant(), weight.layout, *backend_);
 }
 
 void WeightMemory::keep_on_host(const StreamGroup& group) {
@@ -178,7 +178,7 @@ std::span<std::byte> WeightMemory::allocate(size_t bytes) {
 }
 
 std::optional<std::span<const std::byte>> WeightMemory::where_it_lies(const Weight& weight) const {
-  const Tensor& constant = weight.node->as<Constant>()->value;
+  const Tensor& constant = weight.constant();
   auto stored = source_->in_place(constant, weight.layout);
   if (stored && weight.layout.plain() && !aligned_for(stored->data(), constant.dtype())) stored.reset();
   return stored;
@@ -187,7 +187,7 @@ std::optional<std::span<const std::byte>> WeightMemory::where_it_lies(const Weig
 std::span<const std::byte> WeightMemory::place(const Weight& weight) {
   if (const auto stored = where_it_lies(weight)) return *stored;
   const std::span<std::byte> made = allocate(bytes_of(weight));
-  source_->lay_out(weight.node->as<Constant>()->value, weight.layout, *backend_, made);
+  source_->lay_out(weight.constant(), weight.layout, *backend_, made);
   return made;
 }
 

@@ -24,16 +24,12 @@ namespace {
 
 using std::filesystem::path;
 
-std::string_view as_text(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 // Runs `read` on the file's text; errors name the file.
 template <class Read>
 auto read_file(const path& file_path, const Read& read) {
   const auto file = MappedFile::open(file_path);
   try {
-    return read(as_text(*file));
+    return read(file->text());
   } catch (Error& error) {
     error.in_file(file_path.string());
     throw;

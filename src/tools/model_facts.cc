@@ -46,8 +46,7 @@ std::optional<Cost> cost_of_node(const Node& node, const SymbolBindings& symbols
 
 OnnxFacts read_onnx_facts(const std::filesystem::path& path) {
   const auto file = MappedFile::open(path);
-  const std::span<const std::byte> bytes = file->bytes();
-  const onnx::ModelProto model = onnx::decode_model({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  const onnx::ModelProto model = onnx::decode_model(file->text());
   OnnxFacts facts;
   facts.ir_version = model.ir_version;
   facts.producer =
@@ -65,7 +64,7 @@ OnnxFacts read_onnx_facts(const std::filesystem::path& path) {
 std::vector<WeightFact> list_weights(const Program& program) {
   std::vector<WeightFact> facts;
   for (const Weight& weight : program.weights) {
-    const Tensor& tensor = weight.node->as<Constant>()->value;
+    const Tensor& tensor = weight.constant();
     WeightFact fact{weight.node->output()->name(), weight.type(), 0,
                     weight.layout.plain() ? "plain" : weight.layout.scheme};
     if (tensor.dtype() != DType::string)

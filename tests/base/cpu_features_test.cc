@@ -40,9 +40,7 @@ TEST(CpuFeaturesTest, AgreesWithTheKernel) {
                       kernel_lists("avx512vl") && kernel_lists("avx512_vnni");
   EXPECT_EQ(features.best_isa, avx512 ? Isa::avx512 : avx2 ? Isa::avx2 : Isa::generic);
   EXPECT_EQ(features.avx512_vnni, kernel_lists("avx512_vnni"));
-  EXPECT_EQ(features.avx_vnni, kernel_lists("avx_vnni"));
   EXPECT_EQ(features.avx512_bf16, kernel_lists("avx512_bf16"));
-  EXPECT_EQ(features.avx512_fp16, kernel_lists("avx512_fp16"));
   EXPECT_EQ(features.amx_bf16, kernel_lists("amx_bf16"));
   EXPECT_EQ(features.amx_int8, kernel_lists("amx_int8"));
 }

@@ -20,10 +20,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string text_of(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
-
 ErrorCode code_of_opening(const std::filesystem::path& path) {
   try {
     MappedFile::open(path);
@@ -56,11 +52,11 @@ TEST(PageOut, BytesOfAFileComeBack) {
   const std::string content(300000, 'x');
   folder.write("file", content);
   const auto file = MappedFile::open(folder / "file");
-  EXPECT_EQ(text_of(*file), content);
+  EXPECT_EQ(file->text(), content);
   EXPECT_GT(bytes_present(file->bytes()), 290000u);
   page_out(file->bytes());
   EXPECT_LT(bytes_present(file->bytes()), 5000u) << "but for the last page, which is no whole one";
-  EXPECT_EQ(text_of(*file), content);
+  EXPECT_EQ(file->text(), content);
 }
 
 TEST(PageOut, OtherBytesStay) {
@@ -78,7 +74,7 @@ TEST(MappedFile, ShowsTheContent) {
   const std::string content = std::string("a\0b", 3) + std::string(10000, 'x');
   folder.write("file", content);
   const auto file = MappedFile::open(folder / "file");
-  EXPECT_EQ(text_of(*file), content);
+  EXPECT_EQ(file->text(), content);
   EXPECT_EQ(file->path(), folder / "file");
 }
 
@@ -95,7 +91,7 @@ TEST(MappedFile, OutlivesTheNameOfTheFile) {
   folder.write("file", "content");
   const auto file = MappedFile::open(folder / "file");
   std::filesystem::remove(folder / "file");
-  EXPECT_EQ(text_of(*file), "content");
+  EXPECT_EQ(file->text(), "content");
 }
 
 TEST(MappedFile, ReleasedPagesKeepTheirContent) {
@@ -104,12 +100,12 @@ TEST(MappedFile, ReleasedPagesKeepTheirContent) {
   for (size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 31 % 251);
   folder.write("file", content);
   const auto file = MappedFile::open(folder / "file");
-  ASSERT_EQ(text_of(*file), content);
+  ASSERT_EQ(file->text(), content);
   file->release_pages(1, 3 * 4096);
   file->release_pages(4 * 4096, SIZE_MAX);
   file->release_pages(content.size(), 1);
   file->release_pages(SIZE_MAX, 1);
-  EXPECT_EQ(text_of(*file), content);
+  EXPECT_EQ(file->text(), content);
 }
 
 TEST(MappedFile, RefusesWhatIsNoReadableFile) {

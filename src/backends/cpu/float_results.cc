@@ -107,10 +107,8 @@ bool split(Graph& graph, Node& node) {
 }  // namespace
 
 int leave_floats(Graph& graph) {
-  std::vector<Node*> nodes;
-  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
   int changed = 0;
-  for (Node* node : nodes) {
+  for (Node* node : snapshot(graph)) {
     for (Region* region : regions_of(node->mutable_op())) changed += leave_floats(region->graph());
     changed += split(graph, *node) ? 1 : 0;
   }

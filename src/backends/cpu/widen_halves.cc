@@ -40,9 +40,7 @@ bool widens(const Node& user, size_t index) {
 class Widening {
  public:
   int run(Graph& graph, bool outermost) {
-    std::vector<Node*> nodes;
-    for (const auto& node : graph.nodes()) nodes.push_back(node.get());
-    for (Node* node : nodes) {
+    for (Node* node : snapshot(graph)) {
       if (node->is<Constant>())
         widen_constant(graph, *node, outermost);
       else

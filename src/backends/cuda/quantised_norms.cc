@@ -29,9 +29,7 @@ void fuse(Graph& graph, Node& quantize) {
 
 int fuse_quantised_norms(Graph& graph) {
   int fused = 0;
-  std::vector<Node*> nodes;
-  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
-  for (Node* node : nodes) {
+  for (Node* node : snapshot(graph)) {
     // A norm that is erased on the way has been seen: it stands before what reads it.
     for (Region* region : regions_of(node->mutable_op())) fused += fuse_quantised_norms(region->graph());
     if (!has_form(*node)) continue;

@@ -51,9 +51,7 @@ bool separate(Graph& graph, Node& node) {
 
 int separate_pads(Graph& graph) {
   int changed = 0;
-  std::vector<Node*> nodes;
-  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
-  for (Node* node : nodes) {
+  for (Node* node : snapshot(graph)) {
     for (Region* region : regions_of(node->mutable_op())) changed += separate_pads(region->graph());
     if (node->is<Conv>() && node->input(0)->type().ranked && node->input(1)->type().ranked)
       changed += separate(graph, *node);

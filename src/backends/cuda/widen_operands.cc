@@ -13,8 +13,7 @@ class Widening {
   explicit Widening(Graph& graph) : graph_(graph) {}
 
   int run() {
-    std::vector<Node*> nodes;
-    for (const auto& node : graph_.nodes()) nodes.push_back(node.get());
+    const std::vector<Node*> nodes = snapshot(graph_);
     for (Node* node : nodes) {
       for (Region* region : regions_of(node->mutable_op())) changed_ += widen_operands(region->graph());
       if (node->is<MatMul>() || node->is<Conv>() || node->is<ConvTranspose>()) {

@@ -14,10 +14,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-std::string read_text(const std::filesystem::path& file) {
-  const auto mapped = MappedFile::open(file);
-  return {reinterpret_cast<const char*>(mapped->bytes().data()), mapped->bytes().size()};
-}
+std::string read_text(const std::filesystem::path& file) { return std::string(MappedFile::open(file)->text()); }
 
 // An empty object when there is no such file.
 ordered_json read_object(const std::filesystem::path& file) {
