@@ -3,10 +3,10 @@
 PREFIX ?= /usr/local
 BUILD := build
 
-.PHONY: help setup build build-all test test-kernels demo format lint tidy asan tsan fuzz install deb clean
+.PHONY: help setup build build-all test test-kernels test-emulated demo format lint tidy asan tsan fuzz install deb clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what building and testing needs, and only what is missing
 	@scripts/setup
@@ -26,6 +26,10 @@ test: build-all ## Run all tests; ends with "N passed, N failed"
 test-kernels: setup $(BUILD)/build.ninja ## Compile the matrix of CUDA kernels (NVRTC, no GPU; many minutes)
 	cmake --build --preset release --target cuda_kernel_matrix_test
 	$(BUILD)/tests/cuda_kernel_matrix_test --gtest_brief=1
+
+test-emulated: setup $(BUILD)/build.ninja ## Run all tests of the GPU's kernels on an emulated GPU (NVRTC; minutes)
+	cmake --build --preset release --target cuda_lower_test cuda_session_test emulated_gpu
+	scripts/test emulated-all
 
 demo: build ## Build a plan from a bundled model, classify, fill masks, compare, measure
 	scripts/demo

@@ -93,7 +93,7 @@ TEST_P(LowerGroupedMatMul, NarrowTypes) {
           const Sizes dims = {tokens, 1, 40}, chosen = {tokens, 2};
           check(narrow(a + to_string(dims), "i64" + to_string(chosen), type, extended),
                 {random_tensor(a == "f32" ? DType::f32 : DType::f16, dims, 1), ids(chosen, kGroups)},
-                {a == "f32" ? 5e-5 : 2e-2, true, {}});
+                {a == "f32" ? 5e-5 : 0.1, true, {}});  // weights up to 45, which may be rounded to halves
         }
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 template <size_t... I>
 std::vector<Op> every_op(std::index_sequence<I...>) {
-  return {Op(std::in_place_index<I>)...};
+  return {Op(std::variant_alternative_t<I, AnyOp>())...};
 }
 
 // Without a GPU: the list of what stays on the host, so that an op that is added to it is noticed.

@@ -151,13 +151,16 @@ inline __device__ float score_of(const AttentionArgs& args, const ScorePosition&
   Program::Registers registers[1];
   Program::read<1, 1>(ExtraReader{args, at}, registers);
   registers[0].x0 = product * args.scale;
-  return float(Program::evaluate(registers[0], at, 0, args.dims));
+  // In powers of 2. A finite number stays finite: rows that see no other keys depend on it.
+  constexpr float kLowest = -3.402823466e38f;
+  const float score = float(Program::evaluate(registers[0], at, 0, args.dims)), in_powers = score * kLog2e;
+  return in_powers < kLowest && score >= kLowest ? kLowest : in_powers;
 #else
   return product;
 #endif
 }
 // Exponentials are powers of 2 of the score times this.
-inline __device__ float score_factor(const AttentionArgs& args) { return SCORE == 1 ? kLog2e : args.scale * kLog2e; }
+inline __device__ float score_factor(const AttentionArgs& args) { return SCORE == 1 ? 1 : args.scale * kLog2e; }
 
 // The keys before this one are seen by a query; those from there on are not.
 inline __device__ int visible_keys(const AttentionArgs& args, const Part& part, int query) {
