@@ -9,6 +9,10 @@
 // per session at a time. Tensors are row-major and contiguous. Inputs are read where they lie; outputs are written into
 // memory bound by the caller, or into memory of the session that stays valid until its next run. Every failure is a
 // lathe::Error.
+//
+// Elements of a tensor of strings are std::string, in UTF-8. A sequence is its tensors. A map of an ONNX model (what
+// DictVectorizer takes, what ZipMap gives) is two tensors, NAME.keys [n] and NAME.values [n]; where an output is a
+// sequence of maps, they all have the same keys, and NAME.values is [maps, n].
 #pragma once
 
 #include <cstddef>
@@ -74,11 +78,19 @@ template <>
 constexpr DType element_type<bool>() {
   return DType::boolean;
 }
+template <>
+constexpr DType element_type<std::string>() {
+  return DType::string;
+}
 
 // Where memory is: with the host, or on the device that the session runs on. On a CPU both are the same.
 enum class Memory { host, device };
 
-// An input of a run: a name, sizes, and elements that the caller keeps alive during the run.
+// What is given or comes out under a name; nothing: an optional without value.
+enum class ValueKind { tensor, sequence, nothing };
+
+// An input of a run: a name, sizes, and elements that the caller keeps alive during the run. Strings and sequences are
+// copied, and always lie with the host.
 struct Input {
   std::string_view name;
   DType dtype = DType::f32;
@@ -99,9 +111,15 @@ struct Input {
         dims(std::move(sizes)),
         data(std::data(values)),
         count(static_cast<int64_t>(std::size(values))) {}
+  // A sequence of tensors, whose own names do not matter.
+  static Input sequence(std::string_view name, std::vector<Input> tensors);
+  // An optional without value. One that has a value is given as that.
+  static Input nothing(std::string_view name);
 
   int64_t count = -1;  // elements behind data; -1: the caller vouches for the sizes
   Memory memory = Memory::host;
+  ValueKind kind = ValueKind::tensor;
+  std::vector<Input> tensors = {};  // of a sequence
 };
 
 // An output of a run. `data` is valid until the session's next run, or as long as the caller's own memory if bound.
@@ -111,9 +129,11 @@ struct Output {
   std::span<const int64_t> dims;
   const void* data = nullptr;
   Memory memory = Memory::host;  // on the device only where it was bound there
+  ValueKind kind = ValueKind::tensor;
+  std::vector<Output> tensors = {};  // of a sequence
 
   int64_t elements() const;
-  // Throws Error(invalid_argument) when the elements are not of type T, or not with the host.
+  // Throws Error(invalid_argument) when this is no tensor, or its elements are not of type T, or not with the host.
   template <class T>
   std::span<const T> as() const {
     check_type(element_type<T>());
@@ -129,7 +149,10 @@ struct TensorInfo {
   std::string name;
   DType dtype = DType::f32;
   std::vector<std::string> dims;
-  bool state = false;  // an input that runs update in place, such as a cache of keys
+  bool state = false;                  // an input that runs update in place, such as a cache of keys
+  ValueKind kind = ValueKind::tensor;  // a sequence's type and sizes are those of its tensors
+  bool optional = false;               // may also be nothing
+  bool ranked = true;                  // false: `dims` is empty, as any number of them is possible
 };
 
 struct EngineOptions {
@@ -190,7 +213,7 @@ class Session {
 
   // Lets an output be written straight into the caller's memory from the next run on; nullptr undoes it. A run throws
   // Error(invalid_argument) when the output needs more than `bytes`. Memory on the device is complete when run()
-  // returns; nothing is copied.
+  // returns; nothing is copied. Strings, sequences and optionals cannot be bound.
   void bind_output(std::string_view name, void* memory, size_t bytes, Memory where = Memory::host);
 
   // Gives back what the session holds on its device, and the weights there once every session of the engine is evicted.

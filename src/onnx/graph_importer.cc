@@ -13,6 +13,9 @@ namespace {
 
 constexpr int kMaxCallDepth = 32;
 
+// What a map's tensors are called (lathe/lathe.h).
+constexpr const char *kMapKeys = ".keys", *kMapValues = ".values";
+
 Binding poison(std::string_view name) {
   Binding b;
   b.name = name;
@@ -73,8 +76,15 @@ void GraphImporter::import_main(Graph& graph) {
   import_body(model_.graph, scope);
   if (!report_.supported()) return;
   const std::vector<Binding*> results = outputs(model_.graph, scope);
-  for (size_t i = 0; i < results.size(); ++i)
-    graph.add_output(scope.value(*results[i]), std::string(model_.graph.outputs[i].name));
+  for (size_t i = 0; i < results.size(); ++i) {
+    const std::string name(model_.graph.outputs[i].name);
+    if (results[i]->is_map()) {
+      graph.add_output(scope.value(*results[i]->keys), name + kMapKeys);
+      graph.add_output(scope.value(*results[i]->values), name + kMapValues);
+    } else {
+      graph.add_output(scope.value(*results[i]), name);
+    }
+  }
 }
 
 // Inputs that have an initializer are constants: overriding weights at run time is an ONNX feature nobody relies on.
@@ -93,12 +103,29 @@ void GraphImporter::define_inputs(Graph& graph, Scope& scope) {
     if (std::binary_search(initialized.begin(), initialized.end(), info.name)) continue;
     const auto flag = std::find_if(options_.fixed_flags.begin(), options_.fixed_flags.end(),
                                    [&](const auto& fixed) { return fixed.first == info.name; });
-    if (flag != options_.fixed_flags.end())
+    if (info.type.kind == TypeProto::Kind::map)
+      define_map(info, graph, scope);
+    else if (flag != options_.fixed_flags.end())
       scope.define(info.name, Binding::of(info.name, Tensor::of<bool>(std::vector<int64_t>(info.type.shape.size(), 1),
                                                                       {flag->second})));
     else
       scope.define(info.name, Binding::of(info.name, graph.add_input(info.name, input_type(info, graph.symbols()))));
   }
+}
+
+void GraphImporter::define_map(const ValueInfo& info, Graph& graph, Scope& scope) {
+  const auto key_type = dtype_from_onnx(info.type.key_type);
+  const bool plain = !info.type.element.empty() && info.type.element.front().kind == TypeProto::Kind::tensor;
+  const auto value_type = plain ? dtype_from_onnx(info.type.element.front().elem_type) : std::nullopt;
+  if (!key_type || !value_type)
+    fail(ErrorCode::unsupported, "input '{}' is a map of something else than single strings or numbers", info.name);
+  const Dim entries = Dim::symbol(graph.symbols().fresh("d"));
+  Binding parts[2];
+  for (const bool values : {false, true}) {
+    const std::string name = std::string(info.name) + (values ? kMapValues : kMapKeys);
+    parts[values] = Binding::of({}, graph.add_input(name, Type::tensor(values ? *value_type : *key_type, {entries})));
+  }
+  scope.define(info.name, Binding::map_of(info.name, parts[0], parts[1]));
 }
 
 Type GraphImporter::input_type(const ValueInfo& info, SymbolSource& symbols) {

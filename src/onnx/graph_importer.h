@@ -49,6 +49,7 @@ class GraphImporter {
   };
 
   void define_inputs(Graph& graph, Scope& scope);
+  void define_map(const ValueInfo& info, Graph& graph, Scope& scope);
   Type input_type(const ValueInfo& info, SymbolSource& symbols);
   Dim size_of(std::string_view param, SymbolSource& symbols);
   std::string symbol_for(std::string_view param, SymbolSource& symbols);

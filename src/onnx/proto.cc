@@ -94,12 +94,14 @@ TypeProto decode_type(std::string_view message, int depth) {
   check_nesting(depth);
   TypeProto type;
   Fields fields(message);
-  const auto container = [&](TypeProto::Kind kind) {
+  const auto container = [&](TypeProto::Kind kind, uint32_t element) {
     type.kind = kind;
     Fields inner(fields.bytes());
     inner.each([&](uint32_t tag) {
-      if (tag == 1)
+      if (tag == element)
         type.element.push_back(decode_type(inner.bytes(), depth + 1));
+      else if (kind == TypeProto::Kind::map && tag == 1)
+        type.key_type = inner.int32();
       else
         inner.skip();
     });
@@ -110,16 +112,13 @@ TypeProto decode_type(std::string_view message, int depth) {
         type.kind = TypeProto::Kind::tensor;
         decode_tensor_type(fields.bytes(), type);
         break;
-      case 4: container(TypeProto::Kind::sequence); break;
-      case 5:
-        type.kind = TypeProto::Kind::map;
-        fields.skip();
-        break;
+      case 4: container(TypeProto::Kind::sequence, 1); break;
+      case 5: container(TypeProto::Kind::map, 2); break;
       case 8:
         type.kind = TypeProto::Kind::sparse_tensor;
         fields.skip();
         break;
-      case 9: container(TypeProto::Kind::optional); break;
+      case 9: container(TypeProto::Kind::optional, 1); break;
       default: fields.skip();
     }
   });

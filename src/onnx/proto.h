@@ -45,7 +45,8 @@ struct TypeProto {
   int32_t elem_type = 0;  // of a tensor
   bool has_shape = false;
   std::vector<Dimension> shape;
-  std::vector<TypeProto> element;  // of a sequence or optional: one entry
+  int32_t key_type = 0;            // of a map
+  std::vector<TypeProto> element;  // of a sequence, optional or map (its values): one entry
 };
 
 struct ValueInfo {

@@ -35,6 +35,15 @@ Binding Binding::of(std::string_view name, SymbolicTensor symbolic) {
   return b;
 }
 
+Binding Binding::map_of(std::string_view name, Binding& keys, Binding& values) {
+  Binding b;
+  b.name = name;
+  b.type = Type::unranked(DType::f32);
+  b.keys = &keys;
+  b.values = &values;
+  return b;
+}
+
 Scope::Scope(Graph& region, Scope& enclosing, Captures& captures)
     : graph_(region), enclosing_(&enclosing), region_(this), captures_(&captures) {}
 
@@ -58,12 +67,18 @@ Binding* Scope::inner(Binding* outer) {
     Binding b = *outer;
     b.value = nullptr;
     b.outer = outer;
+    if (outer->is_map()) {
+      b.keys = inner(outer->keys);
+      b.values = inner(outer->values);
+    }
     slot = &bindings_.emplace_back(std::move(b));
   }
   return slot;
 }
 
 Binding* Scope::define(std::string_view name, Binding binding) {
+  for (Binding** part : {&binding.keys, &binding.values})
+    if (*part != nullptr) *part = &bindings_.emplace_back(**part);
   Binding* b = &bindings_.emplace_back(std::move(binding));
   alias(name, b);
   return b;
@@ -76,6 +91,8 @@ void Scope::alias(std::string_view name, Binding* binding) {
 
 Value* Scope::value(Binding& binding) {
   if (binding.value != nullptr) return binding.value;
+  if (binding.is_map())
+    fail(ErrorCode::unsupported, "'{}' is a map, which only operators of ai.onnx.ml take", binding.name);
   if (!binding.constant && binding.symbolic) binding.constant = binding.symbolic->to_tensor();
   if (binding.constant)
     binding.value = graph_.emit(Constant{*binding.constant}, {});

@@ -2,6 +2,9 @@
 // elements) or to a value of the graph under construction, or to both; the value is emitted only when somebody asks for
 // it, so what only feeds shape arithmetic leaves no node behind.
 //
+// A map (ai.onnx.ml) has no value: it is two bindings, which its own names. Only inputs, outputs and the few operators
+// that make or take maps meet them; anybody else who asks for a value gets Error(unsupported).
+//
 // Scopes nest like the subgraphs of If, Loop and Scan. A name of an enclosing scope is visible; if the inner scope
 // builds a region, asking for its value makes it a capture: a region input, and an operand of the control-flow node.
 #pragma once
@@ -26,10 +29,16 @@ struct Binding {
   std::optional<SymbolicTensor> symbolic;
   Binding* outer = nullptr;  // the same thing in the enclosing scope, of another graph
   bool poisoned = false;     // produced by a node that could not be imported
+  // Of a map: keys [n], and values [n] or, of a sequence of maps that have the same keys, [maps, n]. Else null. They
+  // belong to the scope that defines the map.
+  Binding *keys = nullptr, *values = nullptr;
 
+  bool is_map() const { return keys != nullptr; }
   static Binding of(std::string_view name, Value* value);
   static Binding of(std::string_view name, Tensor constant);
   static Binding of(std::string_view name, SymbolicTensor symbolic);
+  // Both bindings are copied when a scope defines the map.
+  static Binding map_of(std::string_view name, Binding& keys, Binding& values);
 };
 
 // The outer bindings that a region uses, in the order of the region's capture inputs. Both branches of an If share one.

@@ -10,7 +10,11 @@ namespace lathe {
 namespace {
 
 TensorInfo info_of(const Type& type, const std::string& name) {
-  TensorInfo info{name, type.dtype, {}, false};
+  TensorInfo info{name, type.dtype, {}};
+  const bool sequence = type.kind == Type::Kind::sequence || type.kind == Type::Kind::optional_sequence;
+  info.kind = sequence ? ValueKind::sequence : ValueKind::tensor;
+  info.optional = type.kind == Type::Kind::optional || type.kind == Type::Kind::optional_sequence;
+  info.ranked = type.ranked;
   for (const Dim& dim : type.shape) info.dims.push_back(dim.to_string());
   return info;
 }

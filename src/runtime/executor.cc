@@ -66,9 +66,6 @@ void Executor::check_types(std::span<const TensorRef> inputs) const {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Value& value = *expected[i];
     const Type& type = value.type();
-    if (is_object(type) && inputs[i].object == nullptr)
-      fail(ErrorCode::unsupported, "input '{}' is a {}, and only plain tensors can be given", value.name(),
-           lathe::to_string(type));
     if (!is_object(type) && inputs[i].dtype != type.dtype)
       fail(ErrorCode::invalid_argument, "input '{}' must be {}, not {}", value.name(), to_string(type.dtype),
            to_string(inputs[i].dtype));
@@ -194,6 +191,7 @@ void Executor::assign_pointers(const Prepared& prepared, std::span<const TensorR
     pointers_[v] = nullptr;
     if (input >= 0) {
       const TensorRef& given = inputs[static_cast<size_t>(input)];
+      LATHE_CHECK(!is_object(value.value->type()) || given.object != nullptr);
       pointers_[v] = given.data;
       late_[v].object = {std::shared_ptr<const void>(), given.object};  // the caller keeps it alive
       late_[v].dims.assign(given.dims.begin(), given.dims.end());

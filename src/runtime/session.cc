@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "runtime/object_io.h"
 
 namespace lathe {
 
@@ -60,6 +61,7 @@ Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionO
       input_refs_(engine->inputs().size()),
       output_refs_(engine->outputs().size()),
       input_memory_(engine->inputs().size()),
+      input_objects_(engine->inputs().size()),
       known_dims_(engine->outputs().size()),
       outputs_(engine->outputs().size()) {
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i].name = engine->outputs()[i].name;
@@ -116,33 +118,36 @@ void Session::Impl::reserve_for_profiles() {
   }
 }
 
+// `guess` is where it is if the caller keeps to the model's order.
+size_t Session::Impl::index_of_input(std::string_view name, size_t guess) const {
+  const auto& wanted = engine->inputs();
+  if (guess < wanted.size() && wanted[guess].name == name) return guess;
+  const auto found =
+      std::find_if(wanted.begin(), wanted.end(), [&](const TensorInfo& info) { return info.name == name; });
+  if (found != wanted.end()) return static_cast<size_t>(found - wanted.begin());
+  std::string names;
+  for (const TensorInfo& info : wanted) names += (names.empty() ? "" : ", ") + info.name;
+  throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", name))
+      .remedy("Its inputs are: " + names);
+}
+
 void Session::Impl::match_inputs(std::span<const Input> inputs) {
   const auto& wanted = engine->inputs();
   for (TensorRef& ref : input_refs_) ref.present = false;
-  auto next = wanted.begin();  // callers mostly keep to the model's order
+  size_t next = 0;
   for (const Input& input : inputs) {
-    const auto is_it = [&](const TensorInfo& info) { return info.name == input.name; };
-    auto found = std::find_if(next, wanted.end(), is_it);
-    if (found == wanted.end()) found = std::find_if(wanted.begin(), wanted.end(), is_it);
-    if (found == wanted.end()) {
-      std::string names;
-      for (const TensorInfo& info : wanted) names += (names.empty() ? "" : ", ") + info.name;
-      throw Error(ErrorCode::invalid_argument, fmt::format("the model has no input '{}'", input.name))
-          .remedy("Its inputs are: " + names);
-    }
-    next = found + 1;
-    const auto index = static_cast<size_t>(found - wanted.begin());
+    const size_t index = index_of_input(input.name, next);
+    next = index + 1;
     TensorRef& ref = input_refs_[index];
     if (ref.present) fail(ErrorCode::invalid_argument, "input '{}' is given twice", input.name);
-    if (std::any_of(input.dims.begin(), input.dims.end(), [](int64_t size) { return size < 0; }))
-      fail(ErrorCode::invalid_argument, "input '{}' has a negative size: {}", input.name, to_string(input.dims));
-    const int64_t elements = element_count(input.dims);
-    if (input.count >= 0 && input.count != elements)
-      fail(ErrorCode::invalid_argument, "input '{}' has {} elements, its sizes {} say {}", input.name, input.count,
-           to_string(input.dims), elements);
-    if (input.data == nullptr && elements > 0)
-      fail(ErrorCode::invalid_argument, "input '{}' of shape {} has no data", input.name, to_string(input.dims));
-    if (found->state && io != nullptr && input.memory == Memory::host && elements > 0)
+    const Type& type = engine->impl().model.graph->inputs()[index]->type();
+    if (is_object(type)) {
+      input_objects_[index] = to_object(input, type);
+      ref = {nullptr, type.dtype, input.dims, true, input_objects_[index].get()};
+      continue;
+    }
+    check_tensor(input, input.name);
+    if (wanted[index].state && io != nullptr && input.memory == Memory::host && element_count(input.dims) > 0)
       throw Error(ErrorCode::invalid_argument,
                   fmt::format("input '{}' is updated in place by the run, but lies in memory of the host", input.name))
           .remedy("Give memory of the session's device, as Memory::device");
@@ -158,7 +163,7 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
 void Session::Impl::upload_inputs() {
   if (io == nullptr) return;
   for (size_t i = 0; i < input_refs_.size(); ++i)
-    if (input_memory_[i] == Memory::host) io->upload(i, input_refs_[i]);
+    if (input_memory_[i] == Memory::host && input_refs_[i].object == nullptr) io->upload(i, input_refs_[i]);
 }
 
 bool Session::Impl::written_in_place(size_t output) const {
@@ -194,6 +199,7 @@ void Session::Impl::check_bindings() {
 void Session::Impl::deliver(size_t output) {
   const TensorRef& made = output_refs_[output];
   Output& out = outputs_[output];
+  if (made.object != nullptr) return show_object(made.object, out);
   const bool in_place = written_in_place(output);
   void* const bound = bindings[output].memory == nullptr ? nullptr : bind_memory(output, made.dims);
   out.dtype = made.dtype;
@@ -254,12 +260,33 @@ void Session::bind_output(std::string_view name, void* memory, size_t bytes, Mem
   const auto found =
       std::find_if(outputs.begin(), outputs.end(), [&](const TensorInfo& info) { return info.name == name; });
   if (found == outputs.end()) fail(ErrorCode::invalid_argument, "the model has no output '{}'", name);
-  impl_->bindings[static_cast<size_t>(found - outputs.begin())] = {memory, bytes, where};
+  const auto index = static_cast<size_t>(found - outputs.begin());
+  const Type& type = impl_->engine->impl().model.graph->outputs()[index]->type();
+  if (memory != nullptr && is_object(type))
+    fail(ErrorCode::invalid_argument, "output '{}' is {}, and only tensors of numbers can be bound", name,
+         lathe::to_string(type));
+  impl_->bindings[index] = {memory, bytes, where};
+}
+
+Input Input::sequence(std::string_view name, std::vector<Input> tensors) {
+  Input input(name, tensors.empty() ? DType::f32 : tensors.front().dtype, {}, nullptr);
+  input.kind = ValueKind::sequence;
+  input.tensors = std::move(tensors);
+  return input;
+}
+
+Input Input::nothing(std::string_view name) {
+  Input input(name, DType::f32, {}, nullptr);
+  input.kind = ValueKind::nothing;
+  return input;
 }
 
 int64_t Output::elements() const { return element_count(dims); }
 
 void Output::check_type(DType wanted) const {
+  if (kind != ValueKind::tensor)
+    fail(ErrorCode::invalid_argument, "output '{}' is {}, not a tensor", name,
+         kind == ValueKind::sequence ? "a sequence" : "nothing");
   if (memory != Memory::host)
     fail(ErrorCode::invalid_argument, "output '{}' is on the device; read it with the device's own means", name);
   if (wanted != dtype)

@@ -50,6 +50,7 @@ struct Session::Impl {
   // Memory for the largest sizes of the plan's profiles, as far as the device has it.
   void reserve_for_profiles();
   void match_inputs(std::span<const Input> inputs);
+  size_t index_of_input(std::string_view name, size_t guess) const;
   void upload_inputs();
   // True when the steps themselves write where the caller wants the output.
   bool written_in_place(size_t output) const;
@@ -59,8 +60,9 @@ struct Session::Impl {
   void* bind_memory(size_t output, std::span<const int64_t> dims) const;
 
   std::vector<TensorRef> input_refs_, output_refs_;
-  std::vector<Memory> input_memory_;                     // by input, where it is given
-  std::vector<const std::vector<int64_t>*> known_dims_;  // by output, while the bindings are checked
+  std::vector<Memory> input_memory_;                        // by input, where it is given
+  std::vector<std::shared_ptr<const void>> input_objects_;  // by input, of those that travel as objects
+  std::vector<const std::vector<int64_t>*> known_dims_;     // by output, while the bindings are checked
   std::vector<Output> outputs_;
 };
 

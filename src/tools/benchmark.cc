@@ -10,6 +10,7 @@
 #include "base/stopwatch.h"
 #include "tools/interrupt.h"
 #include "tools/model_options.h"
+#include "tools/named_values.h"
 #include "tools/resident_io.h"
 
 namespace lathe::tools {
@@ -35,7 +36,7 @@ class Stream {
   Stream(const std::shared_ptr<const Engine>& engine, const Tensors& inputs, const BenchmarkOptions& options)
       : options_(options), session_(engine, options.session) {
     if (options.transfers)
-      inputs_ = as_inputs(inputs);
+      inputs_ = as_inputs(*engine, inputs);
     else
       resident_.emplace(session_, inputs);
     timer_.clock = session_.impl().device->make_clock(RunTimer::kMarks);
@@ -188,7 +189,7 @@ Measurement measure(const std::shared_ptr<const Engine>& engine, const Tensors& 
 std::vector<Cost> step_costs(Session& session, const Tensors& inputs) {
   CostObserver observer(session.engine().impl().model.program);
   session.impl().observer = &observer;
-  session.run(as_inputs(inputs));
+  session.run(as_inputs(session.engine(), inputs));
   session.impl().observer = nullptr;
   return observer.take();
 }
@@ -200,7 +201,7 @@ Cost total(std::span<const Cost> costs) {
 }
 
 std::vector<std::vector<double>> step_times(Session& session, const Tensors& inputs, int64_t runs) {
-  const std::vector<Input> bound = as_inputs(inputs);
+  const std::vector<Input> bound = as_inputs(session.engine(), inputs);
   warm_up(session, bound, 0);
   TimeObserver observer(session);
   session.impl().observer = &observer;

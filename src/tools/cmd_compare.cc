@@ -11,6 +11,7 @@
 #include "tools/comparison.h"
 #include "tools/layer_compare.h"
 #include "tools/model_options.h"
+#include "tools/named_values.h"
 #include "tools/table.h"
 #include "tools/tensor_files.h"
 #include "tools/units.h"
@@ -140,10 +141,7 @@ class CompareCommand : public Command {
     const Side* model = a_.session ? &a_ : b_.session ? &b_ : nullptr;
     if (model == nullptr) return recorded;
     // A recording may hold inputs that the optimiser found to be useless.
-    std::erase_if(recorded, [&](const auto& entry) {
-      return std::none_of(model->graph().inputs().begin(), model->graph().inputs().end(),
-                          [&](const Value* input) { return input->name() == entry.first; });
-    });
+    std::erase_if(recorded, [&](const auto& entry) { return find_input(model->graph(), entry.first) == nullptr; });
     return make_inputs(model->graph(), inputs_, console, std::move(recorded)).tensors;
   }
 
@@ -156,6 +154,12 @@ class CompareCommand : public Command {
     std::vector<OutputComparison> outputs;
     for (const auto& [name, expected] : a) {
       const auto found = b.find(name);
+      if (found == b.end() && b.contains(length_name(name.substr(0, name.rfind('.'))))) {
+        Comparison missing;
+        missing.incomparable = "B's sequence is shorter";
+        outputs.push_back({name, {}, missing});
+        continue;
+      }
       if (found == b.end()) {
         std::string names;
         for (const auto& [other, tensor] : b) names += (names.empty() ? "" : ", ") + other;
@@ -200,7 +204,8 @@ class CompareCommand : public Command {
   }
 
   int run_layers(const Tensors& inputs, Console& console) {
-    const LayerReport report = compare_layers(*a_.session, *b_.session, as_inputs(inputs), tolerance_for(DType::f32));
+    const LayerReport report =
+        compare_layers(*a_.session, *b_.session, as_inputs(a_.session->engine(), inputs), tolerance_for(DType::f32));
     Table table({{"value", Table::Align::left, 44},
                  {"op"},
                  {"kernel"},

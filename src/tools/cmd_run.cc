@@ -6,8 +6,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/file_writer.h"
 #include "tools/command.h"
+#include "tools/json_values.h"
 #include "tools/model_options.h"
+#include "tools/named_values.h"
 #include "tools/table.h"
 #include "tools/tensor_files.h"
 #include "tools/units.h"
@@ -37,25 +40,36 @@ Digest digest(const Tensor& tensor) {
   return d;
 }
 
-std::string first_values(const Tensor& tensor) {
+std::string element_text(const Tensor& tensor, int64_t index) {
+  if (tensor.dtype() != DType::string) return format_number(tensor.read_double(index));
+  return '"' + tensor.strings()[static_cast<size_t>(index)] + '"';
+}
+
+// With the keys, where the tensor is what one or more maps hold.
+std::string first_values(const Tensor& tensor, const Tensor* keys) {
   constexpr int64_t kShown = 6;
   std::string text;
-  for (int64_t i = 0; i < std::min(kShown, tensor.elements()); ++i)
-    text += (i > 0 ? ", " : "") + format_number(tensor.read_double(i));
+  for (int64_t i = 0; i < std::min(kShown, tensor.elements()); ++i) {
+    if (i > 0) text += ", ";
+    if (keys != nullptr && keys->elements() > 0) text += element_text(*keys, i % keys->elements()) + ": ";
+    text += element_text(tensor, i);
+  }
   return tensor.elements() > kShown ? text + ", …" : text;
+}
+
+const Tensor* keys_of(const std::string& name, const Tensors& tensors) {
+  const std::string map = map_of_values(name);
+  const auto keys = map.empty() ? tensors.end() : tensors.find(keys_name(map));
+  return keys == tensors.end() ? nullptr : &keys->second;
 }
 
 nlohmann::json describe(const Tensors& tensors) {
   nlohmann::json list = nlohmann::json::array();
   for (const auto& [name, tensor] : tensors) {
+    list.push_back({{"name", name}, {"type", to_string(tensor.dtype())}, {"shape", tensor.dims()}});
+    if (tensor.dtype() == DType::string) continue;
     const Digest d = digest(tensor);
-    list.push_back({{"name", name},
-                    {"type", to_string(tensor.dtype())},
-                    {"shape", tensor.dims()},
-                    {"min", d.min},
-                    {"max", d.max},
-                    {"mean", d.mean},
-                    {"nan", d.nans}});
+    list.back().update({{"min", d.min}, {"max", d.max}, {"mean", d.mean}, {"nan", d.nans}});
   }
   return list;
 }
@@ -75,9 +89,16 @@ class RunCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
+<<<<<<< HEAD
     app.add_option("MODEL", model_, "A .onnx model, a .plan or an encoder's checkpoint folder")->required();
     app.add_option("-o,--output", output_, "Write inputs (in:NAME) and outputs (out:NAME) to an .npz file")
         ->type_name("FILE.npz");
+=======
+    app.add_option("MODEL", model_, "A .onnx model or a .plan")->required();
+    app.add_option("-o,--output", output_,
+                   "Write inputs (in:NAME) and outputs (out:NAME) to an .npz file, or both to a .json file")
+        ->type_name("FILE");
+>>>>>>> values
     add_input_options(app, inputs_, true);
     add_model_options(app, options_);
   }
@@ -87,7 +108,7 @@ class RunCommand : public Command {
     Session session(engine, options_.session_options());
     const ModelInputs inputs = make_inputs(*engine->impl().model.graph, inputs_, console);
     const Tensors outputs = run_once(session, inputs.tensors);
-    if (!output_.empty()) write_recording(output_, inputs.tensors, outputs);
+    write_values(*engine, inputs.tensors, outputs);
     Table table({{"", Table::Align::left},
                  {"name", Table::Align::left, 40},
                  {"type"},
@@ -98,9 +119,13 @@ class RunCommand : public Command {
                  {"values", Table::Align::left, 60}});
     for (const auto& [label, tensors] : {std::pair{"in", &inputs.tensors}, std::pair{"out", &outputs}}) {
       for (const auto& [name, tensor] : *tensors) {
-        const Digest d = digest(tensor);
-        table.add_row({label, name, std::string(to_string(tensor.dtype())), format_dims(tensor.dims()),
-                       format_number(d.min), format_number(d.max), format_number(d.mean), first_values(tensor)});
+        std::string min, max, mean;
+        if (tensor.dtype() != DType::string) {
+          const Digest d = digest(tensor);
+          min = format_number(d.min), max = format_number(d.max), mean = format_number(d.mean);
+        }
+        table.add_row({label, name, std::string(to_string(tensor.dtype())), format_dims(tensor.dims()), min, max, mean,
+                       first_values(tensor, keys_of(name, *tensors))});
       }
     }
     console.print("{}", table.render(console));
@@ -113,6 +138,16 @@ class RunCommand : public Command {
   }
 
  private:
+  void write_values(const Engine& engine, const Tensors& inputs, const Tensors& outputs) const {
+    if (output_.empty()) return;
+    if (!output_.ends_with(".json")) return write_recording(output_, inputs, outputs);
+    const nlohmann::json document = {{"inputs", to_json(engine.inputs(), inputs)},
+                                     {"outputs", to_json(engine.outputs(), outputs)}};
+    FileWriter file(output_);
+    file.write(document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    file.commit();
+  }
+
   std::string model_, output_;
   InputOptions inputs_;
   ModelOptions options_;

@@ -218,7 +218,17 @@ class Job {
     return choose_sizes(graph, given, options_.shapes, dims);
   }
 
+  // What trtexec knows: dense tensors of numbers.
+  void check_values() const {
+    for (const auto* infos : {&engine_->inputs(), &engine_->outputs()})
+      for (const TensorInfo& info : *infos)
+        if (info.kind != ValueKind::tensor || info.optional || info.dtype == DType::string)
+          throw Error(ErrorCode::unsupported, fmt::format("'{}' is no tensor of numbers", info.name))
+              .remedy("Use `lathe bench`");
+  }
+
   Tensors make_run_inputs() const {
+    check_values();
     const Graph& graph = *engine_->impl().model.graph;
     const ChosenSizes sizes = choose_run_sizes(graph);
     if (!sizes.assumed.empty())

@@ -55,7 +55,7 @@ class SizeChooser {
       const Dim& dim = type.shape[axis];
       if (dim.is_constant() && dim.value() != dims[axis])
         fail(ErrorCode::invalid_argument, "axis {} of input '{}' is {}, not {}", axis, name, dim.value(), dims[axis]);
-      if (dim.is_symbol()) bind(dim.to_string(), dims[axis]);
+      if (dim.is_symbol() && type.is_tensor()) bind(dim.to_string(), dims[axis]);
     }
     chosen_.inputs[name] = dims;
   }
@@ -85,7 +85,7 @@ class SizeChooser {
     for (const Value* input : graph_.inputs()) {
       const Type& type = input->type();
       if (chosen_.inputs.count(input->name())) continue;
-      if (!type.is_tensor() || !type.ranked)
+      if (!type.ranked && type.is_tensor())
         throw Error(ErrorCode::unsupported,
                     fmt::format("input '{}' is {}; its data cannot be made up", input->name(), lathe::to_string(type)))
             .remedy("Give it with --input NAME=FILE or --shape");

@@ -17,7 +17,7 @@ namespace lathe::tools {
 using Sizes = std::map<std::string, std::vector<int64_t>>;  // by input name
 
 struct ChosenSizes {
-  Sizes inputs;
+  Sizes inputs;                            // of a sequence: those of its tensors
   std::map<std::string, int64_t> symbols;  // all that sizes of inputs mention
   std::vector<DimArg> assumed;             // the symbols that got a default
 };

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "tools/interrupt.h"
+#include "tools/named_values.h"
 #include "tools/progress.h"
 #include "tools/tensor_files.h"
 
@@ -30,6 +31,30 @@ std::vector<DimArg> parse_dims(const InputOptions& options) {
   std::vector<DimArg> dims;
   for (const std::string& text : options.dims) dims.push_back(parse_dim_arg(text));
   return dims;
+}
+
+// The tensor that tells the sizes of an input, or the first of a sequence; null when none is there.
+const Tensor* given_tensor(const Value& input, const Tensors& tensors) {
+  const auto found = tensors.find(is_sequence(input.type()) ? element_name(input.name(), 0) : input.name());
+  return found == tensors.end() ? nullptr : &found->second;
+}
+
+// Makes up what is not given: a sequence of two tensors, an optional that is nothing.
+void make_up(const Value& input, ModelInputs& inputs, const InputOptions& options) {
+  constexpr size_t kElements = 2;
+  const std::string& name = input.name();
+  const bool sequence = is_sequence(input.type());
+  if (is_optional(input.type()) ||
+      (sequence ? length_of(name, inputs.tensors).has_value() : inputs.tensors.contains(name)))
+    return;
+  if (!input.type().ranked)  // sizes of tensors are chosen already
+    throw Error(ErrorCode::unsupported,
+                fmt::format("input '{}' is {}; its data cannot be made up", name, lathe::to_string(input.type())))
+        .remedy(fmt::format("Give it with --input {}=FILE, or FILE.json alone", element_name(name, 0)));
+  for (size_t i = 0; i < (sequence ? kElements : 1); ++i)
+    inputs.tensors.emplace(sequence ? element_name(name, i) : name,
+                           random_input(input, inputs.sizes.inputs.at(name), inputs.sizes.inputs, options.seed + i,
+                                        options.made_up_lengths()));
 }
 
 }  // namespace
@@ -81,10 +106,10 @@ void add_model_options(CLI::App& app, ModelOptions& options) {
 
 void add_input_options(CLI::App& app, InputOptions& options, bool with_files) {
   if (with_files)
-    app.add_option(
-           "--input", options.files,
-           "An input from NAME=FILE.npy, NAME=FILE.npz or NAME=FILE.bin (raw), or all from FILE.npz; repeatable. "
-           "Without it, made-up data is used")
+    app.add_option("--input", options.files,
+                   "An input from NAME=FILE.npy, .npz, .json or .bin (raw), or all from FILE.npz or FILE.json; NAME.0, "
+                   "NAME.1, .. "
+                   "are tensors of a sequence; repeatable. Without it, made-up data is used")
         ->type_name("[NAME=]FILE")
         ->allow_extra_args(false);
   app.add_option("--shape", options.shapes, "Sizes of an input; NAME may hold one '*'; repeatable")
@@ -131,32 +156,19 @@ ModelInputs make_inputs(const Graph& graph, const InputOptions& options, Console
     inputs.tensors.insert_or_assign(name, std::move(tensor));
 
   Sizes given;
-  for (const auto& [name, tensor] : inputs.tensors) given[name] = tensor.dims();
+  for (const Value* input : graph.inputs())
+    if (const Tensor* tensor = given_tensor(*input, inputs.tensors)) given[input->name()] = tensor->dims();
   inputs.sizes = choose_sizes(graph, given, shapes, parse_dims(options));
   if (!inputs.sizes.assumed.empty())
     console.note("lathe: assuming {} (--shape and --dim choose other sizes)", to_string(inputs.sizes.assumed));
-  for (const Value* input : graph.inputs()) {
-    const std::vector<int64_t>& dims = inputs.sizes.inputs.at(input->name());
-    if (!inputs.tensors.count(input->name()))
-      inputs.tensors.emplace(input->name(),
-                             random_input(*input, dims, inputs.sizes.inputs, options.seed, options.made_up_lengths()));
-  }
-  return inputs;
-}
-
-std::vector<Input> as_inputs(const Tensors& tensors) {
-  std::vector<Input> inputs;
-  for (const auto& [name, tensor] : tensors)
-    inputs.emplace_back(name, tensor.dtype(), tensor.dims(), tensor.bytes().data());
+  for (const Value* input : graph.inputs()) make_up(*input, inputs, options);
   return inputs;
 }
 
 Tensors run_once(Session& session, const Tensors& inputs) {
   StopAtInterrupt stop;
   session.impl().observer = &stop;
-  Tensors outputs;
-  for (const Output& output : session.run(as_inputs(inputs)))
-    outputs.emplace(std::string(output.name), to_tensor(output));
+  Tensors outputs = to_tensors(session.run(as_inputs(session.engine(), inputs)));
   session.impl().observer = nullptr;
   return outputs;
 }

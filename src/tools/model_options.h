@@ -66,9 +66,6 @@ ModelInputs make_inputs(const Graph& graph, const InputOptions& options, Console
 // Sizes alone, without data.
 ChosenSizes choose_sizes(const Graph& graph, const InputOptions& options);
 
-// The tensors as a session takes them; they point into `tensors`.
-std::vector<Input> as_inputs(const Tensors& tensors);
-
 // Runs once and copies the outputs; stops at Ctrl-C between steps.
 Tensors run_once(Session& session, const Tensors& inputs);
 

@@ -27,7 +27,10 @@ int64_t longest_axis(const Sizes& sizes) {
 }
 
 void fill_values(Tensor& tensor, Random& random) {
-  if (tensor.dtype() == DType::string) return;
+  if (tensor.dtype() == DType::string) {  // which are texts, and numbers as well
+    for (std::string& text : tensor.mutable_strings()) text = std::to_string(random.below(10));
+    return;
+  }
   if (tensor.dtype() == DType::f32) {
     for (float& value : tensor.mutable_as<float>()) value = static_cast<float>(random.normal());
     return;

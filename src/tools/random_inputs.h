@@ -1,6 +1,6 @@
 // Made-up input data that a model accepts: the same seed gives the same data on every machine. Token ids lie inside the
 // table that they pick from, masks are all ones, token types zero, positions count up, lengths cover all, floats are
-// normal(0, 1).
+// normal(0, 1), strings are digits.
 #pragma once
 
 #include <cstdint>

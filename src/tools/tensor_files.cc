@@ -5,18 +5,14 @@
 #include "base/error.h"
 #include "base/glob.h"
 #include "base/mapped_file.h"
+#include "tools/json_values.h"
+#include "tools/named_values.h"
 
 namespace lathe::tools {
 namespace {
 
 constexpr std::string_view kInput = "in:";
 constexpr std::string_view kOutput = "out:";
-
-const Value* find_input(const Graph& graph, std::string_view name) {
-  for (const Value* input : graph.inputs())
-    if (input->name() == name) return input;
-  return nullptr;
-}
 
 Tensor read_raw(const InputFile& file, const Value& input, std::span<const ShapeArg> shapes) {
   std::vector<int64_t> dims;
@@ -56,12 +52,13 @@ Tensor read_from_npz(const NpzReader& reader, const InputFile& file) {
 void load_all(const Graph& graph, const InputFile& file, Tensors& tensors) {
   const NpzReader reader(file.path);
   bool any = false;
-  for (const Value* input : graph.inputs()) {
-    for (const std::string& name : {input->name(), std::string(kInput) + input->name()}) {
-      if (!reader.contains(name)) continue;
-      tensors[input->name()] = to_tensor(reader.read(name));
+  for (const std::string_view prefix : {kInput, std::string_view()}) {
+    for (const std::string& array : reader.names()) {
+      if (!array.starts_with(prefix)) continue;
+      const std::string name = array.substr(prefix.size());
+      if (find_input(graph, name) == nullptr) continue;
+      tensors[name] = to_tensor(reader.read(array));
       any = true;
-      break;
     }
   }
   if (!any)
@@ -82,23 +79,15 @@ NpyView to_npy(const Tensor& tensor) {
   return {tensor.dtype(), tensor.dims(), tensor.bytes()};
 }
 
-Tensor to_tensor(const Output& output) {
-  if (output.dtype == DType::string)
-    fail(ErrorCode::unsupported, "output '{}' holds strings, which a session does not hand out", output.name);
-  Tensor tensor(output.dtype, std::vector<int64_t>(output.dims.begin(), output.dims.end()));
-  const std::span<std::byte> target = tensor.mutable_bytes();
-  const auto* source = static_cast<const std::byte*>(output.data);
-  std::copy_n(source, target.size(), target.begin());
-  return tensor;
-}
-
 InputFile parse_input_arg(std::string_view text) {
   const size_t equals = text.find('=');
-  const bool npz_alone = equals == std::string_view::npos && text.ends_with(".npz");
-  if (npz_alone) return {"", text};
+  const bool names_values = text.ends_with(".npz") || text.ends_with(".json");
+  if (equals == std::string_view::npos && names_values) return {"", text};
   if (equals == std::string_view::npos || equals == 0 || equals + 1 == text.size())
     throw Error(ErrorCode::invalid_argument, fmt::format("'{}' is not an input", text))
-        .remedy("Write --input NAME=FILE.npy, NAME=FILE.npz, NAME=FILE.bin, or FILE.npz alone");
+        .remedy(
+            "Write --input NAME=FILE.npy, NAME=FILE.npz, NAME=FILE.bin, NAME=FILE.json, or FILE.npz or FILE.json "
+            "alone");
   return {std::string(text.substr(0, equals)), text.substr(equals + 1)};
 }
 
@@ -107,14 +96,18 @@ Tensors load_inputs(const Graph& graph, std::span<const InputFile> files, std::s
   for (const Value* input : graph.inputs()) names.push_back(input->name());
   Tensors tensors;
   for (const InputFile& file : files) {
+    const std::string extension = file.path.extension().string();
+    if (extension == ".json") {
+      load_json(graph, file.path, file.name, tensors);
+      continue;
+    }
     if (file.name.empty()) {
       load_all(graph, file, tensors);
       continue;
     }
-    check_pattern(file.name, names);
     const Value* input = find_input(graph, file.name);
+    if (input == nullptr) check_pattern(file.name, names);
     if (input == nullptr) fail(ErrorCode::invalid_argument, "--input takes a name, not the pattern '{}'", file.name);
-    const std::string extension = file.path.extension().string();
     if (extension == ".npy")
       tensors[file.name] = to_tensor(read_npy(file.path));
     else if (extension == ".npz")

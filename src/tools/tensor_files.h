@@ -1,5 +1,6 @@
-// Tensors in files: .npy, .npz, and raw bytes; and the .npz that holds a model's inputs and outputs as "in:NAME" and
-// "out:NAME", which `lathe run` writes and `lathe compare` reads.
+// Tensors in files: .npy, .npz, raw bytes and .json (json_values.h); and the .npz that holds a model's inputs and
+// outputs as "in:NAME" and "out:NAME", which `lathe run` writes and `lathe compare` reads. Names are those of
+// named_values.h.
 #pragma once
 
 #include <filesystem>
@@ -17,14 +18,11 @@ namespace lathe::tools {
 
 Tensor to_tensor(NpyArray array);
 NpyView to_npy(const Tensor& tensor);
-// A copy of what a session returned.
-Tensor to_tensor(const Output& output);
-
 struct InputFile {
-  std::string name;  // of the input; empty for an .npz that names its arrays itself
+  std::string name;  // of the input; empty for an .npz or .json that names its values itself
   std::filesystem::path path;
 };
-// "NAME=FILE", or an .npz file alone.
+// "NAME=FILE", or an .npz or .json file alone.
 InputFile parse_input_arg(std::string_view text);
 
 // Loads the arrays that --input names. From an .npz without name come all arrays that are inputs, as NAME or in:NAME.

@@ -14,7 +14,6 @@
 #include "onnx/proto.h"
 #include "onnx/tensor_data.h"
 #include "runtime/engine.h"
-#include "runtime/executor.h"
 #include "tests/zoo/zoo.h"
 
 namespace lathe {
@@ -98,24 +97,38 @@ std::string difference(const RefValue& actual, const RefValue& expected) {
                          tensor->dtype() == DType::bf16 ? 1e-2 : 2e-3);
 }
 
-// A value of the file as an operand of a run.
-TensorRef ref_of(const RefValue& value, const Type& type) {
-  TensorRef ref;
-  ref.present = true;
-  if (const auto* tensor = std::get_if<Tensor>(&value)) {
-    ref.dtype = tensor->dtype();
-    ref.dims = tensor->dims();
-    if (tensor->dtype() != DType::string) ref.data = const_cast<std::byte*>(tensor->bytes().data());
-  }
-  if (!type.is_tensor() || type.dtype == DType::string) ref.object = &value;
-  return ref;
+Input input_of(const std::string& name, const Tensor& tensor) {
+  const bool strings = tensor.dtype() == DType::string;
+  return {name, tensor.dtype(), tensor.dims(),
+          strings ? static_cast<const void*>(tensor.strings().data()) : tensor.bytes().data()};
 }
 
-RefValue value_of(const TensorRef& ref) {
-  if (ref.object != nullptr) return *static_cast<const RefValue*>(ref.object);
-  Tensor tensor(ref.dtype, {ref.dims.begin(), ref.dims.end()});
-  if (!tensor.bytes().empty()) std::memcpy(tensor.mutable_bytes().data(), ref.data, tensor.bytes().size());
+Input input_of(const std::string& name, const RefValue& value) {
+  if (const auto* tensor = std::get_if<Tensor>(&value)) return input_of(name, *tensor);
+  const auto* sequence = std::get_if<std::vector<Tensor>>(&value);
+  if (sequence == nullptr) return Input::nothing(name);
+  std::vector<Input> tensors;
+  for (const Tensor& tensor : *sequence) tensors.push_back(input_of(name, tensor));
+  return Input::sequence(name, std::move(tensors));
+}
+
+Tensor tensor_of(const Output& output) {
+  std::vector<int64_t> dims(output.dims.begin(), output.dims.end());
+  if (output.dtype == DType::string) {
+    const auto strings = output.as<std::string>();
+    return Tensor::of_strings(std::move(dims), {strings.begin(), strings.end()});
+  }
+  Tensor tensor(output.dtype, std::move(dims));
+  if (!tensor.bytes().empty()) std::memcpy(tensor.mutable_bytes().data(), output.data, tensor.bytes().size());
   return tensor;
+}
+
+RefValue value_of(const Output& output) {
+  if (output.kind == ValueKind::nothing) return std::monostate();
+  if (output.kind == ValueKind::tensor) return tensor_of(output);
+  std::vector<Tensor> sequence;
+  for (const Output& tensor : output.tensors) sequence.push_back(tensor_of(tensor));
+  return sequence;
 }
 
 // The model with all inputs but the first held constant, as exporters leave axes, sizes and the like.
@@ -161,17 +174,16 @@ void run_data_set(const std::filesystem::path& model_file, const std::filesystem
   const std::vector<RefValue> given = read_values(folder, "input", proto.graph.inputs);
   const std::vector<RefValue> expected = read_values(folder, "output", proto.graph.outputs);
   const auto engine = make_engine(compile(import_case(bytes, proto, folder), options));
-  const Graph& graph = *engine->impl().model.graph;
-  const auto device = engine->impl().model.backend->make_context({.threads = 1});
-  Executor executor(graph, engine->impl().model.program, engine->impl().weights.addresses(), *device);
-  std::vector<TensorRef> inputs, outputs(graph.outputs().size());
-  for (const Value* input : graph.inputs())
+  Session session(engine, {.threads = 1});
+  std::vector<Input> inputs;
+  for (const TensorInfo& info : engine->inputs())
     for (size_t i = 0; i < given.size(); ++i)
-      if (proto.graph.inputs[i].name == input->name()) inputs.push_back(ref_of(given[i], input->type()));
-  executor.run(inputs, outputs);
+      if (proto.graph.inputs[i].name == info.name) inputs.push_back(input_of(info.name, given[i]));
+  const std::span<const Output> outputs = session.run(inputs);
+  if (outputs.size() < expected.size()) fail(ErrorCode::invalid_argument, "{} outputs are missing", expected.size());
   for (size_t i = 0; i < expected.size(); ++i)
-    if (const std::string why = difference(value_of(outputs.at(i)), expected[i]); !why.empty())
-      fail(ErrorCode::invalid_argument, "output {}: {}", graph.output_names()[i], why);
+    if (const std::string why = difference(value_of(outputs[i]), expected[i]); !why.empty())
+      fail(ErrorCode::invalid_argument, "output {}: {}", outputs[i].name, why);
 }
 
 void run_case(const std::filesystem::path& folder, const CompileOptions& options) {

@@ -113,6 +113,19 @@ std::string node(const std::string& op, const std::vector<std::string>& inputs, 
   });
 }
 
+std::string map_info(const std::string& name, int key_type, int value_type) {
+  const std::string value =
+      message([&](auto& w) { w.add_message(1, message([&](auto& t) { t.add_int32(1, value_type); })); });
+  const std::string map = message([&](auto& w) {
+    w.add_int32(1, key_type);
+    w.add_message(2, value);
+  });
+  return message([&](auto& w) {
+    w.add_string(1, name);
+    w.add_message(2, message([&](auto& type) { type.add_message(5, map); }));
+  });
+}
+
 std::string value_info(const std::string& name, int data_type, const std::vector<std::string>& dims) {
   const std::string shape = message([&](auto& w) {
     for (const std::string& d : dims) {
@@ -136,6 +149,11 @@ std::string value_info(const std::string& name, int data_type, const std::vector
 
 GraphBuilder& GraphBuilder::input(const std::string& name, int data_type, const std::vector<std::string>& dims) {
   protozero::pbf_writer(bytes_).add_message(11, value_info(name, data_type, dims));
+  return *this;
+}
+
+GraphBuilder& GraphBuilder::map_input(const std::string& name, int key_type, int value_type) {
+  protozero::pbf_writer(bytes_).add_message(11, map_info(name, key_type, value_type));
   return *this;
 }
 

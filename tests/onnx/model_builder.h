@@ -31,11 +31,15 @@ std::string node(const std::string& op, const std::vector<std::string>& inputs, 
                  const std::string& name = "");
 std::string value_info(const std::string& name, int data_type, const std::vector<std::string>& dims);
 
+// A map of single keys and values, by data types.
+std::string map_info(const std::string& name, int key_type, int value_type);
+
 // A GraphProto under construction; dims are numbers or names, data types those of onnx.proto (1 float, 7 int64, 9
 // bool).
 class GraphBuilder {
  public:
   GraphBuilder& input(const std::string& name, int data_type, const std::vector<std::string>& dims);
+  GraphBuilder& map_input(const std::string& name, int key_type, int value_type);
   GraphBuilder& output(const std::string& name);
   GraphBuilder& initializer(const std::string& serialised_tensor);
   GraphBuilder& constant(const std::string& name, const Tensor& value) { return initializer(raw_tensor(name, value)); }

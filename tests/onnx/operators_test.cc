@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "graph/reference/evaluator.h"
 #include "tests/onnx/model_builder.h"
@@ -304,6 +305,98 @@ TEST(OperatorTest, BytesWithChannelsLast) {
   EXPECT_EQ(
       run("QLinearAveragePool", {x, one, zero, one, zero}, {last, ints_attribute("kernel_shape", {2, 1})}, kContrib)[0],
       Tensor::of<uint8_t>({1, 1, 1, 2}, {2, 15}));
+}
+
+// --- numbers as strings
+
+TEST(OperatorTest, NumbersBecomeStringsAndBack) {
+  const float inf = std::numeric_limits<float>::infinity();
+  const auto text = [](const Tensor& x) { return run("Cast", {x}, {int_attribute("to", 8)})[0]; };
+  EXPECT_EQ(text(floats({8}, {1, 0.1f, 1e10f, 1e-5f, -0.0f, 123456789.0f, std::nanf(""), -inf})),
+            words({"1", "0.1", "1e+10", "9.9999997e-06", "-0", "1.2345679e+08", "NaN", "-INF"}));
+  EXPECT_EQ(text(ints({2}, {-5, int64_t{1} << 62})), words({"-5", "4611686018427387904"}));
+  const auto number = [](const std::string& x, int type) {
+    return run("Cast", {words({x})}, {int_attribute("to", type)})[0];
+  };
+  constexpr int kFloat = 1, kU8 = 2, kI64 = 7, kBool = 9;
+  EXPECT_EQ(number(" +1.5e1 ", kFloat), floats({1}, {15}));
+  EXPECT_EQ(number("-INF", kFloat), floats({1}, {-inf}));
+  EXPECT_EQ(number("1e400", kFloat), floats({1}, {inf}));
+  EXPECT_EQ(number("-1.9", kI64), ints({1}, {-1}));
+  EXPECT_EQ(number("9007199254740993", kI64), ints({1}, {9007199254740993}));
+  EXPECT_EQ(number("300", kU8), Tensor::of<uint8_t>({1}, {44}));
+  EXPECT_EQ(number("0.5", kBool), Tensor::of<bool>({1}, {true}));
+  for (const char* bad : {"", "abc", "1.5abc", "1 2"}) EXPECT_THROW(number(bad, kFloat), Error) << bad;
+  EXPECT_THROW(number("nan", kI64), Error);
+}
+
+// --- maps
+
+constexpr int kFloatType = 1, kI64Type = 7, kStringType = 8;
+
+std::vector<RefValue> run_on_map(const std::string& op, const Tensor& keys, const Tensor& values,
+                                 const Attributes& attributes) {
+  GraphBuilder g;
+  g.map_input("x", onnx_type(keys.dtype()), onnx_type(values.dtype())).output("y");
+  g.add(node(op, {"x"}, {"y"}, attributes, kLearned));
+  const auto graph = import_bytes(model(g));
+  EXPECT_EQ(graph->inputs()[0]->name(), "x.keys");
+  EXPECT_EQ(graph->inputs()[1]->name(), "x.values");
+  return evaluate(*graph, std::vector<RefValue>{keys, values});
+}
+
+TEST(OperatorTest, EntriesOfMapsInTheirColumns) {
+  const auto columns = [](const Tensor& keys, const Tensor& values, const NodeAttribute& vocabulary) {
+    return std::get<Tensor>(run_on_map("DictVectorizer", keys, values, {vocabulary})[0]);
+  };
+  const NodeAttribute letters = strings_attribute("string_vocabulary", {"c", "b", "a"});
+  EXPECT_EQ(columns(words({"a", "zz", "c"}), floats({3}, {1.5f, 2, 3}), letters), floats({1, 3}, {3, 0, 1.5f}));
+  EXPECT_EQ(columns(words({}), ints({0}, {}), letters), ints({1, 3}, {0, 0, 0}));
+  EXPECT_EQ(columns(ints({1}, {1}), words({"x"}), ints_attribute("int64_vocabulary", {3, 1})),
+            Tensor::of_strings({1, 2}, {"", "x"}));
+}
+
+TEST(OperatorTest, MapsAsRows) {
+  const auto row = [](const std::string& type, const std::string& form, int64_t columns) {
+    return std::get<Tensor>(run_on_map(
+        "CastMap", ints({3}, {5, 2, 0}), floats({3}, {1.5f, -2.5f, 7.25f}),
+        {string_attribute("cast_to", type), string_attribute("map_form", form), int_attribute("max_map", columns)})[0]);
+  };
+  EXPECT_EQ(row("TO_FLOAT", "DENSE", 1), floats({1, 3}, {7.25f, -2.5f, 1.5f}));
+  EXPECT_EQ(row("TO_FLOAT", "SPARSE", 4), floats({1, 4}, {7.25f, 0, -2.5f, 0}));
+  EXPECT_EQ(row("TO_INT64", "SPARSE", 6), ints({1, 6}, {7, 0, -2, 0, 0, 1}));
+  EXPECT_EQ(row("TO_STRING", "SPARSE", 3), Tensor::of_strings({1, 3}, {"7.250000", "0.f", "-2.500000"}));
+}
+
+TEST(OperatorTest, MapsOfScores) {
+  for (const bool inside : {false, true}) {  // of a function
+    GraphBuilder g;
+    g.input("x", kFloatType, {"n", "2"}).output("y");
+    const Attributes labels = {strings_attribute("classlabels_strings", {"no", "yes"})};
+    std::vector<std::string> functions;
+    if (inside)
+      functions.push_back(function("local", "Name", {"a"}, {"b"}, {node("ZipMap", {"a"}, {"b"}, labels, kLearned)}));
+    g.add(inside ? node("Name", {"x"}, {"y"}, {}, "local") : node("ZipMap", {"x"}, {"y"}, labels, kLearned));
+    const auto graph = import_bytes(model(g, 17, functions));
+    EXPECT_EQ(graph->output_names(), (std::vector<std::string>{"y.keys", "y.values"}));
+    const Tensor scores = floats({2, 2}, {1, 2, 3, 4});
+    const auto results = evaluate(*graph, std::vector<RefValue>{scores});
+    EXPECT_EQ(std::get<Tensor>(results[0]), words({"no", "yes"}));
+    EXPECT_EQ(std::get<Tensor>(results[1]), scores);
+  }
+}
+
+TEST(OperatorTest, MapsGoNowhereElse) {
+  GraphBuilder g;
+  g.map_input("x", kI64Type, kStringType).output("y");
+  g.add(node("Neg", {"x"}, {"y"}));
+  try {
+    import_bytes(model(g));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+    EXPECT_NE(std::string(error.what()).find("'x' is a map"), std::string::npos) << error.what();
+  }
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 // Operators on strings, which are UTF-8.
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 
 #include "base/ascii.h"
 #include "base/pcre.h"
@@ -209,11 +212,99 @@ std::vector<RefValue> full_match(const Extern& op, const Call& call) {
   return {write_wide(DType::boolean, x.dims(), matches)};
 }
 
+// --- number_to_string: (x [..]) -> [..]. integers = [how floats are written: 0 with up to 8 digits, 1 with 6 behind
+// the point]
+
+Types infer_number_to_string(const Extern& op, InferContext& c) {
+  c.expect_inputs(1, 1);
+  expect_lists(op, c, 1, 0, 0);
+  Type y = c.tensor(0);
+  if (!is_float(y.dtype) && !is_integer(y.dtype) && y.dtype != DType::boolean) c.fail("the operand is no number");
+  y.dtype = DType::string;
+  return {y};
+}
+
+std::string float_text(double value, bool fixed) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "INF" : "-INF";
+  return fixed ? fmt::format("{:.6f}", value) : fmt::format("{:.8g}", value);
+}
+
+std::vector<RefValue> number_to_string(const Extern& op, const Call& call) {
+  const Tensor& x = call.tensor(0);
+  Words words;
+  for (int64_t i = 0; i < x.elements(); ++i) {
+    if (is_float(x.dtype()))
+      words.push_back(float_text(x.read_double(i), op.integers[0] != 0));
+    else if (x.dtype() == DType::u64)
+      words.push_back(std::to_string(static_cast<uint64_t>(x.read_int(i))));
+    else
+      words.push_back(std::to_string(x.read_int(i)));
+  }
+  return {Tensor::of_strings(x.dims(), std::move(words))};
+}
+
+// --- string_to_number: (x [..]) -> [..]; white space around a number does not count, integers wrap, and fractions of
+// them are dropped. texts = [element type]
+
+std::optional<DType> number_type(const Extern& op) {
+  const auto dtype = dtype_from_string(op.texts[0]);
+  const bool number = dtype && (is_float(*dtype) || is_integer(*dtype) || *dtype == DType::boolean);
+  return number ? dtype : std::nullopt;
+}
+
+Types infer_string_to_number(const Extern& op, InferContext& c) {
+  expect_strings(c, 1);
+  expect_lists(op, c, 0, 0, 1);
+  const auto dtype = number_type(op);
+  if (!dtype) c.fail("'{}' is no type of numbers", op.texts[0]);
+  Type y = c.tensor(0);
+  y.dtype = *dtype;
+  return {y};
+}
+
+// The number that is all of the text.
+template <class T>
+std::optional<T> parse(std::string_view text) {
+  while (!text.empty() && is_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_space(text.back())) text.remove_suffix(1);
+  if (text.starts_with('+')) text.remove_prefix(1);
+  T number = {};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if constexpr (std::is_floating_point_v<T>)  // 0 or an infinity
+    if (error == std::errc::result_out_of_range && end == text.data() + text.size())
+      return std::strtod(std::string(text).c_str(), nullptr);
+  if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+  return number;
+}
+
+std::vector<RefValue> string_to_number(const Extern& op, const Call& call) {
+  const Tensor& x = call.tensor(0);
+  const DType dtype = *number_type(op);
+  Tensor y(dtype, x.dims());
+  for (int64_t i = 0; i < x.elements(); ++i) {
+    const std::string& text = x.strings()[static_cast<size_t>(i)];
+    const auto integer = is_float(dtype) ? std::nullopt : parse<int64_t>(text);
+    const auto number = integer ? std::nullopt : parse<double>(text);
+    if (!integer && (!number || (!is_float(dtype) && !std::isfinite(*number))))
+      fail(ErrorCode::invalid_argument, "element {}, '{}', is no {}", i, text, to_string(dtype));
+    if (dtype == DType::boolean)
+      y.write_int(i, integer ? *integer != 0 : *number != 0);
+    else if (integer)
+      y.write_int(i, *integer);
+    else
+      y.write_double(i, is_float(dtype) ? *number : std::trunc(*number));
+  }
+  return {std::move(y)};
+}
+
 constexpr Row kRows[] = {
+    {"number_to_string", infer_number_to_string, number_to_string},
     {"regex_full_match", infer_full_match, full_match},
     {"string_concat", infer_concat, concat},
     {"string_normalize", infer_normalize, normalize},
     {"string_split", infer_split, split},
+    {"string_to_number", infer_string_to_number, string_to_number},
     {"tokenize", infer_tokenize, tokenize},
 };
 

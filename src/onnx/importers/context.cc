@@ -109,6 +109,16 @@ std::vector<Value*> Context::all_inputs() {
   return values;
 }
 
+Value* Context::map_keys(size_t i) {
+  if (!binding(i).is_map()) fail(ErrorCode::invalid_model, "input {} is not a map", i);
+  return scope_.value(*binding(i).keys);
+}
+
+Value* Context::map_values(size_t i) {
+  if (!binding(i).is_map()) fail(ErrorCode::invalid_model, "input {} is not a map", i);
+  return scope_.value(*binding(i).values);
+}
+
 const Type& Context::type(size_t i) const { return binding(i).type; }
 
 const Shape& Context::shape(size_t i) const {
@@ -217,6 +227,12 @@ void Context::set_output(size_t i, SymbolicTensor symbolic) {
 
 void Context::set_output(size_t i, const Binding& result) {
   if (wants_output(i)) outputs_[i] = scope_.define(node_.outputs[i], result);
+}
+
+void Context::set_output_map(size_t i, Tensor keys, Value* values) {
+  if (!wants_output(i)) return;
+  Binding key_part = Binding::of({}, std::move(keys)), value_part = Binding::of({}, values);
+  outputs_[i] = scope_.define(node_.outputs[i], Binding::map_of(node_.outputs[i], key_part, value_part));
 }
 
 void Context::forward(size_t input, size_t output) {

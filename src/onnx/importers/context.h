@@ -31,6 +31,7 @@ class Context : public Emitter {
   Context(GraphImporter& importer, Scope& scope, const NodeProto& node, int64_t opset, std::vector<Binding*> inputs);
 
   // --- the node
+  const NodeProto& node() const { return node_; }
   std::string_view op_type() const { return node_.op_type; }
   std::string_view name() const { return node_.name; }
   bool is_standard_domain() const { return node_.domain.empty(); }
@@ -58,6 +59,9 @@ class Context : public Emitter {
   Value* input(size_t i);           // Error(invalid_model) when absent
   Value* optional_input(size_t i);  // null when absent
   std::vector<Value*> all_inputs();
+  // Of a map; any other operand is Error(invalid_model).
+  Value* map_keys(size_t i);
+  Value* map_values(size_t i);
   const Type& type(size_t i) const;
   DType dtype(size_t i) const { return type(i).dtype; }
   const Shape& shape(size_t i) const;  // unsupported() when the rank is not known
@@ -82,8 +86,9 @@ class Context : public Emitter {
   void set_output(size_t i, Tensor constant);
   void set_output(size_t i, SymbolicTensor symbolic);
   void set_output(size_t i, const Binding& result);  // of an inlined subgraph
-  void forward(size_t input, size_t output = 0);     // the output is the input
-  void poison_outputs();                             // a subgraph holds unsupported nodes, which are reported already
+  void set_output_map(size_t i, Tensor keys, Value* values);
+  void forward(size_t input, size_t output = 0);  // the output is the input
+  void poison_outputs();                          // a subgraph holds unsupported nodes, which are reported already
 
   // --- subgraphs (importers/control.cc)
   GraphImporter& importer() const { return importer_; }

@@ -196,7 +196,8 @@ std::vector<int64_t> scan_list(Context& ctx, std::string_view name, size_t count
   return values;
 }
 
-void import_scan(Context& ctx) {
+// Null when the body holds unsupported nodes.
+Node* append_scan(Context& ctx, std::string_view directions) {
   const GraphProto& proto = ctx.attr_graph("body");
   const int64_t scanned = ctx.required_int("num_scan_inputs"),
                 states = static_cast<int64_t>(ctx.num_inputs()) - scanned;
@@ -205,7 +206,7 @@ void import_scan(Context& ctx) {
   op.num_states = states;
   op.num_scanned = scanned;
   op.input_axes = scan_list(ctx, "scan_input_axes", static_cast<size_t>(scanned));
-  op.input_reversed = scan_list(ctx, "scan_input_directions", static_cast<size_t>(scanned));
+  op.input_reversed = scan_list(ctx, directions, static_cast<size_t>(scanned));
   BodySignature signature;
   std::vector<Value*> operands = ctx.all_inputs();
   for (size_t i = 0; i < operands.size(); ++i) {
@@ -220,7 +221,7 @@ void import_scan(Context& ctx) {
     signature.after.push_back(std::move(slice));
   }
   Body body = import_carrying_body(ctx, proto, signature);
-  if (body.graph == nullptr) return ctx.poison_outputs();
+  if (body.graph == nullptr) return nullptr;
   append_captures(ctx, body.captures, operands);
   const size_t outputs = body.graph->outputs().size(), stacked = outputs - static_cast<size_t>(states);
   op.output_axes = scan_list(ctx, "scan_output_axes", stacked);
@@ -231,7 +232,42 @@ void import_scan(Context& ctx) {
     op.output_axes[i] = ctx.resolve_axis(op.output_axes[i], slice.ranked ? slice.rank() + 1 : INT32_MAX);
   }
   op.body = Region(std::move(body.graph));
-  set_all_outputs(ctx, ctx.append(std::move(op), std::move(operands), outputs));
+  return ctx.append(std::move(op), std::move(operands), outputs);
+}
+
+void import_scan(Context& ctx) {
+  Node* node = append_scan(ctx, "scan_input_directions");
+  if (node == nullptr) return ctx.poison_outputs();
+  set_all_outputs(ctx, node);
+}
+
+// In opset 8 all operands and results have a batch in front: a scan over it, whose body is the scan that is meant.
+void import_scan_of_batch(Context& ctx) {
+  if (ctx.has_input(0)) ctx.unsupported("the sequences of a batch have lengths of their own");
+  Captures captures;
+  auto body = std::make_unique<Graph>(ctx.graph().shared_symbols());
+  Scope scope(*body, ctx.scope(), captures);
+  std::vector<Value*> operands;
+  std::vector<Binding> slices(std::max<size_t>(ctx.num_inputs(), 1) - 1);
+  std::vector<Binding*> inputs;
+  for (Binding& slice : slices) {
+    const size_t i = operands.size() + 1;
+    if (ctx.rank(i) == 0) ctx.invalid("an operand has no batch");
+    Type type = ctx.type(i);
+    type.shape.erase(type.shape.begin());
+    operands.push_back(ctx.input(i));
+    slice = Binding::of({}, body->add_input("slice", std::move(type)));
+    inputs.push_back(&slice);
+  }
+  Context inner(ctx.importer(), scope, ctx.node(), ctx.opset(), std::move(inputs));
+  const Node* sequence = append_scan(inner, "directions");
+  if (sequence == nullptr) return ctx.poison_outputs();
+  for (Value* result : sequence->outputs()) body->add_output(result, "result");
+  append_captures(ctx, captures, operands);
+  const size_t results = sequence->outputs().size();
+  const std::vector<int64_t> first(slices.size(), 0), stacked(results, 0);
+  Scan op{0, static_cast<int64_t>(slices.size()), first, stacked, first, stacked, Region(std::move(body))};
+  set_all_outputs(ctx, ctx.append(std::move(op), std::move(operands), results));
 }
 
 // --- SequenceMap: a loop over positions that carries the operands, which stay, and the sequences of results, which
@@ -296,6 +332,7 @@ void import_sequence_map(Context& ctx) {
 constexpr OpRow kRows[] = {
     {"", "If", 1, import_if},
     {"", "Loop", 1, import_loop},
+    {"", "Scan", 8, import_scan_of_batch},
     {"", "Scan", 9, import_scan},
     {"", "SequenceMap", 17, import_sequence_map},
 };

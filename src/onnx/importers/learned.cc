@@ -6,6 +6,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "onnx/importers/strings.h"
 #include "onnx/importers/table.h"
 
 namespace lathe::onnx {
@@ -80,13 +81,16 @@ void import_scaler(Context& ctx) {
 
 // ---- dictionaries
 
-Value* lookup(Context& ctx, Value* x, Tensor keys, Tensor values, const Tensor& other, bool strict = false) {
-  if (keys.elements() != values.elements()) ctx.invalid("keys and values differ in number");
+Value* lookup(Context& ctx, Value* x, Value* keys, Value* values, const Tensor& other, bool strict = false) {
   Extern op;
   op.kernel = "lookup";
   op.integers = {strict};
-  return ctx.emit(std::move(op), {x, ctx.constant(std::move(keys)), ctx.constant(std::move(values)),
-                                  ctx.constant(other.reshaped({1}))});
+  return ctx.emit(std::move(op), {x, keys, values, ctx.constant(other.reshaped({1}))});
+}
+
+Value* lookup(Context& ctx, Value* x, Tensor keys, Tensor values, const Tensor& other, bool strict = false) {
+  if (keys.elements() != values.elements()) ctx.invalid("keys and values differ in number");
+  return lookup(ctx, x, ctx.constant(std::move(keys)), ctx.constant(std::move(values)), other, strict);
 }
 
 // The attribute that is there of PREFIX_strings, PREFIX_int64s, PREFIX_floats, PREFIX_tensor.
@@ -187,19 +191,63 @@ void import_cdist(Context& ctx) {
   ctx.set_output(0, metric == "euclidean" ? ctx.unary(MapOp::sqrt, squared) : squared);
 }
 
-// ---- what there are no types for
+// ---- maps (scope.h)
 
-void refuse_maps(Context& ctx) {
-  ctx.unsupported("maps are no type of Lathe's",
-                  "Export classifiers with their scores as a tensor (skl2onnx: options={'zipmap': False})");
+// The labels of classes, under the attribute that is there.
+Tensor labels_of(Context& ctx, std::string_view strings, std::string_view integers) {
+  return ctx.has_attr(strings) ? strings_tensor(ctx.attr_strings(strings)) : integers_tensor(ctx.attr_ints(integers));
+}
+
+// One number or string, of which an absent entry of a map is made.
+Tensor nothing_of(DType dtype, std::string_view text = "") {
+  return dtype == DType::string ? strings_tensor({std::string(text)}) : Tensor(dtype, {1});
+}
+
+void import_zip_map(Context& ctx) {
+  Tensor labels = labels_of(ctx, "classlabels_strings", "classlabels_int64s");
+  Value* scores = rows_of(ctx, 0);
+  const Dim& columns = scores->shape()[1];
+  if (columns.is_constant() && columns.value() != labels.elements())
+    ctx.invalid(fmt::format("there are {} labels for {} columns", labels.elements(), columns.value()));
+  ctx.set_output_map(0, std::move(labels), scores);
+}
+
+void import_dict_vectorizer(Context& ctx) {
+  const Tensor vocabulary = labels_of(ctx, "string_vocabulary", "int64_vocabulary");
+  Value *keys = ctx.map_keys(0), *values = ctx.map_values(0);
+  if (values->type().rank() != 1) ctx.unsupported("the operand is a sequence of maps");
+  Value* columns = ctx.constant(vocabulary.reshaped({1, vocabulary.elements()}));
+  ctx.set_output(0, lookup(ctx, columns, keys, values, nothing_of(values->dtype())));
+}
+
+// The values in the order of their keys, or each in the column that is its key; keys that are no column have no place.
+void import_cast_map(Context& ctx) {
+  const std::string to = ctx.attr_string("cast_to", "TO_FLOAT"), form = ctx.attr_string("map_form", "DENSE");
+  if (to != "TO_FLOAT" && to != "TO_STRING" && to != "TO_INT64") ctx.invalid("cast_to is not known");
+  if (form != "DENSE" && form != "SPARSE") ctx.invalid("map_form is neither DENSE nor SPARSE");
+  const DType dtype = to == "TO_FLOAT" ? DType::f32 : to == "TO_INT64" ? DType::i64 : DType::string;
+  Value* keys = ctx.map_keys(0);
+  Value* values = converted(ctx, ctx.map_values(0), dtype, NumberFormat::fixed);
+  if (values->type().rank() != 1) ctx.unsupported("the operand is a sequence of maps");
+  if (keys->dtype() != DType::i64) ctx.invalid("the keys are no integers");
+  if (form == "SPARSE") {
+    Value* columns = ctx.iota({1, ctx.attr_int("max_map", 1)}, -1);
+    // ONNX Runtime, which alone has this operator, writes zeros so.
+    return ctx.set_output(0, lookup(ctx, columns, keys, values, nothing_of(dtype, "0.f")));
+  }
+  TopK sort;
+  sort.k = keys->shape()[0];
+  sort.axis = 0;
+  sort.largest = false;
+  ctx.set_output(0, ctx.unsqueeze(ctx.gather(values, ctx.append(sort, {keys}, 2)->output(1), 0), {0}));
 }
 
 constexpr OpRow kRows[] = {
     {kMachineLearning, "ArrayFeatureExtractor", 1, import_array_feature_extractor},
     {kMachineLearning, "Binarizer", 1, import_binarizer},
-    {kMachineLearning, "CastMap", 1, refuse_maps},
+    {kMachineLearning, "CastMap", 1, import_cast_map},
     {kMachineLearning, "CategoryMapper", 1, import_category_mapper},
-    {kMachineLearning, "DictVectorizer", 1, refuse_maps},
+    {kMachineLearning, "DictVectorizer", 1, import_dict_vectorizer},
     {kMachineLearning, "FeatureVectorizer", 1, import_feature_vectorizer},
     {kMachineLearning, "Imputer", 1, import_imputer},
     {kMachineLearning, "LabelEncoder", 1, import_label_encoder},
@@ -208,7 +256,7 @@ constexpr OpRow kRows[] = {
     {kMachineLearning, "Normalizer", 1, import_normalizer},
     {kMachineLearning, "OneHotEncoder", 1, import_one_hot_encoder},
     {kMachineLearning, "Scaler", 1, import_scaler},
-    {kMachineLearning, "ZipMap", 1, refuse_maps},
+    {kMachineLearning, "ZipMap", 1, import_zip_map},
     {kMicrosoft, "CDist", 1, import_cdist},
 };
 

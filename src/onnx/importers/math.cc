@@ -1,6 +1,7 @@
 // Elementwise arithmetic, comparison, logic, bits, casts and selection: each becomes one map.
 
 #include "onnx/importers/context.h"
+#include "onnx/importers/strings.h"
 #include "onnx/importers/table.h"
 
 namespace lathe::onnx {
@@ -97,7 +98,7 @@ void cast_to(Context& ctx, DType to) {
   const DType from = ctx.dtype(0);
   if (from == to) return ctx.forward(0);
   if (from == DType::string || to == DType::string)
-    ctx.unsupported("casts from and to strings are not supported", "Convert the strings before the model runs");
+    return ctx.set_output(0, converted(ctx, ctx.input(0), to, NumberFormat::general));
   ctx.set_output(0, ctx.map({ctx.input(0)}, [&](MapProgram& p, const auto& in) {
     if (to == DType::boolean) return p.binary(MapOp::ne, in[0], p.constant_int(0, from));
     const int x = to == DType::f8e8m0 ? rounded_to_power(p, in[0], ctx.attr_string("round_mode", "up")) : in[0];

@@ -1,7 +1,8 @@
 // Strings (graph/externs/strings.cc), and the n-grams of their words.
+#include "onnx/importers/strings.h"
+
 #include <algorithm>
 
-#include "onnx/importers/context.h"
 #include "onnx/importers/learned.h"
 #include "onnx/importers/table.h"
 
@@ -81,6 +82,18 @@ constexpr OpRow kRows[] = {
 };
 
 }  // namespace
+
+Value* converted(Context& ctx, Value* x, DType dtype, NumberFormat format) {
+  const DType from = x->dtype();
+  if (from == dtype || (from != DType::string && dtype != DType::string)) return ctx.cast(x, dtype);
+  Extern op;
+  op.kernel = from == DType::string ? "string_to_number" : "number_to_string";
+  if (from == DType::string)
+    op.texts = {std::string(to_string(dtype))};
+  else
+    op.integers = {format == NumberFormat::fixed};
+  return ctx.emit(std::move(op), {x});
+}
 
 std::span<const OpRow> string_ops() { return kRows; }
 
