@@ -89,16 +89,10 @@ class RunCommand : public Command {
   }
 
   void add_options(CLI::App& app) override {
-<<<<<<< HEAD
     app.add_option("MODEL", model_, "A .onnx model, a .plan or an encoder's checkpoint folder")->required();
-    app.add_option("-o,--output", output_, "Write inputs (in:NAME) and outputs (out:NAME) to an .npz file")
-        ->type_name("FILE.npz");
-=======
-    app.add_option("MODEL", model_, "A .onnx model or a .plan")->required();
     app.add_option("-o,--output", output_,
                    "Write inputs (in:NAME) and outputs (out:NAME) to an .npz file, or both to a .json file")
         ->type_name("FILE");
->>>>>>> values
     add_input_options(app, inputs_, true);
     add_model_options(app, options_);
   }
