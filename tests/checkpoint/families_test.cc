@@ -21,9 +21,26 @@ namespace {
 
 using nlohmann::json;
 
+// A case that is like another has its configuration and tensors but for what is stored.
+void resolve(json& cases, const std::string& name) {
+  json& model = cases[name];
+  if (!model.contains("like")) return;
+  const std::string other = model["like"];
+  model.erase("like");
+  resolve(cases, other);
+  for (const char* part : {"config", "tensors"}) {
+    json whole = cases[other][part];
+    whole.merge_patch(model[part]);
+    model[part] = std::move(whole);
+  }
+}
+
 const json& stored() {
-  static const json document =
-      json::parse(std::ifstream(std::filesystem::path(LATHE_TEST_DATA) / "checkpoints" / "families.json"));
+  static const json document = [] {
+    json all = json::parse(std::ifstream(std::filesystem::path(LATHE_TEST_DATA) / "checkpoints" / "families.json"));
+    for (const auto& entry : all["cases"].items()) resolve(all["cases"], entry.key());
+    return all;
+  }();
   return document;
 }
 
@@ -71,18 +88,11 @@ class SafetensorsText {
   std::string data_;
 };
 
-// Those of a case that is said to be alike, but for what is stored.
-json tensors_of(const json& model) {
-  json tensors = model.contains("like") ? tensors_of(stored()["cases"][model["like"].get<std::string>()]) : json();
-  tensors.merge_patch(model["tensors"]);
-  return tensors;
-}
-
 constexpr int kExperts = 4;  // that a name with a star stands for
 
 std::string weights_of(const json& model) {
   SafetensorsText file;
-  for (const json tensors = tensors_of(model); const auto& [prefix, rows] : tensors.items())
+  for (const auto& [prefix, rows] : model["tensors"].items())
     for (const auto& [name, row] : rows.items()) {
       const auto dims = row[0].get<std::vector<int64_t>>();
       std::vector<int64_t> layers(model["layers"].get<size_t>());
@@ -133,7 +143,7 @@ TEST(TextSides, StandUnderSeveralNames) {
       const bool below = name.starts_with("model.");
       file.add(below ? root + name.substr(6) : name, "F32", dims, numbers_of(name, dims));
     };
-    for (const json tensors = tensors_of(model); const auto& [prefix, rows] : tensors.items())
+    for (const auto& [prefix, rows] : model["tensors"].items())
       for (const auto& [name, row] : rows.items())
         for (int64_t layer = 0; layer < (prefix.empty() ? 1 : model["layers"].get<int64_t>()); ++layer)
           add(prefix.empty() ? name : prefix + std::to_string(layer) + "." + name, row[0]);
@@ -280,7 +290,7 @@ TEST(Mxfp4, IsReadAsItIs) {
   std::vector<float> logits[2];
   for (const bool narrow : {false, true}) {
     SafetensorsText file;
-    for (const json tensors = tensors_of(model); const auto& [prefix, rows] : tensors.items())
+    for (const auto& [prefix, rows] : model["tensors"].items())
       for (const auto& [name, row] : rows.items()) {
         auto dims = row[0].get<std::vector<int64_t>>();
         std::replace(dims.begin(), dims.end(), int64_t{16}, kSize);

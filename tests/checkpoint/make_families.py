@@ -388,15 +388,18 @@ def patch_of(base, wanted):
     return {**removed, **{key: patch_of(base.get(key), value) for key, value in wanted.items() if base.get(key) != value}}
 
 
+ALIKE = ("config", "tensors")
+
+
 def packed(cases):
-    """Tensors as what makes them of those of a case before, where that is shorter: `like`."""
+    """Configuration and tensors as what makes them of those of a case before, where that is shorter: `like`."""
     size = lambda value: len(json.dumps(value, separators=(",", ":")))
     result = {}
     for name, found in cases.items():
-        patches = {other: patch_of(cases[other]["tensors"], found["tensors"]) for other in result}
+        patches = {other: {part: patch_of(cases[other][part], found[part]) for part in ALIKE} for other in result}
         other = min(patches, key=lambda key: size(patches[key]), default=None)
-        short = other is not None and size(patches[other]) + 24 < size(found["tensors"])
-        result[name] = {**found, "tensors": patches[other], "like": other} if short else found
+        result[name] = {**found, "like": other, **patches[other]} if other else found
+        assert None not in found["config"].values(), "a patch cannot hold null"
     return result
 
 
@@ -404,7 +407,7 @@ def unpacked(cases):
     result = {}
     for name, found in cases.items():
         other = found.pop("like", None)
-        result[name] = {**found, "tensors": merged(result[other]["tensors"], found["tensors"])} if other else found
+        result[name] = {**found, **{part: merged(result[other][part], found[part]) for part in ALIKE}} if other else found
     return result
 
 
