@@ -94,6 +94,14 @@ struct BeamOptions {
   Stop stop = Stop::heuristic;
 };
 
+// How the folder's generation_config.json would have answers chosen, or, without one, its config.json.
+struct Recommendation {
+  SamplingOptions sampling;  // of an encoder-decoder, the likeliest token where nothing says that it samples
+  BeamOptions beam;
+  int n = 1;
+  std::vector<std::string> ignored;  // settings that change answers elsewhere, and that Lathe does not have
+};
+
 struct TokenLogprob {
   int32_t id = 0;
   float logprob = 0;
@@ -220,9 +228,7 @@ class Engine {
 
   const ModelFacts& facts() const;
   StepTimes step_times() const;
-  // What the folder's generation_config.json recommends; of an encoder-decoder, the likeliest token where it does not
-  // say that it samples.
-  const SamplingOptions& recommended() const;
+  const Recommendation& recommended() const;
   // Whether the folder has a tokenizer. Without one, tokens have no text and what follows throws Error(not_found).
   bool has_text() const;
   // With the special tokens that the model expects around a prompt.

@@ -68,6 +68,10 @@ void read_unrotated_layers(const Fields& fields, ModelConfig& config) {
                                                : turning[static_cast<size_t>(layer)] == 0);
 }
 
+void leave_global_layers_unrotated(ModelConfig& config) {
+  for (const int64_t window : config.windows) config.unrotated.push_back(window == 0);
+}
+
 void set_attention_bias(ModelConfig& config, bool bias) {
   config.traits.biases.qkv = config.traits.biases.attention_out = bias;
 }

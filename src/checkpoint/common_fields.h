@@ -36,6 +36,8 @@ void read_window(const Fields& fields, ModelConfig& config, int64_t otherwise = 
 // Which layers know no positions: `no_rope_layers` holds 1 for those that do, or else it is every
 // `no_rope_layer_interval`th.
 void read_unrotated_layers(const Fields& fields, ModelConfig& config);
+// Layers without a window know no positions.
+void leave_global_layers_unrotated(ModelConfig& config);
 void set_attention_bias(ModelConfig& config, bool bias);
 
 // Throws Error(unsupported) for fields that would make any family compute otherwise than its row says.

@@ -71,7 +71,8 @@ class DecoderBuilder {
     };
     token_ids_ = integers("token_ids", {tokens});
     positions_ = integers("positions", {tokens});
-    if (config_.traits.positions == Positions::rotary_2d) block_positions_ = integers("block_positions", {tokens});
+    if (config_.traits.positions == Positions::rotary_2d || is_dynamic())
+      block_positions_ = integers("block_positions", {tokens});
     attention_inputs_.sequence_starts = integers("sequence_starts", {sequences + 1});
     attention_inputs_.context_lengths = integers("context_lengths", {sequences});
     if (config_.traits.prefix_mask) attention_inputs_.prefix_lengths = integers("prefix_lengths", {sequences});
@@ -139,10 +140,11 @@ class DecoderBuilder {
   // Frequencies fall geometrically from 1 to 1/10000; sines stand left of all cosines.
   Value* sinusoids() {
     const int64_t offset = config_.traits.position_offset, half = config_.hidden / 2;
+    const int64_t steps = config_.traits.ends_at_10000 ? half - 1 : half;
     std::vector<float> frequencies;
     for (int64_t i = 0; i < half; ++i)
       frequencies.push_back(
-          static_cast<float>(std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half - 1))));
+          static_cast<float>(std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(steps))));
     const RotaryTables tables = rotary_tables(frequencies, 1, max_positions_ + offset);
     Value* rows =
         map2(*graph_, MapOp::add, positions_, constant(*graph_, Tensor::scalar(static_cast<int32_t>(offset))));
@@ -152,7 +154,7 @@ class DecoderBuilder {
 
   Value* temperature() {
     const auto number = [&](double value) { return scalar(*graph_, value, DType::f32); };
-    Value* count = map2(*graph_, MapOp::add, cast(*graph_, positions_, DType::f32), number(1));
+    Value* count = map2(*graph_, MapOp::add, cast(*graph_, positions_, DType::f32), number(config_.temperature.shift));
     Value* step = map1(*graph_, MapOp::floor, map2(*graph_, MapOp::div, count, number(config_.temperature.interval)));
     Value* growth = map2(*graph_, MapOp::mul, map1(*graph_, MapOp::log1p, step), number(config_.temperature.strength));
     Value* factor = cast(*graph_, map2(*graph_, MapOp::add, growth, number(1)), options_.compute);
@@ -160,16 +162,36 @@ class DecoderBuilder {
   }
 
   // Whether prompts beyond `original_positions` turn by tables of their own, below those of shorter ones.
-  bool has_long_tables() const {
+  bool has_long_tables() const { return config_.rope.scaling == RopeScaling::longrope; }
+  // Whether frequencies fall while a sequence grows.
+  bool is_dynamic() const {
     const Rope& rope = config_.rope;
-    return rope.scaling == RopeScaling::longrope ||
-           (rope.scaling == RopeScaling::dynamic && max_positions_ > rope.original_positions);
+    return rope.scaling == RopeScaling::dynamic && max_positions_ > rope.original_positions;
   }
   Rotation rotation(const Rope& rope) {
+    if (rope.scaling == RopeScaling::dynamic && is_dynamic()) return dynamic_rotation(rope);
     const auto tables = [&](bool long_context) {
-      return rotary_tables(inverse_frequencies(rope, max_positions_, long_context), rope.magnitude, max_positions_);
+      return rotary_tables(inverse_frequencies(rope, long_context), rope.magnitude, max_positions_);
     };
     return gathered(has_long_tables() ? stacked(tables(false), tables(true)) : tables(false), positions_);
+  }
+  // There are too many lengths for tables.
+  Rotation dynamic_rotation(const Rope& rope) {
+    const Dim tokens = positions_->shape()[0];
+    const auto row = [&](const std::vector<float>& values) {
+      return constant(*graph_, Tensor::of<float>({1, rope.dim / 2}, std::span<const float>(values)));
+    };
+    const auto column = [&](Value* x) { return reshape(*graph_, cast(*graph_, x, DType::f32), {tokens, 1}); };
+    const auto mul = [&](Value* a, Value* b) { return map2(*graph_, MapOp::mul, a, b); };
+    const double growth = rope.factor / static_cast<double>(rope.original_positions);
+    Value* stretch = mul(column(block_positions_), scalar(*graph_, growth, DType::f32));
+    stretch = map2(*graph_, MapOp::add, stretch, scalar(*graph_, 1, DType::f32));
+    Value* slowdown = map2(*graph_, MapOp::pow, stretch, row(dynamic_exponents(rope)));
+    Value* angles = mul(column(positions_), mul(row(inverse_frequencies(rope, false)), slowdown));
+    const auto of_angles = [&](MapOp op) {
+      return reshape(*graph_, map1(*graph_, op, angles), {tokens, 1, rope.dim / 2});
+    };
+    return {of_angles(MapOp::cos), of_angles(MapOp::sin)};
   }
   Rotation gathered(const RotaryTables& tables, Value* rows) {
     const Shape shape = {rows->shape()[0], 1, tables.cos.dims()[1]};
@@ -191,7 +213,7 @@ class DecoderBuilder {
   // ChatGLM-6B keeps its frequencies among its weights, in half precision, and computes with what was rounded; a
   // checkpoint without them means the exact ones.
   std::vector<float> chatglm_frequencies() {
-    std::vector<float> frequencies = inverse_frequencies(config_.rope, max_positions_, false);
+    std::vector<float> frequencies = inverse_frequencies(config_.rope, false);
     const std::string name = layer_prefix(0) + "attention.rotary_emb.inv_freq";
     const StoredTensor* stored = checkpoint_.find(name);
     if (stored == nullptr || stored->dims != std::vector<int64_t>{config_.rope.dim / 2}) return frequencies;
@@ -213,15 +235,16 @@ class DecoderBuilder {
     };
     const auto attend = [&](Value* of) {
       const auto i = static_cast<size_t>(layer);
-      return layers_.scaled(attention.build(of, prefix, layer, caches_.keys[i], caches_.values[i]),
-                            config_.branch_scale);
+      return attention.build(of, prefix, layer, caches_.keys[i], caches_.values[i]);
     };
     const auto mlp = [&](Value* of) {
       const auto& with_experts = config_.moe.layers;
       const bool sparse = !with_experts.empty() && with_experts[static_cast<size_t>(layer)];
-      return layers_.scaled(sparse ? layers_.experts(of, prefix) : layers_.mlp(of, prefix), config_.branch_scale);
+      return sparse ? layers_.experts(of, prefix) : layers_.mlp(of, prefix);
     };
-    const auto add = [&](Value* a, Value* b) { return map2(*graph_, MapOp::add, a, b); };
+    const auto add = [&](Value* a, Value* branch) {
+      return map2(*graph_, MapOp::add, a, layers_.scaled(branch, config_.branch_scale));
+    };
     switch (config_.traits.residual) {
       case Residual::sequential: {
         Value* h = add(x, attend(norm(x, names.norm1)));
@@ -296,7 +319,8 @@ class DecoderBuilder {
     info.cache = options_.cache;
     info.windows = config_.windows;
     info.prefix_mask = config_.traits.prefix_mask;
-    info.block_positions = block_positions_ != nullptr;
+    info.block_positions = config_.traits.positions == Positions::rotary_2d;
+    if (is_dynamic()) info.dynamic_context = config_.rope.original_positions;
     info.mask_id = static_cast<int32_t>(config_.mask_id);
     info.gmask_id = static_cast<int32_t>(config_.gmask_id);
     if (has_long_tables()) info.long_context = config_.rope.original_positions;

@@ -2,9 +2,9 @@
 // runs T tokens of S sequences, whose keys and values live in a pool of N blocks.
 //
 // Inputs, in this order, i32 but for the caches: token_ids [T]; positions [T]; block_positions [T] (only where
-// info.block_positions); sequence_starts [S + 1]; context_lengths [S]; prefix_lengths [S] (only where
-// info.prefix_mask); block_table [S, B]; logit_rows [R], tokens of the step; then key_cache.i and value_cache.i of each
-// layer, written in place (graph/ops/paged_attention.h says what these operands mean). Output: logits, f32 [R, vocab].
+// info.block_positions or info.dynamic_context); sequence_starts [S + 1]; context_lengths [S]; prefix_lengths [S] (only
+// where info.prefix_mask); block_table [S, B]; logit_rows [R], tokens of the step; then key_cache.i and value_cache.i
+// of each layer, written in place (graph/ops/paged_attention.h says what these mean). Output: logits, f32 [R, vocab].
 #pragma once
 
 #include <cstdint>
@@ -52,6 +52,8 @@ struct DecoderInfo {
   // Longer sequences use the second half of positions, from their first token on: one that becomes so is computed anew.
   // 0: none do.
   int64_t long_context = 0;
+  // Where rotation hangs on how long the sequence has become, beyond this many tokens; 0: nowhere.
+  int64_t dynamic_context = 0;
   std::vector<std::string> unused_tensors;  // in the folder, but not of this model
   SourceInfo source;
   GenerationRules rules;

@@ -49,8 +49,15 @@ Value* DecoderAttention::build(Value* x, const std::string& prefix, int64_t laye
       {heads.q.value, heads.k.value, heads.v.value, key_cache, value_cache, inputs_.sequence_starts,
        inputs_.context_lengths, inputs_.block_table, inputs_.prefix_lengths, inputs_.slopes, nullptr, nullptr, sinks},
       prefix + "attention");
-  return layers_.linear(y, prefix + std::string(config_.names.attention_out), config_.heads * config_.value_dim,
-                        config_.hidden, config_.traits.biases.attention_out);
+  const Names& names = config_.names;
+  const int64_t width = config_.heads * config_.value_dim;
+  if (!names.attention_gate.empty()) {
+    Value* gate = layers_.linear(x, prefix + std::string(names.attention_gate), config_.hidden, width, false);
+    y = map2(graph(), MapOp::mul, y, map1(graph(), MapOp::sigmoid, gate));
+  }
+  if (!names.attention_norm.empty()) y = layers_.norm(y, prefix + std::string(names.attention_norm), width);
+  return layers_.linear(y, prefix + std::string(names.attention_out), width, config_.hidden,
+                        config_.traits.biases.attention_out);
 }
 
 DecoderAttention::Projected DecoderAttention::project(Value* x, const std::string& prefix) const {
@@ -93,7 +100,7 @@ DecoderAttention::Projected DecoderAttention::turned(Projected heads, const std:
                                                      const Rotation& rotation) const {
   const bool turns = rotation.cos != nullptr;
   const bool norms = config_.traits.qk_norm == QkNorm::unit ? turns : config_.traits.qk_norm != QkNorm::none;
-  if (!turns && inputs_.temperature != nullptr) {
+  if (inputs_.temperature != nullptr && (!turns || config_.temperature.everywhere)) {
     Value* q = map2(graph(), MapOp::mul, separated(heads.q, config_.heads), inputs_.temperature);
     heads.q = {joined(q), 0, config_.head_dim};
   }

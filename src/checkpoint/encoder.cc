@@ -69,6 +69,15 @@ std::vector<std::string> read_labels(const Fields& fields) {
   return result;
 }
 
+// Attention to a few blocks of the text alone is not computed.
+void expect_full_attention(const Fields& fields) {
+  if (fields.optional_text("attention_type").value_or("block_sparse") != "original_full")
+    fields.refuse("attention_type");
+  fields.expect_flag("rescale_embeddings", false);
+  fields.expect_flag("use_bias", true);
+  for (const std::string_view key : {"block_size", "num_random_blocks"}) fields.any(key);  // of the other attention
+}
+
 class EncoderBuilder {
  public:
   EncoderBuilder(const Checkpoint& checkpoint, const Fields& fields, const EncoderFamily& family, DType compute)
@@ -89,6 +98,7 @@ class EncoderBuilder {
     expect_usual(fields);
     if (fields.optional_text("position_embedding_type").value_or("absolute") != "absolute")
       fields.refuse("position_embedding_type");
+    if (family.sparse) expect_full_attention(fields);
     token_types_ = family.token_types.empty() ? 0 : fields.size("type_vocab_size", 2);
     if (!family.task_types.empty()) {
       const int64_t task_types = fields.size("task_type_vocab_size", 3);
@@ -206,6 +216,8 @@ class EncoderBuilder {
   }
 
   void add_outputs(Value* x) {
+    if (info_.task != EncoderTask::features && !family_.pooled_text)  // some files keep the pooler of pretraining
+      for (const char* part : {".weight", ".bias"}) weights_.ignore(weights_.under_root(family_.pooler) + part);
     switch (info_.task) {
       case EncoderTask::masked_lm: return add_output(masked_lm(x), "logits");
       case EncoderTask::classify_tokens: return add_output(linear(x, family_.tokens.output, label_count_), "logits");

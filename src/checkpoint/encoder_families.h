@@ -25,6 +25,7 @@ struct EncoderFamily {
   bool pooled_text = false;                       // the text head reads the pooler's output
   bool padded_positions = false;  // positions count from the padding token's number on, over what is no padding
   bool shared_layer = false;      // one layer, applied again and again
+  bool sparse = false;            // attention reaches a few blocks, unless attention_type says otherwise
   bool discriminates = false;     // pretraining taught it which words were replaced, not what is masked
 };
 
@@ -132,6 +133,16 @@ constexpr EncoderFamily electra() {
   family.discriminates = true;
   return family;
 }
+constexpr EncoderFamily big_bird() {
+  EncoderFamily family = bert();
+  family.model_type = "big_bird";
+  family.sparse = true;
+  family.pooler = "pooler";
+  family.text = {.dense = "classifier.dense", .output = "classifier.out_proj"};
+  family.text_activation = Activation::gelu_tanh;
+  family.pooled_text = false;
+  return family;
+}
 constexpr EncoderFamily roberta(std::string_view model_type, std::string_view root) {
   return {.model_type = model_type,
           .names = bert_names(root),
@@ -152,6 +163,7 @@ inline constexpr EncoderFamily kEncoderFamilies[] = {
     ernie(),
     albert(),
     electra(),
+    big_bird(),
     roberta("roberta|xlm-roberta|camembert", "roberta."),
     roberta("data2vec-text", "data2vec_text."),
     {.model_type = "distilbert",

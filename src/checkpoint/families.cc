@@ -1,143 +1,11 @@
 #include "checkpoint/families.h"
 
+#include "checkpoint/family_field_names.h"
 #include "checkpoint/family_fields.h"
 #include "checkpoint/family_names.h"
 
 namespace lathe::checkpoint {
 namespace {
-
-constexpr FieldNames layer_norm_fields(std::string_view epsilon) {
-  FieldNames fields;
-  fields.epsilon = epsilon;
-  return fields;
-}
-
-constexpr FieldNames gemma2_fields() {
-  FieldNames fields;
-  fields.activation = "hidden_activation";
-  return fields;
-}
-
-constexpr FieldNames kGpt2Fields{.hidden = "n_embd|hidden_size",
-                                 .layers = "n_layer|num_hidden_layers",
-                                 .heads = "n_head|num_attention_heads",
-                                 .kv_heads = {},
-                                 .head_dim = {},
-                                 .intermediate = "n_inner",
-                                 .positions = "n_positions|max_position_embeddings",
-                                 .epsilon = "layer_norm_epsilon",
-                                 .activation = "activation_function"};
-
-constexpr FieldNames kBloomFields{.hidden = "hidden_size|n_embed",
-                                  .layers = "n_layer|num_hidden_layers",
-                                  .heads = "n_head|num_attention_heads",
-                                  .kv_heads = {},
-                                  .head_dim = {},
-                                  .intermediate = "n_inner",
-                                  .positions = "seq_length",
-                                  .epsilon = "layer_norm_epsilon",
-                                  .activation = {}};
-
-constexpr FieldNames kFalconFields{.layers = "num_hidden_layers|n_layer",
-                                   .heads = "num_attention_heads|n_head",
-                                   .kv_heads = {},
-                                   .head_dim = {},
-                                   .intermediate = "ffn_hidden_size",
-                                   .epsilon = "layer_norm_epsilon",
-                                   .activation = "activation"};
-
-constexpr FieldNames kGptNeoFields{.layers = "num_layers|num_hidden_layers",
-                                   .heads = "num_heads|num_attention_heads",
-                                   .kv_heads = {},
-                                   .head_dim = {},
-                                   .epsilon = "layer_norm_epsilon",
-                                   .activation = "activation_function"};
-
-constexpr FieldNames kGptNeoxFields{.kv_heads = {},
-                                    .head_dim = {},
-                                    .epsilon = "layer_norm_eps",
-                                    .rotary_fraction = "rotary_pct|partial_rotary_factor",
-                                    .rope_base = "rotary_emb_base|rope_theta"};
-
-constexpr FieldNames kOptFields{
-    .kv_heads = {}, .head_dim = {}, .intermediate = "ffn_dim", .epsilon = {}, .activation = "activation_function"};
-
-constexpr FieldNames jais_fields() {
-  FieldNames fields = kGpt2Fields;
-  fields.activation = {};
-  return fields;
-}
-
-constexpr FieldNames kDbrxFields{.hidden = "d_model|hidden_size",
-                                 .layers = "n_layers|num_hidden_layers",
-                                 .heads = "n_heads|num_attention_heads",
-                                 .kv_heads = {},
-                                 .head_dim = {},
-                                 .intermediate = {},
-                                 .positions = "max_seq_len|max_position_embeddings",
-                                 .epsilon = {},
-                                 .activation = {}};
-
-constexpr FieldNames kMptFields{.hidden = "d_model|hidden_size",
-                                .layers = "n_layers|num_hidden_layers",
-                                .heads = "n_heads|num_attention_heads",
-                                .kv_heads = {},
-                                .head_dim = {},
-                                .intermediate = {},
-                                .positions = "max_seq_len",
-                                .epsilon = "layer_norm_epsilon",
-                                .activation = {}};
-
-constexpr FieldNames kXglmFields{.hidden = "d_model|hidden_size",
-                                 .layers = "num_layers|num_hidden_layers",
-                                 .heads = "attention_heads|num_attention_heads",
-                                 .kv_heads = {},
-                                 .head_dim = {},
-                                 .intermediate = "ffn_dim",
-                                 .epsilon = {},
-                                 .activation = "activation_function"};
-
-constexpr FieldNames kBioGptFields{.kv_heads = {}, .head_dim = {}, .epsilon = {}};
-
-constexpr FieldNames gpt1_fields() {
-  FieldNames fields = kGpt2Fields;
-  fields.activation = "afn";
-  return fields;
-}
-
-constexpr FieldNames kQwen1Fields{.kv_heads = {},
-                                  .head_dim = "kv_channels",
-                                  .positions = "seq_length|max_position_embeddings",
-                                  .epsilon = "layer_norm_epsilon",
-                                  .activation = {},
-                                  .rotary_fraction = "rotary_pct",
-                                  .rope_base = "rotary_emb_base"};
-
-constexpr FieldNames kExaoneFields{
-    .layers = "num_layers|num_hidden_layers", .epsilon = "layer_norm_epsilon", .activation = "activation_function"};
-
-constexpr FieldNames kOldStableLmFields{.epsilon = "norm_eps|layer_norm_eps", .rotary_fraction = "rope_pct"};
-
-constexpr FieldNames kChatGlmFields{.layers = "num_layers",
-                                    .kv_heads = {},
-                                    .head_dim = {},
-                                    .intermediate = "inner_hidden_size",
-                                    .positions = "max_sequence_length",
-                                    .epsilon = "layernorm_epsilon",
-                                    .activation = {},
-                                    .rotary_fraction = {},
-                                    .rope_base = {}};
-
-constexpr FieldNames kChatGlm2Fields{.layers = "num_layers|num_hidden_layers",
-                                     .kv_heads = {},
-                                     .head_dim = "kv_channels",
-                                     .intermediate = "ffn_hidden_size",
-                                     .positions = "seq_length",
-                                     .epsilon = "layernorm_epsilon",
-                                     .activation = {},
-                                     .vocab = "padded_vocab_size|vocab_size",
-                                     .rotary_fraction = {},
-                                     .rope_base = {}};
 
 // The two lines that most families vary: Llama's (RMS norm, rotary, SwiGLU, no biases) and GPT's.
 constexpr Traits kLlama{};
@@ -188,6 +56,13 @@ constexpr Traits kXglm = with(kGpt, [](Traits& t) {
   t.positions = Positions::sinusoidal;
   t.position_offset = 2;
   t.activation = Activation::gelu_erf;
+});
+constexpr Traits kCtrl = with(kXglm, [](Traits& t) {
+  t.epsilon = 1e-6;
+  t.position_offset = 0;
+  t.ends_at_10000 = false;
+  t.activation = Activation::relu;
+  t.biases.head = true;
 });
 constexpr Traits kBioGpt = with(kOpt, [](Traits& t) { t.activation = Activation::gelu_erf; });
 constexpr Traits kMpt = with(kGpt, [](Traits& t) {
@@ -352,6 +227,32 @@ constexpr Traits kDbrx = with(kLlama, [](Traits& t) {
   t.epsilon = 1e-5;
   t.packing = QkvPacking::stacked;
 });
+constexpr Traits kMiniCpm3 = with(kLlama, [](Traits& t) {
+  t.epsilon = 1e-5;
+  t.packing = QkvPacking::latent;
+  t.tied = true;
+});
+constexpr Traits kYoutu = with(kLatent, [](Traits& t) { t.tied = true; });
+constexpr Traits kGlm4MoeLite = with(kLatent, [](Traits& t) { t.epsilon = 1e-5; });
+constexpr Traits kMinistral3 = with(kMixtral, [](Traits& t) { t.tempered = true; });
+constexpr Traits kJais2 = with(kOrion, [](Traits& t) {
+  t.mlp = MlpKind::plain;
+  t.activation = Activation::relu_squared;
+});
+constexpr Traits kHyperClovaX = with(kLlama, [](Traits& t) { t.residual = Residual::sandwich; });
+constexpr Traits kExaoneMoe = with(kExaone, [](Traits& t) { t.qk_norm = QkNorm::head; });
+constexpr Traits kAfmoe = with(kExaoneMoe, [](Traits& t) { t.residual = Residual::sandwich; });
+constexpr Traits kMiniMaxM2 = with(kLlama, [](Traits& t) { t.qk_norm = QkNorm::all; });
+constexpr Traits kGraniteSwa = with(kExaone, [](Traits& t) { t.tied = true; });
+constexpr Traits kNanoChat = with(kLlama, [](Traits& t) {
+  t.norm_scale = false;
+  t.embedding_norm = true;
+  t.qk_norm = QkNorm::unit;
+  t.norm_after_rotation = true;
+  t.mlp = MlpKind::plain;
+  t.activation = Activation::relu_squared;
+});
+constexpr Traits kBitNet = with(kExaone, [](Traits& t) { t.activation = Activation::relu_squared; });
 constexpr Traits kFlexOlmo = with(kOlmo2, [](Traits& t) { t.epsilon = 1e-6; });
 constexpr Traits kGraniteHybrid = with(kLlama, [](Traits& t) { t.mlp = MlpKind::gated_stacked; });
 constexpr Traits kGlm4Moe = with(kLlama, [](Traits& t) {
@@ -457,6 +358,49 @@ constexpr Family kFamilies[] = {
      .refine = refine_granite},
     {.model_type = "glm4_moe", .architecture = "Glm4Moe", .names = deepseek_names(), .traits = kGlm4Moe,
      .defaults = {.kv_heads = 8, .experts = 128, .top_k = 8, .expert_intermediate = 1408}, .refine = refine_glm4_moe},
+    {.model_type = "glm4_moe_lite", .architecture = "Glm4MoeLite", .names = deepseek_names(), .traits = kGlm4MoeLite,
+     .defaults = {.experts = 64, .top_k = 4, .expert_intermediate = 1536}, .refine = refine_glm4_moe_lite},
+    {.model_type = "solar_open", .architecture = "SolarOpen", .names = deepseek_names(), .traits = kExaone,
+     .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 1e6, .experts = 128, .top_k = 8,
+                  .expert_intermediate = 1280},
+     .refine = refine_solar_open},
+    {.model_type = "exaone_moe", .architecture = "ExaoneMoe|ExaoneMoE", .names = exaone_moe_names(),
+     .traits = kExaoneMoe, .defaults = {.experts = 64, .top_k = 8, .expert_intermediate = 1024},
+     .refine = refine_exaone_moe},
+    {.model_type = "hy_v3", .architecture = "HYV3", .names = hy_v3_names(), .traits = kExaoneMoe,
+     .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 11158840, .experts = 192, .top_k = 8,
+                  .expert_intermediate = 1536},
+     .refine = refine_hy_v3},
+    {.model_type = "afmoe", .architecture = "Afmoe", .names = afmoe_names(), .traits = kAfmoe,
+     .defaults = {.head_dim = 128, .experts = 64, .top_k = 6, .expert_intermediate = 1408}, .refine = refine_afmoe},
+    {.model_type = "minimax_m2", .architecture = "MiniMaxM2", .names = minimax_m2_names(), .traits = kMiniMaxM2,
+     .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 5e6, .experts = 256, .top_k = 8},
+     .refine = refine_minimax_m2},
+    {.model_type = "youtu", .architecture = "Youtu", .names = deepseek_names(), .traits = kYoutu,
+     .refine = refine_youtu},
+    {.model_type = "minicpm3", .architecture = "MiniCPM3", .names = deepseek_names(), .traits = kMiniCpm3,
+     .refine = refine_minicpm3},
+    {.model_type = "ministral3", .architecture = "Ministral3", .names = kLlamaNames, .traits = kMinistral3,
+     .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 1e6}, .refine = refine_ministral3},
+    {.model_type = "cwm", .architecture = "Cwm", .names = kLlamaNames, .traits = kExaone,
+     .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 1e6}, .refine = refine_cwm},
+    {.model_type = "jais2", .architecture = "Jais2", .names = kLlamaNames,
+     .fields = layer_norm_fields("layer_norm_eps"), .traits = kJais2, .refine = refine_jais2},
+    {.model_type = "iquestcoder", .architecture = "IQuestCoder", .names = kLlamaNames, .traits = kExaone,
+     .defaults = {.kv_heads = 8, .head_dim = 128}, .refine = refine_iquestcoder},
+    {.model_type = "hyperclovax", .architecture = "HyperCLOVAX", .names = hyperclovax_names(),
+     .traits = kHyperClovaX, .refine = refine_hyperclovax},
+    {.model_type = "granite_swa", .architecture = "GraniteSWA", .names = granite_swa_names(), .traits = kGraniteSwa,
+     .defaults = {.kv_heads = 4}, .refine = refine_granite_swa},
+    {.model_type = "granitemoe_swa", .architecture = "GraniteMoeSWA", .names = granitemoe_swa_names(),
+     .traits = kLlama, .defaults = {.experts = 8, .top_k = 2}, .refine = refine_granitemoe_swa},
+    {.model_type = "nanochat", .architecture = "NanoChat", .names = nanochat_names(), .traits = kNanoChat,
+     .defaults = {.logit_softcap = 15},
+     .refine = refine_nanochat},
+    {.model_type = "bitnet", .architecture = "BitNet", .names = bitnet_names(), .traits = kBitNet,
+     .defaults = {.kv_heads = 5, .rope_base = 5e5}, .refine = refine_bitnet},
+    {.model_type = "ctrl", .architecture = "CTRL", .names = kCtrlNames, .fields = kCtrlFields, .traits = kCtrl,
+     .refine = refine_ctrl},
     {.model_type = "apertus", .architecture = "Apertus", .names = apertus_names(), .traits = kApertus,
      .defaults = {.rope_base = 1.2e7}, .refine = refine_llama},
     {.model_type = "arcee", .architecture = "Arcee", .names = kLlamaNames, .traits = kArcee, .refine = refine_llama},

@@ -20,10 +20,6 @@ void refine_any_gemma(const Fields& fields, ModelConfig& config) {
   fields.expect_flag("use_bidirectional_attention", false);
 }
 
-void leave_global_layers_unrotated(ModelConfig& config) {
-  for (const int64_t window : config.windows) config.unrotated.push_back(window == 0);
-}
-
 }  // namespace
 
 void refine_llama(const Fields& fields, ModelConfig& config) {
@@ -34,6 +30,11 @@ void refine_llama(const Fields& fields, ModelConfig& config) {
 void refine_mistral(const Fields& fields, ModelConfig& config) {
   fields.expect_flag("attention_bias", false);
   read_window(fields, config, 4096);
+}
+
+void refine_ministral3(const Fields& fields, ModelConfig& config) {
+  fields.expect_flag("attention_bias", false);
+  read_window(fields, config);
 }
 
 void refine_phi3(const Fields& fields, ModelConfig& config) {
@@ -229,6 +230,7 @@ void refine_smollm3(const Fields& fields, ModelConfig& config) {
 }
 
 void refine_hunyuan(const Fields& fields, ModelConfig& config) {
+  fields.any("eod_token_id");
   set_attention_bias(config, fields.flag("attention_bias", false));
 }
 
@@ -255,9 +257,57 @@ void refine_minicpm(const Fields& fields, ModelConfig& config) {
   config.logit_scale = fields.positive("dim_model_base", 1) / static_cast<double>(config.hidden);
 }
 
+// Every fourth layer sees everything, beginning with the first.
+void refine_cwm(const Fields& fields, ModelConfig& config) {
+  refine_llama(fields, config);
+  set_windows(fields, config, window_size(fields, 8192), [](int64_t layer) { return layer % 4 != 0; });
+}
+
+void refine_jais2(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", true));
+  config.traits.biases.mlp = fields.flag("mlp_bias", true);
+}
+
+void refine_iquestcoder(const Fields& fields, ModelConfig& config) {
+  refine_llama(fields, config);
+  fields.expect_flag("use_sliding_window", false);
+  for (const std::string_view key : {"sliding_window", "max_window_layers"}) fields.any(key);
+}
+
+void refine_hyperclovax(const Fields& fields, ModelConfig& config) {
+  const double usual = config.attention_scale;
+  refine_granite(fields, config);
+  config.attention_scale = fields.number("attention_multiplier", usual);
+  config.logit_scale = fields.positive("logits_scaling", 1);  // Granite divides by it
+  if (!fields.flag("use_post_norm", true)) config.traits.residual = Residual::sequential;
+}
+
+// The bases of rotation are listed by layer; 0 for those that know no positions.
+void refine_granite_swa(const Fields& fields, ModelConfig& config) {
+  refine_granite(fields, config);
+  set_windows(fields, config, window_size(fields, 128), [](int64_t layer) { return layer % 4 != 0; });
+  const std::vector<double> bases = fields.numbers("layer_rope_theta");
+  if (bases.empty()) return;
+  if (static_cast<int64_t>(bases.size()) != config.layers) fields.refuse("layer_rope_theta");
+  for (const double base : bases) {
+    if (base != 0 && base != config.rope.base) fields.refuse("layer_rope_theta");
+    config.unrotated.push_back(base == 0);
+  }
+}
+
+void refine_nanochat(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  config.rope.reversed = true;
+  config.logit_softcap = softcap(fields, "final_logit_softcapping", config.logit_softcap);
+}
+
+void refine_bitnet(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+}
+
 void refine_internlm3(const Fields& fields, ModelConfig& config) {
-  const bool bias = fields.flag("bias", false);
-  config.traits.biases = {fields.flag("qkv_bias", false), bias, bias, false};
+  const bool bias = fields.flag("bias|mlp_bias", false);
+  config.traits.biases = {fields.flag("qkv_bias|attention_bias", false), bias, bias, false};
 }
 
 }  // namespace lathe::checkpoint

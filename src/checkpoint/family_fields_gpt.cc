@@ -165,7 +165,13 @@ void refine_mpt(const Fields& fields, ModelConfig& config) {
     attention.refuse("attn_type");
   if (attention.has("clip_qkv")) config.qkv_limit = attention.positive("clip_qkv", 0);
   config.attention_scale = attention.positive("softmax_scale", config.attention_scale);
-  attention.expect_all_read({"attn_impl", "attn_pdrop", "model_type"});
+  attention.any("attn_impl");
+  attention.expect_flag("is_encoder_decoder", false);
+  attention.expect_all_read(neutral_fields());
+}
+
+void refine_ctrl(const Fields&, ModelConfig& config) {
+  config.embedding_scale = std::sqrt(static_cast<double>(config.hidden));
 }
 
 void refine_persimmon(const Fields& fields, ModelConfig& config) {

@@ -21,6 +21,18 @@ void set_sparse_layers(ModelConfig& config, int64_t first) {
   for (int64_t layer = 0; layer < config.layers; ++layer) config.moe.layers.push_back(layer >= first);
 }
 
+// Recent files list the layers with experts, whatever else they say of them.
+void read_sparse_layers(const Fields& fields, ModelConfig& config, int64_t first) {
+  first = fields.optional_integer("first_k_dense_replace|num_dense_layers").value_or(first);
+  const std::vector<std::string> types = fields.texts("mlp_layer_types");
+  if (types.empty()) return set_sparse_layers(config, first);
+  if (static_cast<int64_t>(types.size()) != config.layers) fields.refuse("mlp_layer_types");
+  for (const std::string& type : types) {
+    if (type != "sparse" && type != "dense") fields.refuse("mlp_layer_types");
+    config.moe.layers.push_back(type == "sparse");
+  }
+}
+
 // How many there are of something that there may be none of.
 int64_t count_or_none(const Fields& fields, std::string_view key, int64_t otherwise) {
   return fields.optional_integer(key) == 0 ? 0 : fields.size(key, fields.mentions(key) ? 0 : otherwise);
@@ -36,16 +48,19 @@ struct Grouping {
 // Experts by DeepSeek's names: some that every token uses, the others in groups.
 void read_grouped_experts(const Fields& fields, ModelConfig& config, const Grouping& otherwise) {
   MixtureOfExperts& moe = config.moe;
-  if (moe.experts == 0 || fields.has("n_routed_experts")) moe.experts = fields.count("n_routed_experts");
+  constexpr std::string_view kRouted = "n_routed_experts|num_experts";
+  if (moe.experts == 0 || fields.has(kRouted)) moe.experts = fields.count(kRouted);
   if (moe.top_k == 0 || fields.has("num_experts_per_tok")) moe.top_k = fields.size("num_experts_per_tok");
   moe.intermediate = fields.size("moe_intermediate_size", moe.intermediate);
-  moe.shared_intermediate = count_or_none(fields, "n_shared_experts", otherwise.shared) * moe.intermediate;
+  moe.shared_intermediate =
+      count_or_none(fields, "n_shared_experts|num_shared_experts", otherwise.shared) * moe.intermediate;
   moe.groups = fields.size("n_group", otherwise.groups);
   moe.top_groups = fields.size("topk_group", otherwise.top_groups);
-  moe.scale = fields.positive("routed_scaling_factor", otherwise.scale);
+  moe.scale = fields.positive("routed_scaling_factor|router_scaling_factor|route_scale", otherwise.scale);
   if (moe.experts % moe.groups != 0 || moe.top_groups > moe.groups) fields.refuse("n_group");
+  if (moe.top_k > moe.experts / moe.groups * moe.top_groups) fields.refuse("n_group");
   fields.expect_number("moe_layer_freq", 1);
-  set_sparse_layers(config, fields.optional_integer("first_k_dense_replace").value_or(otherwise.first_sparse));
+  read_sparse_layers(fields, config, otherwise.first_sparse);
   for (const std::string_view key : {"aux_loss_alpha", "seq_aux", "ep_size"}) fields.any(key);  // of training
 }
 
@@ -143,6 +158,11 @@ void refine_granitemoe(const Fields& fields, ModelConfig& config) {
   set_sparse_layers(config, 0);
 }
 
+void refine_granitemoe_swa(const Fields& fields, ModelConfig& config) {
+  refine_granitemoe(fields, config);
+  refine_granite_swa(fields, config);
+}
+
 void refine_phimoe(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
   config.traits.biases.head = fields.flag("lm_head_bias", false);
@@ -189,6 +209,73 @@ void refine_glm4_moe(const Fields& fields, ModelConfig& config) {
   read_steered_experts(fields, config, {.shared = 1, .first_sparse = 1, .renormalise = true});
 }
 
+void refine_glm4_moe_lite(const Fields& fields, ModelConfig& config) {
+  read_latent_attention(fields, config);
+  config.traits.interleaved = fields.flag("rope_interleave", true);
+  read_steered_experts(fields, config, {.shared = 1, .first_sparse = 1, .scale = 1.8, .renormalise = true});
+}
+
+void refine_solar_open(const Fields& fields, ModelConfig& config) {
+  config.traits.biases.qkv = fields.flag("attention_bias", false);
+  fields.expect_flag("use_qk_norm", false);
+  read_steered_experts(fields, config, {.shared = 1, .renormalise = true});
+}
+
+void refine_exaone_moe(const Fields& fields, ModelConfig& config) {
+  refine_exaone4(fields, config);
+  read_steered_experts(fields, config, {.shared = 1, .first_sparse = 1, .scale = 2.5, .renormalise = true});
+}
+
+void refine_hy_v3(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  fields.expect_flag("mlp_bias", false);
+  read_steered_experts(fields, config, {.shared = 1, .first_sparse = 1, .scale = 2.826, .renormalise = true});
+  fields.any("enable_moe_fp32_combine");  // of the type of a sum
+}
+
+void refine_afmoe(const Fields& fields, ModelConfig& config) {
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  const int64_t interval = fields.size("global_attn_every_n_layers", 4);
+  set_windows(fields, config, fields.size("sliding_window", 1024),
+              [interval](int64_t layer) { return (layer + 1) % interval != 0; });
+  leave_global_layers_unrotated(config);
+  if (fields.flag("mup_enabled", false)) config.embedding_scale = std::sqrt(static_cast<double>(config.hidden));
+  read_steered_experts(fields, config, {.shared = 2, .first_sparse = 1, .renormalise = true});
+  if (fields.optional_text("score_func").value_or("sigmoid") != "sigmoid") fields.refuse("score_func");
+  fields.expect_flag("route_norm", true);
+  for (const std::string_view key : {"num_expert_groups", "num_limited_groups"}) fields.expect_number(key, 1);
+  for (const std::string_view key : {"load_balance_coeff", "use_grouped_mm"}) fields.any(key);
+}
+
+void refine_minimax_m2(const Fields& fields, ModelConfig& config) {
+  if (fields.has("rotary_dim")) config.rope.dim = fields.size("rotary_dim");
+  MixtureOfExperts& moe = config.moe;
+  read_experts(fields, moe);
+  moe.intermediate = config.intermediate;
+  moe.sigmoid = moe.corrected = moe.renormalise = true;
+  set_sparse_layers(config, 0);
+  if (fields.optional_text("scoring_func").value_or("sigmoid") != "sigmoid") fields.refuse("scoring_func");
+  for (const std::string_view key : {"use_qk_norm", "use_routing_bias"}) fields.expect_flag(key, true);
+  if (fields.optional_text("qk_norm_type").value_or("per_layer") != "per_layer") fields.refuse("qk_norm_type");
+  fields.expect_number("shared_intermediate_size", 0);
+  const std::vector<int64_t> kinds = fields.integers("attn_type_list");  // 1: attention as everywhere
+  if (std::count(kinds.begin(), kinds.end(), 1) != std::ssize(kinds)) fields.refuse("attn_type_list");
+  for (const std::string_view key : {"mtp_transformer_layers", "num_mtp_modules", "use_mtp"}) fields.any(key);
+}
+
+void refine_youtu(const Fields& fields, ModelConfig& config) {
+  read_latent_attention(fields, config);
+  config.traits.interleaved = fields.flag("rope_interleave", true);
+  fields.expect_flag("mlp_bias", false);
+  fields.any("embedding_initializer_range");
+}
+
+void refine_minicpm3(const Fields& fields, ModelConfig& config) {
+  refine_minicpm(fields, config);
+  read_latent_attention(fields, config);
+  if (!fields.has("v_head_dim")) config.value_dim = config.hidden / config.heads;
+}
+
 void refine_dots1(const Fields& fields, ModelConfig& config) {
   set_attention_bias(config, fields.flag("attention_bias", false));
   const int64_t first = fields.optional_integer("max_window_layers").value_or(62);
@@ -206,6 +293,7 @@ void refine_gpt_oss(const Fields& fields, ModelConfig& config) {
   moe.renormalise = true;
   moe.store = ExpertStore::stacked_transposed;
   moe.swiglu_limit = fields.positive("swiglu_limit", 7);
+  fields.expect_number("swiglu_alpha", 1.702);
   set_sparse_layers(config, 0);
   set_windows(fields, config, fields.size("sliding_window", 128), [](int64_t layer) { return layer % 2 == 0; });
   for (const std::string_view key : {"experts_per_token", "initial_context_length"}) fields.any(key);  // said elsewhere
@@ -247,7 +335,6 @@ void refine_dbrx(const Fields& fields, ModelConfig& config) {
   config.kv_heads = attention.size("kv_n_heads", 1);
   config.rope.base = attention.number("rope_theta", config.rope.base);
   if (attention.has("clip_qkv")) config.qkv_limit = attention.positive("clip_qkv", 0);
-  attention.expect_all_read({"attn_pdrop", "model_type"});
 
   MixtureOfExperts& moe = config.moe;
   moe.intermediate = mlp.size("ffn_hidden_size", 3584);
@@ -259,7 +346,12 @@ void refine_dbrx(const Fields& fields, ModelConfig& config) {
   set_sparse_layers(config, 0);
   if (const nlohmann::json* activation = mlp.any("ffn_act_fn"); activation != nullptr && activation->is_object())
     config.traits.activation = read_activation(Fields(*activation, "ffn_act_fn"), "name");
-  mlp.expect_all_read({"hidden_size", "moe_jitter_eps", "moe_loss_weight", "uniform_expert_assignment", "model_type"});
+  for (const std::string_view key : {"hidden_size", "moe_jitter_eps", "moe_loss_weight", "uniform_expert_assignment"})
+    mlp.any(key);
+  for (const Fields* inner : {&attention, &mlp}) {
+    inner->expect_flag("is_encoder_decoder", false);
+    inner->expect_all_read(neutral_fields());
+  }
   for (const std::string_view key : {"emb_pdrop", "num_key_value_heads"}) fields.any(key);  // kv_n_heads again
 }
 
@@ -278,14 +370,14 @@ void refine_hunyuan_moe(const Fields& fields, ModelConfig& config) {
   moe.intermediate = moe.shared_intermediate = config.intermediate;
   moe.renormalise = true;
   set_sparse_layers(config, 0);
-  fields.any("eod_token_id");
 }
 
 // Layers with recurrent state are not for this table: without them, this is Granite, with positions or without.
 void refine_granite_hybrid(const Fields& fields, ModelConfig& config) {
   refine_granite(fields, config);
   const std::vector<std::string> types = fields.texts("layer_types");
-  if (std::count(types.begin(), types.end(), "attention") != config.layers) fields.refuse("layer_types");
+  const auto is_attention = [](const std::string& type) { return type == "attention" || type == "full_attention"; };
+  if (std::count_if(types.begin(), types.end(), is_attention) != config.layers) fields.refuse("layer_types");
   const std::string positions = fields.optional_text("position_embedding_type").value_or("nope");
   if (positions == "nope")
     config.unrotated.assign(static_cast<size_t>(config.layers), true);

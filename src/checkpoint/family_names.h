@@ -197,6 +197,75 @@ constexpr Names hunyuan_moe_names() {
   return names;
 }
 
+constexpr Names exaone_moe_names() {
+  Names names = deepseek_names();
+  names.router_correction = "mlp.e_score_correction_bias";
+  return names;
+}
+
+constexpr Names hy_v3_names() {
+  Names names = deepseek_names();
+  names.router = "mlp.router.gate";
+  names.router_correction = "mlp.expert_bias";
+  names.shared = "mlp.shared_mlp.";
+  return names;
+}
+
+constexpr Names afmoe_names() {
+  Names names = hy_v3_names();
+  names.norm2 = "pre_mlp_layernorm";
+  names.post_norm1 = "post_attention_layernorm";
+  names.post_norm2 = "post_mlp_layernorm";
+  names.attention_gate = "self_attn.gate_proj";
+  names.shared = "mlp.shared_experts.";
+  return names;
+}
+
+constexpr Names minimax_m2_names() {
+  Names names = mixtral_names();
+  names.router_correction = "block_sparse_moe.e_score_correction_bias";
+  return names;
+}
+
+constexpr Names hyperclovax_names() {
+  Names names = kLlamaNames;
+  names.post_norm1 = "post_norm1";
+  names.post_norm2 = "post_norm2";
+  return names;
+}
+
+constexpr Names granite_swa_names() {
+  Names names = kLlamaNames;
+  names.sinks = "self_attn.sinks";
+  return names;
+}
+
+constexpr Names granitemoe_swa_names() {
+  Names names = granitemoe_names();
+  names.sinks = "self_attn.sinks";
+  names.router = "block_sparse_moe.router";
+  names.experts = "block_sparse_moe.experts.";
+  names.expert_up = "gate_up_proj";
+  names.expert_down = "down_proj";
+  names.shared_up = "input_linear";
+  names.shared_down = "output_linear";
+  return names;
+}
+
+constexpr Names nanochat_names() {
+  Names names = kLlamaNames;
+  names.up = "mlp.fc1";
+  names.down = "mlp.fc2";
+  return names;
+}
+
+constexpr Names bitnet_names() {
+  Names names = kLlamaNames;
+  names.attention_norm = "self_attn.attn_sub_norm";
+  names.mlp_norm = "mlp.ffn_sub_norm";
+  return names;
+}
+
 constexpr Names stablelm_names() {
   Names names = kLlamaNames;
   names.q_norm = "self_attn.q_layernorm";
@@ -333,6 +402,19 @@ constexpr Names qwen1_names() {
   names.buffers = "rotary_emb.inv_freq|attn.masked_bias";
   return names;
 }
+
+inline constexpr Names kCtrlNames{.root = "transformer.",
+                                  .embedding = "w",
+                                  .layers = "h.",
+                                  .norm1 = "layernorm1",
+                                  .norm2 = "layernorm2",
+                                  .q = "multi_head_attention.Wq",
+                                  .k = "multi_head_attention.Wk",
+                                  .v = "multi_head_attention.Wv",
+                                  .attention_out = "multi_head_attention.dense",
+                                  .up = "ffn.0",
+                                  .down = "ffn.2",
+                                  .final_norm = "layernorm"};
 
 inline constexpr Names kMptNames{.root = "transformer.",
                                  .embedding = "wte",

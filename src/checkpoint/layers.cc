@@ -46,10 +46,11 @@ Value* Layers::scaled(Value* x, double factor) const {
 }
 
 Value* Layers::gated_mlp(Value* x, const std::string& gate, const std::string& up, const std::string& down,
-                         int64_t intermediate) const {
+                         const std::string& norm_name, int64_t intermediate) const {
   const bool bias = config_.traits.biases.mlp;
   Value* opened = activate(graph(), config_.traits.activation, linear(x, gate, config_.hidden, intermediate, bias));
   Value* inner = map2(graph(), MapOp::mul, opened, linear(x, up, config_.hidden, intermediate, bias));
+  if (!norm_name.empty()) inner = norm(inner, norm_name, intermediate);
   return linear(inner, down, intermediate, config_.hidden, bias);
 }
 
@@ -59,7 +60,10 @@ Value* Layers::mlp(Value* x, const std::string& layer) const {
                     down = layer + std::string(names.down);
   const int64_t intermediate = config_.intermediate;
   const bool bias = config_.traits.biases.mlp;
-  if (config_.traits.mlp == MlpKind::gated) return gated_mlp(x, gate, up, down, intermediate);
+  if (config_.traits.mlp == MlpKind::gated) {
+    const std::string norm = names.mlp_norm.empty() ? std::string() : layer + std::string(names.mlp_norm);
+    return gated_mlp(x, gate, up, down, norm, intermediate);
+  }
   if (config_.traits.mlp == MlpKind::plain) {
     Value* wide = linear(x, up, config_.hidden, intermediate, bias);
     const bool learned = config_.traits.activation == Activation::xielu && !names.xielu.empty();
@@ -145,7 +149,7 @@ Layers::Routes Layers::mixed_routing(Value* scores) const {
   return {concat(graph(), chosen, 1), concat(graph(), shares, 1)};
 }
 
-// The scores of the best groups of experts; 0 in the others.
+// The scores of the best groups of experts; in the others one below all, as a correction may make scores negative.
 Value* Layers::best_groups(Value* scores) const {
   const MixtureOfExperts& moe = config_.moe;
   const Dim tokens = scores->shape()[0];
@@ -158,7 +162,9 @@ Value* Layers::best_groups(Value* scores) const {
   };
   Value* in_best = graph().emit(ScatterElements{1, ScatterReduction::none},
                                 {filled(0, merits->shape()), best->output(1), filled(1, best->output(1)->shape())});
-  Value* kept = map2(graph(), MapOp::mul, grouped, reshape(graph(), in_best, {tokens, moe.groups, 1}));
+  constexpr double kOut = 1e30;
+  Value* penalty = scaled(map2(graph(), MapOp::sub, in_best, scalar(graph(), 1, DType::f32)), kOut);
+  Value* kept = map2(graph(), MapOp::add, grouped, reshape(graph(), penalty, {tokens, moe.groups, 1}));
   return reshape(graph(), kept, scores->shape());
 }
 
@@ -247,7 +253,7 @@ Value* Layers::shared_expert(Value* x, const std::string& layer) const {
   const std::string up = part(own ? names.shared_up : names.expert_up),
                     down = part(own ? names.shared_down : names.expert_down);
   Value* y = gate.empty() ? stacked_mlp(x, up, down, moe.shared_intermediate)
-                          : gated_mlp(x, part(gate), up, down, moe.shared_intermediate);
+                          : gated_mlp(x, part(gate), up, down, {}, moe.shared_intermediate);
   if (moe.shared_gate) {
     const std::string name = layer + std::string(names.shared_gate);
     Value* share = weights_.product(x, {name, config_.hidden, 1, config_.traits.transposed, MatrixRole::router});

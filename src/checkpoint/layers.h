@@ -32,8 +32,9 @@ class Layers {
   Value* scaled(Value* x, double factor) const;
 
  private:
+  // `norm` of what goes into the last matrix; empty: none.
   Value* gated_mlp(Value* x, const std::string& gate, const std::string& up, const std::string& down,
-                   int64_t intermediate) const;
+                   const std::string& norm, int64_t intermediate) const;
   Value* stacked_mlp(Value* x, const std::string& joint, const std::string& down, int64_t intermediate) const;
   // The experts of each token and how much each counts, [tokens, top_k] both.
   struct Routes {

@@ -117,7 +117,10 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
   if (rope.scaling == RopeScaling::yarn || rope.scaling == RopeScaling::longrope)
     rope.magnitude = magnitude(scaling, rope);
   config.traits.rotary_fraction = scaling.number("partial_rotary_factor", config.traits.rotary_fraction);
-  scaling.expect_all_read({"finetuned"});
+  if (config.traits.tempered)
+    config.temperature = {scaling.number("llama_4_scaling_beta", 0), static_cast<double>(rope.original_positions), 0,
+                          true};
+  scaling.expect_all_read({"finetuned", "max_position_embeddings"});
 }
 
 // Since version 5 of Transformers everything about rotation stands in one object, or one per type of layer.

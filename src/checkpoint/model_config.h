@@ -55,15 +55,18 @@ struct Traits {
   double epsilon = 1e-6;     // of norms, where config.json does not say
   bool unit_offset = false;  // norms scale by 1 + weight (Gemma)
   bool embedding_norm = false;
+  bool norm_before_positions = false;  // of an encoder-decoder's embeddings: positions are added to what it gives
   bool final_norm = true;
   Residual residual = Residual::sequential;
   Positions positions = Positions::rotary;
   bool interleaved = false;     // rotary pairs are neighbours
   double rotary_fraction = 1;   // of a head's features
   int64_t position_offset = 0;  // of rows in a learned table
+  bool ends_at_10000 = true;    // sinusoidal: pair p of n turns by 10000^(-p / (n - 1)), else by 10000^(-p / n)
   QkvPacking packing = QkvPacking::separate;
   QkNorm qk_norm = QkNorm::none;
   bool norm_after_rotation = false;  // of queries and keys
+  bool tempered = false;             // what scales rotation also says how queries grow with the position
   MlpKind mlp = MlpKind::gated;
   Activation activation = Activation::silu;
   Biases biases;
@@ -79,7 +82,9 @@ struct Names {
   std::string_view root{}, embedding{}, embedding_norm{}, positions{}, project_in{}, project_out{};
   std::string_view layers{}, norm1{}, norm2{}, post_norm1{}, post_norm2{};
   std::string_view qkv{}, q{}, k{}, v{}, q_norm{}, k_norm{}, attention_out{};
-  std::string_view sinks{};  // whole, without an ending; empty: the family has none
+  std::string_view sinks{};                       // whole, without an ending; empty: the family has none
+  std::string_view attention_gate{};              // its sigmoid multiplies what heads give; empty: nothing does
+  std::string_view attention_norm{}, mlp_norm{};  // of what goes into the last matrix of attention, of an MLP
   std::string_view q_down{}, q_down_norm{}, q_up{}, kv_down{}, kv_down_norm{}, kv_up{};  // of latent attention
   std::string_view xielu{};                        // what the parameters of this activation stand behind
   std::string_view gate{}, up{}, down{};           // `up` is the joint matrix of a stacked MLP
@@ -146,9 +151,11 @@ struct ModelConfig {
   double embedding_scale = 1, residual_scale = 1, branch_scale = 1, logit_scale = 1;
   std::vector<int64_t> windows;  // by layer; 0: none
   bool chunked = false;          // windows begin at multiples of their size
-  // Queries of unrotated layers are multiplied by 1 + strength * log(1 + floor((position + 1) / interval)).
+  // Queries are multiplied by 1 + strength * log(1 + floor((position + shift) / interval)): those of unrotated layers,
+  // or all.
   struct Temperature {
-    double strength = 0, interval = 1;  // strength 0: they are not
+    double strength = 0, interval = 1, shift = 1;  // strength 0: they are not
+    bool everywhere = false;
   } temperature;
   MixtureOfExperts moe;
   int64_t mask_id = -1, gmask_id = -1;  // ChatGLM-6B: what its positions hang on

@@ -11,6 +11,8 @@ PromptLayout layout_prompt(const DecoderInfo& info, std::span<const int32_t> ids
   const auto length = static_cast<int64_t>(ids.size());
   layout.long_from = info.long_context;
   layout.long_offset = info.max_positions;
+  layout.stretched_from = info.dynamic_context;
+  layout.prompt_length = length;
   if (!info.block_positions) return layout;
   const auto find = [&](int32_t id) { return std::find(ids.begin(), ids.end(), id) - ids.begin(); };
   const int64_t gmask = find(info.gmask_id), mask = find(info.mask_id);

@@ -1,7 +1,8 @@
-// Where the tokens of a sequence stand for a decoder: positions, positions inside a block, and how much of the prompt
+// Where the tokens of a sequence stand for a decoder: positions, what else they turn by, and how much of the prompt
 // sees all of itself. Plain counting for most families.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -18,12 +19,18 @@ struct PromptLayout {
   int64_t gap = 0;
   int64_t long_from = 0;  // longer sequences turn by tables of their own, `long_offset` rows below; 0: none do
   int64_t long_offset = 0;
+  // Dynamic scaling: each token turns by the length that the sequence had when it came, beyond `stretched_from`; those
+  // of the prompt came together.
+  int64_t stretched_from = 0;  // 0: no such scaling
+  int64_t prompt_length = 0;
 
   int32_t position(int64_t index, int64_t length) const {
     const int64_t offset = long_from > 0 && length > long_from ? long_offset : 0;
     return static_cast<int32_t>(context >= 0 && index >= context ? gap : index + offset);
   }
   int32_t block_position(int64_t index) const {
+    if (stretched_from > 0)
+      return static_cast<int32_t>(std::max<int64_t>(std::max(index + 1, prompt_length) - stretched_from, 0));
     return static_cast<int32_t>(context >= 0 && index >= context ? index - context + 1 : 0);
   }
 };

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/file_writer.h"
 #include "checkpoint/decoder.h"
+#include "checkpoint/model_config.h"
 
 namespace lathe::checkpoint {
 namespace {
@@ -232,10 +233,13 @@ class FolderWriter {
     std::vector<std::string> wide = {"lm_head"};
     std::set<std::string> rounded;
     for (const RoundedMatrix& m : matrices_) rounded.insert(m.name);
+    const auto add = [&](const std::string& layer) {
+      if (rounded.count(layer) == 0 && std::find(wide.begin(), wide.end(), layer) == wide.end()) wide.push_back(layer);
+    };
     for (const std::string& name : checkpoint_.names()) {
-      const bool matrix = name.ends_with(".weight") && checkpoint_.find(name)->dims.size() == 2;
-      const std::string layer = name.substr(0, name.size() - std::min<size_t>(name.size(), 7));
-      if (matrix && rounded.count(layer) == 0 && layer != "lm_head") wide.push_back(layer);
+      const size_t rank = checkpoint_.find(name)->dims.size();
+      const std::string layer = name.substr(0, std::min(name.size(), name.rfind('.')));
+      if (rank == 3 || (rank == 2 && name.ends_with(".weight"))) add(layer);  // stacks are a module's parameters
     }
     config["quantization_config"] = quantization_config(matrices_, wide);
     write_text(folder / "config.json", config.dump(2) + "\n");
@@ -286,7 +290,7 @@ std::vector<MatrixUse> matrices_of(const Graph& decoder) {
   return result;
 }
 
-std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const QuantisedFolderOptions& options) {
+RoundingPlan plan_rounding(const Checkpoint& checkpoint, const QuantisedFolderOptions& options) {
   if (read_quantization(checkpoint).method != QuantMethod::none)
     throw Error(ErrorCode::invalid_argument, "the weights of this checkpoint have been quantised before")
         .in_file(checkpoint.folder().string())
@@ -296,30 +300,32 @@ std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const
   decoder_options.weights.wide_head = true;
   decoder_options.weights.sizes_only = true;
   const Decoder decoder = build_decoder(checkpoint, decoder_options);
+  const bool transposed = read_model_config(checkpoint).traits.transposed;  // which a square matrix does not show
   const int64_t block = options.group == 0 && options.bits == 4 ? 128 : options.group;
-  std::vector<RoundedMatrix> matrices;
+  RoundingPlan plan;
   std::set<std::string> seen;
   for (const MatrixUse& use : matrices_of(*decoder.graph)) {
     if (!is_integer(use.weight->dtype()) || !seen.insert(use.name).second) continue;
     const std::vector<int64_t>& dims = stored(use.weight).as<Constant>()->value.dims();
     const StoredTensor* found = checkpoint.find(use.name + ".weight");
-    if (found == nullptr)
-      throw Error(ErrorCode::unsupported,
-                  fmt::format("'{}' is part of a stack of matrices, one for each expert, and compressed-tensors knows "
-                              "rounded weights of Linear alone; of formats that other programs read, only MXFP4, which "
-                              "has other numbers, holds such stacks",
-                              use.name))
-          .remedy("Round the weights while loading them: --int8 or --int4 of the other commands");
-    if (found->dims != dims)
-      throw Error(ErrorCode::unsupported,
-                  fmt::format("'{}.weight' is stored [in, out], as a Conv1D, and compressed-tensors knows rounded "
-                              "weights of Linear alone",
-                              use.name))
-          .remedy("Add --int4 or --int8 to the command that runs the model: its weights are rounded while they load");
-    const DType scale = is_half(found->dtype) ? found->dtype : DType::f32;
-    matrices.push_back({use.name, dims[0], dims[1], {options.bits, block, scale}});
+    if (found == nullptr) {  // one of a tensor that the builder has taken apart
+      const std::string stack = use.name.substr(0, use.name.rfind('.'));
+      if (seen.insert(stack).second) plan.stacks.push_back(stack);
+    } else if (transposed) {
+      plan.transposed.push_back(use.name);
+    } else {
+      const DType scale = is_half(found->dtype) ? found->dtype : DType::f32;
+      plan.matrices.push_back({use.name, dims[0], dims[1], {options.bits, block, scale}});
+    }
   }
-  return matrices;
+  if (plan.matrices.empty())
+    throw Error(ErrorCode::unsupported,
+                fmt::format("no matrix is that of a Linear, whose rounded weights are the only ones that "
+                            "compressed-tensors knows: {} are stored [in, out], as a Conv1D, and {} tensors are stacks",
+                            plan.transposed.size(), plan.stacks.size()))
+        .in_file(checkpoint.folder().string())
+        .remedy("Add --int4 or --int8 to the command that runs the model: its weights are rounded while they load");
+  return plan;
 }
 
 QuantisedFolderReport write_quantised_folder(const Checkpoint& checkpoint, const std::filesystem::path& target,

@@ -1,7 +1,8 @@
 // Writes a checkpoint with its weights rounded, for Lathe and for others: in the layout of compressed-tensors,
 // "pack-quantized", which transformers, vLLM and SGLang read. It keeps rows as they are, along columns, says of each
 // weight what it is, and its integers are symmetric, so that there are no zeros to store, or to be one off by. The
-// output matrix, routers and whatever is no product stay as they are: readers elsewhere expect that.
+// output matrix, routers and whatever is no product stay as they are: readers elsewhere expect that. So do matrices
+// that are not those of a Linear, whose rounded weights are the only ones that those readers know.
 #pragma once
 
 #include <filesystem>
@@ -35,9 +36,15 @@ struct QuantisedFolderOptions {
   int64_t group = 0;  // columns that share a scale; 0: 128 of 4 bits, all of a row of 8
 };
 
-// The matrices that are to be rounded. Throws what build_decoder() throws, and Error(unsupported) for a model that
-// keeps its matrices [in, out], as no linear layer elsewhere does.
-std::vector<RoundedMatrix> matrices_to_round(const Checkpoint& checkpoint, const QuantisedFolderOptions& options);
+struct RoundingPlan {
+  std::vector<RoundedMatrix> matrices;
+  // Tensors of products that stay as they are.
+  std::vector<std::string> stacks;      // of matrices, one for each expert
+  std::vector<std::string> transposed;  // [in, out], as of a Conv1D
+};
+
+// Throws what build_decoder() throws, and Error(unsupported) for a model of which nothing is to be rounded.
+RoundingPlan plan_rounding(const Checkpoint& checkpoint, const QuantisedFolderOptions& options);
 
 // Called for each of them, one after the other: to round it, and to tell how far things are; may throw.
 using RoundMatrix = std::function<RoundedWeight(const RoundedMatrix&, const WeightRows&)>;

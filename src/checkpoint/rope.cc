@@ -12,14 +12,6 @@ namespace {
 
 constexpr double kTurn = 2 * std::numbers::pi;
 
-// The base grows so that the slowest pair still spans the whole context.
-double dynamic_base(const Rope& rope, int64_t positions) {
-  const auto original = static_cast<double>(rope.original_positions);
-  const double length = std::max(original, static_cast<double>(positions));
-  const double stretch = rope.factor * length / original - (rope.factor - 1);
-  return rope.base * std::pow(stretch, static_cast<double>(rope.dim) / static_cast<double>(rope.dim - 2));
-}
-
 double llama3_frequency(const Rope& rope, double frequency) {
   const auto original = static_cast<double>(rope.original_positions);
   const double wavelength = kTurn / frequency;
@@ -59,12 +51,11 @@ class YarnRamp {
 
 }  // namespace
 
-std::vector<float> inverse_frequencies(const Rope& rope, int64_t positions, bool long_context) {
-  const double base = long_context && rope.scaling == RopeScaling::dynamic ? dynamic_base(rope, positions) : rope.base;
+std::vector<float> inverse_frequencies(const Rope& rope, bool long_context) {
   const YarnRamp ramp(rope);
   std::vector<float> result;
   for (int64_t pair = 0; pair < rope.dim / 2; ++pair) {
-    const double frequency = std::pow(base, -2.0 * static_cast<double>(pair) / static_cast<double>(rope.dim));
+    const double frequency = std::pow(rope.base, -2.0 * static_cast<double>(pair) / static_cast<double>(rope.dim));
     double scaled = frequency;
     switch (rope.scaling) {
       case RopeScaling::none:
@@ -80,8 +71,17 @@ std::vector<float> inverse_frequencies(const Rope& rope, int64_t positions, bool
         scaled = frequency / (long_context ? rope.long_factors : rope.short_factors)[static_cast<size_t>(pair)];
         break;
     }
-    result.push_back(static_cast<float>(scaled));
+    result.push_back(static_cast<float>(rope.reversed ? -scaled : scaled));
   }
+  return result;
+}
+
+// The base is multiplied by the stretch to the power of dim / (dim - 2), and a frequency is the base to that of
+// -2 pair / dim.
+std::vector<float> dynamic_exponents(const Rope& rope) {
+  std::vector<float> result;
+  for (int64_t pair = 0; pair < rope.dim / 2; ++pair)
+    result.push_back(static_cast<float>(-2.0 * static_cast<double>(pair) / static_cast<double>(rope.dim - 2)));
   return result;
 }
 

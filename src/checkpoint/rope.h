@@ -26,12 +26,18 @@ struct Rope {
   double beta_fast = 32, beta_slow = 1;                        // yarn
   bool truncate = true;                                        // yarn
   double magnitude = 1;                                        // of cosines and sines
+  bool reversed = false;                                       // pairs turn the other way
   std::vector<double> short_factors, long_factors;             // longrope
 };
 
-// dim / 2 angles per position. `long_context`: of prompts beyond original_positions, for which LongRoPE has factors of
-// their own, and dynamic scaling a base that hangs on `positions`, the context that the tables are for.
-std::vector<float> inverse_frequencies(const Rope& rope, int64_t positions, bool long_context);
+// dim / 2 angles per position. `long_context`: of sequences beyond original_positions, for which LongRoPE has factors
+// of their own. Those of dynamic scaling are of sequences up to original_positions.
+std::vector<float> inverse_frequencies(const Rope& rope, bool long_context);
+
+// Dynamic scaling's base grows with the length of the sequence, so that the slowest pair still spans all of it: at
+// `length` tokens, above original_positions, a pair's frequency is that of inverse_frequencies() times
+// (1 + factor (length / original_positions - 1)) to the power of its exponent here.
+std::vector<float> dynamic_exponents(const Rope& rope);
 
 // Cosines and sines, f32 [positions, frequencies]. Angles are products of f32, as in the reference implementations.
 struct RotaryTables {

@@ -143,6 +143,12 @@ constexpr Traits marian_traits() {
   traits.position_offset = 0;
   return traits;
 }
+constexpr Traits blenderbot_small_traits() {
+  Traits traits = kBart;
+  traits.position_offset = 0;
+  return traits;
+}
+
 constexpr Traits mbart_traits(bool embedding_norm, int64_t position_offset) {
   Traits traits = kBart;
   traits.residual = Residual::sequential;
@@ -213,6 +219,11 @@ void refine_mvp(const Fields& fields, Seq2SeqConfig& config) {
   refine_bart(fields, config);
 }
 
+void refine_blenderbot_small(const Fields& fields, Seq2SeqConfig& config) {
+  refine_bart(fields, config);
+  config.decoder.traits.norm_before_positions = true;
+}
+
 void refine_whisper(const Fields& fields, Seq2SeqConfig& config) {
   scale_embeddings(fields, config, false);
   config.encoder.embedding_scale = 1;
@@ -242,6 +253,9 @@ constexpr Seq2SeqFamily kFamilies[] = {
     {.model_type = "blenderbot", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
      .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = mbart_traits(false, 0),
      .logit_bias = "final_logits_bias", .refine = refine_bart},
+    {.model_type = "blenderbot-small", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
+     .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = blenderbot_small_traits(),
+     .logit_bias = "final_logits_bias", .refine = refine_blenderbot_small},
     {.model_type = "mbart", .encoder = bart_names(false), .decoder = bart_names(true), .cross = kBartCross,
      .encoder_fields = kBartEncoderFields, .decoder_fields = kBartDecoderFields, .traits = mbart_traits(true, 2),
      .logit_bias = "final_logits_bias", .refine = refine_bart},

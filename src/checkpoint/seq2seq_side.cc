@@ -64,6 +64,11 @@ Value* Seq2SeqSide::embed(Value* ids, Value* positions) {
 
 Value* Seq2SeqSide::with_positions(Value* x, Value* positions) {
   const int64_t offset = config_.traits.position_offset, rows = config_.max_positions + offset;
+  const auto normed = [&](Value* of) {
+    return layers_.norm(of, weights_.under_root(config_.names.embedding_norm), config_.hidden);
+  };
+  const bool norms = config_.traits.embedding_norm, norms_first = norms && config_.traits.norm_before_positions;
+  if (norms_first) x = normed(x);
   if (family_.positions != SidePositions::relative) {
     if (offset != 0) positions = add(positions, scalar(graph(), static_cast<double>(offset), positions->dtype()));
     Value* table =
@@ -72,9 +77,7 @@ Value* Seq2SeqSide::with_positions(Value* x, Value* positions) {
             : constant(graph(), sinusoids(rows, config_.hidden, family_.ends_at_10000));
     x = add(x, cast(graph(), graph().emit(Gather{0}, {table, positions}, "positions"), weights_.compute()));
   }
-  return config_.traits.embedding_norm
-             ? layers_.norm(x, weights_.under_root(config_.names.embedding_norm), config_.hidden)
-             : x;
+  return norms && !norms_first ? normed(x) : x;
 }
 
 Value* Seq2SeqSide::final_norm(Value* x) const {

@@ -56,7 +56,7 @@ Generation Engine::submit(Request request) { return Generation(impl_->submit(std
 const ModelFacts& Engine::facts() const { return impl_->parts.model->facts(); }
 StepTimes Engine::step_times() const { return impl_->step_times(); }
 
-const SamplingOptions& Engine::recommended() const { return impl_->parts.recommended; }
+const Recommendation& Engine::recommended() const { return impl_->parts.recommended; }
 
 const ModelText& Engine::Impl::text() const {
   if (parts.text == nullptr)

@@ -19,7 +19,7 @@ struct EngineParts {
   SchedulerOptions scheduler;
   TextDecoderFactory decoders;      // may be empty: answers then have no text
   std::unique_ptr<ModelText> text;  // null where the model has no tokenizer
-  SamplingOptions recommended = {};
+  Recommendation recommended = {};
 };
 
 struct Engine::Impl {

@@ -2,7 +2,6 @@
 #include "llm/open.h"
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
@@ -13,6 +12,7 @@
 #include "llm/onnx_files.h"
 #include "llm/page_decoder.h"
 #include "llm/past_model.h"
+#include "llm/recommendation.h"
 #include "runtime/engine.h"
 #include "runtime/session.h"
 
@@ -36,29 +36,6 @@ GraphModelOptions model_options(const EngineOptions& options) {
   model.sequences = options.max_sequences;
   model.may_shorten = options.context == 0;
   return model;
-}
-
-// What generation_config.json recommends. Where it does not say whether to sample, its numbers still tell how; and who
-// translates or summarises wants the likeliest answer.
-SamplingOptions recommended_sampling(std::string_view generation_config, bool has_encoder) {
-  SamplingOptions options;
-  const auto config = nlohmann::json::parse(generation_config, nullptr, false);
-  const auto read = [&](const char* name, auto& value) {
-    if (config.is_object() && config.contains(name) && config[name].is_number()) value = config[name];
-  };
-  bool samples = !has_encoder;
-  if (config.is_object() && config.contains("do_sample")) samples = config["do_sample"] == true;
-  read("repetition_penalty", options.repetition_penalty);
-  if (!samples) {
-    options.temperature = 0;
-    return options;
-  }
-  read("temperature", options.temperature);
-  read("top_k", options.top_k);
-  read("top_p", options.top_p);
-  read("min_p", options.min_p);
-  read("typical_p", options.typical_p);
-  return options;
 }
 
 SchedulerOptions scheduler_options(const StepModel& model, const EngineOptions& options) {
@@ -99,7 +76,8 @@ std::unique_ptr<Engine> open_checkpoint(const std::string& folder, const EngineO
   checkpoint::DecoderInfo info;
   auto model = open_model(checkpoint, options, info);
   EngineParts parts;
-  parts.recommended = recommended_sampling(checkpoint.generation_config(), model->facts().source_context > 0);
+  parts.recommended =
+      read_recommendation(checkpoint.config(), checkpoint.generation_config(), checkpoint::is_seq2seq(checkpoint));
   parts.text = ModelText::load(folder, info, options.tokenizer);
   parts.scheduler = scheduler_options(*model, options);
   parts.model = std::move(model);
@@ -147,7 +125,7 @@ std::unique_ptr<Engine> open_onnx(const OnnxFiles& files, const EngineOptions& o
   if (options.context > 0) info.max_positions = options.context;
   if (info.max_positions <= 0) info.max_positions = kUsualContext;
   EngineParts parts;
-  parts.recommended = recommended_sampling(generation_config, !files.encoder.empty());
+  parts.recommended = read_recommendation(config, generation_config, !files.encoder.empty());
   std::optional<checkpoint::Decoder> decoder;
   if (files.encoder.empty()) decoder = page_decoder(files, info, {options.block_size, options.kv_dtype});
   if (decoder) {
@@ -202,6 +180,15 @@ checkpoint::DecoderOptions decoder_options(const EngineOptions& options, const c
     fail(ErrorCode::unsupported, "keys and values are kept in f32, f16, bf16, i8 or f8e4m3, not in {}",
          to_string(decoder.cache));
   return decoder;
+}
+
+Recommendation recommendation_of(const std::filesystem::path& model) {
+  refuse_parts(model);
+  if (const auto files = find_onnx_files(model))
+    return read_recommendation(read_config(files->folder), read_generation_config(files->folder),
+                               !files->encoder.empty());
+  const auto checkpoint = checkpoint::Checkpoint::open(model);
+  return read_recommendation(checkpoint.config(), checkpoint.generation_config(), checkpoint::is_seq2seq(checkpoint));
 }
 
 std::unique_ptr<Engine> Engine::open(const std::string& path, const EngineOptions& options) {

@@ -182,10 +182,11 @@ class FeedbackQuantizer {
 
 }  // namespace
 
-checkpoint::QuantisedFolderReport quantize_folder(const std::filesystem::path& folder,
-                                                  const std::filesystem::path& target, const QuantizeOptions& options) {
+QuantizeReport quantize_folder(const std::filesystem::path& folder, const std::filesystem::path& target,
+                               const QuantizeOptions& options) {
   const Checkpoint checkpoint = Checkpoint::open(folder);
-  std::vector<RoundedMatrix> matrices = checkpoint::matrices_to_round(checkpoint, options.weights);
+  checkpoint::RoundingPlan plan = checkpoint::plan_rounding(checkpoint, options.weights);
+  std::vector<RoundedMatrix>& matrices = plan.matrices;
   // As they will be asked for.
   std::sort(matrices.begin(), matrices.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   ThreadTeam team(options.threads > 0 ? options.threads : default_thread_count());
@@ -196,7 +197,8 @@ checkpoint::QuantisedFolderReport quantize_folder(const std::filesystem::path& f
     if (options.progress) options.progress("rounding " + matrix.name, done);
     return feedback != nullptr ? feedback->round(matrix, rows, done) : nearest(matrix, rows, team);
   };
-  return write_quantised_folder(checkpoint, target, matrices, round);
+  return {write_quantised_folder(checkpoint, target, matrices, round), std::move(plan.stacks),
+          std::move(plan.transposed)};
 }
 
 }  // namespace lathe::llm

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "checkpoint/quantised_folder.h"
 
@@ -20,8 +21,13 @@ struct QuantizeOptions {
   std::function<void(const std::string& what, double fraction)> progress;
 };
 
+struct QuantizeReport {
+  checkpoint::QuantisedFolderReport written;
+  std::vector<std::string> stacks, transposed;  // what stayed wide, as in checkpoint::RoundingPlan
+};
+
 // Throws Error(invalid_argument) for a text that is too short to tell anything.
-checkpoint::QuantisedFolderReport quantize_folder(const std::filesystem::path& folder,
-                                                  const std::filesystem::path& target, const QuantizeOptions& options);
+QuantizeReport quantize_folder(const std::filesystem::path& folder, const std::filesystem::path& target,
+                               const QuantizeOptions& options);
 
 }  // namespace lathe::llm

@@ -54,15 +54,19 @@ void check(const Request& request, const ModelFacts& facts) {
   if (request.beam.beams == 1) return;
   if (request.n > request.beam.beams)
     fail(ErrorCode::invalid_argument, "{} choices are more than {} beams", request.n, request.beam.beams);
-  if (!request.stop.empty()) fail(ErrorCode::invalid_argument, "stop strings and beams do not go together");
+  if (!request.stop.empty())
+    throw Error(ErrorCode::invalid_argument, "stop strings and beams do not go together")
+        .remedy(fmt::format("Leave out one of the two, here the {} beams", request.beam.beams));
 }
 
-// Where the tokens of a prefix see each other, keys depend on all of it.
+// Where the tokens of a prefix see each other, keys depend on all of it; those of long prompts may, on its length.
 std::string salt_of(const Request& request, const Layout& layout) {
   std::string salt = request.cache_salt;
   salt.push_back('\0');
   salt.append(reinterpret_cast<const char*>(request.prompt.data()),
               static_cast<size_t>(layout.prefix_length()) * sizeof(int32_t));
+  const int32_t turned_by = layout.block_position(0);
+  salt.append(reinterpret_cast<const char*>(&turned_by), sizeof(turned_by));
   return salt;
 }
 

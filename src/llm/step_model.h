@@ -23,6 +23,7 @@ class Layout {
   virtual int64_t long_from() const { return 0; }
   // Of the token with this index, prompt or answer, in a sequence of so many tokens.
   virtual int32_t position(int64_t index, int64_t) const { return static_cast<int32_t>(index); }
+  // What else the token with this index turns by. Where that of the first token differs, keys of equal prompts do.
   virtual int32_t block_position(int64_t) const { return 0; }
 };
 

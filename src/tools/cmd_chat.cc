@@ -56,9 +56,10 @@ class ChatCommand : public Command {
   }
 
   int run(Console& console) override {
-    llm_.engine.max_sequences = generation_.request.beam.beams;
+    llm_.engine.max_sequences = generation_.beams.value_or(1);
     const auto engine = open_llm(llm_, console);
-    llm::Request request = generation_.make_request(engine->recommended());
+    // Beams and several answers are recommended for texts that nobody waits for.
+    llm::Request request = generation_.make_request({engine->recommended().sampling, {}, 1, {}});
     request.stop.insert(request.stop.end(), engine->chat_stops().begin(), engine->chat_stops().end());
     reset();
     if (isatty(STDIN_FILENO) == 1) console.print("{}\n", console.paint(Colour::dim, "/help lists the commands"));

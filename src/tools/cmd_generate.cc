@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/npz.h"
+#include "llm/recommendation.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/llm_options.h"
@@ -127,11 +128,15 @@ class GenerateCommand : public Command {
     for (const std::string& path : features_) requests.emplace_back().features = read_features(path);
     std::vector<std::string> texts = prompts_;
     if (texts.empty() && requests.empty()) texts.push_back(standard_input());
-    llm_.engine.max_sequences = static_cast<int64_t>(texts.size() + requests.size()) *
-                                std::max(generation_.request.n, generation_.request.beam.beams);
+    const llm::Recommendation recommended = llm::recommendation_of(llm_.folder);
+    llm::Request common = generation_.make_request(recommended);
+    llm_.engine.max_sequences =
+        static_cast<int64_t>(texts.size() + requests.size()) * std::max(common.n, common.beam.beams);
     const auto engine = open_llm(llm_, console);
     for (const std::string& text : texts) requests.emplace_back().prompt = engine->encode(text);
-    llm::Request common = generation_.make_request(engine->recommended());
+    for (const std::string& setting : recommended.ignored)
+      console.note("generation_config.json asks for {}, which Lathe does not do", setting);
+    answers_each_ = common.n;
     if (console.json()) common.sampling.logprobs = std::max(0, common.sampling.logprobs);
     if (!start_ids_.empty()) common.answer_start = parse_ids(start_ids_);
     for (llm::Request& request : requests) {
@@ -180,7 +185,7 @@ class GenerateCommand : public Command {
 
   // A single answer shows while it grows; others one behind the other, each with a heading.
   const llm::Result& show(llm::Generation& generation, const llm::Engine& engine, bool alone, Console& console) {
-    const bool streams = alone && generation_.request.n == 1;
+    const bool streams = alone && answers_each_ == 1;
     const auto shown = [&](const llm::Token& token) {
       return engine.has_text() ? token.text : fmt::format("{} ", token.id);
     };
@@ -213,7 +218,7 @@ class GenerateCommand : public Command {
   std::vector<std::string> prompts_, prompt_ids_, features_;
   std::string start_ids_, dump_logits_;
   bool stats_ = false;
-  int answers_ = 0;
+  int answers_each_ = 1, answers_ = 0;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <CLI/Formatter.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
 
@@ -21,6 +22,7 @@
 #include "tools/perplexity.h"
 #include "tools/precision_options.h"
 #include "tools/progress.h"
+#include "tools/table.h"
 #include "tools/text_input.h"
 #include "tools/units.h"
 
@@ -92,7 +94,8 @@ class QuantizeCommand : public Command {
       check_interrupted();
       progress.show(what, fraction);
     };
-    const checkpoint::QuantisedFolderReport report = llm::quantize_folder(input_, output_, options);
+    const llm::QuantizeReport whole = llm::quantize_folder(input_, output_, options);
+    const checkpoint::QuantisedFolderReport& report = whole.written;
     progress.clear();
     console.print("{}  {} matrices of {} bits, {} became {}\n", console.paint(Colour::bold, output_), report.matrices,
                   weights_.bits(), format_bytes(static_cast<double>(report.bytes_before)),
@@ -102,10 +105,42 @@ class QuantizeCommand : public Command {
                                {"bits", weights_.bits()},
                                {"matrices", report.matrices},
                                {"bytes_before", report.bytes_before},
-                               {"bytes_after", report.bytes_after}};
+                               {"bytes_after", report.bytes_after},
+                               {"kept", show_kept(whole, console)}};
     if (!held_out.empty()) document["loss"] = report_loss(held_out, console);
     console.result(document);
     return kExitOk;
+  }
+
+  // The tensors of products that stayed wide, one line for those of all layers.
+  static nlohmann::json show_kept(const llm::QuantizeReport& report, Console& console) {
+    nlohmann::json document = nlohmann::json::array();
+    Table table({{"kept as it is"}, {"tensors", Table::Align::right}, {"why"}});
+    const auto add = [&](const std::vector<std::string>& names, const char* why) {
+      std::map<std::string, int64_t> counts;
+      for (const std::string& name : names) {
+        ++counts[without_numbers(name)];
+        document.push_back({{"name", name}, {"why", why}});
+      }
+      for (const auto& [name, count] : counts) table.add_row({name, std::to_string(count), why});
+    };
+    add(report.stacks, "a stack of matrices; compressed-tensors rounds those of a Linear alone");
+    add(report.transposed, "stored [in, out], as a Conv1D; compressed-tensors rounds matrices of a Linear alone");
+    if (!table.empty()) console.print("{}", table.render(console));
+    return document;
+  }
+
+  // "layers.*.mlp" of "layers.12.mlp".
+  static std::string without_numbers(const std::string& name) {
+    std::string result;
+    for (size_t at = 0; at < name.size();) {
+      const size_t end = std::min(name.find('.', at), name.size());
+      const std::string part = name.substr(at, end - at);
+      const bool number = !part.empty() && part.find_first_not_of("0123456789") == std::string::npos;
+      result += (at > 0 ? "." : "") + (number ? "*" : part);
+      at = end + 1;
+    }
+    return result;
   }
 
   // What the result loses against what it was made from; the two are in memory one after the other.

@@ -189,33 +189,45 @@ void add_sampling_options(CLI::App& app, GenerationOptions& options) {
 }
 
 void add_beam_options(CLI::App& app, GenerationOptions& options) {
-  add_number(app, "--beams", options.request.beam.beams, 1, 4096, "Beam search with N beams (default 1: none)");
-  add_number(app, "--length-penalty", options.request.beam.length_penalty, -100.0, 100.0,
-             "Of beams: scores are divided by length^N (default 1)");
+  add_number(app, "--beams", options.beams, 1, 4096,
+             "Beam search with N beams; 1: none (default: as generation_config.json says, else 1)");
+  add_number(app, "--length-penalty", options.length_penalty, -100.0, 100.0,
+             "Of beams: scores are divided by length^N (default: the model's own, else 1)");
   app.add_option("--early-stopping", options.early_stopping,
-                 "Of beams: when nothing better is likely, at the first N finished, or never early")
+                 "Of beams: when nothing better is likely, at the first N finished, or never early (default: the "
+                 "model's own, else heuristic)")
       ->type_name("heuristic|first|never");
 }
 
 void add_report_options(CLI::App& app, GenerationOptions& options) {
-  add_number(app, "--n", options.request.n, 1, 4096, "Answers to each prompt (default 1)");
+  add_number(app, "--n", options.n, 1, 4096, "Answers to each prompt (default: the model's own, else 1)");
   add_number(app, "--logprobs", options.request.sampling.logprobs, 0, 1000, "Report the N likeliest of each place");
 }
 
-llm::Request GenerationOptions::make_request(const llm::SamplingOptions& recommended) const {
+llm::Request GenerationOptions::make_request(const llm::Recommendation& recommended) const {
   llm::Request made = request;
-  // Who says how to draw wants to draw, also from a model that would rather not.
-  const bool draws = top_k || top_p || min_p || typical_p || (request.n > 1 && request.beam.beams == 1);
-  const double usual = recommended.temperature > 0 || !draws ? recommended.temperature : 1;
-  made.sampling.temperature = temperature.value_or(usual);
-  made.sampling.top_k = top_k.value_or(recommended.top_k);
-  made.sampling.top_p = top_p.value_or(recommended.top_p);
-  made.sampling.min_p = min_p.value_or(recommended.min_p);
-  made.sampling.typical_p = typical_p.value_or(recommended.typical_p);
-  made.sampling.repetition_penalty = repetition_penalty.value_or(recommended.repetition_penalty);
-  if (greedy) made.sampling.temperature = 0;
+  // Who says how to draw wants to draw, also from a model that would rather not; and no beams, which do not.
+  const bool says_how = temperature || top_k || top_p || min_p || typical_p;
+  made.beam = recommended.beam;
+  made.beam.beams = beams.value_or(greedy || says_how ? 1 : recommended.beam.beams);
+  made.beam.length_penalty = length_penalty.value_or(recommended.beam.length_penalty);
+  if (early_stopping) made.beam.stop = parse_stop(*early_stopping);
+  const bool searches = made.beam.beams > 1;
+  const llm::SamplingOptions& sampling = recommended.sampling;
+  const bool draws = says_how || (n.value_or(1) > 1 && !searches);
+  const double usual = sampling.temperature > 0 || !draws ? sampling.temperature : 1;
+  made.sampling.temperature = greedy ? 0 : temperature.value_or(usual);
+  made.sampling.top_k = top_k.value_or(sampling.top_k);
+  made.sampling.top_p = top_p.value_or(sampling.top_p);
+  made.sampling.min_p = min_p.value_or(sampling.min_p);
+  made.sampling.typical_p = typical_p.value_or(sampling.typical_p);
+  made.sampling.repetition_penalty = repetition_penalty.value_or(sampling.repetition_penalty);
   for (const std::string& bias : logit_bias) made.sampling.logit_bias.push_back(parse_bias(bias));
-  made.beam.stop = parse_stop(early_stopping);
+  // Without beams and draws there is one answer.
+  const int usual_n = searches                        ? std::min(recommended.n, made.beam.beams)
+                      : made.sampling.temperature > 0 ? recommended.n
+                                                      : 1;
+  made.n = n.value_or(usual_n);
   return made;
 }
 

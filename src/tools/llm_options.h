@@ -52,12 +52,14 @@ struct GenerationOptions {
   // Without a value, the model's own recommendation holds.
   std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty;
   std::optional<int64_t> top_k;
+  std::optional<int> beams, n;
+  std::optional<double> length_penalty;
+  std::optional<std::string> early_stopping;
   std::vector<std::string> logit_bias;  // "ID=BIAS"
-  std::string early_stopping = "heuristic";
-  llm::Request request;  // what has no text of its own above
+  llm::Request request;                 // what has no text of its own above
 
   // The request without its prompt. Throws Error(invalid_argument) for texts that do not parse.
-  llm::Request make_request(const llm::SamplingOptions& recommended) const;
+  llm::Request make_request(const llm::Recommendation& recommended) const;
 };
 
 // --max-tokens and how tokens are chosen: --greedy, --temperature, --top-k .. --stop, --ignore-eos, --seed.

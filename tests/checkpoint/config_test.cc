@@ -283,8 +283,10 @@ TEST(Config, DynamicScalingStartsWhereThePositionsEnd) {
   EXPECT_EQ(rope.original_positions, 64);
   Rope plain = rope;
   plain.scaling = RopeScaling::none;
-  EXPECT_EQ(inverse_frequencies(rope, 256, false), inverse_frequencies(plain, 256, false));
-  EXPECT_NE(inverse_frequencies(rope, 256, true), inverse_frequencies(plain, 256, true));
+  EXPECT_EQ(inverse_frequencies(rope, false), inverse_frequencies(plain, false));
+  const std::vector<float> exponents = dynamic_exponents(rope);
+  EXPECT_EQ(exponents.front(), 0);
+  EXPECT_FLOAT_EQ(exponents.back(), -1);  // the slowest pair turns as much slower as the sequence has become longer
   const json internlm = {{"base", 5e5}, {"type", "dynamic"}};
   const Rope old = read(with(with(llama(), "model_type", "internlm"), "rotary", internlm)).rope;
   EXPECT_EQ(old.base, 5e5);
@@ -399,6 +401,21 @@ TEST(Positions, ChatGlmFillsItsGap) {
   EXPECT_EQ(layout_prompt(info, std::vector<int32_t>{2, 9, 3, 4}).position(4, 5), 2);  // [gMASK] wins
   EXPECT_THROW(layout_prompt(info, std::vector<int32_t>{9, 3}), Error);
   EXPECT_THROW(layout_prompt(info, std::vector<int32_t>{9, 4}), Error);
+}
+
+TEST(Positions, OfDynamicScalingHangOnTheLengthSoFar) {
+  DecoderInfo info;
+  info.dynamic_context = 3;
+  const PromptLayout within = layout_prompt(info, std::vector<int32_t>{1, 2});
+  EXPECT_EQ(within.position(4, 5), 4);
+  EXPECT_EQ(within.block_position(0), 0);
+  EXPECT_EQ(within.block_position(2), 0);
+  EXPECT_EQ(within.block_position(3), 1);
+  EXPECT_EQ(within.block_position(4), 2);
+  const PromptLayout beyond = layout_prompt(info, std::vector<int32_t>{1, 2, 3, 4, 5});
+  EXPECT_EQ(beyond.block_position(0), 2);  // all of a prompt comes at once
+  EXPECT_EQ(beyond.block_position(4), 2);
+  EXPECT_EQ(beyond.block_position(5), 3);
 }
 
 TEST(Positions, LongSequencesUseTheSecondTables) {

@@ -59,7 +59,7 @@ class DecoderRunner {
         rows.push_back(row);
     }
     std::vector<RefValue> inputs = {ints(tokens), ints(positions)};
-    if (decoder_.info.block_positions) inputs.push_back(ints(block_positions));
+    if (decoder_.info.block_positions || decoder_.info.dynamic_context > 0) inputs.push_back(ints(block_positions));
     inputs.insert(inputs.end(), {ints(starts), ints(contexts)});
     if (decoder_.info.prefix_mask) inputs.push_back(ints(prefixes));
     inputs.push_back(ints(table).reshaped({static_cast<int64_t>(parts.size()), kTableWidth}));

@@ -21,9 +21,26 @@ namespace {
 
 using nlohmann::json;
 
+// A case that is like another has its configuration and tensors but for what is stored.
+void resolve(json& cases, const std::string& name) {
+  json& model = cases[name];
+  if (!model.contains("like")) return;
+  const std::string other = model["like"];
+  model.erase("like");
+  resolve(cases, other);
+  for (const char* part : {"config", "tensors"}) {
+    json whole = cases[other][part];
+    whole.merge_patch(model[part]);
+    model[part] = std::move(whole);
+  }
+}
+
 const json& stored() {
-  static const json document =
-      json::parse(std::ifstream(std::filesystem::path(LATHE_TEST_DATA) / "checkpoints" / "families.json"));
+  static const json document = [] {
+    json all = json::parse(std::ifstream(std::filesystem::path(LATHE_TEST_DATA) / "checkpoints" / "families.json"));
+    for (const auto& entry : all["cases"].items()) resolve(all["cases"], entry.key());
+    return all;
+  }();
   return document;
 }
 
@@ -71,6 +88,8 @@ class SafetensorsText {
   std::string data_;
 };
 
+constexpr int kExperts = 4;  // that a name with a star stands for
+
 std::string weights_of(const json& model) {
   SafetensorsText file;
   for (const auto& [prefix, rows] : model["tensors"].items())
@@ -80,8 +99,14 @@ std::string weights_of(const json& model) {
       for (size_t i = 0; i < layers.size(); ++i) layers[i] = static_cast<int64_t>(i);
       if (row.size() > 1) layers = row[1].get<std::vector<int64_t>>();
       if (prefix.empty()) file.add(name, dims);
-      for (const int64_t layer : layers)
-        if (!prefix.empty()) file.add(prefix + std::to_string(layer) + "." + name, dims);
+      const size_t star = name.find('*');
+      for (const int64_t layer : layers) {
+        const std::string whole = prefix + std::to_string(layer) + "." + name;
+        for (int expert = 0; !prefix.empty() && expert < (star == std::string::npos ? 1 : kExperts); ++expert)
+          file.add(star == std::string::npos ? whole
+                                             : std::string(whole).replace(whole.find('*'), 1, std::to_string(expert)),
+                   dims);
+      }
     }
   return file.text();
 }
@@ -93,7 +118,9 @@ TEST_P(Families, ComputeAsTransformersDoes) {
   const TemporaryFolder folder;
   folder.write("config.json", model["config"].dump());
   folder.write("model.safetensors", weights_of(model));
-  Decoder decoder = build_decoder(Checkpoint::open(folder.path()));
+  DecoderOptions options;
+  options.max_positions = model.value("context", int64_t{0});
+  Decoder decoder = build_decoder(Checkpoint::open(folder.path()), options);
   verify(*decoder.graph);
   EXPECT_EQ(decoder.info.unused_tensors, std::vector<std::string>{});
   DecoderRunner runner(std::move(decoder), 1);
@@ -102,6 +129,9 @@ TEST_P(Families, ComputeAsTransformersDoes) {
   EXPECT_EQ(generated.ids[0], expected);
   const auto logits = model["logits"].get<std::vector<float>>();
   expect_near(std::span(generated.logits[0]).first(logits.size()), logits, GetParam());
+  if (!model.contains("last")) return;
+  const auto last = model["last"].get<std::vector<float>>();
+  expect_near(std::span(generated.logits[0]).last(last.size()), last, GetParam() + ", last");
 }
 
 TEST(TextSides, StandUnderSeveralNames) {
@@ -204,16 +234,28 @@ TEST(MatricesToRound, AreThoseOfExpertsThatAreNotStacked) {
   };
   const TemporaryFolder folder, stacked;
   std::set<std::string> names;
-  for (const RoundedMatrix& matrix : matrices_to_round(open(folder, "qwen2-moe"), {.bits = 8}))
+  for (const RoundedMatrix& matrix : plan_rounding(open(folder, "qwen2-moe"), {.bits = 8}).matrices)
     if (matrix.name.find(".experts.") != std::string::npos) names.insert(matrix.name);
   EXPECT_EQ(names.size(), 24u);
   EXPECT_EQ(names.count("model.layers.0.mlp.experts.3.down_proj"), 1u);
+  const RoundingPlan plan = plan_rounding(open(stacked, "gpt-oss"), {.bits = 8});
+  EXPECT_EQ(plan.matrices.size(), 12u);  // of attention in three layers
+  ASSERT_EQ(plan.stacks.size(), 6u);
+  EXPECT_EQ(plan.stacks.front(), "model.layers.0.mlp.experts.gate_up_proj");
+  EXPECT_EQ(plan.stacks.back(), "model.layers.2.mlp.experts.down_proj");
+  EXPECT_TRUE(plan.transposed.empty());
+}
+
+TEST(MatricesToRound, AreNotThoseOfAConv1D) {
+  const json& model = stored()["cases"]["openai-gpt"];
+  const TemporaryFolder folder;
+  folder.write("config.json", model["config"].dump());
+  folder.write("model.safetensors", weights_of(model));
   try {
-    matrices_to_round(open(stacked, "gpt-oss"), {.bits = 8});
+    plan_rounding(Checkpoint::open(folder.path()), {.bits = 8});
     ADD_FAILURE();
   } catch (const Error& error) {
-    EXPECT_NE(error.message().find("'model.layers.0.mlp.experts.gate_up_proj.0' is part of a stack"), std::string::npos)
-        << error.message();
+    EXPECT_NE(error.message().find("8 are stored [in, out], as a Conv1D"), std::string::npos) << error.message();
   }
 }
 
@@ -242,7 +284,7 @@ struct Stack {
 
 TEST(Mxfp4, IsReadAsItIs) {
   json model = stored()["cases"]["gpt-oss"];
-  constexpr int64_t kSize = 32, kExperts = 4;
+  constexpr int64_t kSize = 32;
   model["config"].update(
       {{"hidden_size", kSize}, {"intermediate_size", kSize}, {"num_hidden_layers", 1}, {"layer_types", nullptr}});
   std::vector<float> logits[2];

@@ -1,15 +1,20 @@
 """Writes tests/data/checkpoints/families.json: what Transformers computes with tiny models of many families.
 
 The weights are not stored: both sides fill tensors from the names alone (fill() here, families_test.cc there).
-Usage: make_families.py OUT.json, with transformers 4.57.
+Usage: make_families.py OUT.json [CASE..], with transformers 4.57; RECENT and DYNAMIC with 5.23. Where cases are named, the
+others of the file stay as they are.
 """
 
+import contextlib
 import copy
 import json
+import os
 import re
 import sys
+import tempfile
 
 import numpy as np
+import safetensors.torch
 import torch
 import transformers
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMaskedLM,
@@ -106,11 +111,46 @@ CASES = {
                           vocab_size=12)),
 }
 
-
+PLAIN_ROPE = dict(rope_type="default", rope_theta=10000.0)
+EXPERTS = dict(SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=10, num_shared_experts=1)
+RECENT = {
+    "afmoe": ("afmoe", dict(EXPERTS, head_dim=6, num_hidden_layers=3, global_attn_every_n_layers=2, num_dense_layers=1,
+                            sliding_window=3, mup_enabled=True, route_scale=1.7)),
+    "bitnet": ("bitnet", dict(SIZES)),
+    "ctrl": ("ctrl", dict(n_embd=16, n_layer=2, n_head=4, n_positions=32, dff=20, vocab_size=12)),
+    "cwm": ("cwm", dict(SIZES, head_dim=6, sliding_window=3, rope_parameters=PLAIN_ROPE)),
+    "exaone-moe": ("exaone_moe", dict(EXPERTS, num_hidden_layers=4, sliding_window=3)),
+    "glm4-moe-lite": ("glm4_moe_lite", dict(LATENT, n_shared_experts=1)),
+    "granite-swa": ("granite_swa", dict(SIZES, num_hidden_layers=3, sliding_window=3, layer_rope_theta=[10000.0, 0, 10000.0],
+                                        residual_multiplier=0.5, attention_multiplier=0.3, logits_scaling=2.0)),
+    "granitemoe-swa": ("granitemoe_swa", dict(SIZES, num_local_experts=4, num_experts_per_tok=2, sliding_window=3,
+                                              shared_intermediate_size=8)),
+    "hy-v3": ("hy_v3", dict(EXPERTS, head_dim=6)),
+    "hyperclovax": ("hyperclovax", dict(SIZES, residual_multiplier=0.5, logits_scaling=0.7, embedding_multiplier=2.0)),
+    "jais2": ("jais2", dict(SIZES)),
+    "minicpm3": ("minicpm3", dict({key: LATENT[key] for key in LATENT if "expert" not in key and key != "moe_intermediate_size"},
+                                  scale_emb=3, scale_depth=1.4, dim_model_base=8)),
+    "minimax-m2": ("minimax_m2", dict(SIZES, head_dim=6, rotary_dim=4, num_local_experts=4, num_experts_per_tok=2)),
+    "ministral3": ("ministral3", dict(SIZES, head_dim=6, rope_parameters=dict(
+        YARN, rope_theta=10000.0, original_max_position_embeddings=4, llama_4_scaling_beta=0.5))),
+    "nanochat": ("nanochat", dict(SIZES)),
+    "solar-open": ("solar_open", dict(STEERED, head_dim=6, n_shared_experts=1, routed_scaling_factor=1.5, n_group=2,
+                                      topk_group=1)),
+    "youtu": ("youtu", dict({key: LATENT[key] for key in LATENT if "expert" not in key and key != "moe_intermediate_size"},
+                            pad_token_id=None)),
+}
+# Sequences outgrow the positions while they are generated, or with the prompt already.
+NTK = dict(rope_type="dynamic", factor=4.0)
+DYNAMIC = {
+    "llama-dynamic": ("llama", dict(SIZES, max_position_embeddings=10, rope_scaling=NTK)),
+    "falcon-dynamic": ("falcon", dict(FALCON, max_position_embeddings=6, rope_scaling=NTK)),
+    "gpt-neox-dynamic": ("gpt_neox", dict(MHA, hidden_size=32, max_position_embeddings=10, rotary_pct=0.5, rope_scaling=NTK)),
+}
 
 BERT = dict(MHA, type_vocab_size=2)
 ENCODERS = {
     "albert": ("albert", dict(BERT, embedding_size=8, hidden_act="gelu_new")),
+    "big_bird": ("big_bird", dict(BERT, attention_type="original_full")),
     "data2vec": ("data2vec-text", dict(BERT, pad_token_id=1)),
     "electra": ("electra", dict(BERT, embedding_size=8)),
     "ernie": ("ernie", dict(BERT, use_task_id=True)),
@@ -118,10 +158,14 @@ ENCODERS = {
 BART = dict(d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
             encoder_ffn_dim=20, decoder_ffn_dim=20, max_position_embeddings=32, vocab_size=12, decoder_start_token_id=2)
 SEQ2SEQ = {
+    "blenderbot-small": ("blenderbot-small", dict(BART)),
     "blenderbot": ("blenderbot", dict(BART, scale_embedding=True)),
     "mvp": ("mvp", dict(BART)),
     "plbart": ("plbart", dict(BART, scale_embedding=True)),
 }
+
+
+no_init_weights = getattr(transformers.modeling_utils, "no_init_weights", contextlib.nullcontext)
 
 
 def fill(name, shape):
@@ -204,7 +248,7 @@ def model_that_sees(model_type, fields):
 def model_of(model_type, fields):
     known = model_type != "jais"
     config = None if sees(model_type) else AutoConfig.for_model(model_type if known else "gpt2", **fields)
-    with transformers.modeling_utils.no_init_weights():
+    with no_init_weights():
         attention = "sdpa" if model_type == "falcon" else "eager"
         if sees(model_type):
             config, model = model_that_sees(model_type, fields)
@@ -239,24 +283,54 @@ def grouped(tensors, layers):
     for rows in groups.values():
         for rest, (shape, numbers) in rows.items():
             rows[rest] = [shape] if len(numbers) in (0, layers) else [shape, numbers]
-    return groups
+    return {prefix: with_stars(rows) for prefix, rows in groups.items()}
 
 
-def case(model_type, fields):
-    config, model, tensors = model_of(model_type, copy.deepcopy(fields))
-    ids, greedy, logits = list(PROMPT), [], None
+def with_stars(rows):
+    """The tensors of four experts under one name, "experts.*.up"."""
+    result = {}
+    for name, row in rows.items():
+        starred = re.sub(r"\bexperts\.\d+\.", "experts.*.", name)
+        assert result.setdefault(starred, row) == row, name
+    return result
+
+
+def through_folder(model_type, fields):
+    """Fills tensors by the names that they have in files, which newer versions of Transformers rename while loading."""
+    config = AutoConfig.for_model(model_type, **fields)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "model.safetensors")
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        tensors = {name: fill(name, tuple(tensor.shape)) for name, tensor in safetensors.torch.load_file(path).items()}
+        safetensors.torch.save_file(tensors, path, {"format": "pt"})
+        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32,
+                                                     experts_implementation="eager")
+    return config, model.eval(), {name: list(tensor.shape) for name, tensor in tensors.items()}
+
+
+def case(model_type, fields, load=model_of, outgrows=False):
+    config, model, tensors = load(model_type, copy.deepcopy(fields))
+    ids, greedy, logits, past, stored = list(PROMPT), [], None, None, {}
     with torch.no_grad():
         for _ in range(STEPS):
-            row = model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+            # What is generated beyond the positions turns by the length at which it came, keys in the cache included.
+            if outgrows:
+                result = model(torch.tensor([ids if past is None else ids[-1:]]), past_key_values=past, use_cache=True)
+                past = result.past_key_values
+            else:
+                result = model(torch.tensor([ids]), use_cache=False)
+            row = result.logits[0, -1]
             logits = row if logits is None else logits
             greedy.append(int(row.argmax()))
             ids.append(greedy[-1])
+    if outgrows:
+        stored = {"context": 32, "last": [round(float(x), 4) for x in row]}
     settings = {key: value for key, value in fields.items() if not key.endswith("_token_id")}
     if sees(model_type):
         settings = {"text_config": {"model_type": model_type + "_text", **settings}}
     layers = config.get_text_config().num_hidden_layers
     return {"config": {"model_type": model_type, **settings}, "layers": layers, "tensors": grouped(tensors, layers), "logits": [round(float(x), 4) for x in logits],
-            "greedy": greedy}
+            "greedy": greedy, **stored}
 
 
 # Matrices and biases that are others by a second name.
@@ -264,7 +338,7 @@ AGAIN = re.compile(r"embed_tokens|lm_head\.(decoder\.|weight)|predictions\.decod
 
 
 def filled(auto_class, model_type, fields):
-    with transformers.modeling_utils.no_init_weights():
+    with no_init_weights():
         config = AutoConfig.for_model(model_type, **fields)
         model = auto_class.from_config(config, attn_implementation="eager").eval().float()
     model.tie_weights()
@@ -295,6 +369,48 @@ def seq2seq_case(model_type, fields):
     return {**found, "states": [round(float(x), 4) for x in row]}
 
 
+def merged(base, patch):
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    base = dict(base) if isinstance(base, dict) else {}
+    for key, value in patch.items():
+        base[key] = merged(base.get(key), value)
+        if value is None:
+            del base[key]
+    return base
+
+
+def patch_of(base, wanted):
+    if not (isinstance(base, dict) and isinstance(wanted, dict)):
+        return wanted
+    removed = {key: None for key in base if key not in wanted}
+    return {**removed, **{key: patch_of(base.get(key), value) for key, value in wanted.items() if base.get(key) != value}}
+
+
+ALIKE = ("config", "tensors")
+
+
+def packed(cases):
+    """Configuration and tensors as what makes them of those of a case before, where that is shorter: `like`."""
+    size = lambda value: len(json.dumps(value, separators=(",", ":")))
+    result = {}
+    for name, found in cases.items():
+        patches = {other: {part: patch_of(cases[other][part], found[part]) for part in ALIKE} for other in result}
+        other = min(patches, key=lambda key: size(patches[key]), default=None)
+        result[name] = {**found, "like": other, **patches[other]} if other else found
+        assert None not in found["config"].values(), "a patch cannot hold null"
+    return result
+
+
+def unpacked(cases):
+    result = {}
+    for name, found in cases.items():
+        other = found.pop("like", None)
+        result[name] = {**found, **{part: merged(result[other][part], found[part]) for part in ALIKE}} if other else found
+    return result
+
+
 def section(name, cases):
     lines = [f'"{key}": {json.dumps(found, separators=(",", ":"))}' for key, found in cases.items()]
     return f'"{name}": {{\n' + ",\n".join(lines) + "\n}"
@@ -302,10 +418,20 @@ def section(name, cases):
 
 def main():
     torch.manual_seed(0)
-    cases = {name: case(*arguments) for name, arguments in CASES.items()}
-    encoders = {name: encoder_case(*arguments) for name, arguments in ENCODERS.items()}
-    seq2seq = {name: seq2seq_case(*arguments) for name, arguments in SEQ2SEQ.items()}
-    sections = [json.dumps({"prompt": PROMPT})[1:-1], section("cases", cases), section("encoders", encoders),
+    named, kept = sys.argv[2:], {}
+    if named:
+        with open(sys.argv[1], encoding="utf-8") as file:
+            kept = json.load(file)
+
+    def computed(cases, compute):
+        return {name: compute(*arguments) for name, arguments in cases.items() if name in named or not named}
+
+    cases = {**unpacked(kept.get("cases", {})), **computed(CASES, case),
+             **computed(RECENT, lambda *of: case(*of, load=through_folder)),
+             **computed(DYNAMIC, lambda *of: case(*of, load=through_folder, outgrows=True))}
+    encoders = {**kept.get("encoders", {}), **computed(ENCODERS, encoder_case)}
+    seq2seq = {**kept.get("seq2seq", {}), **computed(SEQ2SEQ, seq2seq_case)}
+    sections = [json.dumps({"prompt": PROMPT})[1:-1], section("cases", packed(cases)), section("encoders", encoders),
                 section("seq2seq", seq2seq)]
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         file.write("{" + ",\n".join(sections) + "}\n")

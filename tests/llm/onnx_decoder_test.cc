@@ -307,7 +307,7 @@ TEST(OnnxDecoder, WhatIsRecommendedDependsOnWhetherTheModelSamples) {
     const fs::path folder =
         folder_with("sampling", data("llm/onnx/transposed/model.onnx"),
                     {{"config.json", R"({"model_type": "tiny"})"}, {"generation_config.json", sampling}});
-    return Engine::open(folder.string(), options_of(0))->recommended();
+    return Engine::open(folder.string(), options_of(0))->recommended().sampling;
   };
   EXPECT_EQ(recommended(R"({"temperature": 0.5, "top_k": 7})").temperature, 0.5);
   EXPECT_EQ(recommended(R"({"temperature": 0.5, "top_k": 7})").top_k, 7);
@@ -327,7 +327,7 @@ TEST(OnnxDecoder, ConfigurationsBesideTheModelCount) {
   EXPECT_EQ(engine->facts().context, 30);
   EXPECT_EQ(engine->facts().family, "tiny");
   EXPECT_EQ(engine->facts().eos, (Ids{20, 23}));
-  EXPECT_EQ(engine->recommended().temperature, 0.5);
+  EXPECT_EQ(engine->recommended().sampling.temperature, 0.5);
   const Case wanted = small_cases()[0];
   Request request = request_of(wanted);
   request.ignore_eos = false;

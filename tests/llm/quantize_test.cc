@@ -122,7 +122,7 @@ TEST_P(QuantizeFolder, ReadsBackAsItWasRounded) {
   QuantizeOptions options;
   options.weights = {bits, group};
   options.threads = 2;
-  const auto report = quantize_folder(kLlama, out / "q", options);
+  const checkpoint::QuantisedFolderReport report = quantize_folder(kLlama, out / "q", options).written;
   EXPECT_EQ(report.matrices, 14);
   EXPECT_LT(report.bytes_after, report.bytes_before);
   EXPECT_EQ(out.file_count(), 1u);

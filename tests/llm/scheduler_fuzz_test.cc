@@ -65,6 +65,7 @@ class World {
     toy.prefix = number(0, 2) == 0;
     toy.context = number(20, 60);
     if (number(0, 2) == 0) toy.long_from = number(1, 40);
+    if (number(0, 3) == 0) toy.stretched_from = number(1, 40);
     if (number(0, 1) == 0) toy.saved_blocks = number(1, 30);
     if (number(0, 3) == 0) {
       toy.source_context = 24;

@@ -17,17 +17,21 @@ uint64_t mix(uint64_t a, uint64_t b) {
 
 class ToyLayout : public Layout {
  public:
-  ToyLayout(int64_t prefix, int64_t long_from) : prefix_(prefix), long_from_(long_from) {}
+  ToyLayout(int64_t prefix, int64_t prompt, const ToyOptions& options)
+      : prefix_(prefix), prompt_(prompt), long_from_(options.long_from), stretched_from_(options.stretched_from) {}
   int64_t prefix_length() const override { return prefix_; }
   int64_t long_from() const override { return long_from_; }
   // Odd, so that a position that is taken from elsewhere shows.
   int32_t position(int64_t index, int64_t length) const override {
     return static_cast<int32_t>(2 * index + prefix_ + (long_from_ > 0 && length > long_from_ ? 1000 : 0));
   }
-  int32_t block_position(int64_t index) const override { return static_cast<int32_t>(index - prefix_); }
+  int32_t block_position(int64_t index) const override {
+    const int64_t beyond = std::max<int64_t>(std::max(index + 1, prompt_) - stretched_from_, 0);
+    return static_cast<int32_t>(index - prefix_ + (stretched_from_ > 0 ? 1000 * beyond : 0));
+  }
 
  private:
-  int64_t prefix_, long_from_;
+  int64_t prefix_, prompt_, long_from_, stretched_from_;
 };
 
 uint64_t prefix_value(uint64_t all, int64_t index) { return mix(all, static_cast<uint64_t>(index)); }
@@ -61,7 +65,7 @@ ToyModel::ToyModel(const ToyOptions& options)
 std::unique_ptr<Layout> ToyModel::layout(std::span<const int32_t> prompt) const {
   const auto zero = std::find(prompt.begin(), prompt.end(), 0);
   return std::make_unique<ToyLayout>(options_.prefix && zero != prompt.end() ? zero - prompt.begin() : 0,
-                                     options_.long_from);
+                                     std::ssize(prompt), options_);
 }
 
 ToyModel::Slot& ToyModel::slot(const StepBatch& batch, int64_t sequence, int64_t index) {

@@ -19,8 +19,9 @@ struct ToyOptions {
   int64_t block_size = 4;
   // Tokens of a prompt up to the first zero see each other.
   bool prefix = false;
-  int64_t long_from = 0;     // positions of longer sequences are others; 0: of none
-  int64_t saved_blocks = 0;  // that the host has room for
+  int64_t long_from = 0;       // positions of longer sequences are others; 0: of none
+  int64_t stretched_from = 0;  // tokens of longer sequences hang on the length at which they came; 0: none do
+  int64_t saved_blocks = 0;    // that the host has room for
   std::vector<int32_t> eos = {1};
   // With an encoder: answers begin with `start` and depend on every token of the prompt, which is the source.
   int64_t source_context = 0, source_blocks = 0;
