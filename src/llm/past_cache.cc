@@ -55,8 +55,8 @@ std::shared_ptr<PastCache::Batch> PastCache::make_batch(std::span<const BlockId>
   batch->length = length;
   for (size_t i = 0; i < pairs_.size(); ++i) {
     const bool in_place = members.size() == 1 && pairs_[i].grows_at_end();
-    Batch::Tensor& tensor = batch->tensors.emplace_back(
-        Batch::Tensor{DeviceBuffer(device_), DeviceBuffer(device_), in_place});
+    Batch::Tensor& tensor =
+        batch->tensors.emplace_back(Batch::Tensor{DeviceBuffer(device_), DeviceBuffer(device_), in_place});
     const size_t row_bytes = bytes(i, 1, length);
     if (length == 0) continue;
     auto* to = static_cast<std::byte*>(tensor.past.reserve(members.size() * row_bytes));

@@ -33,8 +33,8 @@ class PastCache {
 
   PastCache(DeviceContext& device, std::span<const OnnxPorts::Pair> pairs, int64_t blocks);
 
-  // The sequences in these blocks, side by side in this order, with room for `more` tokens behind the `length` that each
-  // of them has; with 0 they begin anew. Valid until the next call.
+  // The sequences in these blocks, side by side in this order, with room for `more` tokens behind the `length` that
+  // each of them has; with 0 they begin anew. Valid until the next call.
   Batch& together(std::span<const BlockId> blocks, int64_t length, int64_t more);
   void copy(BlockId from, BlockId to);
 

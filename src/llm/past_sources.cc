@@ -75,7 +75,8 @@ void PastSources::store(const Batch& batch) {
 void PastSources::copy_row(size_t kept, const Row& from, const Row& to, int64_t length) {
   const size_t parts = kept_[kept].parts(), bytes = kept_[kept].state_bytes() / parts;
   const auto at = [&](const Row& row, size_t part) {
-    return static_cast<std::byte*>(row.buffer.data()) + (row.index * parts + part) * static_cast<size_t>(row.length) * bytes;
+    return static_cast<std::byte*>(row.buffer.data()) +
+           (row.index * parts + part) * static_cast<size_t>(row.length) * bytes;
   };
   for (size_t part = 0; part < parts; ++part)
     device_.copy(at(to, part), at(from, part), static_cast<size_t>(length) * bytes);

@@ -25,7 +25,9 @@ class PastSources {
    public:
     int64_t length() const { return length_; }  // of the longest
     std::span<Source* const> members() const { return members_; }
-    std::span<const float> states() const { return alone() ? members_[0]->states : states_; }  // [members, length, hidden]
+    std::span<const float> states() const {
+      return alone() ? members_[0]->states : states_;
+    }  // [members, length, hidden]
     void* kept(size_t index) const { return (alone() ? members_[0]->kept : kept_)[index].data(); }
 
    private:
