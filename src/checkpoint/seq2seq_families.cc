@@ -188,7 +188,9 @@ void refine_t5(const Fields& fields, Seq2SeqConfig& config) {
   if (config.buckets.buckets < 4 || config.buckets.buckets % 2 != 0) fields.refuse("relative_attention_num_buckets");
   if (config.buckets.max_distance <= config.buckets.buckets / 2 || config.buckets.max_distance > kMostDistance)
     fields.refuse("relative_attention_max_distance");
-  if (fields.flag("scale_decoder_outputs", first && config.decoder.traits.tied))
+  // mT5 alone leaves states as they are where the output matrix is the embedding.
+  const bool scales = config.decoder.traits.tied && !is_spelling(config.family->model_type, "mt5");
+  if (fields.flag("scale_decoder_outputs", scales))
     config.decoder.logit_scale = 1 / std::sqrt(static_cast<double>(config.decoder.hidden));
 }
 

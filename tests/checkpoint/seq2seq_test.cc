@@ -3,6 +3,7 @@
 #include "checkpoint/seq2seq.h"
 
 #include "checkpoint/relative_positions.h"
+#include "checkpoint/seq2seq_families.h"
 #include "graph/reference/evaluator.h"
 #include "graph/verifier.h"
 #include "tests/base/temporary_folder.h"
@@ -231,6 +232,18 @@ TEST_F(Seq2SeqConfigs, WhatIsNotKnownIsRefused) {
   expect_refused("must be [25, 16]");
   copy("bart", "\"is_encoder_decoder\": true", "\"normalize_before\": true, \"is_encoder_decoder\": true");
   expect_refused("normalize_before");
+}
+
+// Of T5's line, all but mT5 scale what goes into an output matrix that is the embedding.
+TEST_F(Seq2SeqConfigs, TiedOutputsAreScaled) {
+  const auto scale = [&] { return read_seq2seq_config(Checkpoint::open(folder_.path())).decoder.logit_scale; };
+  const std::string own = "\"tie_word_embeddings\": false", tied = "\"tie_word_embeddings\": true";
+  copy("umt5", own, own);
+  EXPECT_EQ(scale(), 1);
+  copy("umt5", own, tied);
+  EXPECT_EQ(scale(), 0.25);
+  copy("umt5", own, tied + ", \"scale_decoder_outputs\": false");
+  EXPECT_EQ(scale(), 1);
 }
 
 TEST_F(Seq2SeqConfigs, RulesForAnswers) {
