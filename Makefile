@@ -28,7 +28,7 @@ test-kernels: setup $(BUILD)/build.ninja ## Compile the matrix of CUDA kernels (
 	$(BUILD)/tests/cuda_kernel_matrix_test --gtest_brief=1
 
 test-emulated: setup $(BUILD)/build.ninja ## Run all tests of the GPU's kernels on an emulated GPU (NVRTC; minutes)
-	cmake --build --preset release --target cuda_lower_test cuda_session_test emulated_gpu
+	cmake --build --preset release --target cuda_lower_test cuda_session_test cuda_models_test emulated_gpu
 	scripts/test emulated-all
 
 demo: build ## Build a plan from a bundled model, classify, fill masks, compare, measure

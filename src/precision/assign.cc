@@ -284,6 +284,20 @@ Report convert(Graph& graph, const ApplyOptions& apply, const PrecisionOptions& 
   return report;
 }
 
+// What ranges are found on, and what they are judged on: every other batch each, since ranges fit what they were found
+// on better than anything else. Both are all batches where there is but one, or where nothing needs a range.
+struct Evidence {
+  Batches calibration, judgement;
+};
+
+Evidence evidence_of(const Batches& batches, const PrecisionOptions& options) {
+  if (batches.size() < 2 || !finds_ranges(options)) return {batches, batches};
+  Evidence evidence;
+  for (size_t i = 0; i < batches.size(); ++i)
+    (i % 2 == 0 ? evidence.calibration : evidence.judgement).push_back(batches[i]);
+  return evidence;
+}
+
 size_t constant_bytes(const Graph& graph) {
   size_t bytes = 0;
   for (const auto& node : graph.nodes())
@@ -309,6 +323,11 @@ Assignment leave_in_f32(Report& report, size_t nodes) {
 
 }  // namespace
 
+bool finds_ranges(const PrecisionOptions& options) {
+  const std::vector<DType> types = asked_types(options);
+  return (options.fastest && types.empty()) || std::any_of(types.begin(), types.end(), is_byte_type);
+}
+
 bool measures(const PrecisionOptions& options) {
   const auto needs_ranges = [](DType type) { return !is_half(type); };
   const std::vector<DType> types = asked_types(options);
@@ -327,7 +346,8 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
   RunOptions inner{compile, options.threads, backend->host_memory() && constant_bytes(graph) >= options.passing_from,
                    options.run_ms};
   inner.compile.passes.trace = {};
-  const Ranges ranges = prepare_bytes(graph, inner, batches, options, support);
+  const Evidence evidence = evidence_of(batches, options);
+  const Ranges ranges = prepare_bytes(graph, inner, evidence.calibration, options, support);
 
   const ApplyOptions apply_options{support, ranges, options.static_activations};
   std::optional<std::string> key;
@@ -341,7 +361,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
       return std::move(known->report);
     }
   if (options.progress) options.progress("running in fp32");
-  Measurer measurer(graph, inner, batches);
+  Measurer measurer(graph, inner, evidence.judgement);
   Report report;
   report.before = measurer.reference_speed();
   std::optional<Assignment> best;

@@ -35,6 +35,9 @@ struct Report {
 // more memory than the weights in them.
 bool measures(const PrecisionOptions& options);
 
+// Whether bytes are among the types. Ranges are then found on every other batch and judged on the rest.
+bool finds_ranges(const PrecisionOptions& options);
+
 // Rewrites the optimised f32 graph. Without an assignment that meets the bound the graph gets the one that comes
 // closest, and the report says so.
 Report assign(Graph& graph, const CompileOptions& compile, const Batches& batches, PrecisionOptions options);

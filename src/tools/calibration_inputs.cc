@@ -13,8 +13,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Of the batches that are made up: a token among few others reaches values that it does not among many.
-constexpr Lengths kMadeUpLengths[] = {Lengths::full, Lengths::half, Lengths::full, Lengths::few};
+// Of the batches that are made up: a token among few others reaches values that it does not among many. In pairs, as
+// ranges are found on one of them and judged on the other (precision/assign.cc).
+constexpr Lengths kMadeUpLengths[] = {Lengths::full, Lengths::full, Lengths::half, Lengths::half,
+                                      Lengths::full, Lengths::full, Lengths::few,  Lengths::few};
 constexpr size_t kTextsPerBatch = 8;
 constexpr int64_t kMostRequests = 4;  // of a made-up batch
 constexpr size_t kMostTexts = 512;
@@ -35,7 +37,7 @@ std::set<std::string> request_symbols(const Graph& graph) {
 }
 
 // A few requests at a time: what more would show, more batches show as well, in less memory and time.
-precision::Batches made_up_batches(const Graph& graph, const Sizes& given) {
+precision::Batches made_up_batches(const Graph& graph, const Sizes& given, bool in_pairs) {
   Sizes sizes = choose_sizes(graph, given, {}, {}).inputs;
   const std::set<std::string> requests = request_symbols(graph);
   for (const Value* input : graph.inputs())
@@ -45,7 +47,7 @@ precision::Batches made_up_batches(const Graph& graph, const Sizes& given) {
         size = std::min(size, kMostRequests);
       }
   precision::Batches batches;
-  for (uint64_t seed = 0; seed < std::size(kMadeUpLengths); ++seed) {
+  for (uint64_t seed = 0; seed < std::size(kMadeUpLengths); seed += in_pairs ? 1 : 2) {
     precision::Batch& batch = batches.emplace_back();
     for (const Value* input : graph.inputs())
       batch.emplace(input->name(), random_input(*input, sizes.at(input->name()), sizes, seed, kMadeUpLengths[seed]));
@@ -101,8 +103,8 @@ precision::Batches text_batches(const Graph& graph, const fs::path& path, const 
 }  // namespace
 
 precision::Batches calibration_batches(const Graph& graph, const CalibrationArgs& args, const Sizes& sizes,
-                                       const fs::path& model) {
-  if (args.source.empty()) return made_up_batches(graph, sizes);
+                                       const fs::path& model, bool finds_ranges) {
+  if (args.source.empty()) return made_up_batches(graph, sizes, finds_ranges);
   const fs::path source = args.source;
   std::error_code error;
   if (fs::is_directory(source, error)) return recorded_batches(graph, source);

@@ -16,8 +16,9 @@ struct CalibrationArgs {
   std::string tokenizer;  // folder with the tokenizer for a text file; empty: the model's folder
 };
 
-// Sizes of made-up inputs are `sizes` where given. Throws Error(invalid_argument) when a file lacks an input.
+// Sizes of made-up inputs are `sizes` where given; there are twice as many where ranges are found on some and judged on
+// others. Throws Error(invalid_argument) when a file lacks an input.
 precision::Batches calibration_batches(const Graph& graph, const CalibrationArgs& args, const Sizes& sizes,
-                                       const std::filesystem::path& model);
+                                       const std::filesystem::path& model, bool finds_ranges);
 
 }  // namespace lathe::tools

@@ -178,7 +178,7 @@ class QuantizeCommand : public Command {
     if (const auto calibrator = precision::calibrator_from_string(calibration_.calibrator))
       options_.calibrator = *calibrator;
     const auto batches =
-        calibration_batches(*onnx::import_model(input_), calibration_.inputs, {}, std::filesystem::path(input_));
+        calibration_batches(*onnx::import_model(input_), calibration_.inputs, {}, std::filesystem::path(input_), true);
     const precision::QdqReport report = precision::quantize_model(input_, output_, batches, options_);
     progress.clear();
     nlohmann::json outputs = nlohmann::json::array();

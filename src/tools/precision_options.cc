@@ -163,7 +163,8 @@ precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, cons
   precision::PrecisionOptions options = options_of(args);
   options.threads = threads;
   options.progress = std::move(progress);
-  const precision::Batches batches = calibration_batches(graph, args.calibration.inputs, sizes, model);
+  const precision::Batches batches =
+      calibration_batches(graph, args.calibration.inputs, sizes, model, precision::finds_ranges(options));
   try {
     return precision::assign(graph, compile, batches, options);
   } catch (Error& error) {

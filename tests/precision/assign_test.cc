@@ -205,6 +205,27 @@ TEST(Assign, LayersStayInF32WhereThatIsFastest) {
   for (const char* narrow : {"i8", "bf16"}) EXPECT_EQ(print(*graph).find(narrow), std::string::npos) << print(*graph);
 }
 
+// A range that was found on small values cuts off large ones, which shows only where those are not part of it.
+TEST(Assign, RangesAreJudgedOnOtherBatches) {
+  const auto chosen = [](float scale) {
+    const auto graph = parse_graph(R"(graph (%x: f32[n, 32]) {
+  %w = constant {value = f32[32, 32] random(1)}
+  %y = matmul(%x, %w)
+  return %y as "y"
+})");
+    Batches batches;
+    for (const float size : {1.0f, scale}) {
+      Tensor x(DType::f32, {16, 32});
+      for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, size * std::sin(0.37 * static_cast<double>(i * i)));
+      batches.push_back({{"x", x}});
+    }
+    const Report report = assign(*graph, {}, batches, {.types = {DType::i8}, .static_activations = true});
+    return layer(report, "y").type.compute;
+  };
+  EXPECT_EQ(chosen(0.9f), DType::i8);
+  EXPECT_EQ(chosen(10.0f), DType::f32);
+}
+
 TEST(Assign, RefusesInputsThatSayNothing) {
   const auto graph = parse_graph(R"(graph (%x: f32[n, 4]) {
   %w = constant {value = f32[4, 4] random(1)}

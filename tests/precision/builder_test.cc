@@ -66,7 +66,7 @@ TEST(Builder, LayersByNameAndWhatIsPinned) {
   Rows again(2);
   options = {};
   options.int8 = true;
-  options.max_error = some.max_error / 2;
+  options.max_error = some.max_error / 8;
   options.calibration = "mse";
   options.calibrator = &again;
   const BuildResult strict = build_plan(kModel, plan_file("strict.plan"), options);

@@ -386,7 +386,7 @@ void add_attention(std::vector<Representative>& all) {
       const std::string name = "attention_" + c.name + (general ? "_general" : "");
       all.push_back({name, {file, "attention", defines, general ? score : ""}, c.registers});
       // A few bytes are better than smaller tiles.
-      if (c.name == "large_128" && general) all.back().max_spill_bytes = 16;
+      if (c.name == "large_128" && general) all.back().max_spill_bytes = 20;
       if (!general && (c.name == "large_64" || c.name == "f32_64")) {
         defines.back() = "PACKED=1";
         all.push_back({name + "_packed", {file, "attention", defines, ""}, c.registers});

@@ -152,9 +152,9 @@ inline __device__ float score_of(const AttentionArgs& args, const ScorePosition&
   Program::read<1, 1>(ExtraReader{args, at}, registers);
   registers[0].x0 = product * args.scale;
   // In powers of 2. A finite number stays finite: rows that see no other keys depend on it.
-  constexpr float kLowest = -3.402823466e38f;
-  const float score = float(Program::evaluate(registers[0], at, 0, args.dims)), in_powers = score * kLog2e;
-  return in_powers < kLowest && score >= kLowest ? kLowest : in_powers;
+  constexpr float kLowest = -3.402823466e38f, kLowestPower = -2.35e38f;
+  const float score = float(Program::evaluate(registers[0], at, 0, args.dims));
+  return (score >= kLowest ? fmaxf(score, kLowestPower) : score) * kLog2e;
 #else
   return product;
 #endif
