@@ -73,7 +73,11 @@ function(lathe_isa_sources target)
       set_property(TARGET ${objects} PROPERTY LATHE_FP_CONTRACT ON)  # read by lathe_options
       target_compile_options(${objects} PRIVATE ${LATHE_ISA_FLAGS_${isa}})
       # Checked builds would spend minutes on -O3, and on running what is not optimised at all.
-      target_compile_options(${objects} PRIVATE $<IF:$<BOOL:${LATHE_SANITIZE}>,-O1,-O3>)
+      if(LATHE_SANITIZE)
+        target_compile_options(${objects} PRIVATE -O1)
+      else()
+        target_compile_options(${objects} PRIVATE -O3)
+      endif()
       target_sources(${target} PRIVATE "$<TARGET_OBJECTS:${objects}>")
     endif()
     list(TRANSFORM arg_FILES PREPEND "${CMAKE_CURRENT_SOURCE_DIR}/" OUTPUT_VARIABLE files)
