@@ -6,7 +6,51 @@
 namespace lathe {
 
 template <OneOfOps T>
-[[gnu::used]] Op::Op(T op) : AnyOp(std::move(op)) {}
+Op::Op(T op) : AnyOp(std::move(op)) {}
+template Op::Op(Constant);
+template Op::Op(Dims);
+template Op::Op(Bind);
+template Op::Op(Map);
+template Op::Op(Reduce);
+template Op::Op(ArgReduce);
+template Op::Op(Cumulative);
+template Op::Op(MatMul);
+template Op::Op(MatMulNBits);
+template Op::Op(GroupedMatMul);
+template Op::Op(Conv);
+template Op::Op(ConvTranspose);
+template Op::Op(Pool);
+template Op::Op(Norm);
+template Op::Op(GroupNorm);
+template Op::Op(Softmax);
+template Op::Op(Attention);
+template Op::Op(PagedAttention);
+template Op::Op(Rotary);
+template Op::Op(Embedding);
+template Op::Op(Resize);
+template Op::Op(Rnn);
+template Op::Op(DynamicQuantize);
+template Op::Op(Reshape);
+template Op::Op(Transpose);
+template Op::Op(Slice);
+template Op::Op(Concat);
+template Op::Op(Pad);
+template Op::Op(ReverseSequence);
+template Op::Op(Gather);
+template Op::Op(GatherElements);
+template Op::Op(GatherNd);
+template Op::Op(ScatterElements);
+template Op::Op(ScatterNd);
+template Op::Op(TopK);
+template Op::Op(NonZero);
+template Op::Op(Nms);
+template Op::Op(PackTokens);
+template Op::Op(If);
+template Op::Op(Loop);
+template Op::Op(Scan);
+template Op::Op(Sequence);
+template Op::Op(Extern);
+
 Op::Op() = default;
 Op::Op(const Op& other) = default;
 Op::Op(Op&& other) noexcept = default;
