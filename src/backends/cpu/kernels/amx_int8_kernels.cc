@@ -43,7 +43,7 @@ LATHE_TARGET_AMX void multiply(const AmxProduct& p) {
     LATHE_TILE_STEP("tdpbusd", both, a, second, lda, b);
   }
   if (k > 0) add_rest<both>(a, second, lda, k, b);
-  store_sums<both>(p.out, p.rows - kTileRows);
+  store_sums<both>(p.out, kTilePanelRow, p.rows - kTileRows);
 }
 
 void product(const AmxProduct& p) noexcept { p.rows > kTileRows ? multiply<true>(p) : multiply<false>(p); }
@@ -90,7 +90,7 @@ LATHE_TARGET_AMX void multiply_rounded(const NBitsPanel& p, const AmxNBitsTile& 
     for (int64_t term = 0; term < terms; term += kAmxDepth, a += 2 * kTileBytes, b += kTilePanelStep) {
       LATHE_TILE_STEP("tdpbsud", both, a, a + kTileBytes, kTileRowBytes, b);
     }
-    store_sums<both>(step.sums, kTileRows);
+    store_sums<both>(step.sums, kTilePanelRow, kTileRows);
     w += (terms + kOctet - 1) / kOctet * kOctetBytes;
     if (index > 0) add_step(p, steps[(index - 1) % 2], t.rows, t.out);
     ++index;
