@@ -18,7 +18,7 @@ class LlmProfile : private StepObserver {
  public:
   // Throws Error(unsupported) for models that are not one graph.
   explicit LlmProfile(llm::Engine& engine);
-  ~LlmProfile();
+  ~LlmProfile() override;
   LlmProfile(const LlmProfile&) = delete;
   LlmProfile& operator=(const LlmProfile&) = delete;
 

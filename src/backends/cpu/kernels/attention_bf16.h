@@ -1,5 +1,5 @@
-// The two products of attention in bf16: queries, keys, weights and values are rounded, sums stay f32. What lies between
-// the products is that of f32 (attention_kernels.h).
+// The two products of attention in bf16: queries, keys, weights and values are rounded, sums stay f32. What lies
+// between the products is that of f32 (attention_kernels.h).
 #pragma once
 
 #include "backends/cpu/kernels/gemm_bf16_kernels.h"
