@@ -40,10 +40,11 @@ LATHE_TARGET_AMX void tile(const GemmBf16Tile& t) {
   int64_t k = t.k, done = 0;
   for (; k >= kTileK; k -= kTileK, a += kRowTile, b += kTilePanelStep) {
     LATHE_TILE_STEP("tdpbf16ps", both, a, a + second_rows, kTileRowBytes, b);
-    if constexpr (!both)
+    if (prefetch < end) {
+      for (int64_t line = 0; line < lines; ++line, prefetch += kLine) __builtin_prefetch(prefetch, 0, 2);
+    } else if constexpr (!both) {
       for (int64_t line = 0; line < kTilePanelStep; line += kLine) __builtin_prefetch(b + kAhead + line);
-    for (int64_t line = 0; line < lines && prefetch < end; ++line, prefetch += kLine)
-      __builtin_prefetch(prefetch, 0, 2);
+    }
     if (t.between != nullptr) t.between(t.context, ++done, steps);
   }
   if (k > 0) {  // the panel ends here, and what lies behind it need not be finite
