@@ -37,7 +37,9 @@ LATHE_TARGET_AMX void tile(const GemmBf16Tile& t) {
   const char *b = static_cast<const char*>(t.panel), *prefetch = t.prefetch, *const end = prefetch + t.prefetch_bytes;
   const int64_t steps = steps_of(t.k);
   const int64_t lines = steps == 0 ? 0 : (t.prefetch_bytes + steps * kLine - 1) / (steps * kLine);
-  int64_t k = t.k, done = 0;
+  const int64_t steps_of_slice = steps < kBf16Slices ? 1 : steps / kBf16Slices;
+  int64_t k = t.k, left = t.between == nullptr ? -1 : steps_of_slice;
+  int slice = 0;
   for (; k >= kTileK; k -= kTileK, a += kRowTile, b += kTilePanelStep) {
     LATHE_TILE_STEP("tdpbf16ps", both, a, a + second_rows, kTileRowBytes, b);
     if (prefetch < end) {
@@ -45,7 +47,10 @@ LATHE_TARGET_AMX void tile(const GemmBf16Tile& t) {
     } else if constexpr (!both) {
       for (int64_t line = 0; line < kTilePanelStep; line += kLine) __builtin_prefetch(b + kAhead + line);
     }
-    if (t.between != nullptr) t.between(t.context, ++done, steps);
+    if (--left == 0 && slice < kBf16Slices) {
+      t.between(t.context, ++slice);
+      left = steps_of_slice;
+    }
   }
   if (k > 0) {  // the panel ends here, and what lies behind it need not be finite
     alignas(64) char last[kTilePanelStep] = {};

@@ -81,11 +81,9 @@ class BlockPass {
     const float* sums = nullptr;
   };
 
-  static void store_slice(void* context, int64_t done, int64_t steps) noexcept {
-    constexpr int64_t kLeastRows = 8;  // fewer are not worth a call
+  static void store_slice(void* context, int slice) noexcept {
     auto& pass = *static_cast<BlockPass*>(context);
-    const int64_t due = pass.waiting_.rows * done / steps;
-    if (due - pass.stored_ >= kLeastRows) pass.store_rows(due);
+    pass.store_rows(pass.waiting_.rows * slice / kBf16Slices);
   }
 
   // Rows of the sums that wait, up to `end`.

@@ -12,6 +12,8 @@
 
 namespace lathe::cpu {
 
+inline constexpr int kMaxBf16Rows = 32, kBf16Slices = 4;
+
 // out[i * ldo + j] = sum over k of block(i, k) * panel(k, j), for i < rows and all nr columns; `out` has max_rows rows,
 // of which those from `rows` on are left unspecified.
 struct GemmBf16Tile {
@@ -25,13 +27,11 @@ struct GemmBf16Tile {
   // unused with few rows, where the panel itself is fetched ahead.
   const char* prefetch = nullptr;
   int64_t prefetch_bytes = 0;
-  // Other work of this thread, cut into slices, which a unit that works on its own meanwhile calls for between its
-  // steps: `done` of `steps` are behind it. May be null, and need not be called.
-  void (*between)(void* context, int64_t done, int64_t steps) noexcept = nullptr;
+  // Other work of this thread, cut into kBf16Slices, for which a unit that works on its own meanwhile calls between its
+  // steps: the slices from 1 on, as many as it gets to. May be null.
+  void (*between)(void* context, int slice) noexcept = nullptr;
   void* context = nullptr;
 };
-
-inline constexpr int kMaxBf16Rows = 32;
 
 struct GemmBf16Kernels {
   int max_rows;  // of a block, at most kMaxBf16Rows; 0 where there is no such unit
