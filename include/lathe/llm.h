@@ -99,7 +99,8 @@ struct Recommendation {
   SamplingOptions sampling;  // of an encoder-decoder, the likeliest token where nothing says that it samples
   BeamOptions beam;
   int n = 1;
-  std::vector<std::string> ignored;  // settings that change answers elsewhere, and that Lathe does not have
+  std::optional<int64_t> max_tokens;  // of an answer
+  std::vector<std::string> ignored;   // settings that change answers elsewhere, and that Lathe does not have
 };
 
 struct TokenLogprob {

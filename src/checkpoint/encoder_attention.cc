@@ -148,13 +148,13 @@ Value* EncoderAttention::chosen_by_distance(Value* scores, int owner_axis) {
   if (rows_ == nullptr) {
     std::vector<int64_t> rows;
     for (int64_t offset = -reach; offset <= reach; ++offset) rows.push_back(buckets.row(-offset));
-    rows_ = by_distance(graph(), constant(graph(), Tensor::of<int64_t>({2 * reach + 1}, std::span<const int64_t>(rows))),
-                        sequence_, reach);
+    rows_ =
+        by_distance(graph(), constant(graph(), Tensor::of<int64_t>({2 * reach + 1}, std::span<const int64_t>(rows))),
+                    sequence_, reach);
   }
   MapProgram place;
   const int row = place.input(0, DType::i64);
-  const int first =
-      place.binary(MapOp::mul, place.iota(owner_axis), place.constant_int(distances, DType::i64));
+  const int first = place.binary(MapOp::mul, place.iota(owner_axis), place.constant_int(distances, DType::i64));
   place.finish(place.binary(MapOp::add, first, row));
   Value* places = graph().emit(Map{place, {}}, {rows_});
   Value* flat = reshape(graph(), scores, {batch_ * model_.heads, sequence_ * distances});

@@ -1,5 +1,5 @@
-// Attention of encoders: every token sees all that are no padding, or those near it; scores know positions by rotation, by
-// a number for each distance, or by products with embeddings of distances (arXiv 2006.03654).
+// Attention of encoders: every token sees all that are no padding, or those near it; scores know positions by rotation,
+// by a number for each distance, or by products with embeddings of distances (arXiv 2006.03654).
 #pragma once
 
 #include <string>

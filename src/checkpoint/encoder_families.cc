@@ -34,19 +34,19 @@ constexpr FieldNames kBertFields{
     .kv_heads = {}, .head_dim = {}, .epsilon = "layer_norm_eps", .rotary_fraction = {}, .rope_base = {}};
 
 constexpr Names kBertNames{.root = "bert.",
-                                  .embedding = "embeddings.word_embeddings",
-                                  .embedding_norm = "embeddings.LayerNorm",
-                                  .positions = "embeddings.position_embeddings",
-                                  .layers = "encoder.layer.",
-                                  .norm1 = "attention.output.LayerNorm",
-                                  .norm2 = "output.LayerNorm",
-                                  .q = "attention.self.query",
-                                  .k = "attention.self.key",
-                                  .v = "attention.self.value",
-                                  .attention_out = "attention.output.dense",
-                                  .up = "intermediate.dense",
-                                  .down = "output.dense",
-                                  .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
+                           .embedding = "embeddings.word_embeddings",
+                           .embedding_norm = "embeddings.LayerNorm",
+                           .positions = "embeddings.position_embeddings",
+                           .layers = "encoder.layer.",
+                           .norm1 = "attention.output.LayerNorm",
+                           .norm2 = "output.LayerNorm",
+                           .q = "attention.self.query",
+                           .k = "attention.self.key",
+                           .v = "attention.self.value",
+                           .attention_out = "attention.output.dense",
+                           .up = "intermediate.dense",
+                           .down = "output.dense",
+                           .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
 
 constexpr Names bert_names(std::string_view root) {
   Names names = kBertNames;
@@ -55,34 +55,34 @@ constexpr Names bert_names(std::string_view root) {
 }
 
 constexpr Names kAlbertNames{.root = "albert.",
-                                    .embedding = "embeddings.word_embeddings",
-                                    .embedding_norm = "embeddings.LayerNorm",
-                                    .positions = "embeddings.position_embeddings",
-                                    .layers = "encoder.albert_layer_groups.0.albert_layers.",
-                                    .norm1 = "attention.LayerNorm",
-                                    .norm2 = "full_layer_layer_norm",
-                                    .q = "attention.query",
-                                    .k = "attention.key",
-                                    .v = "attention.value",
-                                    .attention_out = "attention.dense",
-                                    .up = "ffn",
-                                    .down = "ffn_output",
-                                    .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
+                             .embedding = "embeddings.word_embeddings",
+                             .embedding_norm = "embeddings.LayerNorm",
+                             .positions = "embeddings.position_embeddings",
+                             .layers = "encoder.albert_layer_groups.0.albert_layers.",
+                             .norm1 = "attention.LayerNorm",
+                             .norm2 = "full_layer_layer_norm",
+                             .q = "attention.query",
+                             .k = "attention.key",
+                             .v = "attention.value",
+                             .attention_out = "attention.dense",
+                             .up = "ffn",
+                             .down = "ffn_output",
+                             .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
 
 constexpr Names kDistilBertNames{.root = "distilbert.",
-                                        .embedding = "embeddings.word_embeddings",
-                                        .embedding_norm = "embeddings.LayerNorm",
-                                        .positions = "embeddings.position_embeddings",
-                                        .layers = "transformer.layer.",
-                                        .norm1 = "sa_layer_norm",
-                                        .norm2 = "output_layer_norm",
-                                        .q = "attention.q_lin",
-                                        .k = "attention.k_lin",
-                                        .v = "attention.v_lin",
-                                        .attention_out = "attention.out_lin",
-                                        .up = "ffn.lin1",
-                                        .down = "ffn.lin2",
-                                        .buffers = "embeddings.position_ids"};
+                                 .embedding = "embeddings.word_embeddings",
+                                 .embedding_norm = "embeddings.LayerNorm",
+                                 .positions = "embeddings.position_embeddings",
+                                 .layers = "transformer.layer.",
+                                 .norm1 = "sa_layer_norm",
+                                 .norm2 = "output_layer_norm",
+                                 .q = "attention.q_lin",
+                                 .k = "attention.k_lin",
+                                 .v = "attention.v_lin",
+                                 .attention_out = "attention.out_lin",
+                                 .up = "ffn.lin1",
+                                 .down = "ffn.lin2",
+                                 .buffers = "embeddings.position_ids"};
 
 constexpr EncoderFamily bert() {
   return {.model_type = "bert",
@@ -236,33 +236,34 @@ constexpr EncoderFamily deberta() {
 
 constexpr EncoderFamily modernbert() {
   const EncoderHead head{.dense = "head.dense", .norm = "head.norm", .output = "classifier"};
-  EncoderFamily family{.model_type = "modernbert",
-                       .names = {.root = "model.",
-                                 .embedding = "embeddings.tok_embeddings",
-                                 .embedding_norm = "embeddings.norm",
-                                 .layers = "layers.",
-                                 .norm1 = "attn_norm",
-                                 .norm2 = "mlp_norm",
-                                 .qkv = "attn.Wqkv",
-                                 .attention_out = "attn.Wo",
-                                 .up = "mlp.Wi",
-                                 .down = "mlp.Wo",
-                                 .final_norm = "final_norm"},
-                       .traits = pre_norm(true),
-                       .fields = {.kv_heads = {},
-                                  .head_dim = {},
-                                  .epsilon = "norm_eps",
-                                  .activation = "hidden_activation",
-                                  .rope_base = "global_rope_theta"},
-                       .rope_base = 160000,
-                       .local_rope_base = "local_rope_theta",
-                       .masked_lm = {.dense = "head.dense", .norm = "head.norm", .decoder = "decoder", .bias = "decoder.bias"},
-                       .text = head,
-                       .tokens = head,
-                       .spans = head,
-                       .text_activation = Activation::gelu_erf,
-                       .unnormed_start = true,
-                       .refine = read_modernbert};
+  EncoderFamily family{
+      .model_type = "modernbert",
+      .names = {.root = "model.",
+                .embedding = "embeddings.tok_embeddings",
+                .embedding_norm = "embeddings.norm",
+                .layers = "layers.",
+                .norm1 = "attn_norm",
+                .norm2 = "mlp_norm",
+                .qkv = "attn.Wqkv",
+                .attention_out = "attn.Wo",
+                .up = "mlp.Wi",
+                .down = "mlp.Wo",
+                .final_norm = "final_norm"},
+      .traits = pre_norm(true),
+      .fields = {.kv_heads = {},
+                 .head_dim = {},
+                 .epsilon = "norm_eps",
+                 .activation = "hidden_activation",
+                 .rope_base = "global_rope_theta"},
+      .rope_base = 160000,
+      .local_rope_base = "local_rope_theta",
+      .masked_lm = {.dense = "head.dense", .norm = "head.norm", .decoder = "decoder", .bias = "decoder.bias"},
+      .text = head,
+      .tokens = head,
+      .spans = head,
+      .text_activation = Activation::gelu_erf,
+      .unnormed_start = true,
+      .refine = read_modernbert};
   family.traits.epsilon = 1e-5;
   family.traits.positions = Positions::rotary;
   family.traits.packing = QkvPacking::stacked;
@@ -418,15 +419,20 @@ ModelConfig read_model(const Fields& fields, const EncoderFamily& family) {
 }
 
 [[noreturn]] void refuse_family(const Fields& fields) {
-  std::string known;
-  for (const EncoderFamily& family : kEncoderFamilies)
-    known += (known.empty() ? "" : ", ") + std::string(first_spelling(family.model_type));
   throw Error(ErrorCode::unsupported, fmt::format("the model_type '{}' is not that of an encoder that Lathe knows",
                                                   fields.optional_text("model_type").value_or("")))
-      .remedy(fmt::format("Encoders are {}. Language models run with `lathe generate`, `chat` and `bench`", known));
+      .remedy(fmt::format("Encoders are {}. Language models run with `lathe generate`, `chat` and `bench`",
+                          known_encoders()));
 }
 
 }  // namespace
+
+std::string known_encoders() {
+  std::string known;
+  for (const EncoderFamily& family : kEncoderFamilies)
+    known += (known.empty() ? "" : ", ") + std::string(first_spelling(family.model_type));
+  return known;
+}
 
 const EncoderFamily* find_encoder_family(const Fields& fields) {
   const std::string type = fields.optional_text("model_type").value_or("");
@@ -443,11 +449,13 @@ EncoderConfig read_encoder_config(const Fields& fields) {
   config.model = read_model(fields, *family);
   config.task = read_task(fields, *family);
   config.labels = read_labels(fields);
-  config.label_count = config.labels.empty() ? fields.size("num_labels", 2) : static_cast<int64_t>(config.labels.size());
+  config.label_count =
+      config.labels.empty() ? fields.size("num_labels", 2) : static_cast<int64_t>(config.labels.size());
   config.masked_activation = config.model.traits.activation;
   config.head_activation = family->text_activation;
   config.pad_id = fields.optional_integer("pad_token_id").value_or(family->padded_positions ? 1 : 0);
-  if (family->padded_positions && (config.pad_id < 0 || config.pad_id >= config.model.vocab)) fields.refuse("pad_token_id");
+  if (family->padded_positions && (config.pad_id < 0 || config.pad_id >= config.model.vocab))
+    fields.refuse("pad_token_id");
   config.max_length = config.model.max_positions - (family->padded_positions ? config.pad_id + 1 : 0);
   if (!family->token_types.empty()) {
     config.token_types = fields.optional_integer("type_vocab_size").value_or(2);

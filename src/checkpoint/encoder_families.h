@@ -74,6 +74,8 @@ struct EncoderConfig {
   bool head_bias = true, decoder_bias = true;
 };
 
+// Their model_types, for messages.
+std::string known_encoders();
 // Null where the model_type is of no encoder that Lathe knows.
 const EncoderFamily* find_encoder_family(const Fields& fields);
 

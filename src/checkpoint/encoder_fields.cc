@@ -122,12 +122,14 @@ void read_nomic_bert(const Fields& fields, EncoderConfig&) {
   fields.expect_number("rotary_emb_fraction", 1);
   for (const std::string_view key : {"rotary_scaling_factor", "rotary_emb_scale_base"})
     if (fields.has(key)) fields.refuse(key);
-  for (const std::string_view key : {"causal", "mlp_fc1_bias", "mlp_fc2_bias", "parallel_block", "prenorm", "use_rms_norm",
-                                     "qkv_proj_bias", "rotary_emb_interleaved", "scale_attn_by_inverse_layer_idx"})
+  for (const std::string_view key :
+       {"causal", "mlp_fc1_bias", "mlp_fc2_bias", "parallel_block", "prenorm", "use_rms_norm", "qkv_proj_bias",
+        "rotary_emb_interleaved", "scale_attn_by_inverse_layer_idx"})
     fields.expect_flag(key, false);
   fields.expect_flag("scale_attn_weights", true);
-  for (const std::string_view key : {"dense_seq_output", "fused_bias_fc", "fused_dropout_add_ln", "max_trained_positions",
-                                     "pad_vocab_size_multiple", "parallel_block_tied_norm", "use_xentropy"})
+  for (const std::string_view key :
+       {"dense_seq_output", "fused_bias_fc", "fused_dropout_add_ln", "max_trained_positions", "pad_vocab_size_multiple",
+        "parallel_block_tied_norm", "use_xentropy"})
     fields.any(key);  // of the implementation
 }
 

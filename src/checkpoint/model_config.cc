@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/encoder_families.h"
 #include "checkpoint/families.h"
+#include "checkpoint/seq2seq_families.h"
 #include "checkpoint/spellings.h"
 
 namespace lathe::checkpoint {
@@ -38,7 +40,8 @@ const Family& find_family(const Fields& fields) {
   known.pop_back();
   throw Error(ErrorCode::unsupported,
               fmt::format("the {} '{}' is not known", type ? "model_type" : "architecture", name))
-      .remedy("Lathe knows these decoders:" + known);
+      .remedy(fmt::format("Lathe knows these decoders:{}; these encoders: {}; and these encoder-decoders: {}", known,
+                          known_encoders(), known_seq2seq()));
 }
 
 // What describes the language model: the whole, or the part of a model that sees or hears, too.
