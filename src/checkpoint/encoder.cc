@@ -58,7 +58,7 @@ class EncoderBuilder {
       x = norm(add(x, attention.build(x, prefix, layer)), family_.names.norm1);
       return norm(add(x, layers_.mlp(x, prefix)), family_.names.norm2);
     }
-    Value* first = layer == 0 && family_.unnormed_start ? x : norm(x, family_.names.norm1);
+    Value* first = layer == 0 && model_.traits.unnormed_start ? x : norm(x, family_.names.norm1);
     x = add(x, attention.build(first, prefix, layer));
     return add(x, layers_.mlp(norm(x, family_.names.norm2), prefix));
   }

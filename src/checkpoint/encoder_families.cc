@@ -262,9 +262,9 @@ constexpr EncoderFamily modernbert() {
       .tokens = head,
       .spans = head,
       .text_activation = Activation::gelu_erf,
-      .unnormed_start = true,
       .refine = read_modernbert};
   family.traits.epsilon = 1e-5;
+  family.traits.unnormed_start = true;
   family.traits.positions = Positions::rotary;
   family.traits.packing = QkvPacking::stacked;
   family.traits.mlp = MlpKind::gated_stacked;

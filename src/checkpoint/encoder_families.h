@@ -49,7 +49,6 @@ struct EncoderFamily {
   bool pooled_text = false;                       // the text head reads the pooler's output
   bool padded_positions = false;  // positions count from the padding token's number on, over what is no padding
   bool shared_layer = false;      // one layer, applied again and again
-  bool unnormed_start = false;    // the first layer has no norm before attention
   bool discriminates = false;     // pretraining taught it which words were replaced, not what is masked
   // What further fields of the family change; the common ones are read before.
   void (*refine)(const Fields& fields, EncoderConfig& config) = nullptr;

@@ -103,10 +103,7 @@ void read_modernbert(const Fields& fields, EncoderConfig& config) {
   const int64_t window = fields.size("local_attention", 128), interval = fields.size("global_attn_every_n_layers", 3);
   if (window < 2) fields.refuse("local_attention");
   set_windows(fields, model, window / 2, [&](int64_t layer) { return layer % interval != 0; });
-  for (const std::string_view key :
-       {"layer_norm_eps", "mlp_dropout", "initializer_cutoff_factor", "deterministic_flash_attn", "sparse_prediction",
-        "sparse_pred_ignore_index", "reference_compile", "repad_logits_with_grad"})
-    fields.any(key);  // of training, or said before
+  fields.any("layer_norm_eps");  // again
 }
 
 void read_eurobert(const Fields& fields, EncoderConfig& config) {

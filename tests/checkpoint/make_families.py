@@ -133,6 +133,7 @@ RECENT = {
     "minimax-m2": ("minimax_m2", dict(SIZES, head_dim=6, rotary_dim=4, num_local_experts=4, num_experts_per_tok=2)),
     "ministral3": ("ministral3", dict(SIZES, head_dim=6, rope_parameters=dict(
         YARN, rope_theta=10000.0, original_max_position_embeddings=4, llama_4_scaling_beta=0.5))),
+    "modernbert-decoder": ("modernbert-decoder", dict(MHA, local_attention=4)),
     "nanochat": ("nanochat", dict(SIZES)),
     "solar-open": ("solar_open", dict(STEERED, head_dim=6, n_shared_experts=1, routed_scaling_factor=1.5, n_group=2,
                                       topk_group=1)),
