@@ -92,8 +92,12 @@ void add_rows(std::vector<Representative>& all) {
   }
   add("embedding", "embedding.cu",
       {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "PICKED=1", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64",
-       "ID1=i32", "ID2=i64"},
+       "ID1=i32", "ID2=i64", "TABLE0=bf16", "TABLE1=bf16", "TABLE2=bf16"},
       warp);
+  add("embedding_of_narrow_tables", "embedding.cu",
+      {"ELEMENT=float", "WIDE=float", "LAYER=0", "TABLES=2", "PICKED=0", "SCALE=float", "BIAS=float", "RANK=1",
+       "ID0=i32", "ID1=i64", "TABLE0=f16", "TABLE1=float"},
+      loop);
   for (const char* q : {"i8", "u8", "e4m3"})
     add(std::string("quantize_rows_") + q, "quantize_rows.cu", {"X=float", std::string("Q=") + q}, warp);
   for (const char* store : {"0", "1"})
