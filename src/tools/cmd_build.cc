@@ -196,8 +196,8 @@ class BuildCommand : public Command {
     progress.clear();
     console.result({{"model", model_}, {"precision", report_precision(*precision_report_, precision_, console, true)}});
     console.note(
-        "lathe: no assignment of types meets the bound (cosine {}{}{}); a lower --accuracy, or --calib with real "
-        "inputs, may",
+        "lathe: nothing narrower than the model's own types meets the bound (cosine {}{}{}); a lower --accuracy, or "
+        "--calib with real inputs, may",
         precision_.accuracy, precision_.max_error > 0 ? fmt::format(", error {}", precision_.max_error) : std::string(),
         precision_.top1 > 0 ? fmt::format(", first choices {}", precision_.top1) : std::string());
     return kExitMissedBound;

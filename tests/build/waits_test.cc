@@ -13,9 +13,11 @@ using Ops = std::set<std::string, std::less<>>;
 
 Waits waits_of(const char* text) {
   const auto graph = parse_graph(text);
-  const ScriptedBackend device("device",
-                               {{"map", {"map"}}, {"non_zero", {"non_zero"}}, {"gather", {"gather"}}, {"bind", {"bind"}},
-                                {"pack_tokens", {"pack_tokens"}}});
+  const ScriptedBackend device("device", {{"map", {"map"}},
+                                          {"non_zero", {"non_zero"}},
+                                          {"gather", {"gather"}},
+                                          {"bind", {"bind"}},
+                                          {"pack_tokens", {"pack_tokens"}}});
   std::vector<std::unique_ptr<Backend>> host;
   host.push_back(std::make_unique<ScriptedBackend>(
       "host", std::map<std::string, std::vector<std::string>, std::less<>>{{"softmax", {"softmax"}}}));
