@@ -58,7 +58,7 @@ struct Shared {
       for (int stage = 0; stage < DEPTH; ++stage) {
         make_barrier(keys_full(stage), SCORE == 2 ? kGroup : 1);
         make_barrier(values_full(stage), 1);
-        make_barrier(keys_empty(stage), CONSUMERS * kGroup / kWarp);
+        make_barrier(keys_empty(stage), CONSUMERS * kGroup / (SCORE == 2 ? 1 : kWarp));
         make_barrier(values_empty(stage), CONSUMERS * kGroup / kWarp);
       }
       publish_barriers();
@@ -214,9 +214,10 @@ struct Consumer : WarpRows {
   static __device__ void pass_turn() {
     if (CONSUMERS > 1) announce(1 + (group() + 1) % CONSUMERS, 2 * kGroup);
   }
+  // Biases were read by each thread for itself, keys by the warp as one.
   __device__ void release_keys() {
-    __syncwarp();
-    if (threadIdx.x % kWarp == 0) arrive(shared.keys_empty(keys.stage()));
+    if (SCORE != 2) __syncwarp();
+    if (SCORE == 2 || threadIdx.x % kWarp == 0) arrive(shared.keys_empty(keys.stage()));
     keys.advance();
   }
   __device__ void await_values() const { wait(shared.values_full(values.stage()), values.parity()); }
@@ -236,11 +237,11 @@ struct Consumer : WarpRows {
     const Part of = Tile(of_tile).part(args);
     if (PACKED && of.first_row >= of.rows) return;
     constexpr int kUnits = kHeadLines * 8, kStep = kGroup / kUnits;
-    const int unit = threadIdx.x % kGroup % kUnits;
+    const int unit = threadIdx.x % kGroup % kUnits, first_line = threadIdx.x % kGroup / kUnits;
     const u32 to = queries(of_tile) + unit / 8 * kGroupRows * kLineBytes;
     const T* from = of.line(args.q, 0) + unit * 8;
 #pragma unroll
-    for (int line = threadIdx.x % kGroup / kUnits; line < kGroupRows; line += kStep) {
+    for (int line = first_line < kStep ? first_line : kGroupRows; line < kGroupRows; line += kStep) {
       const int row = min(of.first_row + group() * kGroupRows + line, of.rows - 1);
       copy_16(to + line * kLineBytes + (unit % 8 ^ line % 8) * 16,
               from + of.head(row) * args.q.head + of.query(row) * args.q.token, unit * 8 < HEAD_DIM);
