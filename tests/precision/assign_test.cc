@@ -114,6 +114,20 @@ TEST(Assign, FirstChoicesStayAsFarAsIsAsked) {
   }
 }
 
+// All lose about the same by themselves; what the first ones lose goes through all others.
+TEST(Assign, EarlyLayersClimbFirst) {
+  std::string text = "graph (%x0: f32[n, 32]) {\n  %w = constant {value = f32[32, 32] random(1)}\n";
+  for (int i = 0; i < 8; ++i)
+    text += fmt::format(
+        "  %p{0} = matmul(%x{0}, %w)\n  %x{1} = map(%p{0}) {{program = (x0) => tanh(mul(x0, 0.5:f32))}}\n", i, i + 1);
+  const auto graph = parse_graph(text + "  return %x8 as \"y\" }");
+  const Report report = assign(*graph, {}, uneven_rows("x0", 16, 32, 1), {.types = {DType::i8}, .min_cosine = 0.99995});
+  ASSERT_TRUE(report.met);
+  std::string types;
+  for (const LayerReport& product : report.layers) types += product.type.compute == DType::f32 ? 'f' : 'b';
+  EXPECT_EQ(types, "fffffbbb");
+}
+
 TEST(Assign, ABoundThatNothingMeets) {
   const auto graph = two_products();
   const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .max_error = 1e-9});

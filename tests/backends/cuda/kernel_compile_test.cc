@@ -1,5 +1,5 @@
 // Every kernel source compiles through NVRTC, without a GPU, for each architecture that it is valid for, and stays
-// within bounds on registers and spills: representatives of each family.
+// within bounds on registers, spills and shared memory: representatives of each family.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -20,6 +20,7 @@ struct Representative {
   int max_registers = 255;
   std::vector<std::string> archs = {"sm_80", "sm_86", "sm_89", "sm_90a"};
   int max_spill_bytes = 0;
+  int max_shared_bytes = 2048;  // of the kernel's own; what a launch asks for is not the compiler's affair
 };
 
 void PrintTo(const Representative& kernel, std::ostream* out) { *out << kernel.name; }
@@ -92,8 +93,12 @@ void add_rows(std::vector<Representative>& all) {
   }
   add("embedding", "embedding.cu",
       {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "PICKED=1", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64",
-       "ID1=i32", "ID2=i64"},
+       "ID1=i32", "ID2=i64", "TABLE0=bf16", "TABLE1=bf16", "TABLE2=bf16"},
       warp);
+  add("embedding_of_narrow_tables", "embedding.cu",
+      {"ELEMENT=float", "WIDE=float", "LAYER=0", "TABLES=2", "PICKED=0", "SCALE=float", "BIAS=float", "RANK=1",
+       "ID0=i32", "ID1=i64", "TABLE0=f16", "TABLE1=float"},
+      loop);
   for (const char* q : {"i8", "u8", "e4m3"})
     add(std::string("quantize_rows_") + q, "quantize_rows.cu", {"X=float", std::string("Q=") + q}, warp);
   for (const char* store : {"0", "1"})
@@ -492,6 +497,14 @@ const std::map<std::string, int> kKnownSpills = {{"pad_large", 64},
                                                  {"scatter_elements_add_f16", 4},
                                                  {"scatter_elements_min_bool", 4}};
 
+// Tiles that kernels stage, by source: what lets as many blocks run as their launch bounds say.
+const std::map<std::string, int> kSharedBytes = {{"attention_sm90.cu", 4096}, {"conv.cu", 8704},
+                                                 {"grouped_tiles.cu", 30720}, {"matmul_few.cu", 34816},
+                                                 {"matmul_row.cu", 2304},     {"matmul_skinny.cu", 16384},
+                                                 {"matmul_tile.cu", 17408},   {"paged_attention_f32.cu", 4096},
+                                                 {"reduce_column.cu", 32768}, {"rnn_project.cu", 17408},
+                                                 {"top_k.cu", 8336},          {"transpose.cu", 16896}};
+
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
   add_movement(all);
@@ -513,9 +526,12 @@ std::vector<Representative> representatives() {
   add_one_row(all);
   add_hopper_products(all);
   add_sliding(all);
-  for (Representative& kernel : all)
+  for (Representative& kernel : all) {
     if (const auto found = kKnownSpills.find(kernel.name); found != kKnownSpills.end())
       kernel.max_spill_bytes = found->second;
+    if (const auto found = kSharedBytes.find(kernel.spec.file); found != kSharedBytes.end())
+      kernel.max_shared_bytes = found->second;
+  }
   return all;
 }
 
@@ -530,6 +546,7 @@ TEST_P(KernelCompile, StaysWithinBounds) {
     EXPECT_GT(compiled.registers, 0);
     EXPECT_LE(compiled.registers, kernel.max_registers);
     EXPECT_LE(compiled.spill_bytes, kernel.max_spill_bytes);
+    EXPECT_LE(compiled.shared_bytes, kernel.max_shared_bytes);
     // Or it could not be launched while kernels before it are still at work.
     EXPECT_EQ(compiled.waits, arch == "sm_90a");
   }
