@@ -96,17 +96,11 @@ class CostObserver : public StepObserver {
   explicit CostObserver(const Program& program) : program_(program), costs_(program.steps.size()) {}
   void before(size_t) override { check_interrupted(); }
   void after(size_t step, const StepIo& io) override {
-    costs_[step] = cost_of(program_.steps[step].node->op(), sized(io.inputs), sized(io.outputs));
+    costs_[step] = cost_of(program_.steps[step].node->op(), sized_types(io.inputs), sized_types(io.outputs));
   }
   std::vector<Cost> take() { return std::move(costs_); }
 
  private:
-  static std::vector<SizedType> sized(std::span<const TensorRef> refs) {
-    std::vector<SizedType> types;
-    for (const TensorRef& ref : refs) types.push_back({ref.dtype, ref.dims, ref.present || ref.data != nullptr});
-    return types;
-  }
-
   const Program& program_;
   std::vector<Cost> costs_;
 };
@@ -192,6 +186,12 @@ std::vector<Cost> step_costs(Session& session, const Tensors& inputs) {
   session.run(as_inputs(session.engine(), inputs));
   session.impl().observer = nullptr;
   return observer.take();
+}
+
+std::vector<SizedType> sized_types(std::span<const TensorRef> refs) {
+  std::vector<SizedType> types;
+  for (const TensorRef& ref : refs) types.push_back({ref.dtype, ref.dims, ref.present || ref.data != nullptr});
+  return types;
 }
 
 Cost total(std::span<const Cost> costs) {

@@ -52,6 +52,8 @@ Measurement measure(const std::shared_ptr<const Engine>& engine, const Tensors& 
 // What each step of the program costs with the sizes of these inputs, seen in one run.
 std::vector<Cost> step_costs(Session& session, const Tensors& inputs);
 Cost total(std::span<const Cost> costs);
+// Operands or results of a step, as cost_of() takes them.
+std::vector<SizedType> sized_types(std::span<const TensorRef> refs);
 
 // Milliseconds of each step in each of `runs` runs, by step, on the device's own clock.
 std::vector<std::vector<double>> step_times(Session& session, const Tensors& inputs, int64_t runs);

@@ -123,7 +123,7 @@ class BenchCommand : public Command {
         ->type_name("N")
         ->check(CLI::Range(1, 256).description(""));
     app.add_flag("--no-data-transfers", resident_, "On a GPU: leave inputs and outputs in its memory");
-    app.add_flag("--profile", profile_, "Show the time of every step");
+    app.add_flag("--profile", profile_, "Show the time of every step; of a language model, of layers together");
     app.add_option("--sweep", sweeps_, "Measure every combination of values of dimensions and of 'threads'")
         ->type_name("NAME=1,2,4...")
         ->expected(1, -1);
@@ -154,6 +154,7 @@ class BenchCommand : public Command {
     open.engine.device = options_.device;
     open.engine.isa = options_.isa;
     open.engine.threads = options_.threads;
+    llm_.profile = profile_;
     bench_llm(open, llm_, console);
     return kExitOk;
   }

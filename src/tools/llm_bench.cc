@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "tools/interrupt.h"
+#include "tools/llm_profile.h"
 #include "tools/progress.h"
 #include "tools/table.h"
 #include "tools/units.h"
@@ -118,6 +119,19 @@ nlohmann::json measure_requests(llm::Engine& engine, const LlmBenchOptions& opti
           {"answer_tokens_per_second", tokens / seconds}};
 }
 
+// A prompt, then an answer behind it.
+nlohmann::json profile(llm::Engine& engine, const LlmBenchOptions& options, Console& console) {
+  LlmProfile profile(engine);
+  const auto run = [&](int64_t answer) {
+    run_all(engine, make_requests(engine, 1, options.prompt, answer, "profile"));
+  };
+  run(1);
+  nlohmann::json of_prompt = profile.take("prompt", 1, console);
+  run(options.answer);
+  return {{"prompt", std::move(of_prompt)},
+          {"token", profile.take("token of an answer", static_cast<double>(options.answer), console)}};
+}
+
 }  // namespace
 
 void add_llm_bench_options(CLI::App& app, LlmBenchOptions& options) {
@@ -173,6 +187,7 @@ void bench_llm(const LlmOptions& llm, const LlmBenchOptions& options, Console& c
   progress.clear();
   console.print("{}", table.render(console));
   nlohmann::json document = {{"model", llm.folder}, {"device", llm.engine.device}, {"results", results}};
+  if (options.profile) document["layers"] = profile(*engine, options, console);
   if (options.requests > 0)
     document["requests"] = measure_requests(*engine, options, open.engine.max_sequences, of_largest, console);
   console.result(document);

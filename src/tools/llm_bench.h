@@ -19,6 +19,7 @@ struct LlmBenchOptions {
   int64_t requests = 0;  // 0: only batches
   std::string dtype = "auto", kv_dtype = "auto";
   WeightArgs weights;
+  bool profile = false;
   bool asked = false;  // for prompts or answers of some length: then a file is a decoder, not just a graph
 };
 

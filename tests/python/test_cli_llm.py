@@ -266,6 +266,14 @@ def test_narrow_keys_and_values(tmp_path, kv):
     assert wide != narrow and abs(narrow - wide) < 0.01 * wide
 
 
+def test_bench_profile():
+    layers = lathe_json("bench", BLOOM, "--pp", 24, "--tg", 3, "--profile")["layers"]
+    for part in (layers["prompt"], layers["token"]):
+        assert abs(sum(layer["percent"] for layer in part) - 100) < 0.1
+        attention = next(layer for layer in part if layer["op"] == "paged_attention")
+        assert "*" in attention["name"] and attention["steps"] > 1 and attention["gflops"] > 0
+
+
 def test_deterministic_answers_do_not_depend_on_company():
     prompts = [case["prompt"] for case in POEMS]
     together = lathe_json("generate", BLOOM, *prompts, "--deterministic", "--chunk", 5)

@@ -1,5 +1,6 @@
 // Lowering of attention: operand layouts, score programs that become masks or run on the scores, and lists of the
 // tokens of a padded batch.
+#include "backends/cpu/kernels/gemm_bf16.h"
 #include "backends/score_form.h"
 #include "tests/backends/cpu/lower_test_util.h"
 
@@ -24,6 +25,21 @@ TEST_P(LowerAttention, Layouts) {
       "kv_heads = 2, head_dim = 8, value_dim = 6, q_order = head_major, k_order = transposed, v_order = head_major, "
       "output_order = head_major, causal = true, causal_offset = t - s} return %y }",
       {floats({2, 4, 5, 8}, 1), floats({2, 2, 8, 11}, 2), floats({2, 2, 11, 6}, 3)});
+}
+
+// Queries, keys and values that are no more accurate than bf16 are multiplied in it, where that is faster.
+TEST_P(LowerAttention, BehindProductsOfBf16) {
+  const std::string text =
+      "(%a: f32[b, s, 2], %m: f32[b, 1, 1, s]) { %w = constant {value = bf16[2, 96] random(1)} %x = matmul(%a, %w) %y "
+      "= "
+      "attention(%x, %x, %x, %m) {heads = 2, kv_heads = 2, head_dim = 16, value_dim = 16, scale = 0.25, q_stride = 16, "
+      "k_offset = 32, k_stride = 16, v_offset = 64, v_stride = 16, score = (x0, x1) => add(x0, x1)} return %y }";
+  check(text, {floats({2, 75, 2}), floats({2, 1, 1, 75}, 2)}, {3e-2, true, {}});
+#ifndef LATHE_TEST_CUDA
+  const LoweredGraph lowered(*graph_of(text), GetParam(), 1, true);
+  const bool has_unit = fast_bf16_unit(detect_cpu_features(), GetParam().isa) != nullptr;
+  EXPECT_EQ(lowered.program().steps.back().kernel, has_unit ? "attention_bf16" : "attention");
+#endif
 }
 
 TEST_P(LowerAttention, Scores) {

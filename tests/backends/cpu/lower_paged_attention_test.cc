@@ -28,9 +28,11 @@ struct Decoder {
   bool sinks = false;
   int64_t turned = 0;  // features of queries and keys that rotary embeddings turn before
   bool interleaved = false;
+  bool projected = false;  // queries, keys and values come out of a product with weights of bf16
   DType compute = DType::f32, cache = DType::f32;
 
   int64_t columns() const { return (heads + kv_heads) * head_dim + kv_heads * value_dim; }
+  int64_t input_columns() const { return projected ? 2 : columns(); }
   CacheRows rows(int64_t features) const { return {cache, features, block_size}; }
   // Columns of the fused product as heads that are turned.
   std::string turn(const std::string& name, int64_t first, int64_t count) const {
@@ -43,9 +45,9 @@ struct Decoder {
   // One fused product stands for q, k and v.
   std::string text() const {
     std::string inputs =
-        fmt::format("%x: {}[t, {}], %kc: {}[n, {}, {}, {}], %vc: {}[n, {}, {}, {}]", to_string(compute), columns(),
-                    to_string(cache), kv_heads, block_size, rows(head_dim).columns(), to_string(cache), kv_heads,
-                    block_size, rows(value_dim).columns());
+        fmt::format("%{}: {}[t, {}], %kc: {}[n, {}, {}, {}], %vc: {}[n, {}, {}, {}]", projected ? "a" : "x",
+                    to_string(compute), input_columns(), to_string(cache), kv_heads, block_size,
+                    rows(head_dim).columns(), to_string(cache), kv_heads, block_size, rows(value_dim).columns());
     inputs += ", %st: i32[s + 1], %len: i32[s], %tab: i32[s, b]";
     if (prefix) inputs += ", %pre: i32[s]";
     if (slopes) inputs += fmt::format(", %sl: f32[{}]", heads);
@@ -58,9 +60,11 @@ struct Decoder {
     int64_t k_offset = heads * head_dim;
     const int64_t v_offset = k_offset + kv_heads * head_dim;
     std::string before, queries = "%x", others = cross ? "%m, %m" : "%x, %x";
+    if (projected)
+      before = fmt::format("%w = constant {{value = bf16[2, {}] random(3)}} %x = matmul(%a, %w) ", columns());
     if (turned > 0) {
       inputs += fmt::format(", %co: f32[t, 1, {0}], %sn: f32[t, 1, {0}]", turned / 2);
-      before = turn("q", 0, heads) + turn("k", k_offset, kv_heads);
+      before += turn("q", 0, heads) + turn("k", k_offset, kv_heads);
       queries = "%q";
       others = "%k, %x";
       k_offset = 0;
@@ -126,7 +130,7 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), std::mt19937(7));
   Tensor keys = pool_of_nan(blocks, head_dim), values = pool_of_nan(blocks, value_dim),
-         x(compute, {tokens + unused_tokens, columns()});
+         x(compute, {tokens + unused_tokens, input_columns()});
   for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, 1);
   std::vector<int64_t> table(static_cast<size_t>(sequences * width), 0);
   size_t next = 0;
@@ -145,8 +149,8 @@ std::vector<Tensor> Decoder::step(const std::vector<Chunk>& chunks, int64_t unus
       fill(keys, head_dim, j);
       fill(values, value_dim, j);
     }
-    const int64_t first = starts[static_cast<size_t>(s)] * columns();
-    for (int64_t i = 0; i < chunk.tokens * columns(); ++i) x.write_double(first + i, real(engine));
+    const int64_t first = starts[static_cast<size_t>(s)] * input_columns();
+    for (int64_t i = 0; i < chunk.tokens * input_columns(); ++i) x.write_double(first + i, real(engine));
   }
   std::vector<Tensor> inputs = {x,
                                 keys,
@@ -180,7 +184,8 @@ std::vector<std::byte> rows_of(const Tensor& y, const std::vector<Chunk>& chunks
 class LowerPagedAttention : public LowerTest {
  protected:
   void check(const Decoder& d, const std::vector<Chunk>& chunks, int64_t unused_tokens = 0) {
-    const double tolerance = d.compute == DType::f32 ? 3e-5 : (d.compute == DType::f16 ? 4e-3 : 3e-2);
+    const bool narrow = d.projected || d.compute == DType::bf16;
+    const double tolerance = narrow ? 3e-2 : (d.compute == DType::f16 ? 4e-3 : 3e-5);
     LowerTest::check(d.text(), d.step(chunks, unused_tokens), {tolerance, true, {}});
   }
   void expect_independent(const Decoder& decoder);
@@ -310,6 +315,24 @@ TEST_P(LowerPagedAttention, NarrowActivations) {
     check({.heads = 8, .kv_heads = 2, .head_dim = 128, .value_dim = 128, .compute = type, .cache = type}, kMixed);
     check({.window = 25, .softcap = 3, .prefix = true, .slopes = true, .compute = type, .cache = type}, kMixed);
   }
+}
+
+// Queries, keys and values that are no more accurate than bf16 may be multiplied in it.
+TEST_P(LowerPagedAttention, BehindProductsOfBf16) {
+  for (const DType cache : {DType::f32, DType::bf16})
+    check({.kv_heads = 2, .projected = true, .cache = cache}, kMixed, /*unused_tokens=*/5);
+  check({.heads = 2,
+         .kv_heads = 1,
+         .head_dim = 20,
+         .value_dim = 33,
+         .window = 33,
+         .softcap = 2,
+         .prefix = true,
+         .slopes = true,
+         .projected = true},
+        kMixed);
+  check({.heads = 2, .kv_heads = 1, .sinks = true, .projected = true}, {{1, 1500, 1}, {150, 1100, 5}});
+  check({.heads = 2, .kv_heads = 2, .turned = 16, .projected = true}, kMixed);
 }
 
 // Which kernels on GPUs do while they store keys: for few tokens, whole packs of features and caches of 16 bits.

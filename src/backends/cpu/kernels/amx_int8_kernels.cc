@@ -1,5 +1,5 @@
 // Decides how products of bytes use the eight tile registers: as products of bf16 do (gemm_amx_kernels.cc). Sums of
-// rows that were rounded to bytes become floats after each step, while the tiles of the next step are at work.
+// rows that were rounded to bytes become floats after each step, between the products of the next.
 #include "backends/cpu/kernels/amx_int8_kernels.h"
 
 #include "backends/cpu/kernels/amx_tiles.h"
@@ -11,6 +11,13 @@ namespace {
 
 constexpr int64_t kOctet = 8, kOctetBytes = kOctet * kTilePanel;
 static_assert(kAmxLeastRows == kTileRows && kAmxRows == 2 * kTileRows && kAmxDepth == kTileRowBytes);
+
+// Touches the next bytes of what a later call needs.
+inline void fetch(const char*& prefetch, int64_t bytes) {
+  if (prefetch == nullptr) return;
+  for (int64_t line = 0; line < bytes; line += kTileRowBytes) __builtin_prefetch(prefetch + line, 0, 2);
+  prefetch += bytes;
+}
 
 // What is left of rows and panel, less than a tile deep: neither is read beyond its end.
 template <bool both>
@@ -36,14 +43,11 @@ LATHE_TARGET_AMX void multiply(const AmxProduct& p) {
   const int64_t lda = p.lda;
   int64_t k = p.k;
   for (; k >= kAmxDepth; k -= kAmxDepth, a += kAmxDepth, second += kAmxDepth, b += kTilePanelStep) {
-    if (prefetch != nullptr) {
-      for (int64_t line = 0; line < p.prefetch_step; line += kTileRowBytes) __builtin_prefetch(prefetch + line, 0, 2);
-      prefetch += p.prefetch_step;
-    }
     LATHE_TILE_STEP("tdpbusd", both, a, second, lda, b);
+    fetch(prefetch, p.prefetch_step);
   }
   if (k > 0) add_rest<both>(a, second, lda, k, b);
-  store_sums<both>(p.out, p.rows - kTileRows);
+  store_sums<both>(p.out, kTilePanelRow, p.rows - kTileRows);
 }
 
 void product(const AmxProduct& p) noexcept { p.rows > kTileRows ? multiply<true>(p) : multiply<false>(p); }
@@ -56,11 +60,11 @@ struct StepSums {
   const int32_t* row_sums;
 };
 
-// out += the step's sums times their scales; the same operations in the same order as with dot products.
-void add_step(const NBitsPanel& p, const StepSums& step, int rows, float* out) {
+// out += the step's sums of some rows times their scales; the same operations in the same order as with dot products.
+void add_step(const NBitsPanel& p, const StepSums& step, int64_t begin, int64_t end, float* out) {
   const Parameters parameters(p, step.block);
   const bool with_zeros = p.zeros != nullptr;
-  for (int r = 0; r < rows; ++r) {
+  for (int64_t r = begin; r < end; ++r) {
     const Vec scale = splat(step.scales[r]), sum = splat(static_cast<float>(step.row_sums[r]));
     const IVec start = splat_int(with_zeros ? 0 : step.row_sums[r]);
     LATHE_UNROLL
@@ -80,8 +84,10 @@ LATHE_TARGET_AMX void multiply_rounded(const NBitsPanel& p, const AmxNBitsTile& 
   int64_t index = 0;
   const int8_t* a = t.a;
   const uint8_t* w = p.weights;
+  const char* prefetch = t.prefetch;
   for_each_step(p.shape, [&](int64_t block, int64_t, int64_t terms) LATHE_TARGET_AMX {
-    StepSums& step = steps[index % 2];
+    StepSums &step = steps[index % 2], &before = steps[1 - index % 2];
+    int64_t added = index > 0 ? 0 : t.rows;  // rows of the step before
     step.block = block;
     step.scales = t.scales + index * kAmxRows;
     step.row_sums = t.sums + index * kAmxRows;
@@ -89,13 +95,16 @@ LATHE_TARGET_AMX void multiply_rounded(const NBitsPanel& p, const AmxNBitsTile& 
     const uint8_t* b = w;
     for (int64_t term = 0; term < terms; term += kAmxDepth, a += 2 * kTileBytes, b += kTilePanelStep) {
       LATHE_TILE_STEP("tdpbsud", both, a, a + kTileBytes, kTileRowBytes, b);
+      fetch(prefetch, t.prefetch_step);
+      const int64_t due = term + kAmxDepth >= terms ? t.rows : t.rows * (term + kAmxDepth) / terms;
+      if (added < due) add_step(p, before, added, due, t.out);
+      added = due > added ? due : added;
     }
-    store_sums<both>(step.sums, kTileRows);
+    store_sums<both>(step.sums, kTilePanelRow, kTileRows);
     w += (terms + kOctet - 1) / kOctet * kOctetBytes;
-    if (index > 0) add_step(p, steps[(index - 1) % 2], t.rows, t.out);
     ++index;
   });
-  if (index > 0) add_step(p, steps[(index - 1) % 2], t.rows, t.out);
+  if (index > 0) add_step(p, steps[(index - 1) % 2], 0, t.rows, t.out);
 }
 
 void rounded(const NBitsPanel& p, const AmxNBitsTile& t) noexcept {

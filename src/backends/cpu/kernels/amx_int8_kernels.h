@@ -32,6 +32,8 @@ struct AmxNBitsTile {
   const int32_t* sums;
   float* out;  // [kAmxRows][nr]
   int rows;
+  const char* prefetch;  // as in AmxProduct
+  int64_t prefetch_step;
 };
 
 struct AmxInt8Kernels {

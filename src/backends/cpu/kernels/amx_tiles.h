@@ -55,16 +55,17 @@ LATHE_TARGET_AMX inline void zero_sums() {
   }
 }
 
-// Stores the sums as [16 or 32][32] elements of four bytes; the second sixteen rows from row `second` on.
+// Stores the sums as 16 or 32 rows of 32 elements of four bytes, `stride` bytes apart; the second sixteen from row
+// `second` on.
 template <bool both>
-LATHE_TARGET_AMX inline void store_sums(void* out, int64_t second) {
+LATHE_TARGET_AMX inline void store_sums(void* out, int64_t stride, int64_t second) {
   char* to = static_cast<char*>(out);
-  LATHE_TILE_STORE("tmm0", to, kTilePanelRow);
-  LATHE_TILE_STORE("tmm1", to + kTileSecondColumns, kTilePanelRow);
+  LATHE_TILE_STORE("tmm0", to, stride);
+  LATHE_TILE_STORE("tmm1", to + kTileSecondColumns, stride);
   if constexpr (both) {
-    to += second * kTilePanelRow;
-    LATHE_TILE_STORE("tmm2", to, kTilePanelRow);
-    LATHE_TILE_STORE("tmm3", to + kTileSecondColumns, kTilePanelRow);
+    to += second * stride;
+    LATHE_TILE_STORE("tmm2", to, stride);
+    LATHE_TILE_STORE("tmm3", to + kTileSecondColumns, stride);
   }
 }
 

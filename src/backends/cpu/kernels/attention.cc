@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
+
+#include "backends/cpu/kernels/attention_bf16.h"
 
 namespace lathe::cpu {
 namespace {
@@ -13,6 +16,7 @@ constexpr int64_t kMaxKeyBlock = 512;
 constexpr int64_t kPackedFloats = 128 * 1024;  // of keys and values together: half of a small L2
 // A tile costs about as much again for being started, in rows.
 constexpr int64_t kTaskOverheadRows = 16;
+constexpr int kMaxTileRows = std::max(kGemmMaxRows, kMaxBf16Rows);
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
@@ -26,10 +30,12 @@ struct Plan {
   int64_t tasks;
   int64_t rows;  // most rows of a task
   int64_t key_block;
+  bool rounded;  // to bf16
+  int tile_rows;
   bool pack_k, pack_v, copy_q;
-  int64_t v_columns;                                             // v_dim rounded up to panels
-  int64_t packed_k, packed_v, scores, accumulator, state, copy;  // floats
-  int64_t workspace() const { return packed_k + packed_v + scores + accumulator + 2 * state + copy; }
+  int64_t v_columns;                                                       // v_dim rounded up to panels
+  int64_t packed_k, packed_v, scores, accumulator, state, copy, products;  // floats
+  int64_t workspace() const { return packed_k + packed_v + scores + accumulator + 2 * state + copy + products; }
 };
 
 void plan_tasks(Plan& plan, const GemmKernels& gemm, const Attention& p, int threads) {
@@ -64,8 +70,10 @@ Plan make_plan(const GemmKernels& gemm, const Attention& p, int threads) {
   constexpr int64_t kFewTiles = 2, kFewDotRows = 2, kAlign = 16;
   const bool few_rows = plan.rows <= kFewTiles * gemm.max_rows;
   const bool dots = p.k.stride_d == 1 && plan.rows <= kFewDotRows;
-  plan.pack_k = !dots && !(p.k.stride_s == 1 && few_rows);
-  plan.pack_v = !(p.v.stride_d == 1 && few_rows);
+  plan.rounded = p.unit != nullptr && !few_rows;
+  plan.tile_rows = plan.rounded ? p.unit->max_rows : gemm.max_rows;
+  plan.pack_k = plan.rounded || (!dots && !(p.k.stride_s == 1 && few_rows));
+  plan.pack_v = plan.rounded || !(p.v.stride_d == 1 && few_rows);
   plan.copy_q = p.q.stride_d != 1;
   plan.v_columns = round_up(p.v_dim, gemm.nr);
   const int64_t fitting = kPackedFloats / std::max<int64_t>(p.head_dim + plan.v_columns, 1) / gemm.nr * gemm.nr;
@@ -73,10 +81,15 @@ Plan make_plan(const GemmKernels& gemm, const Attention& p, int threads) {
   plan.key_block = std::min(block, round_up(p.kv_len, gemm.nr));
   if (plan.pack_k) plan.packed_k = plan.key_block * p.head_dim;
   if (plan.pack_v) plan.packed_v = plan.key_block * plan.v_columns;
-  plan.scores = kGemmMaxRows * plan.key_block;
+  if (plan.rounded) {
+    plan.packed_k = RoundedAttention::key_floats(gemm, p.head_dim, plan.key_block);
+    plan.packed_v = RoundedAttention::value_floats(gemm, p.v_dim, plan.key_block);
+    plan.products = RoundedAttention::floats(*p.unit, gemm, p.head_dim, plan.key_block);
+  }
+  plan.scores = plan.tile_rows * plan.key_block;
   plan.accumulator = plan.rows * plan.v_columns;
   plan.state = round_up(plan.rows, kAlign);
-  if (plan.copy_q) plan.copy = round_up(kGemmMaxRows * p.head_dim, kAlign);
+  if (plan.copy_q) plan.copy = round_up(plan.tile_rows * p.head_dim, kAlign);
   return plan;
 }
 
@@ -94,6 +107,7 @@ class Task {
     row_max_ = take(plan.state);
     row_sum_ = take(plan.state);
     copy_ = take(plan.copy);
+    if (plan.rounded) products_.emplace(*p_.unit, gemm, p_.head_dim, p_.v_dim, plan.key_block, take(plan.products));
   }
 
   void run(int64_t index);
@@ -130,6 +144,7 @@ class Task {
   const Attention& p_;
   const Plan& plan_;
   float *packed_k_, *packed_v_, *scores_, *accumulator_, *row_max_, *row_sum_, *copy_;
+  std::optional<RoundedAttention> products_;
 
   int64_t batch_ = 0, kv_head_ = 0;
   Range heads_, queries_;
@@ -192,7 +207,7 @@ Range Task::visible(int64_t query) const {
 template <class Body>
 void Task::for_each_tile(Body body) const {
   const auto cut = [&](int64_t rows, auto make) {
-    const int64_t tiles = ceil_div(rows, gemm_.max_rows);
+    const int64_t tiles = ceil_div(rows, plan_.tile_rows);
     for (int64_t i = 0; i < tiles; ++i) make(even_part(rows, i, tiles));
   };
   if (plan_.stacked) {
@@ -212,18 +227,24 @@ void Task::for_each_tile(Body body) const {
 // Keys as panels [key / nr][d][nr], values as panels [d / nr][key][nr].
 void Task::pack(Range keys) {
   const int64_t nr = gemm_.nr;
+  const float *k = k_ + keys.begin * p_.k.stride_s, *v = v_ + keys.begin * p_.v.stride_s;
+  if (products_) {
+    products_->pack_keys(k, p_.k.stride_s, p_.k.stride_d, keys.size(), packed_k_);
+    products_->pack_values(v, p_.v.stride_s, p_.v.stride_d, keys.size(), packed_v_);
+    return;
+  }
   if (plan_.pack_k) {
     for (int64_t key = 0; key < keys.size(); key += nr) {
       const int cols = static_cast<int>(std::min(nr, keys.size() - key));
-      gemm_.pack_panel(k_ + (keys.begin + key) * p_.k.stride_s, p_.k.stride_d, p_.k.stride_s, p_.head_dim, cols,
+      gemm_.pack_panel(k + key * p_.k.stride_s, p_.k.stride_d, p_.k.stride_s, p_.head_dim, cols,
                        packed_k_ + key * p_.head_dim);
     }
   }
   if (plan_.pack_v) {
     for (int64_t d = 0; d < p_.v_dim; d += nr) {
       const int cols = static_cast<int>(std::min(nr, p_.v_dim - d));
-      gemm_.pack_panel(v_ + keys.begin * p_.v.stride_s + d * p_.v.stride_d, p_.v.stride_s, p_.v.stride_d, keys.size(),
-                       cols, packed_v_ + d * plan_.key_block);
+      gemm_.pack_panel(v + d * p_.v.stride_d, p_.v.stride_s, p_.v.stride_d, keys.size(), cols,
+                       packed_v_ + d * plan_.key_block);
     }
   }
 }
@@ -254,6 +275,7 @@ void Task::score(const Tile& tile, int64_t first_key, int64_t first, int64_t las
     q = copy_;
     ld_q = p_.head_dim;
   }
+  if (products_) return products_->score(q, ld_q, tile.rows, packed_k_, first, last, scores_, ld);
   const float* k = k_ + first_key * p_.k.stride_s;
   if (!plan_.pack_k && p_.k.stride_s != 1) {
     kernels_.dots(q, ld_q, tile.rows, k + first * p_.k.stride_s, p_.k.stride_s, last - first, p_.head_dim,
@@ -272,6 +294,9 @@ void Task::score(const Tile& tile, int64_t first_key, int64_t first, int64_t las
 void Task::weigh(const Tile& tile, int64_t first_key, int64_t first, int64_t last) {
   const int64_t nr = gemm_.nr;
   float* out = accumulator_ + tile.state * plan_.v_columns;
+  if (products_) {
+    return products_->weigh(scores_, plan_.key_block, tile.rows, packed_v_, first, last, out, plan_.v_columns);
+  }
   for (int64_t d = 0; d < p_.v_dim; d += nr) {
     const float* b =
         plan_.pack_v ? packed_v_ + d * plan_.key_block + first * nr : v_ + (first_key + first) * p_.v.stride_s + d;
@@ -283,7 +308,7 @@ void Task::weigh(const Tile& tile, int64_t first_key, int64_t first, int64_t las
 
 // Takes the keys of one block into the state of a tile's rows.
 void Task::attend(const Tile& tile, Range keys) {
-  int64_t begin[kGemmMaxRows], end[kGemmMaxRows];
+  int64_t begin[kMaxTileRows], end[kMaxTileRows];
   ScoreBlock block = block_of(tile);
   block.begin = begin;
   block.end = end;
@@ -353,8 +378,11 @@ void attention(ThreadTeam& team, const GemmKernels& gemm, const AttentionKernels
                float* workspace) {
   const Plan plan = make_plan(gemm, attention, team.size());
   team.parallel_for(plan.tasks, [&](int64_t begin, int64_t end, int thread) {
+    const bool prepares = plan.rounded && attention.unit->begin != nullptr;
+    if (prepares) attention.unit->begin();
     Task task(gemm, kernels, attention, plan, workspace + thread * plan.workspace());
     for (int64_t index = begin; index < end; ++index) task.run(index);
+    if (prepares) attention.unit->end();
   });
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "backends/cpu/kernels/attention_kernels.h"
+#include "backends/cpu/kernels/gemm_bf16_kernels.h"
 #include "backends/cpu/kernels/gemm_kernels.h"
 #include "base/thread_team.h"
 
@@ -56,7 +57,8 @@ struct Attention {
   // Called for each block of scores, with rows that are consecutive queries; may change the visible scores.
   void (*score_map)(void* context, const ScoreRegion& region) noexcept = nullptr;
   void* score_context = nullptr;
-  bool zero_masked_rows = false;  // rows that see no key: 0 instead of NaN
+  bool zero_masked_rows = false;          // rows that see no key: 0 instead of NaN
+  const GemmBf16Kernels* unit = nullptr;  // rounds operands and weights to bf16 where many rows share keys; null: never
 
   const int32_t* kv_lens = nullptr;  // [batch], each at most kv_len: keys beyond are padding
   // Packed form, [batch + 1] each: sequence b is rows offsets[b] .. offsets[b+1] of its operand; stride_b and

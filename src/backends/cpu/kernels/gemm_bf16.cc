@@ -41,11 +41,9 @@ bool beats_f32(const GemmBf16Kernels& unit, const GemmKernels& kernels) {
     kernels.tile[rows](
         {a.data(), kDepth, b.data(), kernels.nr, kDepth, sums.data(), kMaxPanel, kernels.nr, false, nullptr});
   });
-  const int64_t narrow = shortest([&] { unit.tile({block.data(), b.data(), kDepth, sums.data(), rows, nullptr}); });
+  const int64_t narrow = shortest([&] { unit.tile({block.data(), b.data(), kDepth, sums.data(), kMaxPanel, rows}); });
   return static_cast<double>(wide) > kClearly * static_cast<double>(narrow);
 }
-
-constexpr int64_t kPrefetchBytesPerStep = 16;  // as GemmTile::prefetch says
 
 // A product whose rows have been rounded: blocks of rows, all of the same number of elements.
 struct RoundedProduct {
@@ -56,30 +54,72 @@ struct RoundedProduct {
   int64_t blocks, block_elements, panel_bytes;
 };
 
-void compute_panel(const RoundedProduct& p, Range blocks, int64_t panel, bool last) {
-  const Gemm& g = p.g;
-  const char* b = static_cast<const char*>(g.packed_b) + panel * p.panel_bytes;
-  const int64_t tiles_to_fetch = p.panel_bytes / std::max<int64_t>(g.k * kPrefetchBytesPerStep, 1);
-  alignas(64) float sums[kMaxBf16Rows * kMaxPanel];
-  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-    const Range rows = even_part(g.m, block, p.blocks);
-    const int64_t turn = block - blocks.begin;
-    const char* prefetch =
-        last || turn >= tiles_to_fetch ? nullptr : b + p.panel_bytes + turn * g.k * kPrefetchBytesPerStep;
-    p.unit.tile({p.rounded + block * p.block_elements, b, g.k, sums, static_cast<int>(rows.size()), prefetch});
-    store_tile(p.kernels.gemm, g.epilogue, g.n, 0, rows.begin, static_cast<int>(rows.size()), panel, sums,
-               p.kernels.gemm.nr);
+// Computes blocks one after the other. A unit that works on its own meanwhile gets the sums of the block before stored
+// between the steps of the next.
+class BlockPass {
+ public:
+  explicit BlockPass(const RoundedProduct& product) : p_(product) {}
+  ~BlockPass() { store_rows(kMaxBf16Rows); }
+  BlockPass(const BlockPass&) = delete;
+  BlockPass& operator=(const BlockPass&) = delete;
+
+  void compute(int64_t block, int64_t panel, const char* b, const char* prefetch, int64_t prefetch_bytes) {
+    float* sums = sums_[turn_];
+    turn_ = 1 - turn_;
+    const Range rows = even_part(p_.g.m, block, p_.blocks);
+    p_.unit.tile({p_.rounded + block * p_.block_elements, b, p_.g.k, sums, p_.kernels.gemm.nr,
+                  static_cast<int>(rows.size()), prefetch, prefetch_bytes, store_slice, this});
+    store_rows(kMaxBf16Rows);
+    waiting_ = {rows.begin, rows.size(), panel, sums};
+    stored_ = 0;
+    if (!p_.unit.calls_between) store_rows(kMaxBf16Rows);
   }
-}
+
+ private:
+  struct Sums {
+    int64_t row = 0, rows = 0, panel = 0;
+    const float* sums = nullptr;
+  };
+
+  static void store_slice(void* context, int64_t done, int64_t steps) noexcept {
+    constexpr int64_t kLeastRows = 8;  // fewer are not worth a call
+    auto& pass = *static_cast<BlockPass*>(context);
+    const int64_t due = pass.waiting_.rows * done / steps;
+    if (due - pass.stored_ >= kLeastRows) pass.store_rows(due);
+  }
+
+  // Rows of the sums that wait, up to `end`.
+  void store_rows(int64_t end) {
+    end = std::min(end, waiting_.rows);
+    if (end <= stored_) return;
+    const int64_t nr = p_.kernels.gemm.nr;
+    store_tile(p_.kernels.gemm, p_.g.epilogue, p_.g.n, 0, waiting_.row + stored_, static_cast<int>(end - stored_),
+               waiting_.panel, waiting_.sums + stored_ * nr, nr);
+    stored_ = end;
+  }
+
+  const RoundedProduct& p_;
+  alignas(64) float sums_[2][kMaxBf16Rows * kMaxPanel];
+  int turn_ = 0;
+  Sums waiting_;
+  int64_t stored_ = 0;  // of its rows
+};
 
 void compute_part(const RoundedProduct& p, Range blocks, Range panels) {
   const int64_t block_bytes = p.block_elements * static_cast<int64_t>(sizeof(uint16_t));
   const int64_t fitting = std::max<int64_t>(kResidentBytes / std::max<int64_t>(block_bytes, 1), 1);
   const int64_t groups = ceil_div(blocks.size(), fitting);
+  BlockPass pass(p);
   for (int64_t i = 0; i < groups; ++i) {
     const Range group = even_part(blocks.size(), i, groups);
-    for (int64_t panel = panels.begin; panel < panels.end; ++panel)
-      compute_panel(p, {blocks.begin + group.begin, blocks.begin + group.end}, panel, panel + 1 == panels.end);
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      const char* b = static_cast<const char*>(p.g.packed_b) + panel * p.panel_bytes;
+      const int64_t next_bytes = panel + 1 < panels.end ? p.panel_bytes : 0;
+      for (int64_t turn = 0; turn < group.size(); ++turn) {
+        const Range share = even_part(next_bytes, turn, group.size());
+        pass.compute(blocks.begin + group.begin + turn, panel, b, b + p.panel_bytes + share.begin, share.size());
+      }
+    }
   }
 }
 

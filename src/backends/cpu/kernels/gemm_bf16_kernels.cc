@@ -12,8 +12,6 @@ namespace {
 
 #if defined(__AVX512F__)
 
-#define LATHE_TARGET_BF16 __attribute__((target("avx512bf16")))
-
 constexpr int kVecs = 2, kPanel = kVecs * kVecWidth, kMaxRows = 14;
 constexpr int64_t kPairBytes = kPanel * sizeof(int32_t), kLine = 64;
 constexpr int64_t kAhead = 4096;  // bytes of the panel between what is read and what is fetched
@@ -24,7 +22,7 @@ int64_t pairs_of(int64_t k) { return (k + 1) / 2; }
 int64_t block_elements(int64_t k) { return kMaxRows * 2 * pairs_of(k); }
 
 // [rows][2 * pairs]
-void round(const float* a, int64_t lda, int rows, int64_t k, uint16_t* block) noexcept {
+LATHE_TARGET_BF16 void round(const float* a, int64_t lda, int rows, int64_t k, uint16_t* block) noexcept {
   for (int i = 0; i < rows; ++i, a += lda, block += 2 * pairs_of(k)) {
     round_to_bf16(a, k, block);
     if (k % 2 != 0) block[k] = 0;
@@ -65,13 +63,13 @@ LATHE_TARGET_BF16 void tile(const GemmBf16Tile& t) noexcept {
   }
   const int64_t pairs = pairs_of(t.k), lda = 2 * pairs;
   const uint16_t* a = t.block;
-  const char *b = static_cast<const char*>(t.panel), *prefetch = t.prefetch;
+  const char *b = static_cast<const char*>(t.panel), *prefetch = t.prefetch, *const end = prefetch + t.prefetch_bytes;
   int64_t pair = 0;
   for (; pair + 2 <= pairs; pair += 2, a += 4, b += 2 * kPairBytes) {
     if constexpr (rows <= kFewRows) {
       LATHE_UNROLL
       for (int64_t line = 0; line < 2 * kPairBytes; line += kLine) __builtin_prefetch(b + kAhead + line);
-    } else if (prefetch != nullptr) {
+    } else if (prefetch < end) {
       __builtin_prefetch(prefetch, 0, 2);
       prefetch += kLine;
     }
@@ -85,7 +83,7 @@ LATHE_TARGET_BF16 void tile(const GemmBf16Tile& t) noexcept {
     for (int j = 0; j < kVecs; ++j) {
       Vec sum = sums[0][i][j];
       if constexpr (kSets == 2) sum = sum + sums[1][i][j];
-      store(t.out + i * kPanel + j * kVecWidth, sum);
+      store(t.out + i * t.ldo + j * kVecWidth, sum);
     }
   }
 }
@@ -96,7 +94,8 @@ constexpr void (*kTiles[kMaxRows])(const GemmBf16Tile&) noexcept = {tile<1>,  ti
 
 void tile_of(const GemmBf16Tile& t) noexcept { kTiles[t.rows - 1](t); }
 
-constexpr GemmBf16Kernels kKernels = {kMaxRows, block_elements, round, tile_of, nullptr, nullptr};
+constexpr GemmBf16Kernels kKernels = {kMaxRows, block_elements, round,   pack_bf16_panel,
+                                      tile_of,  false,          nullptr, nullptr};
 
 #else
 

@@ -12,15 +12,23 @@
 
 namespace lathe::cpu {
 
-// out[i][j] = sum over k of block(i, k) * panel(k, j), for i < rows and all nr columns; `out` has max_rows rows of nr,
+// out[i * ldo + j] = sum over k of block(i, k) * panel(k, j), for i < rows and all nr columns; `out` has max_rows rows,
 // of which those from `rows` on are left unspecified.
 struct GemmBf16Tile {
   const uint16_t* block;
   const void* panel;
   int64_t k;
   float* out;
+  int64_t ldo;
   int rows;
-  const char* prefetch;  // as GemmTile::prefetch; unused with few rows, where the panel itself is fetched ahead
+  // Memory that a later call will need, touched into L2 along the way, or as much of it as the unit finds time for;
+  // unused with few rows, where the panel itself is fetched ahead.
+  const char* prefetch = nullptr;
+  int64_t prefetch_bytes = 0;
+  // Other work of this thread, cut into slices, which a unit that works on its own meanwhile calls for between its
+  // steps: `done` of `steps` are behind it. May be null, and need not be called.
+  void (*between)(void* context, int64_t done, int64_t steps) noexcept = nullptr;
+  void* context = nullptr;
 };
 
 inline constexpr int kMaxBf16Rows = 32;
@@ -31,7 +39,11 @@ struct GemmBf16Kernels {
   int64_t (*block_elements)(int64_t k);
   // Rounds rows of f32 (to nearest even, NaN stays NaN) into a block.
   void (*round)(const float* a, int64_t lda, int rows, int64_t k, uint16_t* block) noexcept;
+  // Rounds columns [0, cols) of a B whose element (k, n) is b[k*stride_k + n*stride_n] into one panel; the others, and
+  // an odd last term's partner, are zero.
+  void (*pack_panel)(const float* b, int64_t stride_k, int64_t stride_n, int64_t k, int cols, uint16_t* panel) noexcept;
   void (*tile)(const GemmBf16Tile& tile) noexcept;
+  bool calls_between;  // of tiles
   // Around any number of tiles, on the thread that computes them; may be null.
   void (*begin)() noexcept;
   void (*end)() noexcept;

@@ -8,6 +8,8 @@
 namespace lathe::cpu {
 namespace {
 
+constexpr int64_t kLine = 64;
+
 // The rows as bytes, in blocks of up to kAmxRows, each with its scales and sums behind it.
 struct RoundedBlocks {
   int64_t m, count, depth, steps;
@@ -76,12 +78,19 @@ struct TiledProduct {
   void multiply(Range some, Range panels, uint8_t* copy) const {
     alignas(64) float out[kAmxRows * kMaxPanel];
     const int nr = kernels.matmul_nbits.nr;
+    // Each block fetches its share of the next panel.
+    const int64_t panel_bytes = nbits_packed_bytes(nr, args.nibbles ? 4 : 8, nr, args.b.shape);
+    const int64_t products = std::max<int64_t>(some.size() * blocks.depth / kAmxDepth, 1);
+    const int64_t step = ceil_div(ceil_div(panel_bytes, products), kLine) * kLine;
     for (int64_t i = panels.begin; i < panels.end; ++i) {
       const NBitsPanel b = panel(i, copy);
+      const char* next =
+          i + 1 < panels.end ? reinterpret_cast<const char*>(panel_of(args, nr, i + 1).weights) : nullptr;
       for (int64_t block = some.begin; block < some.end; ++block) {
         const Range rows = blocks.rows(block);
         const int count = static_cast<int>(rows.size());
-        args.tiles->rounded(b, {blocks.bytes(block), blocks.scales(block), blocks.sums(block), out, count});
+        args.tiles->rounded(b, {blocks.bytes(block), blocks.scales(block), blocks.sums(block), out, count, next, step});
+        if (next != nullptr) next += step * (blocks.depth / kAmxDepth);
         store_tile(kernels.gemm, args.epilogue, args.n, 0, rows.begin, count, i, out, nr);
       }
     }

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <utility>
 
+#include "backends/cpu/kernels/attention_bf16.h"
 #include "backends/cpu/kernels/attention_kernels.h"
 #include "backends/cpu/kernels/gemm_kernels.h"
 #include "backends/cpu/kernels/map_kernels.h"
@@ -20,6 +22,7 @@ constexpr int64_t kKeyBlock = 128;   // keys that are scored before they are wei
 constexpr int64_t kSplitKeys = 512;  // keys of one task, where few tokens see many
 constexpr int64_t kSplitTokens = 4;
 constexpr int64_t kAlign = 16;  // floats
+constexpr int kMaxTileRows = std::max({kGemmMaxRows, kPagedMaxRows, kMaxBf16Rows});
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
@@ -56,7 +59,8 @@ struct Room {
   int64_t partials;  // rows of all splits together
   int64_t v_columns;
   int64_t q, scores, sums, state, keys, packed, values;  // floats of a thread
-  int64_t thread() const { return q + scores + sums + 2 * state + keys + packed + values; }
+  int64_t packed_values = 0, products = 0;               // the same, in bf16
+  int64_t thread() const { return q + scores + sums + 2 * state + keys + packed + values + packed_values + products; }
 
   Room(const KernelTable& kernels, const PagedAttention& p) {
     const GemmKernels& gemm = kernels.gemm;
@@ -66,12 +70,15 @@ struct Room {
     partials = splits > 1 && !p.uniform ? std::min(tokens, kSplitTokens * p.step.sequences()) * p.heads * splits : 0;
     v_columns = round_up(p.value_dim, gemm.nr);
     q = round_up(rows * p.head_dim, kAlign);
-    scores = std::max<int64_t>(kGemmMaxRows, kPagedMaxRows) * kKeyBlock;
+    scores = kMaxTileRows * kKeyBlock;
     sums = round_up(rows * v_columns, kAlign);
     state = rows;
     keys = round_up(kKeyBlock * p.head_dim, kAlign);
     packed = round_up(kKeyBlock, gemm.nr) * p.head_dim;
     values = round_up(kKeyBlock * p.value_dim, kAlign);
+    if (p.unit == nullptr) return;
+    packed_values = RoundedAttention::value_floats(gemm, p.value_dim, kKeyBlock);
+    products = RoundedAttention::floats(*p.unit, gemm, p.head_dim, kKeyBlock);
   }
 };
 
@@ -172,6 +179,9 @@ class Task {
     keys_ = take(room.keys);
     packed_ = take(room.packed);
     values_ = take(room.values);
+    packed_values_ = take(room.packed_values);
+    if (p.unit != nullptr)
+      products_.emplace(*p.unit, kernels.gemm, p.head_dim, p.value_dim, kKeyBlock, take(room.products));
   }
 
   void run(const Item& item) {
@@ -181,7 +191,7 @@ class Task {
     std::fill_n(sums_, rows * v_columns_, 0.0f);
     copy_queries();
     const bool direct = rows <= kPagedMaxRows || p_.uniform;
-    const int64_t tile = direct ? kPagedMaxRows : kernels_.gemm.max_rows;
+    const int64_t tile = direct ? kPagedMaxRows : (products_ ? p_.unit->max_rows : kernels_.gemm.max_rows);
     for (int64_t key = item.keys.begin / kKeyBlock * kKeyBlock; key < item.keys.end; key += kKeyBlock) {
       const Range keys{std::max(key, item.keys.begin), std::min(key + kKeyBlock, item.keys.end)};
       if (!direct) gather(keys);
@@ -233,6 +243,11 @@ class Task {
   void gather(Range keys) {
     widen(keys_cache_, keys, keys_);
     widen(values_cache_, keys, values_);
+    if (products_) {
+      products_->pack_keys(keys_, p_.head_dim, 1, keys.size(), packed_);
+      products_->pack_values(values_, p_.value_dim, 1, keys.size(), packed_values_);
+      return;
+    }
     const int64_t nr = kernels_.gemm.nr;
     for (int64_t key = 0; key < keys.size(); key += nr) {
       const int cols = static_cast<int>(std::min(nr, keys.size() - key));
@@ -258,8 +273,7 @@ class Task {
 
   // Takes a block of keys into the state of some rows.
   void attend(int64_t row, int64_t rows, Range keys, bool direct) {
-    int64_t begin[kGemmMaxRows], end[kGemmMaxRows];
-    static_assert(kGemmMaxRows >= kPagedMaxRows);
+    int64_t begin[kMaxTileRows], end[kMaxTileRows];
     ScoreBlock block = block_of(row, rows);
     block.begin = begin;
     block.end = end;
@@ -340,6 +354,9 @@ class Task {
   void score_gathered(int64_t row, int64_t rows, Range seen) {
     const int64_t nr = kernels_.gemm.nr;
     const float* q = q_ + row * p_.head_dim;
+    if (products_)
+      return products_->score(q, p_.head_dim, static_cast<int>(rows), packed_, seen.begin, seen.end, scores_,
+                              kKeyBlock);
     for (int64_t key = seen.begin / nr * nr; key < seen.end; key += nr) {
       const int cols = static_cast<int>(std::min(nr, seen.end - key));
       kernels_.gemm.tile[rows]({q, p_.head_dim, packed_ + key * p_.head_dim, nr, p_.head_dim, scores_ + key, kKeyBlock,
@@ -349,6 +366,10 @@ class Task {
 
   void weigh_gathered(int64_t row, int64_t rows, Range seen) {
     const int64_t nr = kernels_.gemm.nr;
+    if (products_) {
+      return products_->weigh(scores_, kKeyBlock, static_cast<int>(rows), packed_values_, seen.begin, seen.end,
+                              sums_ + row * v_columns_, v_columns_);
+    }
     for (int64_t d = 0; d < p_.value_dim; d += nr) {
       const int cols = static_cast<int>(std::min(nr, p_.value_dim - d));
       kernels_.gemm.tile[rows]({scores_ + seen.begin, kKeyBlock, values_ + seen.begin * p_.value_dim + d, p_.value_dim,
@@ -379,7 +400,8 @@ class Task {
   const Places& places_;
   const int64_t v_columns_;
   const Cache keys_cache_, values_cache_;
-  float *q_, *scores_, *sums_, *row_max_, *row_sum_, *keys_, *packed_, *values_;
+  float *q_, *scores_, *sums_, *row_max_, *row_sum_, *keys_, *packed_, *values_, *packed_values_;
+  std::optional<RoundedAttention> products_;
   Item item_{};
 };
 
@@ -416,9 +438,12 @@ class Run {
   }
 
   void attend(int thread) {
+    const bool prepares = p_.unit != nullptr && p_.unit->begin != nullptr;
+    if (prepares) p_.unit->begin();
     Task task(kernels_, p_, room_, places_, thread);
     const int64_t tasks = places_.first_task[p_.step.sequences()];
     for (int64_t i = next_++; i < tasks; i = next_++) task.run(item(i));
+    if (prepares) p_.unit->end();
   }
 
   // Puts the splits of rows together.

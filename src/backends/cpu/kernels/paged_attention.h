@@ -33,6 +33,7 @@ struct PagedAttention {
   const float* sinks = nullptr;  // [heads], or null
   DType cache = DType::f32;      // or f16, bf16, i8, f8e4m3
   void *key_cache = nullptr, *value_cache = nullptr;
+  const GemmBf16Kernels* unit = nullptr;  // as in Attention
   // Also how a sequence is cut into steps does not matter, bit for bit, which costs the speed of large chunks and of
   // few tokens behind long contexts.
   bool uniform = false;

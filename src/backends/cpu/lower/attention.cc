@@ -7,6 +7,7 @@
 
 #include "backends/cpu/lower/lower.h"
 #include "backends/cpu/lower/map_step.h"
+#include "backends/cpu/lower/rounded_operands.h"
 #include "backends/score_form.h"
 #include "base/error.h"
 
@@ -88,8 +89,8 @@ void map_scores(void* context, const ScoreRegion& region) noexcept {
 
 class AttentionStep : public Step {
  public:
-  AttentionStep(const lathe::Attention& op, const KernelTable& kernels)
-      : op_(op), extras_(first_extra(op)), kernels_(kernels), form_(match_score(op.score)) {
+  AttentionStep(const lathe::Attention& op, const KernelTable& kernels, const GemmBf16Kernels* unit)
+      : op_(op), extras_(first_extra(op)), kernels_(kernels), unit_(unit), form_(match_score(op.score)) {
     if (!form_)
       program_ = std::make_unique<MapCode>(op.score, kernels.map);
     else if (!form_->mask.empty())
@@ -217,6 +218,7 @@ class AttentionStep : public Step {
     a.scale = static_cast<float>(op_.scale * (form_ ? form_->scale : 1));
     a.softcap = form_ ? form_->softcap : 0;
     a.zero_masked_rows = true;
+    a.unit = unit_;
     if (op_.causal) {
       a.right = 0;
       a.offset = io.symbols->evaluate(op_.causal_offset);
@@ -237,6 +239,7 @@ class AttentionStep : public Step {
   lathe::Attention op_;
   size_t extras_;  // the first operand that the score reads
   const KernelTable& kernels_;
+  const GemmBf16Kernels* unit_;  // null: f32
   std::optional<ScoreForm> form_;
   std::unique_ptr<MapCode> program_;
   bool plain_mask_ = false;  // an f32 operand is the mask as it stands
@@ -254,9 +257,14 @@ std::string why_not(const lathe::Attention& op, const Node& node, const MapKerne
 }  // namespace
 
 Candidates lower(const lathe::Attention& op, const Node& node, const Target& target) {
-  if (std::string why = why_not(op, node, target.kernels.map); !why.empty())
-    return {decline("attention", std::move(why))};
-  return {accept("attention", [&op, &kernels = target.kernels] { return plain_step<AttentionStep>(op, kernels); })};
+  std::string why = why_not(op, node, target.kernels.map);
+  if (!why.empty()) return {decline("attention", std::move(why))};
+  const auto candidate = [&op, &kernels = target.kernels](const char* name, const GemmBf16Kernels* unit) {
+    return accept(name, [&op, &kernels, unit] { return plain_step<AttentionStep>(op, kernels, unit); });
+  };
+  why = why_not_bf16(node, target);
+  return {why.empty() ? candidate("attention_bf16", target.bf16) : decline("attention_bf16", std::move(why)),
+          candidate("attention", nullptr)};
 }
 
 }  // namespace lathe::cpu

@@ -1,15 +1,15 @@
 // Attention over a paged cache. Sizes say how much room a step needs; what is done, its integers say when it runs.
 #include "backends/cpu/kernels/paged_attention.h"
 
-#include "backends/cpu/lower/lower.h"
+#include "backends/cpu/lower/rounded_operands.h"
 
 namespace lathe::cpu {
 namespace {
 
 class PagedAttentionStep : public Step {
  public:
-  PagedAttentionStep(const lathe::PagedAttention& op, const Target& target)
-      : op_(op), kernels_(target.kernels), uniform_(target.uniform) {}
+  PagedAttentionStep(const lathe::PagedAttention& op, const Target& target, const GemmBf16Kernels* unit)
+      : op_(op), kernels_(target.kernels), unit_(unit), uniform_(target.uniform) {}
 
   size_t workspace_bytes(const StepIo& io) const override {
     return paged_attention_workspace_bytes(kernels_, arguments(io), io.threads);
@@ -65,12 +65,14 @@ class PagedAttentionStep : public Step {
     a.key_cache = in[3].data;
     a.value_cache = in[4].data;
     a.uniform = uniform_;
+    a.unit = unit_;
     a.out = io.outputs[0].as<float>();
     return a;
   }
 
   const lathe::PagedAttention op_;
   const KernelTable& kernels_;
+  const GemmBf16Kernels* const unit_;  // null: f32
   const bool uniform_;
 };
 
@@ -80,7 +82,13 @@ Candidates lower(const lathe::PagedAttention& op, const Node& node, const Target
   for (size_t i = 0; i < 3; ++i)
     if (node.input(i)->dtype() != DType::f32)
       return {decline("paged_attention", "computes in f32 only, not " + to_string(node.input(i)->type()))};
-  return {accept("paged_attention", [&op, target] { return plain_step<PagedAttentionStep>(op, target); })};
+  const auto candidate = [&op, target](const char* name, const GemmBf16Kernels* unit) {
+    return accept(name, [&op, target, unit] { return plain_step<PagedAttentionStep>(op, target, unit); });
+  };
+  std::string why = why_not_bf16(node, target);
+  return {
+      why.empty() ? candidate("paged_attention_bf16", target.bf16) : decline("paged_attention_bf16", std::move(why)),
+      candidate("paged_attention", nullptr)};
 }
 
 }  // namespace lathe::cpu
