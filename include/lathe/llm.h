@@ -195,7 +195,8 @@ struct ModelFacts {
   int64_t blocks = 0;
   int64_t block_size = 0;
   std::vector<int32_t> eos;
-  std::string note;  // what makes this model slower than it need be, for people; mostly empty
+  std::vector<int32_t> prompt_end;  // what prompts have to end with, as the tokenizer has it; mostly nothing
+  std::string note;                 // what makes this model slower than it need be, for people; mostly empty
   // Of an encoder-decoder, whose context is that of its decoder alone; else 0.
   int64_t source_context = 0;        // tokens of the longest source
   int64_t source_vocabulary = 0;     // of its tokens

@@ -129,6 +129,11 @@ def test_beams():
     assert scores[0] >= greedy["score"] / len(greedy["ids"]) - 1e-5
 
 
+def test_bench_ends_prompts_as_the_model_needs():
+    [result] = lathe_json("bench", CHATGLM, "--pp", 8, "--tg", 4)["results"]
+    assert result["answer_tokens"] == 4 and result["answer_tokens_per_second"] > 0
+
+
 def test_stats_go_to_stderr():
     done = lathe("generate", BLOOM, POEMS[0]["prompt"], "--greedy", "--stats")
     assert done.stdout == answer_of(POEMS[0])

@@ -106,11 +106,15 @@ CudaContext::CudaContext(std::shared_ptr<const Device> device, const ContextOpti
     : device_(std::move(device)), recording_(options.recording) {
   device_->make_current();
   device_->check(device_->driver().stream_create(&stream_, kStreamNonBlocking), "making a stream");
+  counters_ = static_cast<int*>(allocate(kCounters * sizeof(int)));
+  device_->check(device_->driver().memset_d8_async(address(counters_), 0, kCounters * sizeof(int), stream_),
+                 "clearing memory");
 }
 
 CudaContext::~CudaContext() {
   device_->try_make_current();
   if (pinned_ != nullptr) device_->driver().mem_free_host(pinned_);
+  release(counters_);
   device_->driver().stream_destroy(stream_);
 }
 

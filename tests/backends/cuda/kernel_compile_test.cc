@@ -458,14 +458,20 @@ void add_paged_attention(std::vector<Representative>& all) {
             op, {type, cache, positional, positional, biased ? 129 : 0, crosses, general && head == 64, false});
         defines.insert(defines.end(), more.begin(), more.end());
         defines.push_back(general ? "VECTOR=1" : type == DType::f32 ? "VECTOR=4" : "VECTOR=8");
-        const std::string label =
-            fmt::format("{}{}_{}", file, more.front() == "DECODE=1" ? "_decode" : "", to_string(cache));
+        const auto has = [&](const char* define) { return std::find(more.begin(), more.end(), define) != more.end(); };
+        const std::string label = fmt::format("{}{}{}_{}", file, has("DECODE=1") ? "_decode" : "",
+                                              has("ALONE=1") ? "_alone" : "", to_string(cache));
         all.push_back({name + "_" + label, {file + ".cu", "paged", defines, {}}, registers});
       };
       const DType half = general ? DType::bf16 : DType::f16;
       add("paged_attention", paged_decode_tiling(op).defines(), half, half, 255);
       add("paged_attention", paged_chunk_tiling(op).defines(), half, half, 255);
       const DType byte = general ? DType::f8e4m3 : DType::i8;
+      if (head == 128 && !general && !biased) {
+        std::vector<std::string> alone = paged_decode_tiling(op).defines(/*alone=*/true);
+        alone.insert(alone.end(), {"COS=float", "SIN=float", "RANK=2", "INTERLEAVED=0"});
+        add("paged_attention", alone, half, half, 255);
+      }
       if (head == 128 && !biased) {
         add("paged_attention", paged_decode_tiling(op).defines(), half, byte, 255);
         add("paged_attention", paged_chunk_tiling(op).defines(), half, byte, 255);
