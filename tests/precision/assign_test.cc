@@ -219,6 +219,25 @@ TEST(Assign, LayersStayInF32WhereThatIsFastest) {
   for (const char* narrow : {"i8", "bf16"}) EXPECT_EQ(print(*graph).find(narrow), std::string::npos) << print(*graph);
 }
 
+// Where halves are computed with, bytes beside them must be faster; on the CPU only weights are halves.
+TEST(Assign, BytesThatAreSlowerThanHalvesAreNotTaken) {
+  const auto types_on = [](const char* device, double power) {
+    const auto graph = two_products();
+    CompileOptions compile;
+    compile.device = device;
+    const Report report = assign(*graph, compile, uneven_rows("x", 16, 32, 2),
+                                 {.types = {DType::i8, DType::f16}, .run_ms = [power](size_t weight_bytes) {
+                                    return std::pow(static_cast<double>(weight_bytes), power);
+                                  }});
+    EXPECT_TRUE(report.met);
+    EXPECT_EQ(report.halves_are_faster, layer(report, "y").type.compute == DType::f16);
+    return layer(report, "y").type.compute;
+  };
+  EXPECT_EQ(types_on("reference", 1), DType::i8);
+  EXPECT_EQ(types_on("reference", -1), DType::f16) << "more bytes of weights take less time";
+  EXPECT_EQ(types_on("cpu", -1), DType::i8);
+}
+
 // A range that was found on small values cuts off large ones, which shows only where those are not part of it.
 TEST(Assign, RangesAreJudgedOnOtherBatches) {
   const auto chosen = [](float scale) {

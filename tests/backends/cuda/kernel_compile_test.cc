@@ -2,6 +2,7 @@
 // within bounds on registers, spills and shared memory: representatives of each family.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -361,7 +362,8 @@ void add_attention(std::vector<Representative>& all) {
     std::string name, type;
     int head, rows, keys, threads, tiles, vector, registers;
   };
-  const std::string score = program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64});
+  const std::string score = program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64}),
+                    bias = program("(x0, x1) => cast<f32>(x1)", {DType::f32, DType::i64});
   for (const Case& c : std::vector<Case>{{"large_64", "f16", 64, 128, 64, 128, 2, 8, 255},
                                          {"large_128", "bf16", 128, 128, 32, 128, 2, 8, 255},
                                          {"medium_256", "f16", 256, 64, 64, 128, 1, 8, 255},
@@ -398,6 +400,9 @@ void add_attention(std::vector<Representative>& all) {
       }
       if (c.name == "large_64")
         all.push_back({name + "_combine", {"attention_combine.cu", "combine", defines, general ? score : ""}, 64});
+      if (general || c.threads != 128) continue;
+      std::replace(defines.begin(), defines.end(), std::string("SCORE=0"), std::string("SCORE=2"));
+      all.push_back({name + "_biased", {file, "attention", defines, bias}, c.registers});
     }
   }
 }

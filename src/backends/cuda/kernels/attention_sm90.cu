@@ -158,7 +158,7 @@ struct Producer {
       for (int first = part.begin; first < part.end; first += KEYS) {
         const int key = first + threadIdx.x % kGroup;
         float bias = minus_infinity();
-        if (int(threadIdx.x % kGroup) < KEYS && key < part.end) bias = bias_in_powers(part, key);
+        if (int(threadIdx.x % kGroup) < KEYS && key < part.end) bias = bias_in_powers(args, part, key);
         if (!any_of_group(bias != minus_infinity())) continue;
         next_stage(first * 2 + any_of_group(bias != 0), bias);
         if (threadIdx.x % kGroup == 0) {
@@ -174,12 +174,6 @@ struct Producer {
       arrive(shared.keys_full(at.stage()));
       at.advance();
     }
-  }
-  // A finite number stays finite: rows that see no other keys depend on it.
-  __device__ float bias_in_powers(const Part& part, int key) const {
-    constexpr float kLowest = -3.402823466e38f;
-    const float bias = key_bias(args, position_of(part, 0, 0, key)), in_powers = bias * kLog2e;
-    return in_powers < kLowest && bias >= kLowest ? kLowest : in_powers;
   }
   __device__ void next_stage(int first_of_stage, float bias) const {
     wait(shared.keys_empty(at.stage()), at.parity() ^ 1);
@@ -324,16 +318,6 @@ struct Consumer : WarpRows {
     release_keys();
     if (!whole && (SCORE != 2 || CAUSAL)) score(first);
     soften(SCORE == 2 && !whole ? 1 : score_factor(args));
-  }
-  // In powers of 2.
-  __device__ void add_biases(const float* biases) {
-    const float factor = score_factor(args);
-#pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
-      const auto bias = load_pack<2>(biases + column_in_tile(n));
-#pragma unroll
-      for (int i = 0; i < 4; ++i) scores[0][n][i] = scores[0][n][i] * factor + bias[i % 2];
-    }
   }
   __device__ void finish_results() {
     wait_for_products<0>();
