@@ -16,9 +16,10 @@ build    Seconds for BERT-large at 1x128, kernels compiled and timed from nothin
 
 Times are medians of the device alone (events); "whole" has inputs and outputs copied. "floor" is what the data sheet
 leaves: flops at --tflops, or weights at --bandwidth, whichever takes longer. --compile whole compiles the model with
-mode="max-autotune"; layers compiles each layer of BERT that way, alike layers once, and replays all as one CUDA graph,
-which gives the same kernels in a fraction of the time. Needs torch, transformers, timm, onnx. With --device cpu --layers
-1 it can be tried anywhere.
+mode="max-autotune"; layers compiles each layer of BERT and each block of ResNet that way, alike ones once, and replays
+all as one CUDA graph, which gives the same kernels in a fraction of the time; convolutions are then cuDNN's, as trying
+Triton's takes minutes. A row that fails or takes longer than --limit is left out, and why is said; --json is written
+after each row. Needs torch, transformers, timm, onnx. With --device cpu --layers 1 it can be tried anywhere.
 """
 import argparse
 import contextlib
@@ -61,6 +62,17 @@ def make_model(name, args):
         return BertModel(bert_config(name, args), add_pooling_layer=False).to(args.type).eval()
 
 
+class Plain(torch.nn.Module):
+    """BERT of one tensor to one tensor: what exporters take, whatever else its forward() has come to accept."""
+
+    def __init__(self, bert):
+        super().__init__()
+        self.bert = bert
+
+    def forward(self, input_ids):
+        return self.bert(input_ids=input_ids).last_hidden_state
+
+
 def example(name, size, args):
     if name == "resnet50":
         images = torch.randn(*size, 3, 224, 224, device=args.device, dtype=args.type)
@@ -71,7 +83,7 @@ def example(name, size, args):
 def export(name, model, args, path):
     inputs = example(name, SIZES[name][0], args)
     dynamic = {key: {0: "batch"} if name == "resnet50" else {0: "batch", 1: "sequence"} for key in inputs}
-    torch.onnx.export(model, tuple(inputs.values()), str(path), input_names=list(inputs), output_names=["y"],
+    torch.onnx.export(model if name == "resnet50" else Plain(model), tuple(inputs.values()), str(path), input_names=list(inputs), output_names=["y"],
                       dynamic_axes={**dynamic, "y": {0: "batch"}}, opset_version=17, dynamo=False)
 
 
@@ -121,69 +133,100 @@ def graph_ms(call):
         call()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # threads of the compiler may go on
+    with torch.cuda.graph(graph, capture_error_mode="relaxed"):  # what is compiled may look things up meanwhile
         call()
     return median_ms(graph.replay)
 
 
 @contextlib.contextmanager
 def limit(seconds):
+    """Ends what is inside by TimeoutError; an outer limit holds inside of an inner one."""
     def stop(*_):
-        raise TimeoutError(f"not done after {seconds} s")
-    before = signal.signal(signal.SIGALRM, stop)
+        raise TimeoutError(f"not done after {seconds:.0f} s")
+    outer = signal.getitimer(signal.ITIMER_REAL)[0]
+    begin, before = time.monotonic(), signal.getsignal(signal.SIGALRM)
+    if outer and outer <= seconds:
+        yield
+        return
+    signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # again and again, as compilers catch what is raised in them
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        left = max(outer - (time.monotonic() - begin), 0.01) if outer else 0
+        signal.setitimer(signal.ITIMER_REAL, left, 1 if outer else 0)
         signal.signal(signal.SIGALRM, before)
 
 
-def compiled_ms(model, inputs, args):
-    """None when it does not end in time; what compiles in layers is captured as one graph."""
+def parts_of(model):
+    """Of which many are alike: layers of BERT, blocks of ResNet."""
+    encoder = getattr(model, "encoder", None) or getattr(getattr(model, "bert", None), "encoder", None)
+    if encoder is not None:
+        return list(encoder.layer)
+    return [block for stage in (model.layer1, model.layer2, model.layer3, model.layer4) for block in stage]
+
+
+def configure_compiler(args):
+    import torch._dynamo.config as dynamo
     import torch._inductor.config as inductor
+    torch._dynamo.reset()
     inductor.compile_threads = os.cpu_count()
+    if args.compile == "layers":
+        inductor.max_autotune_conv_backends = "ATEN"
+        dynamo.recompile_limit = 64  # blocks that differ in their sizes
     if args.gemm_configs:
         inductor.test_configs.max_mm_configs = args.gemm_configs
-    torch._dynamo.reset()
-    encoder = getattr(model, "encoder", None) or getattr(getattr(model, "bert", None), "encoder", None)
-    begin = time.perf_counter()
+
+
+def compile_in_child(args):
+    """What a child does: prints a line for each figure. A compiler that hangs or a capture that fails ends with it."""
+    name, size = args.compile_one.split(":")
+    size = tuple(map(int, size.split("x")))
+    model = make_model(name, args)
+    inputs, parts = example(name, size, args), parts_of(model)
+    configure_compiler(args)
+    with torch.no_grad():
+        if args.compile == "whole":
+            model.compile(mode="max-autotune", dynamic=False)
+            print(median_ms(lambda: model(**inputs)), flush=True)
+            return
+        for part in parts:
+            part.compile(mode="max-autotune-no-cudagraphs", dynamic=False)
+        print(median_ms(lambda: model(**inputs)), flush=True)  # launched one by one
+        print(graph_ms(lambda: model(**inputs)), flush=True)
+
+
+def compiled_ms(name, size, args):
+    """None when it does not end in time."""
+    begin, ours = time.perf_counter(), ("lathe", "figures", "models", "sizes", "json", "models_from", "type", "compile_one")
+    options = [f"--{key.replace('_', '-')}={value}" for key, value in vars(args).items() if value and key not in ours]
+    child = subprocess.Popen([sys.executable, __file__, *options, f"--compile-one={name}:{'x'.join(map(str, size))}"],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        with limit(args.compile_limit):
-            if args.compile == "whole" or encoder is None:
-                fast = torch.compile(model, mode="max-autotune", dynamic=False)
-                fast(**inputs)
-                result = median_ms(lambda: fast(**inputs))
-            else:
-                for layer in encoder.layer:
-                    layer.compile(mode="max-autotune-no-cudagraphs", dynamic=False)
-                result = graph_ms(lambda: model(**inputs))
-    except Exception as error:  # the compiler has many ways to give up
-        print(f"torch.compile: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
-        result = None
-    for layer in encoder.layer if encoder is not None else []:
-        layer._compiled_call_impl = None
-    print(f"torch.compile took {time.perf_counter() - begin:.0f} s", file=sys.stderr)
-    return result
+        out, errors = child.communicate(timeout=args.compile_limit)
+    except BaseException as error:
+        os.killpg(child.pid, signal.SIGKILL)  # its compilers, too
+        out, errors = child.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+    figures = [float(line) for line in out.split("\n") if line.replace(".", "", 1).isdigit()]
+    last = (errors.strip().split("\n") or [""])[-1][:200] if child.returncode != 0 else ""
+    print(f"torch.compile of {name} {size}: {time.perf_counter() - begin:.0f} s, exit {child.returncode}, ms {figures} "
+          f"{last}", file=sys.stderr, flush=True)
+    return min(figures, default=None)
 
 
-def torch_ms(model, inputs, args, compiled=False):
+def torch_ms(model, inputs):
     """Of each way to run it that works."""
     with torch.inference_mode():
-        result = {"eager": median_ms(lambda: model(**inputs)), "graph": graph_ms(lambda: model(**inputs))}
-    if compiled and args.compile != "none":
-        with torch.no_grad():
-            fast = compiled_ms(model, inputs, args)
-        if fast is not None:
-            result["compile"] = fast
-    return result
+        return {"eager": median_ms(lambda: model(**inputs)), "graph": graph_ms(lambda: model(**inputs))}
 
 
 # ---- Lathe ----
 
 def lathe(args, *command, environment=None):
     done = subprocess.run([args.lathe, *map(str, command), "--device", args.device], capture_output=True, text=True,
-                          env={**os.environ, **(environment or {})})
+                          timeout=args.limit, env={**os.environ, **(environment or {})})
     if done.returncode != 0:
         raise RuntimeError(f"lathe {command[0]}: {done.stderr.strip()[:500]}")
     return done.stdout
@@ -236,6 +279,8 @@ class Run:
         path = self.folder / f"{name}-fp32.onnx"
         if self.args.models_from:
             return Path(self.args.models_from) / path.name
+        if path.exists():
+            return path
         wide = argparse.Namespace(**{**vars(self.args), "type": torch.float32})
         export(name, make_model(name, wide), wide, path)
         return path
@@ -244,83 +289,120 @@ class Run:
         self.rows.append({"figure": figure, "model": name, "size": size, **values})
         text = "  ".join(f"{key} {value:.3f}" for key, value in values.items() if isinstance(value, (int, float)))
         print(f"{figure:8s} {name:11s} {'x'.join(map(str, size)):>8s}  {text}", flush=True)
+        if self.args.json:
+            facts = {"device": device_name(self.args), "dtype": self.args.dtype, "torch": torch.__version__}
+            Path(self.args.json).write_text(json.dumps({**facts, "rows": self.rows}, indent=1) + "\n")
+
+    @contextlib.contextmanager
+    def row(self, figure, name, size=()):
+        """What fails, or takes too long, costs this row alone."""
+        try:
+            with limit(self.args.limit):
+                yield
+        except Exception as error:  # libraries have many ways to fail
+            sizes = "x".join(map(str, size))
+            print(f"{figure} {name} {sizes}: {type(error).__name__}: {str(error)[:500]}", file=sys.stderr, flush=True)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
     def latency(self):
         for name in self.names(SIZES):
-            model, path = self.model(name)
             for size in self.wanted(SIZES[name]):
-                inputs = example(name, size, self.args)
-                peer = torch_ms(model, inputs, self.args, compiled=True)
-                plan = self.folder / "latency.plan"
-                timed_build(self.args, path, plan, *shape_of(size, name))
-                ours, whole = bench_ms(self.args, plan, size, name=name)
-                again = torch_ms(model, inputs, self.args)
-                self.report("latency", name, size, **peer, lathe=ours, whole=whole, ratio=min(peer.values()) / ours,
-                            floor=floor_ms(name, size, self.args),
-                            drift=min(again.values()) / min(peer["eager"], peer["graph"]))
+                with self.row("latency", name, size):
+                    self.latency_of(name, size)
+
+    def latency_of(self, name, size):
+        model, path = self.model(name)
+        inputs = example(name, size, self.args)
+        peer = torch_ms(model, inputs)
+        fast = compiled_ms(name, size, self.args) if self.args.compile != "none" else None
+        if fast is not None:
+            peer["compile"] = fast
+        plan = self.folder / "latency.plan"
+        timed_build(self.args, path, plan, *shape_of(size, name))
+        ours, whole = bench_ms(self.args, plan, size, name=name)
+        again = torch_ms(model, inputs)
+        self.report("latency", name, size, **peer, lathe=ours, whole=whole, ratio=min(peer.values()) / ours,
+                    floor=floor_ms(name, size, self.args),
+                    drift=min(again.values()) / min(peer["eager"], peer["graph"]))
 
     def lengths(self):
-        from transformers import BertForSequenceClassification
         for name in self.names(LENGTH_SIZES):
-            torch.manual_seed(0)
-            with torch.device(self.args.device):
-                model = BertForSequenceClassification(bert_config(name, self.args)).eval()
-            folder = self.folder / f"{name}-classifier"
-            model.save_pretrained(folder)
-            model = model.to(self.args.type)
-            # Of random weights no accuracy is asked.
-            narrow = () if self.args.dtype == "fp32" else (f"--{self.args.dtype}", "--accuracy", 0)
             for size in self.wanted(LENGTH_SIZES[name]):
-                plans = {}
-                for packing in ("off", "auto"):
-                    plans[packing] = self.folder / f"{packing}.plan"
-                    timed_build(self.args, folder, plans[packing], *shape_of(size), "--packing", packing,
-                                *narrow)
-                for lengths, part in (("half", 0.5), ("full", 1)):
-                    ends = torch.arange(1, size[0] + 1) * size[1] // size[0] if lengths == "half" else \
-                        torch.full((size[0],), size[1])
-                    mask = (torch.arange(size[1])[None, :] < ends[:, None]).long().to(self.args.device)
-                    inputs = {"input_ids": torch.randint(0, 30000, size, device=self.args.device),
-                              "attention_mask": mask}
-                    peer = torch_ms(model, inputs, self.args)
-                    times = {key: bench_ms(self.args, plan, size, "--lengths", lengths) for key, plan in plans.items()}
-                    # By turns, the better of two each: the difference may be small.
-                    for key, plan in plans.items():
-                        times[key] = min(times[key], bench_ms(self.args, plan, size, "--lengths", lengths))
-                    self.report("lengths", f"{name} {lengths}", size, **peer, padded=times["off"][0],
-                                packed=times["auto"][0], whole_padded=times["off"][1], whole_packed=times["auto"][1],
-                                ratio=times["off"][0] / times["auto"][0],
-                                floor=floor_ms(name, size, self.args, part))
+                with self.row("lengths", name, size):
+                    self.lengths_of(name, size)
+
+    def classifier(self, name):
+        """PyTorch's, and a folder of the same in fp32."""
+        from transformers import BertForSequenceClassification
+        torch.manual_seed(0)
+        with torch.device(self.args.device):
+            model = BertForSequenceClassification(bert_config(name, self.args)).eval()
+        folder = self.folder / f"{name}-classifier"
+        if not folder.exists():
+            model.save_pretrained(folder)
+        return model.to(self.args.type), folder
+
+    def lengths_of(self, name, size):
+        model, folder = self.classifier(name)
+        # Of random weights no accuracy is asked.
+        narrow = () if self.args.dtype == "fp32" else (f"--{self.args.dtype}", "--accuracy", 0)
+        plans = {}
+        for packing in ("off", "auto"):
+            plans[packing] = self.folder / f"{packing}.plan"
+            timed_build(self.args, folder, plans[packing], *shape_of(size), "--packing", packing, *narrow)
+        for lengths, part in (("half", 0.5), ("full", 1)):
+            ends = torch.arange(1, size[0] + 1) * size[1] // size[0] if lengths == "half" else \
+                torch.full((size[0],), size[1])
+            mask = (torch.arange(size[1])[None, :] < ends[:, None]).long().to(self.args.device)
+            inputs = {"input_ids": torch.randint(0, 30000, size, device=self.args.device), "attention_mask": mask}
+            peer = torch_ms(model, inputs)
+            times = {key: bench_ms(self.args, plan, size, "--lengths", lengths) for key, plan in plans.items()}
+            # By turns, the better of two each: the difference may be small.
+            for key, plan in plans.items():
+                times[key] = min(times[key], bench_ms(self.args, plan, size, "--lengths", lengths))
+            self.report("lengths", f"{name} {lengths}", size, **peer, padded=times["off"][0],
+                        packed=times["auto"][0], whole_padded=times["off"][1], whole_packed=times["auto"][1],
+                        ratio=times["off"][0] / times["auto"][0], floor=floor_ms(name, size, self.args, part))
 
     def dynamic(self):
         for name in self.names(("bert-base",)):
-            _, path = self.model(name)
-            wide, narrow, size = self.folder / "wide.plan", self.folder / "narrow.plan", (1, 200)
-            timed_build(self.args, path, wide, "--profile", "*:1x1:20x512:20x512")
-            timed_build(self.args, path, narrow, *shape_of(size))
-            times = [[bench_ms(self.args, plan, size)[0] for plan in (wide, narrow)] for _ in range(3)]
-            ours, own = (statistics.median(column) for column in zip(*times))
-            self.report("dynamic", name, size, one_plan=ours, own_plan=own, ratio=ours / own)
+            with self.row("dynamic", name):
+                _, path = self.model(name)
+                wide, narrow, size = self.folder / "wide.plan", self.folder / "narrow.plan", (1, 200)
+                timed_build(self.args, path, wide, "--profile", "*:1x1:20x512:20x512")
+                timed_build(self.args, path, narrow, *shape_of(size))
+                times = [[bench_ms(self.args, plan, size)[0] for plan in (wide, narrow)] for _ in range(3)]
+                ours, own = (statistics.median(column) for column in zip(*times))
+                self.report("dynamic", name, size, one_plan=ours, own_plan=own, ratio=ours / own)
 
     def bytes(self):
         for name in self.names(("bert-large",)):
-            path, size, times = self.wide_file(name), SIZES[name][-1], {}
+            size, times = SIZES[name][-1], {}
             for kind in ("fp16", "fp8", "int8", "int8+fp8"):
-                plan = self.folder / f"{kind}.plan"
-                options = [f"--{flag}" for flag in kind.split("+")] + ["--fp16"] * (kind != "fp16")
-                seconds = timed_build(self.args, path, plan, *shape_of(size), *options, "--accuracy", 0.999)
-                times |= {kind: bench_ms(self.args, plan, size)[0], f"{kind}_s": seconds}
-            best = min(times[kind] for kind in ("fp8", "int8", "int8+fp8"))
-            self.report("bytes", name, size, **times, ratio=times["fp16"] / best)
+                with self.row("bytes", f"{name} {kind}", size):
+                    plan = self.folder / f"{kind}.plan"
+                    options = [f"--{flag}" for flag in kind.split("+")] + ["--fp16"] * (kind != "fp16")
+                    seconds = timed_build(self.args, self.wide_file(name), plan, *shape_of(size), *options,
+                                          "--accuracy", 0.999)
+                    times |= {kind: bench_ms(self.args, plan, size)[0], f"{kind}_s": seconds}
+            bytes_ms = [times[kind] for kind in ("fp8", "int8", "int8+fp8") if kind in times]
+            if "fp16" in times and bytes_ms:
+                self.report("bytes", name, size, **times, ratio=times["fp16"] / min(bytes_ms))
 
     def build(self):
         for name in self.names(("bert-large",)):
-            _, path = self.model(name)
-            size, plan = SIZES[name][0], self.folder / "build.plan"
-            options = (*shape_of(size), "--timing-cache", self.folder / "times.json")
-            environment = {"XDG_CACHE_HOME": str(self.folder / "cache")}
-            seconds = [timed_build(self.args, path, plan, *options, environment=environment) for _ in range(2)]
-            self.report("build", name, size, cold_s=seconds[0], cached_s=seconds[1])
+            with self.row("build", name):
+                _, path = self.model(name)
+                size, plan = SIZES[name][0], self.folder / "build.plan"
+                options = (*shape_of(size), "--timing-cache", self.folder / "times.json")
+                environment = {"XDG_CACHE_HOME": str(self.folder / "cache")}
+                seconds = [timed_build(self.args, path, plan, *options, environment=environment) for _ in range(2)]
+                self.report("build", name, size, cold_s=seconds[0], cached_s=seconds[1])
+
+
+def device_name(args):
+    return torch.cuda.get_device_name() if args.device != "cpu" else args.device
 
 
 def main():
@@ -333,6 +415,8 @@ def main():
     parser.add_argument("--dtype", default="fp16", choices=DTYPES)
     parser.add_argument("--compile", default="none", choices=["none", "layers", "whole"])
     parser.add_argument("--compile-limit", type=int, default=600, help="seconds for a model and size")
+    parser.add_argument("--compile-one", metavar="MODEL:SIZE", help="what the script asks of itself in another process")
+    parser.add_argument("--limit", type=int, default=900, help="seconds for a row")
     parser.add_argument("--gemm-configs", type=int, help="how many of Triton's tilings are tried for a product")
     parser.add_argument("--models-from", help="folder of NAME-DTYPE.onnx, instead of exporting")
     parser.add_argument("--device", default="cuda")
@@ -344,20 +428,15 @@ def main():
     args = parser.parse_args()
     args.type = DTYPES[args.dtype]
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else args.device
-    print(f"{device}; torch {torch.__version__}; {args.dtype}; ms unless named otherwise")
+    if args.compile_one:
+        return compile_in_child(args)
+    print(f"{device_name(args)}; torch {torch.__version__}; {args.dtype}; ms unless named otherwise")
     with tempfile.TemporaryDirectory() as folder:
         run = Run(args, folder)
         for figure in args.figures.split(","):
             if figure not in figures:
                 parser.error(f"no figure '{figure}'")
-            try:
-                getattr(run, figure)()
-            except RuntimeError as error:
-                print(f"{figure}: {error}", file=sys.stderr)
-    if args.json:
-        Path(args.json).write_text(json.dumps({"device": device, "dtype": args.dtype, "torch": torch.__version__,
-                                               "rows": run.rows}, indent=1) + "\n")
+            getattr(run, figure)()
 
 
 if __name__ == "__main__":

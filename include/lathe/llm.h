@@ -99,7 +99,8 @@ struct Recommendation {
   SamplingOptions sampling;  // of an encoder-decoder, the likeliest token where nothing says that it samples
   BeamOptions beam;
   int n = 1;
-  std::vector<std::string> ignored;  // settings that change answers elsewhere, and that Lathe does not have
+  std::optional<int64_t> max_tokens;  // of an answer
+  std::vector<std::string> ignored;   // settings that change answers elsewhere, and that Lathe does not have
 };
 
 struct TokenLogprob {
@@ -194,7 +195,8 @@ struct ModelFacts {
   int64_t blocks = 0;
   int64_t block_size = 0;
   std::vector<int32_t> eos;
-  std::string note;  // what makes this model slower than it need be, for people; mostly empty
+  std::vector<int32_t> prompt_end;  // what prompts have to end with, as the tokenizer has it; mostly nothing
+  std::string note;                 // what makes this model slower than it need be, for people; mostly empty
   // Of an encoder-decoder, whose context is that of its decoder alone; else 0.
   int64_t source_context = 0;        // tokens of the longest source
   int64_t source_vocabulary = 0;     // of its tokens

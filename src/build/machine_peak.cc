@@ -31,6 +31,7 @@ MachinePeak measure_machine_peak(Isa isa, int threads) {
   const size_t memory = std::clamp(4 * l3, kLeastMemoryProbe, kMostMemoryProbe);
   MachinePeak peak;
   peak.gflops = cpu::measure_fma_gflops(team, kernels);
+  peak.byte_gops = cpu::measure_byte_gops(team, kernels);
   // Probes fill half of a cache: the other half holds what else a step touches.
   for (const auto& [limit, probe] : {std::pair{l2, l2 / 2}, std::pair{l3, l3 / 2}, std::pair{memory, memory}})
     peak.levels.push_back({limit, cpu::measure_read_gbytes_per_second(team, kernels, static_cast<int64_t>(probe))});

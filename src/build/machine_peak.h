@@ -16,6 +16,7 @@ struct MachinePeak {
   };
   double gflops = 0;          // f32 multiply-adds, all threads
   std::vector<Level> levels;  // smallest first, never empty
+  double byte_gops = 0;       // products of bytes and their sums, in vectors, all threads
 
   // The shortest time in seconds in which `flops` and the traffic `bytes` can be done.
   double floor_seconds(double flops, double bytes) const;

@@ -1,5 +1,6 @@
 #include "build/plan_writer.h"
 
+#include <future>
 #include <map>
 
 #include "base/error.h"
@@ -96,8 +97,12 @@ class PlanWriter {
     weight.offset = file_.position() - section;
     const auto in_place = model_.weights.in_place(constant, weight.layout);
     const std::span<const std::byte> bytes = in_place ? *in_place : lay_out(constant, weight.layout, weight.bytes);
-    weight.checksum = hash(bytes);
+    // Takes as long as writing, so that a thread pays where there is much of it.
+    constexpr size_t kMuch = size_t{1} << 20;
+    auto checksum =
+        std::async(bytes.size() < kMuch ? std::launch::deferred : std::launch::async, [bytes] { return hash(bytes); });
     file_.write(bytes);
+    weight.checksum = checksum.get();
     if (!constant.is_deferred()) page_out(constant.bytes());
   }
 

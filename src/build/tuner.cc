@@ -11,8 +11,8 @@
 namespace lathe {
 namespace {
 
-// A set of sizes to time at: the usual ones of a profile, also with half of the tokens of a batch that is packed; or
-// some between its smallest and its largest.
+// A set of sizes to time at: the usual ones of a profile, also with half of the tokens of a batch that is packed, and
+// with the next size above; or some between its smallest and its largest.
 struct Point {
   SymbolBindings symbols;
   bool usual = false;
@@ -77,7 +77,9 @@ std::vector<Point> points_of(const Graph& graph, std::span<const Profile> profil
     points.push_back({min, false});
     add_between(graph, min, opt, points);
     points.push_back({opt, true});
-    if (SymbolBindings half = opt; bind_half_of_tokens(graph, half)) points.push_back({std::move(half), true});
+    // What fills the rows of tiles to the last, as half of a power of two does, is not what suits any other size.
+    for (const int64_t more : {0, 1})
+      if (SymbolBindings half = opt; bind_half_of_tokens(graph, half, more)) points.push_back({std::move(half), true});
     add_between(graph, opt, max, points);
     points.push_back({max, false});
   }

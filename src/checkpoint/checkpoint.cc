@@ -83,7 +83,9 @@ Checkpoint Checkpoint::open(const std::filesystem::path& folder) {
   if (!std::filesystem::is_regular_file(folder / "config.json"))
     throw Error(ErrorCode::not_found, "the folder has no config.json")
         .in_file(folder.string())
-        .remedy("Give the folder of a checkpoint as Hugging Face lays it out: config.json, weights, tokenizer");
+        .remedy(
+            "Give the folder of a checkpoint as Hugging Face lays it out: config.json, weights, tokenizer. GGUF files "
+            "are not read");
   checkpoint.config_ = read_text(folder / "config.json");
   if (std::filesystem::is_regular_file(folder / "generation_config.json"))
     checkpoint.generation_config_ = read_text(folder / "generation_config.json");

@@ -38,6 +38,10 @@ void read_window(const Fields& fields, ModelConfig& config, int64_t otherwise = 
 void read_unrotated_layers(const Fields& fields, ModelConfig& config);
 // Layers without a window know no positions.
 void leave_global_layers_unrotated(ModelConfig& config);
+// Everything about rotation: its base and how it is scaled, in all layers or in those with and without a window; then,
+// once the sizes of heads are known, how many of their features turn.
+void read_rope(const Fields& fields, const FieldNames& names, ModelConfig& config);
+void finish_rope(ModelConfig& config);
 void set_attention_bias(ModelConfig& config, bool bias);
 
 // Throws Error(unsupported) for fields that would make any family compute otherwise than its row says.

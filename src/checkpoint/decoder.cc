@@ -247,7 +247,8 @@ class DecoderBuilder {
     };
     switch (config_.traits.residual) {
       case Residual::sequential: {
-        Value* h = add(x, attend(norm(x, names.norm1)));
+        const bool bare = layer == 0 && config_.traits.unnormed_start;
+        Value* h = add(x, attend(bare ? x : norm(x, names.norm1)));
         return add(h, mlp(norm(h, names.norm2)));
       }
       case Residual::parallel: {
@@ -282,6 +283,10 @@ class DecoderBuilder {
     if (config_.traits.final_norm) x = layers_.norm(x, weights_.under_root(names.final_norm), config_.hidden);
     if (config_.embedding_width != config_.hidden)
       x = layers_.linear(x, weights_.under_root(names.project_out), config_.hidden, config_.embedding_width, false);
+    if (!names.head_dense.empty()) {
+      x = layers_.linear(x, std::string(names.head_dense), config_.hidden, config_.hidden, false);
+      x = layers_.norm(activate(*graph_, config_.head_activation, x), std::string(names.head_norm), config_.hidden);
+    }
     Value* y = head(x);
     if (config_.traits.biases.head)
       y = map2(*graph_, MapOp::add, y, weights_.vector(weights_.found_name(names.head) + ".bias", config_.vocab));

@@ -1,9 +1,10 @@
-// From a checkpoint to the graph of an encoder: BERT, RoBERTa, DistilBERT and what shares their architecture.
+// From a checkpoint to the graph of an encoder: BERT and its relatives, DeBERTa, ModernBERT.
 //
 // Inputs as the usual ONNX exports name them, i64 [batch, sequence]: input_ids, attention_mask (0: padding), and
 // token_type_ids where the model has several types. Output: logits, [batch, labels] for a classification of the text,
-// [batch, sequence, vocabulary or labels] for masked language models and classifications of tokens; for a plain model
-// last_hidden_state [batch, sequence, hidden] and, where the checkpoint has a pooler, pooler_output [batch, hidden].
+// [batch, sequence, vocabulary or labels] for masked language models and classifications of tokens; start_logits and
+// end_logits [batch, sequence] for answers that are parts of a text; for a plain model last_hidden_state [batch,
+// sequence, hidden] and, where the checkpoint has a pooler, pooler_output [batch, hidden].
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@
 
 namespace lathe::checkpoint {
 
-enum class EncoderTask : uint8_t { features, masked_lm, classify_text, classify_tokens };
+enum class EncoderTask : uint8_t { features, masked_lm, classify_text, classify_tokens, answer_spans };
 
 struct EncoderInfo {
   std::string family;

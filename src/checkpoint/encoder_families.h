@@ -1,190 +1,84 @@
-// The table of encoder families: names of tensors and fields, and the few things in which they differ.
+// The table of encoder families: one row says what a family is made of, what it calls its tensors and fields, and which
+// of its fields change the arithmetic. A new family is a new row.
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "checkpoint/common_fields.h"
+#include "checkpoint/encoder.h"
+#include "checkpoint/relative_positions.h"
 
 namespace lathe::checkpoint {
 
 // A head that ends a model: a dense layer, an activation, a norm, and what is applied to the result. Empty: not there.
 struct EncoderHead {
   std::string_view dense{}, norm{}, output{};
-  // Of the output matrix where it is the embedding: its name, if it is stored again, and that of its bias.
+  // Of masked language models: the output matrix, or what the embedding is stored as again, and the whole name of its
+  // bias.
   std::string_view decoder{}, bias{};
 };
 
+// Disentangled attention (arXiv 2006.03654): embeddings of relative positions and their norm, behind the root, and
+// their projections to keys and queries in every layer.
+struct DisentangledNames {
+  std::string_view table{}, norm{}, key{}, query{};
+  bool key_bias = true;
+};
+
+// What a classification of texts reads: the first token, the mean of all, or it is the mean over the classes of all.
+enum class Pooling : uint8_t { first, mean, mean_of_classes };
+
+struct EncoderConfig;
+
 struct EncoderFamily {
   std::string_view model_type;  // spellings, "a|b"
-  Names names{};                // qkv are separate, norms follow what they normalise
-  std::string_view token_types{}, task_types{}, pooler{};
-  std::string_view projection{};  // of embeddings that are narrower than the layers, from `embedding_size`
+  Names names{};
+  Traits traits{};
   FieldNames fields{};
-  EncoderHead masked_lm{}, text{}, tokens{};
-  Activation text_activation = Activation::tanh;  // between `dense` and `output`
+  double rope_base = 10000;            // where config.json does not say
+  std::string_view local_rope_base{};  // field of what layers with a window have instead
+  std::string_view token_types{}, task_types{}, pooler{};
+  std::string_view projection{};       // of embeddings that are narrower than the layers, from `embedding_size`
+  std::string_view relative_biases{};  // a number per head and bucket that is added to scores
+  DisentangledNames disentangled{};
+  std::string_view query_bias{}, value_bias{};  // of projections that are joint and have none; whole, without an ending
+  EncoderHead masked_lm{}, text{}, tokens{}, spans{.output = "qa_outputs"};
+  Activation text_activation = Activation::tanh;  // between `dense` and `output` of classifications
   bool pooled_text = false;                       // the text head reads the pooler's output
   bool padded_positions = false;  // positions count from the padding token's number on, over what is no padding
   bool shared_layer = false;      // one layer, applied again and again
-  bool sparse = false;            // attention reaches a few blocks, unless attention_type says otherwise
   bool discriminates = false;     // pretraining taught it which words were replaced, not what is masked
+  // What further fields of the family change; the common ones are read before.
+  void (*refine)(const Fields& fields, EncoderConfig& config) = nullptr;
 };
 
-inline constexpr FieldNames kBertFields{
-    .kv_heads = {}, .head_dim = {}, .epsilon = "layer_norm_eps", .rotary_fraction = {}, .rope_base = {}};
-
-inline constexpr Names kBertNames{.root = "bert.",
-                                  .embedding = "embeddings.word_embeddings",
-                                  .embedding_norm = "embeddings.LayerNorm",
-                                  .positions = "embeddings.position_embeddings",
-                                  .layers = "encoder.layer.",
-                                  .norm1 = "attention.output.LayerNorm",
-                                  .norm2 = "output.LayerNorm",
-                                  .q = "attention.self.query",
-                                  .k = "attention.self.key",
-                                  .v = "attention.self.value",
-                                  .attention_out = "attention.output.dense",
-                                  .up = "intermediate.dense",
-                                  .down = "output.dense",
-                                  .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
-
-constexpr Names bert_names(std::string_view root) {
-  Names names = kBertNames;
-  names.root = root;
-  return names;
-}
-
-inline constexpr Names kAlbertNames{.root = "albert.",
-                                    .embedding = "embeddings.word_embeddings",
-                                    .embedding_norm = "embeddings.LayerNorm",
-                                    .positions = "embeddings.position_embeddings",
-                                    .layers = "encoder.albert_layer_groups.0.albert_layers.",
-                                    .norm1 = "attention.LayerNorm",
-                                    .norm2 = "full_layer_layer_norm",
-                                    .q = "attention.query",
-                                    .k = "attention.key",
-                                    .v = "attention.value",
-                                    .attention_out = "attention.dense",
-                                    .up = "ffn",
-                                    .down = "ffn_output",
-                                    .buffers = "embeddings.position_ids|embeddings.token_type_ids"};
-
-inline constexpr Names kDistilBertNames{.root = "distilbert.",
-                                        .embedding = "embeddings.word_embeddings",
-                                        .embedding_norm = "embeddings.LayerNorm",
-                                        .positions = "embeddings.position_embeddings",
-                                        .layers = "transformer.layer.",
-                                        .norm1 = "sa_layer_norm",
-                                        .norm2 = "output_layer_norm",
-                                        .q = "attention.q_lin",
-                                        .k = "attention.k_lin",
-                                        .v = "attention.v_lin",
-                                        .attention_out = "attention.out_lin",
-                                        .up = "ffn.lin1",
-                                        .down = "ffn.lin2",
-                                        .buffers = "embeddings.position_ids"};
-
-constexpr EncoderFamily bert() {
-  return {.model_type = "bert",
-          .names = kBertNames,
-          .token_types = "embeddings.token_type_embeddings",
-          .pooler = "pooler.dense",
-          .fields = kBertFields,
-          .masked_lm = {.dense = "cls.predictions.transform.dense",
-                        .norm = "cls.predictions.transform.LayerNorm",
-                        .decoder = "cls.predictions.decoder",
-                        .bias = "cls.predictions.bias"},
-          .text = {.output = "classifier"},
-          .tokens = {.output = "classifier"},
-          .pooled_text = true};
-}
-constexpr EncoderFamily ernie() {
-  EncoderFamily family = bert();
-  family.model_type = "ernie";
-  family.names = bert_names("ernie.");
-  family.task_types = "embeddings.task_type_embeddings";
-  return family;
-}
-constexpr EncoderFamily albert() {
-  EncoderFamily family = bert();
-  family.model_type = "albert";
-  family.names = kAlbertNames;
-  family.pooler = "pooler";
-  family.projection = "encoder.embedding_hidden_mapping_in";
-  family.masked_lm = {.dense = "predictions.dense",
-                      .norm = "predictions.LayerNorm",
-                      .decoder = "predictions.decoder",
-                      .bias = "predictions.bias"};
-  family.shared_layer = true;
-  return family;
-}
-constexpr EncoderFamily electra() {
-  EncoderFamily family = bert();
-  family.model_type = "electra";
-  family.names = bert_names("electra.");
-  family.pooler = {};
-  family.projection = "embeddings_project";
-  family.masked_lm = {.dense = "generator_predictions.dense",
-                      .norm = "generator_predictions.LayerNorm",
-                      .decoder = "generator_lm_head",
-                      .bias = "generator_lm_head.bias"};
-  family.text = {.dense = "classifier.dense", .output = "classifier.out_proj"};
-  family.text_activation = Activation::gelu_erf;
-  family.pooled_text = false;
-  family.discriminates = true;
-  return family;
-}
-constexpr EncoderFamily big_bird() {
-  EncoderFamily family = bert();
-  family.model_type = "big_bird";
-  family.sparse = true;
-  family.pooler = "pooler";
-  family.text = {.dense = "classifier.dense", .output = "classifier.out_proj"};
-  family.text_activation = Activation::gelu_tanh;
-  family.pooled_text = false;
-  return family;
-}
-constexpr EncoderFamily roberta(std::string_view model_type, std::string_view root) {
-  return {.model_type = model_type,
-          .names = bert_names(root),
-          .token_types = "embeddings.token_type_embeddings",
-          .pooler = "pooler.dense",
-          .fields = kBertFields,
-          .masked_lm = {.dense = "lm_head.dense",
-                        .norm = "lm_head.layer_norm",
-                        .decoder = "lm_head.decoder",
-                        .bias = "lm_head.bias"},
-          .text = {.dense = "classifier.dense", .output = "classifier.out_proj"},
-          .tokens = {.output = "classifier"},
-          .padded_positions = true};
-}
-
-inline constexpr EncoderFamily kEncoderFamilies[] = {
-    bert(),
-    ernie(),
-    albert(),
-    electra(),
-    big_bird(),
-    roberta("roberta|xlm-roberta|camembert", "roberta."),
-    roberta("data2vec-text", "data2vec_text."),
-    {.model_type = "distilbert",
-     .names = kDistilBertNames,
-     .fields = {.hidden = "dim",
-                .layers = "n_layers",
-                .heads = "n_heads",
-                .kv_heads = {},
-                .head_dim = {},
-                .intermediate = "hidden_dim",
-                .epsilon = {},
-                .activation = "activation",
-                .rotary_fraction = {},
-                .rope_base = {}},
-     .masked_lm = {.dense = "vocab_transform",
-                   .norm = "vocab_layer_norm",
-                   .decoder = "vocab_projector",
-                   .bias = "vocab_projector.bias"},
-     .text = {.dense = "pre_classifier", .output = "classifier"},
-     .tokens = {.output = "classifier"},
-     .text_activation = Activation::relu},
+struct EncoderConfig {
+  const EncoderFamily* family = nullptr;
+  ModelConfig model;  // windows: how far a token sees to either side
+  EncoderTask task = EncoderTask::features;
+  std::vector<std::string> labels;
+  int64_t label_count = 0, pad_id = 0, token_types = 0, task_types = 0;
+  int64_t max_length = 0;
+  RelativeBuckets buckets;
+  struct Disentangled {
+    bool by_key = false, by_query = false;  // the position's key meets the query, its query the key
+    bool shared = false;                    // positions are projected as tokens are
+    bool normed = false;
+    LogBuckets buckets;
+  } disentangled;
+  Activation masked_activation = Activation::gelu_erf, head_activation = Activation::tanh;
+  Pooling pooling = Pooling::first;
+  bool head_bias = true, decoder_bias = true;
 };
+
+// Their model_types, for messages.
+std::string known_encoders();
+// Null where the model_type is of no encoder that Lathe knows.
+const EncoderFamily* find_encoder_family(const Fields& fields);
+
+// Throws as build_encoder() does.
+EncoderConfig read_encoder_config(const Fields& fields);
 
 }  // namespace lathe::checkpoint

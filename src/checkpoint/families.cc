@@ -52,6 +52,12 @@ constexpr Traits kGpt1 = with(kGpt2, [](Traits& t) {
   t.residual = Residual::post_norm;
   t.final_norm = false;
 });
+constexpr Traits kModernBert = with(kGpt, [](Traits& t) {
+  t.embedding_norm = t.unnormed_start = true;
+  t.positions = Positions::rotary;
+  t.mlp = MlpKind::gated_stacked;
+  t.activation = Activation::gelu_erf;
+});
 constexpr Traits kXglm = with(kGpt, [](Traits& t) {
   t.positions = Positions::sinusoidal;
   t.position_offset = 2;
@@ -384,6 +390,9 @@ constexpr Family kFamilies[] = {
      .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 1e6}, .refine = refine_ministral3},
     {.model_type = "cwm", .architecture = "Cwm", .names = kLlamaNames, .traits = kExaone,
      .defaults = {.kv_heads = 8, .head_dim = 128, .rope_base = 1e6}, .refine = refine_cwm},
+    {.model_type = "modernbert-decoder", .architecture = "ModernBertDecoder", .names = kModernBertNames,
+     .fields = kModernBertFields, .traits = kModernBert, .defaults = {.rope_base = 160000},
+     .refine = refine_modernbert_decoder},
     {.model_type = "jais2", .architecture = "Jais2", .names = kLlamaNames,
      .fields = layer_norm_fields("layer_norm_eps"), .traits = kJais2, .refine = refine_jais2},
     {.model_type = "iquestcoder", .architecture = "IQuestCoder", .names = kLlamaNames, .traits = kExaone,

@@ -148,4 +148,7 @@ inline constexpr FieldNames kCtrlFields{.hidden = "n_embd|hidden_size",
                                         .epsilon = "layer_norm_epsilon",
                                         .activation = {}};
 
+inline constexpr FieldNames kModernBertFields{
+    .kv_heads = {}, .epsilon = "norm_eps", .activation = "hidden_activation", .rope_base = "global_rope_theta"};
+
 }  // namespace lathe::checkpoint

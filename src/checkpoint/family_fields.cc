@@ -310,4 +310,20 @@ void refine_internlm3(const Fields& fields, ModelConfig& config) {
   config.traits.biases = {fields.flag("qkv_bias|attention_bias", false), bias, bias, false};
 }
 
+void refine_modernbert_decoder(const Fields& fields, ModelConfig& config) {
+  Traits& traits = config.traits;
+  traits.norm_bias = fields.flag("norm_bias", false);
+  set_attention_bias(config, fields.flag("attention_bias", false));
+  traits.biases.mlp = fields.flag("mlp_bias", false);
+  traits.biases.head = fields.flag("decoder_bias", true);
+  fields.expect_flag("classifier_bias", false);
+  if (fields.has("classifier_activation")) config.head_activation = read_activation(fields, "classifier_activation");
+  if (!config.local_rope_base) config.local_rope_base = fields.number("local_rope_theta", 10000);
+  // Half of what the encoder sees, which looks both ways.
+  const int64_t window = fields.size("sliding_window", std::max<int64_t>(fields.size("local_attention", 128) / 2, 1));
+  const int64_t interval = fields.size("global_attn_every_n_layers", 3);
+  set_windows(fields, config, window, [&](int64_t layer) { return layer % interval != 0; });
+  for (const std::string_view key : {"layer_norm_eps", "classifier_pooling"}) fields.any(key);
+}
+
 }  // namespace lathe::checkpoint

@@ -90,5 +90,6 @@ void refine_xglm(const Fields& fields, ModelConfig& config);
 void refine_biogpt(const Fields& fields, ModelConfig& config);
 void refine_jais(const Fields& fields, ModelConfig& config);
 void refine_gpt1(const Fields& fields, ModelConfig& config);
+void refine_modernbert_decoder(const Fields& fields, ModelConfig& config);
 
 }  // namespace lathe::checkpoint

@@ -397,7 +397,8 @@ void refine_granite_hybrid(const Fields& fields, ModelConfig& config) {
   }
   for (const std::string_view key :
        {"mamba_n_heads", "mamba_n_groups", "mamba_d_state", "mamba_d_head", "mamba_d_conv", "mamba_expand",
-        "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "normalization_function", "layers_block_type"})
+        "mamba_chunk_size", "mamba_conv_bias", "mamba_proj_bias", "normalization_function", "layers_block_type",
+        "time_step_limit", "time_step_max", "time_step_min"})
     fields.any(key);
 }
 

@@ -514,4 +514,21 @@ inline constexpr Names kChatGlm2Names{.root = "transformer.",
                                       .head = "transformer.output_layer|output_layer",
                                       .buffers = "rotary_pos_emb.inv_freq"};
 
+inline constexpr Names kModernBertNames{.root = "model.",
+                                        .embedding = "embeddings.tok_embeddings",
+                                        .embedding_norm = "embeddings.norm",
+                                        .layers = "layers.",
+                                        .norm1 = "attn_norm",
+                                        .norm2 = "mlp_norm",
+                                        .q = "attn.q_proj",
+                                        .k = "attn.k_proj",
+                                        .v = "attn.v_proj",
+                                        .attention_out = "attn.Wo",
+                                        .up = "mlp.Wi",
+                                        .down = "mlp.Wo",
+                                        .final_norm = "final_norm",
+                                        .head = "decoder",
+                                        .head_dense = "lm_head.dense",
+                                        .head_norm = "lm_head.norm"};
+
 }  // namespace lathe::checkpoint

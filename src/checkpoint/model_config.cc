@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/encoder_families.h"
 #include "checkpoint/families.h"
+#include "checkpoint/seq2seq_families.h"
 #include "checkpoint/spellings.h"
 
 namespace lathe::checkpoint {
@@ -38,7 +40,8 @@ const Family& find_family(const Fields& fields) {
   known.pop_back();
   throw Error(ErrorCode::unsupported,
               fmt::format("the {} '{}' is not known", type ? "model_type" : "architecture", name))
-      .remedy("Lathe knows these decoders:" + known);
+      .remedy(fmt::format("Lathe knows these decoders:{}; these encoders: {}; and these encoder-decoders: {}", known,
+                          known_encoders(), known_seq2seq()));
 }
 
 // What describes the language model: the whole, or the part of a model that sees or hears, too.
@@ -123,6 +126,38 @@ void read_scaling(const Fields& scaling, const Fields& fields, ModelConfig& conf
   scaling.expect_all_read({"finetuned", "max_position_embeddings"});
 }
 
+void check(const ModelConfig& config) {
+  if (config.heads % config.kv_heads != 0)
+    fail(ErrorCode::invalid_model, "config.json: {} heads cannot share {} key/value heads", config.heads,
+         config.kv_heads);
+  if (config.traits.packing == QkvPacking::per_head && config.kv_heads != config.heads)
+    fail(ErrorCode::invalid_model, "config.json: {} key/value heads where each of {} heads has its own",
+         config.kv_heads, config.heads);
+  if (config.moe.top_k > config.moe.experts)
+    fail(ErrorCode::invalid_model, "config.json: {} of {} experts cannot be chosen", config.moe.top_k,
+         config.moe.experts);
+}
+
+ModelConfig starting_from(const Family& family) {
+  ModelConfig config;
+  config.family = first_spelling(family.model_type);
+  config.names = family.names;
+  config.traits = family.traits;
+  const Defaults& defaults = family.defaults;
+  config.kv_heads = defaults.kv_heads;
+  config.head_dim = defaults.head_dim;
+  config.rope.base = defaults.rope_base;
+  config.attention_softcap = defaults.attention_softcap;
+  config.logit_softcap = defaults.logit_softcap;
+  config.moe.experts = defaults.experts;
+  config.moe.top_k = defaults.top_k;
+  config.moe.intermediate = defaults.expert_intermediate;
+  config.moe.shared_intermediate = defaults.shared_intermediate;
+  return config;
+}
+
+}  // namespace
+
 // Since version 5 of Transformers everything about rotation stands in one object, or one per type of layer.
 void read_rope(const Fields& fields, const FieldNames& names, ModelConfig& config) {
   config.rope.base = fields.number(names.rope_base, config.rope.base);
@@ -160,38 +195,6 @@ void finish_rope(ModelConfig& config) {
     if (factors.size() != pairs || *std::min_element(factors.begin(), factors.end()) <= 0)
       fail(ErrorCode::invalid_model, "config.json: short_factor and long_factor need {} positive entries each", pairs);
 }
-
-void check(const ModelConfig& config) {
-  if (config.heads % config.kv_heads != 0)
-    fail(ErrorCode::invalid_model, "config.json: {} heads cannot share {} key/value heads", config.heads,
-         config.kv_heads);
-  if (config.traits.packing == QkvPacking::per_head && config.kv_heads != config.heads)
-    fail(ErrorCode::invalid_model, "config.json: {} key/value heads where each of {} heads has its own",
-         config.kv_heads, config.heads);
-  if (config.moe.top_k > config.moe.experts)
-    fail(ErrorCode::invalid_model, "config.json: {} of {} experts cannot be chosen", config.moe.top_k,
-         config.moe.experts);
-}
-
-ModelConfig starting_from(const Family& family) {
-  ModelConfig config;
-  config.family = first_spelling(family.model_type);
-  config.names = family.names;
-  config.traits = family.traits;
-  const Defaults& defaults = family.defaults;
-  config.kv_heads = defaults.kv_heads;
-  config.head_dim = defaults.head_dim;
-  config.rope.base = defaults.rope_base;
-  config.attention_softcap = defaults.attention_softcap;
-  config.logit_softcap = defaults.logit_softcap;
-  config.moe.experts = defaults.experts;
-  config.moe.top_k = defaults.top_k;
-  config.moe.intermediate = defaults.expert_intermediate;
-  config.moe.shared_intermediate = defaults.shared_intermediate;
-  return config;
-}
-
-}  // namespace
 
 ModelConfig read_model_config(const Checkpoint& checkpoint) {
   try {

@@ -57,6 +57,7 @@ struct Traits {
   bool embedding_norm = false;
   bool norm_before_positions = false;  // of an encoder-decoder's embeddings: positions are added to what it gives
   bool final_norm = true;
+  bool unnormed_start = false;  // the first layer has no norm before attention
   Residual residual = Residual::sequential;
   Positions positions = Positions::rotary;
   bool interleaved = false;     // rotary pairs are neighbours
@@ -76,8 +77,8 @@ struct Traits {
   bool normalised_head = false;  // rows of the output matrix are scaled to length 1 (Baichuan 2)
 };
 
-// The names of tensors. Those of a layer stand behind root + layers + number + "."; all but `head`, "a|b", behind the
-// root, which a checkpoint may leave out. Names are without ".weight" and ".bias".
+// The names of tensors. Those of a layer stand behind root + layers + number + "."; all but those of the head, "a|b",
+// behind the root, which a checkpoint may leave out. Names are without ".weight" and ".bias".
 struct Names {
   std::string_view root{}, embedding{}, embedding_norm{}, positions{}, project_in{}, project_out{};
   std::string_view layers{}, norm1{}, norm2{}, post_norm1{}, post_norm2{};
@@ -94,7 +95,8 @@ struct Names {
   // counts.
   std::string_view shared_open{}, shared_up{}, shared_down{};
   std::string_view final_norm{}, head = "lm_head";
-  std::string_view buffers{};  // endings of tensors that are no weights, "a|b"
+  std::string_view head_dense{}, head_norm{};  // of what goes into the output matrix; empty: the states themselves
+  std::string_view buffers{};                  // endings of tensors that are no weights, "a|b"
 };
 
 // Whether experts have names of their own, or the matrices of all stand one upon the other in one tensor, each
@@ -149,8 +151,9 @@ struct ModelConfig {
   double alibi_scale = 1;
   double attention_softcap = 0, logit_softcap = 0;  // 0: none
   double embedding_scale = 1, residual_scale = 1, branch_scale = 1, logit_scale = 1;
-  std::vector<int64_t> windows;  // by layer; 0: none
-  bool chunked = false;          // windows begin at multiples of their size
+  Activation head_activation = Activation::gelu_erf;  // between the head's dense layer and norm
+  std::vector<int64_t> windows;                       // by layer; 0: none
+  bool chunked = false;                               // windows begin at multiples of their size
   // Queries are multiplied by 1 + strength * log(1 + floor((position + shift) / interval)): those of unrotated layers,
   // or all.
   struct Temperature {

@@ -118,13 +118,7 @@ class EncoderSide : public Seq2SeqSide {
     buckets.both_ways = true;
     Value* rows = relative_biases(layer, buckets, offsets);
     if (rows == nullptr) return nullptr;
-    MapProgram which;  // the row of `offsets` for each query and key
-    const int offset = which.binary(MapOp::sub, which.iota(-1), which.iota(-2));
-    const int low = which.binary(MapOp::max, offset, which.constant_int(-reach, DType::i64));
-    const int near = which.binary(MapOp::min, low, which.constant_int(reach, DType::i64));
-    which.finish(which.binary(MapOp::add, near, which.constant_int(reach, DType::i64)));
-    Value* ids = graph().emit(Map{which, Shape{sequence_, sequence_}}, {});
-    Value* biases = transpose(graph(), graph().emit(Gather{0}, {rows, ids}), {2, 0, 1});
+    Value* biases = transpose(graph(), by_distance(graph(), rows, sequence_, reach), {2, 0, 1});
     return cast(graph(), reshape(graph(), biases, {1, config_.heads, sequence_, sequence_}), weights_.compute());
   }
 

@@ -316,6 +316,13 @@ void check(const Fields& fields, const Seq2SeqConfig& config) {
 
 }  // namespace
 
+std::string known_seq2seq() {
+  std::string known;
+  for (const Seq2SeqFamily& family : kFamilies)
+    known += (known.empty() ? "" : ", ") + std::string(first_spelling(family.model_type));
+  return known;
+}
+
 const Seq2SeqFamily* find_seq2seq_family(const Checkpoint& checkpoint) {
   const nlohmann::json document = Fields::parse(checkpoint.config(), (checkpoint.folder() / "config.json").string());
   const std::string type = Fields(document, "config.json").optional_text("model_type").value_or("");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "checkpoint/checkpoint.h"
@@ -44,6 +45,8 @@ struct Seq2SeqConfig {
   int64_t mel_bins = 0;     // of a spectrogram, where the encoder hears
 };
 
+// Their model_types, for messages.
+std::string known_seq2seq();
 // Null where the model_type is of no encoder-decoder that Lathe knows.
 const Seq2SeqFamily* find_seq2seq_family(const Checkpoint& checkpoint);
 

@@ -50,14 +50,15 @@ class Row {
   bool first_ = false;  // kept though the mask would not
 };
 
-// Binds the size of a list of one token in `one_in`; false where none are packed.
-bool bind_part(const Node& node, int64_t one_in, SymbolBindings& symbols) {
+// Binds the size of a list of as many tokens as `count` makes of a batch and its length; false where none are packed.
+template <class Count>
+bool bind_tokens(const Node& node, const Count& count, SymbolBindings& symbols) {
   if (!node.is<PackTokens>()) return false;
   const Shape& mask = node.input(0)->shape();
   const auto batch = symbols.try_evaluate(mask[0]), length = symbols.try_evaluate(mask[1]);
   const Dim& size = node.output()->shape()[0];
   if (!batch || !length || !size.is_symbol()) return false;
-  symbols.bind(size.to_string(), packed_size(*batch * *length / one_in, *batch, *length));
+  symbols.bind(size.to_string(), packed_size(count(*batch, *length), *batch, *length));
   return true;
 }
 
@@ -109,15 +110,20 @@ void pack_tokens(const PackTokens& op, const TokenMask& mask, std::span<int32_t>
   std::fill(tokens.begin() + at, tokens.end(), 0);
 }
 
-void bind_all_tokens(const Node& node, SymbolBindings& symbols) { bind_part(node, 1, symbols); }
+void bind_all_tokens(const Node& node, SymbolBindings& symbols) {
+  bind_tokens(
+      node, [](int64_t batch, int64_t length) { return batch * length; }, symbols);
+}
 
 void bind_all_tokens(const Graph& graph, SymbolBindings& symbols) {
   for (const auto& node : graph.nodes()) bind_all_tokens(*node, symbols);
 }
 
-bool bind_half_of_tokens(const Graph& graph, SymbolBindings& symbols) {
+bool bind_half_of_tokens(const Graph& graph, SymbolBindings& symbols, int64_t more) {
   bool any = false;
-  for (const auto& node : graph.nodes()) any |= bind_part(*node, 2, symbols);
+  for (const auto& node : graph.nodes())
+    any |= bind_tokens(
+        *node, [more](int64_t batch, int64_t length) { return batch * length / 2 + more; }, symbols);
   return any;
 }
 

@@ -33,7 +33,7 @@ void pack_tokens(const PackTokens& op, const TokenMask& mask, std::span<int32_t>
 // Binds the symbol of T as if every token were kept, for estimates made without data; of any other node, nothing.
 void bind_all_tokens(const Node& node, SymbolBindings& symbols);
 void bind_all_tokens(const Graph& graph, SymbolBindings& symbols);
-// The same for half of them, as in batches whose lengths vary. False where no tokens are packed.
-bool bind_half_of_tokens(const Graph& graph, SymbolBindings& symbols);
+// The same for half of them and `more`, as in batches whose lengths vary. False where no tokens are packed.
+bool bind_half_of_tokens(const Graph& graph, SymbolBindings& symbols, int64_t more);
 
 }  // namespace lathe

@@ -21,6 +21,7 @@ Engine::Impl::~Impl() {
 std::shared_ptr<Scheduled> Engine::Impl::submit(Request request) {
   auto scheduled = std::make_shared<Scheduled>(std::move(request), *parts.model, parts.decoders);
   core_.check(*scheduled);
+  if (!scheduled->request().stop.empty() && !parts.decoders) text();  // there is nothing to find them in
   {
     const std::lock_guard lock(mutex_);
     new_.push_back(scheduled);

@@ -33,6 +33,7 @@ ModelFacts facts_of(const checkpoint::DecoderInfo& info) {
   facts.context = info.max_positions;
   facts.block_size = info.block_size;
   facts.eos = info.eos_ids;
+  if (info.block_positions) facts.prompt_end = {info.gmask_id, info.bos_id};
   facts.source_context = info.source.max_length;
   facts.source_vocabulary = info.source.vocab;
   facts.mel_bins = info.source.mel_bins;

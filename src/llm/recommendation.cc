@@ -22,6 +22,10 @@ class Settings {
   void read(const char* name, T& value) const {
     if (const auto found = object_.find(name); found != object_.end() && found->is_number()) value = *found;
   }
+  std::optional<int64_t> integer(const char* name) const {
+    const auto found = object_.find(name);
+    return found != object_.end() && found->is_number_integer() ? std::optional<int64_t>(*found) : std::nullopt;
+  }
   bool has(const char* name) const { return object_.contains(name); }
   bool is_true(const char* name) const { return has(name) && object_[name] == true; }
   // Neither absent, nor null, nor a value that changes nothing.
@@ -57,6 +61,17 @@ void read_beams(const Settings& settings, BeamOptions& options) {
   options.stop = settings.stop();
 }
 
+// max_length counts the prompt, too, so that of a decoder, often its context, says little about answers; of an
+// encoder-decoder it counts the token that begins them. 20 is what Transformers writes where nobody has said anything.
+std::optional<int64_t> read_max_tokens(const Settings& settings, bool has_encoder) {
+  constexpr int64_t kUnsaid = 20;
+  const auto said = settings.integer("max_new_tokens");
+  if (said && *said > 0) return said;
+  const auto length = settings.integer("max_length");
+  if (!has_encoder || !length || *length < 2 || *length == kUnsaid) return std::nullopt;
+  return *length - 1;
+}
+
 // What changes answers elsewhere and has no counterpart here.
 std::vector<std::string> unknown_settings(const Settings& settings, bool samples) {
   const std::pair<const char*, json> always[] = {{"constraints", nullptr},
@@ -90,6 +105,7 @@ Recommendation read_recommendation(std::string_view config, std::string_view gen
   Recommendation result;
   settings.read("repetition_penalty", result.sampling.repetition_penalty);
   settings.read("num_return_sequences", result.n);
+  result.max_tokens = read_max_tokens(settings, has_encoder);
   const bool says_sampling = settings.is_true("do_sample");
   BeamOptions beam;
   read_beams(settings, beam);

@@ -20,9 +20,21 @@ Imported import_from(ModelSource& source, const ImportOptions& options) {
   return result;
 }
 
+// Files that people give for models, by how they begin.
+void refuse_other_formats(std::span<const std::byte> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 8));
+  constexpr std::pair<std::string_view, std::string_view> kFormats[] = {
+      {"GGUF", "a GGUF file"}, {"PK\3\4", "a zip archive, such as PyTorch's"}, {"\x89HDF", "an HDF5 file"}};
+  for (const auto& [beginning, what] : kFormats)
+    if (text.substr(0, beginning.size()) == beginning)
+      throw Error(ErrorCode::unsupported, fmt::format("this is {}, not an ONNX model", what))
+          .remedy("Export the model to ONNX, or give the folder of its checkpoint");
+}
+
 Imported import_file(const std::filesystem::path& path, const ImportOptions& options) {
   try {
     const auto file = MappedFile::open(path);
+    refuse_other_formats(file->bytes());
     ModelSource source(file->bytes(), file, path.parent_path());
     return import_from(source, options);
   } catch (Error& e) {

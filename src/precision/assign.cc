@@ -53,6 +53,14 @@ class Search {
   }
   const std::vector<OutputAgreement>& outputs() const { return outputs_; }
 
+  // What was found, but for layers that are bytes, which have the next wider type.
+  Assignment without_bytes() const {
+    Rungs rungs = rungs_;
+    for (size_t i = 0; i < layers_.size(); ++i)
+      while (is_byte_type(layers_[i].ladder[rungs[i]].compute) && !is_top(i, rungs)) ++rungs[i];
+    return assignment_of(rungs);
+  }
+
   // Some layer is narrower than f32, where any can be.
   bool narrows() const {
     for (size_t i = 0; i < layers_.size(); ++i)
@@ -132,6 +140,14 @@ class Search {
     return count;
   }
 
+  // What a layer loses by itself as the outputs see it: all layers behind it pass that on, and add to it. Over many
+  // kinds of nets a factor of two to eight from the last layer to the first keeps most layers narrow.
+  double passed_on(size_t layer) const {
+    constexpr double kFirstToLast = 4;
+    const double depth = static_cast<double>(layer) / static_cast<double>(layers_.size());
+    return loss(alone_[layer]) * std::pow(kFirstToLast, -depth);
+  }
+
   // `count` of the layers that can climb, those that lose most, one rung up.
   Rungs climbed(const std::vector<size_t>& order, size_t count) const {
     Rungs rungs = rungs_;
@@ -144,7 +160,7 @@ class Search {
     std::vector<size_t> order;
     for (size_t i = 0; i < layers_.size(); ++i)
       if (!is_top(i, rungs_)) order.push_back(i);
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return loss(alone_[a]) > loss(alone_[b]); });
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return passed_on(a) > passed_on(b); });
     size_t enough = order.size(), too_few = 0;
     const bool all_do = try_rungs(climbed(order, enough));
     while (all_do && enough - too_few > 1) {
@@ -182,6 +198,65 @@ std::vector<std::vector<DType>> type_sets(const PrecisionOptions& options) {
   for (const DType type : options.types)
     if (options.types.size() > 1) sets.push_back({type});
   return sets;
+}
+
+// Without bytes where calibration never came, as to an expert that no token was sent to.
+std::vector<Layer> with_ranges(const Graph& graph, std::vector<Layer> layers, const ApplyOptions& apply) {
+  const std::vector<Node*> nodes = nodes_of(graph);
+  for (Layer& layer : layers) {
+    const Node& node = *nodes[layer.node];
+    std::erase_if(layer.ladder, [&](const LayerType& type) {
+      return is_byte_type(type.compute) && has_one_range(node, type.compute, apply.support, apply.static_activations) &&
+             apply.ranges.count(node.input(0)->name()) == 0;
+    });
+  }
+  std::erase_if(layers, [](const Layer& layer) { return layer.ladder.empty(); });
+  return layers;
+}
+
+struct Found {
+  bool met = false;
+  Assignment assignment, without_bytes;
+  Speed speed;
+  std::vector<LayerReport> layers;
+  std::vector<OutputAgreement> outputs;
+  size_t trials = 0;
+};
+
+Found find_types(const Graph& graph, const std::vector<DType>& types, Measurer& measurer, const ApplyOptions& apply,
+                 PrecisionOptions options) {
+  options.types = types;
+  Search search(graph, with_ranges(graph, find_layers(graph, apply.support, options), apply), measurer, apply, options);
+  search.run();
+  return {search.met() && search.narrows(),
+          search.assignment(),
+          search.without_bytes(),
+          measurer.speed(search.assignment(), apply),
+          search.layer_reports(),
+          search.outputs(),
+          search.trials()};
+}
+
+std::vector<DType> halves_of(std::vector<DType> types) {
+  std::erase_if(types, [](DType type) { return !is_half(type); });
+  return types;
+}
+
+// Rows cost time to quantise. Where few layers may be bytes, or products are small, that is more than bytes gain over
+// halves. Both are timed where values really are halves; elsewhere only their weights are narrower.
+bool are_slower_than_halves(const Found& found, Measurer& measurer, const ApplyOptions& apply,
+                            const PrecisionOptions& options) {
+  if (options.fastest || !found.met || !apply.support.narrow_activations || halves_of(options.types).empty() ||
+      found.without_bytes == found.assignment)
+    return false;
+  if (options.progress) options.progress("timing bytes beside halves");
+  const auto ms = [&](const Assignment& assignment) {
+    return (options.usual.empty() ? measurer.speed(assignment, apply)
+                                  : measurer.speed(assignment, apply, options.usual))
+        .ms;
+  };
+  const double ms_of_bytes = ms(found.assignment);
+  return ms(found.without_bytes) < ms_of_bytes;
 }
 
 void check_types(const PrecisionSupport& support, const PrecisionOptions& options, const std::string& device) {
@@ -232,33 +307,18 @@ void calibrate(const Graph& graph, const std::vector<Layer>& layers, const RunOp
     if (!histogram.empty()) cache.ranges[name] = calibrated_range(histogram, calibrator, support.asymmetric_bytes);
 }
 
-// Without bytes where calibration never came, as to an expert that no token was sent to.
-std::vector<Layer> with_ranges(const Graph& graph, std::vector<Layer> layers, const ApplyOptions& apply) {
-  const std::vector<Node*> nodes = nodes_of(graph);
-  for (Layer& layer : layers) {
-    const Node& node = *nodes[layer.node];
-    std::erase_if(layer.ladder, [&](const LayerType& type) {
-      return is_byte_type(type.compute) && has_one_range(node, type.compute, apply.support, apply.static_activations) &&
-             apply.ranges.count(node.input(0)->name()) == 0;
-    });
-  }
-  std::erase_if(layers, [](const Layer& layer) { return layer.ladder.empty(); });
-  return layers;
-}
+size_t size_of(const CalibrationCache& cache) { return cache.ranges.size() + cache.columns.size(); }
 
-// Moves outliers and finds ranges, with what the cache knows and into it (but for TensorRT's).
-Ranges prepare_bytes(Graph& graph, const RunOptions& run, const Batches& batches, const PrecisionOptions& options,
-                     const PrecisionSupport& support) {
-  CalibrationCache cache = open_cache(graph, options);
-  const size_t known = cache.ranges.size() + cache.columns.size();
+// Moves outliers and finds ranges, with what the cache knows and into it, and into its file (but for TensorRT's) if
+// that has less.
+void prepare_bytes(Graph& graph, const RunOptions& run, const Batches& batches, const PrecisionOptions& options,
+                   const PrecisionSupport& support, CalibrationCache& cache, size_t in_file) {
   if (options.smoothing > 0)
     smooth(graph, find_layers(graph, support, options), run, batches, options.smoothing, cache.ranges, cache.columns);
   calibrate(graph, find_layers(graph, support, options), run, batches, options, support, cache);
-  const bool is_new =
-      cache.ranges.size() + cache.columns.size() > known || !std::filesystem::exists(options.range_cache);
+  const bool is_new = size_of(cache) > in_file || !std::filesystem::exists(options.range_cache);
   if (!options.range_cache.empty() && is_new && !is_tensorrt_cache(options.range_cache))
     save_cache(options.range_cache, cache);
-  return std::move(cache.ranges);
 }
 
 // No bound: every layer gets the narrowest of its types, and nothing runs. Only the new weights are in memory.
@@ -346,45 +406,52 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
   RunOptions inner{compile, options.threads, backend->host_memory() && constant_bytes(graph) >= options.passing_from,
                    options.run_ms};
   inner.compile.passes.trace = {};
-  const Evidence evidence = evidence_of(batches, options);
-  const Ranges ranges = prepare_bytes(graph, inner, evidence.calibration, options, support);
-
-  const ApplyOptions apply_options{support, ranges, options.static_activations};
+  CalibrationCache cache = open_cache(graph, options);
+  const size_t in_file = size_of(cache);
   std::optional<std::string> key;
-  if (options.outcomes != nullptr) key = search_key(graph, *backend, batches, ranges, options);
-  if (key)
-    if (auto known = recall(*options.outcomes, *key, graph.nodes().size())) {
-      if (options.progress) options.progress("taking the types that were chosen before");
-      ConvertedWeights weights(true);
-      apply_and_rewrite(graph, known->assignment, apply_options, weights);
-      known->report.recalled = true;
-      return std::move(known->report);
-    }
+  if (options.outcomes != nullptr) key = search_key(graph, *backend, batches, cache, options);
+  std::optional<Outcome> known;
+  if (key) known = recall(*options.outcomes, *key);
+  if (known) {
+    cache.ranges = known->ranges;
+    cache.columns = known->columns;
+  }
+  const Evidence evidence = evidence_of(batches, options);
+  prepare_bytes(graph, inner, evidence.calibration, options, support, cache, in_file);
+  const ApplyOptions apply_options{support, cache.ranges, options.static_activations};
+  if (known && known->assignment.size() == graph.nodes().size()) {
+    if (options.progress) options.progress("taking the types that were chosen before");
+    ConvertedWeights weights(true);
+    apply_and_rewrite(graph, known->assignment, apply_options, weights);
+    known->report.recalled = true;
+    return std::move(known->report);
+  }
   if (options.progress) options.progress("running in fp32");
   Measurer measurer(graph, inner, evidence.judgement);
   Report report;
   report.before = measurer.reference_speed();
   std::optional<Assignment> best;
   for (const std::vector<DType>& types : type_sets(options)) {
-    PrecisionOptions trial = options;
-    trial.types = types;
-    Search search(graph, with_ranges(graph, find_layers(graph, support, trial), apply_options), measurer, apply_options,
-                  trial);
-    search.run();
-    const bool met = search.met() && search.narrows();
-    report.trials += search.trials();
-    if (best && !met) continue;
-    const Speed speed = measurer.speed(search.assignment(), apply_options);
-    if (best && report.met && speed.ms >= report.after.ms) continue;
-    best = search.assignment();
-    report.met = met;
-    report.after = speed;
-    report.layers = search.layer_reports();
-    report.outputs = search.outputs();
+    Found found = find_types(graph, types, measurer, apply_options, options);
+    if (are_slower_than_halves(found, measurer, apply_options, options)) {
+      if (options.progress) options.progress("bytes are slower than halves: taking these");
+      Found halves = find_types(graph, halves_of(types), measurer, apply_options, options);
+      report.trials += found.trials;
+      report.halves_are_faster = halves.met;
+      if (halves.met) found = std::move(halves);
+    }
+    report.trials += found.trials;
+    if (best && !found.met) continue;
+    if (best && report.met && found.speed.ms >= report.after.ms) continue;
+    best = std::move(found.assignment);
+    report.met = found.met;
+    report.after = found.speed;
+    report.layers = std::move(found.layers);
+    report.outputs = std::move(found.outputs);
   }
   if (options.fastest && options.rules.empty() && f32_is_faster(report)) *best = leave_in_f32(report, best->size());
-  apply_and_rewrite(graph, *best, apply_options, measurer.weights());
-  if (key) keep(*options.outcomes, *key, *best, report);
+  apply_and_rewrite(graph, *best, apply_options, measurer.take_weights());
+  if (key) keep(*options.outcomes, *key, {*best, report, cache.ranges, cache.columns});
   return report;
 }
 

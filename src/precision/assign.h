@@ -22,8 +22,9 @@ struct LayerReport {
 };
 
 struct Report {
-  bool met = false;             // the bound holds, and some layer is narrower than f32 if any can be ..
-  bool fastest_in_f32 = false;  // .. but for a model that meets it and is slower for it, where that was asked
+  bool met = false;                // the bound holds, and some layer is narrower than f32 if any can be ..
+  bool fastest_in_f32 = false;     // .. but for a model that meets it and is slower for it, where that was asked
+  bool halves_are_faster = false;  // than the bytes that were asked for beside them, and so they were taken
   std::vector<LayerReport> layers;
   std::vector<OutputAgreement> outputs;
   Speed before, after;

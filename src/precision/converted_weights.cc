@@ -1,6 +1,7 @@
 // Weights in other types: rounded, or as bytes with one scale per output channel.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/page_out.h"
@@ -38,6 +39,34 @@ void for_each(ThreadTeam& team, const Cut& cut, const Visit& visit) {
   });
 }
 
+// Of a mapped file, in which they may lie anywhere.
+class Floats {
+ public:
+  explicit Floats(const Tensor& tensor) : data_(tensor.bytes().data()) {}
+  float operator[](size_t i) const {
+    float x;
+    std::memcpy(&x, data_ + i * sizeof x, sizeof x);
+    return x;
+  }
+
+ private:
+  const std::byte* data_;
+};
+
+template <class To>
+void round_all(const Floats& from, std::span<To> to) {
+  ThreadTeam team(default_thread_count());
+  team.parallel_for(static_cast<int64_t>(to.size()), [&](int64_t begin, int64_t end, int) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) to[i] = To(from[i]);
+  });
+}
+
+// To the nearest integer, of two the even one; of numbers below 2^22, where floats this far up are whole.
+float round_to_integer(float x) {
+  constexpr float kWhole = 3 << 22;
+  return (x + kWhole) - kWhole;
+}
+
 // Greatest finite number of a type that weights are quantised to.
 float largest(DType type) {
   constexpr float kInt8 = 127, kFloat8 = 448;
@@ -47,17 +76,13 @@ float largest(DType type) {
 }  // namespace
 
 const Tensor& ConvertedWeights::as_type(const Tensor& weights, DType type) {
-  const Tensor source = weights.aligned();
   const auto [known, is_new] = converted_.try_emplace({weights.bytes().data(), 0, type});
   if (!is_new) return known->second;
   Tensor result(type, weights.dims());
-  if (weights.dtype() == DType::f32 && bit_width(type) == 16) {
-    const auto from = source.as<float>();
-    if (type == DType::f16)
-      std::transform(from.begin(), from.end(), result.mutable_as<Half>().begin(), [](float x) { return Half(x); });
-    else
-      std::transform(from.begin(), from.end(), result.mutable_as<BFloat16>().begin(),
-                     [](float x) { return BFloat16(x); });
+  if (weights.dtype() == DType::f32 && type == DType::f16) {
+    round_all(Floats(weights), result.mutable_as<Half>());
+  } else if (weights.dtype() == DType::f32 && type == DType::bf16) {
+    round_all(Floats(weights), result.mutable_as<BFloat16>());
   } else {
     for (int64_t i = 0; i < weights.elements(); ++i) result.write_double(i, weights.read_double(i));
   }
@@ -68,8 +93,8 @@ const Tensor& ConvertedWeights::as_type(const Tensor& weights, DType type) {
 const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& weights, size_t axis, DType type) {
   const auto [known, is_new] = quantized_.try_emplace({weights.bytes().data(), axis, type});
   if (!is_new) return known->second;
-  const Tensor source = as_f32(weights).aligned();
-  const auto values = source.as<float>();
+  const Tensor source = as_f32(weights);
+  const Floats values(source);
   const Cut cut = cut_at(weights.dims(), axis);
   std::vector<int64_t> scale_dims(weights.dims().size(), 1);
   scale_dims[axis] = cut.size;
@@ -90,7 +115,7 @@ const ConvertedWeights::Quantized& ConvertedWeights::quantized(const Tensor& wei
   if (type == DType::i8) {
     const auto bytes = q.elements.mutable_as<int8_t>();
     for_each(team, cut, [&](size_t at, size_t c, size_t) {
-      bytes[at] = static_cast<int8_t>(std::clamp(std::nearbyint(values[at] * inverse[c]), -127.0f, 127.0f));
+      bytes[at] = static_cast<int8_t>(std::clamp(round_to_integer(values[at] * inverse[c]), -127.0f, 127.0f));
     });
   } else {
     const auto bytes = q.elements.mutable_bytes();

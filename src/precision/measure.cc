@@ -266,10 +266,11 @@ Measurer::Measurer(const Graph& graph, const RunOptions& options, const Batches&
   const auto engine = engine_of(graph.clone(), options);
   expected_ = record(engine, batches, options.threads);
   check_reference(expected_);
-  reference_speed_ = speed_of(engine);
+  reference_speed_ = speed_of(engine, batches[0]);
 }
 
 std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, const ApplyOptions& options) {
+  last_.reset();
   std::unique_ptr<Graph> graph = graph_.clone();
   while (!graph->outputs().empty()) graph->erase_output(0);
   const std::vector<Node*> nodes = nodes_of(*graph);
@@ -314,20 +315,27 @@ std::vector<OutputAgreement> Measurer::measure(const Assignment& assignment, con
 }
 
 std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment, const ApplyOptions& options) {
+  if (last_ != nullptr && assignment == last_assignment_) return last_;
+  last_.reset();
   std::unique_ptr<Graph> graph = graph_.clone();
   apply_and_rewrite(*graph, assignment, options, weights_);
-  return engine_of(std::move(graph), options_);
+  last_assignment_ = assignment;
+  return last_ = engine_of(std::move(graph), options_);
 }
 
-Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine) const {
+Speed Measurer::speed_of(const std::shared_ptr<const Engine>& engine, const Batch& inputs) const {
   const size_t bytes = weight_bytes(engine->impl().model);
   if (options_.run_ms) return {options_.run_ms(bytes), bytes};
   Session session(engine, {.threads = options_.threads});
-  return {options_.passing_weights ? steps_ms(session, batches_[0]) : median_ms(session, batches_[0]), bytes};
+  return {options_.passing_weights ? steps_ms(session, inputs) : median_ms(session, inputs), bytes};
 }
 
 Speed Measurer::speed(const Assignment& assignment, const ApplyOptions& options) {
-  return speed_of(engine_for(assignment, options));
+  return speed(assignment, options, batches_[0]);
+}
+
+Speed Measurer::speed(const Assignment& assignment, const ApplyOptions& options, const Batch& inputs) {
+  return speed_of(engine_for(assignment, options), inputs);
 }
 
 }  // namespace lathe::precision

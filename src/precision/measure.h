@@ -58,12 +58,17 @@ class Measurer {
 
   const Speed& reference_speed() const { return reference_speed_; }
   Speed speed(const Assignment& assignment, const ApplyOptions& apply);
+  Speed speed(const Assignment& assignment, const ApplyOptions& apply, const Batch& inputs);
 
-  ConvertedWeights& weights() { return weights_; }
+  // Nothing is measured any more: makes room.
+  ConvertedWeights& take_weights() {
+    last_.reset();
+    return weights_;
+  }
 
  private:
   std::shared_ptr<const Engine> engine_for(const Assignment& assignment, const ApplyOptions& apply);
-  Speed speed_of(const std::shared_ptr<const Engine>& engine) const;
+  Speed speed_of(const std::shared_ptr<const Engine>& engine, const Batch& inputs) const;
 
   const Graph& graph_;
   const RunOptions& options_;
@@ -71,6 +76,8 @@ class Measurer {
   Speed reference_speed_;
   Recorded expected_;
   ConvertedWeights weights_;
+  std::shared_ptr<const Engine> last_;  // of the assignment that was asked for last
+  Assignment last_assignment_;
 };
 
 // The graph in the types of the assignment, ready for compile_optimised().

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/dtype.h"
+#include "precision/batches.h"
 
 namespace lathe {
 class TimingCache;
@@ -61,6 +62,9 @@ struct PrecisionOptions {
   // A model with so many bytes of weights is measured with weights in memory for the length of a step only, where they
   // are in the host's memory: slower, but in little more memory than the narrower weights take.
   size_t passing_from = size_t{2} << 30;
+  // Inputs of the sizes that the model is to be fast at. Where values may be halves as well as bytes, layers become
+  // bytes only if that takes less time on them than halves do; empty: on the first batch.
+  Batch usual = {};
   int threads = 0;  // of the runs, which tell the fastest types; 0: one per physical core
   // What a run takes, in ms, by the engine's bytes of weights; absent: runs are timed. With it the search for the
   // fastest types can be tested, as its outcome does not depend on the machine.

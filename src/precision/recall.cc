@@ -1,5 +1,6 @@
 #include "precision/recall.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -7,8 +8,11 @@
 #include <stdexcept>
 
 #include "base/error.h"
+#include "base/thread_team.h"
 #include "graph/hash.h"
+#include "graph/serialize.h"
 #include "lathe/version.h"
+#include "runtime/session.h"
 
 namespace lathe::precision {
 namespace {
@@ -60,15 +64,20 @@ Json to_json(const Report& report) {
     layers.push_back(
         {layer.name, layer.op, to_json(layer.wanted), to_json(layer.type), to_json(layer.alone), layer.reason});
   for (const OutputAgreement& output : report.outputs) outputs.push_back({output.output, to_json(output.agreement)});
-  return {{"met", report.met},       {"fastest_in_f32", report.fastest_in_f32},
-          {"trials", report.trials}, {"before", to_json(report.before)},
-          {"layers", layers},        {"after", to_json(report.after)},
+  return {{"met", report.met},
+          {"fastest_in_f32", report.fastest_in_f32},
+          {"halves_are_faster", report.halves_are_faster},
+          {"trials", report.trials},
+          {"before", to_json(report.before)},
+          {"after", to_json(report.after)},
+          {"layers", layers},
           {"outputs", outputs}};
 }
 Report report_from(const Json& json) {
   Report report;
   report.met = json.at("met").get<bool>();
   report.fastest_in_f32 = json.at("fastest_in_f32").get<bool>();
+  report.halves_are_faster = json.at("halves_are_faster").get<bool>();
   report.trials = json.at("trials").get<size_t>();
   report.before = speed_from(json.at("before"));
   report.after = speed_from(json.at("after"));
@@ -80,6 +89,33 @@ Report report_from(const Json& json) {
   return report;
 }
 
+// Hashes the constants that serialising a graph leaves out, each by all threads: models have gigabytes of them.
+class ConstantHashes : public ConstantSink {
+ public:
+  std::vector<uint64_t> hashes;
+  bool deferred = false;  // a constant's bytes are elsewhere
+
+  uint64_t store(const Tensor& tensor) override {
+    deferred |= tensor.is_deferred();
+    if (!tensor.is_deferred()) hashes.push_back(hash_of(tensor));
+    return hashes.size();
+  }
+
+ private:
+  uint64_t hash_of(const Tensor& tensor) {
+    constexpr size_t kPart = size_t{1} << 20;
+    if (tensor.dtype() == DType::string) return hash(tensor);
+    const std::span<const std::byte> bytes = tensor.bytes();
+    std::vector<uint64_t> parts((bytes.size() + kPart - 1) / kPart);
+    team_.parallel_for(static_cast<int64_t>(parts.size()), [&](int64_t begin, int64_t end, int) {
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i)
+        parts[i] = hash(bytes.subspan(i * kPart, std::min(kPart, bytes.size() - i * kPart)));
+    });
+    return hash(std::as_bytes(std::span(parts)));
+  }
+  ThreadTeam team_{default_thread_count()};
+};
+
 void add(KeyHasher& h, const PrecisionOptions& options) {
   for (const DType type : options.types) h.add(type);
   h.add(options.min_cosine);
@@ -90,6 +126,11 @@ void add(KeyHasher& h, const PrecisionOptions& options) {
     h.add(rule.type);
   }
   h.add(uint64_t{options.static_activations});
+  h.add(options.smoothing);
+  for (const auto& [name, tensor] : options.usual) {
+    h.add(name);
+    for (const int64_t size : tensor.dims()) h.add(static_cast<uint64_t>(size));
+  }
   h.add(uint64_t{options.fastest});
   h.add(static_cast<uint64_t>(options.threads));
 }
@@ -97,21 +138,23 @@ void add(KeyHasher& h, const PrecisionOptions& options) {
 }  // namespace
 
 std::optional<std::string> search_key(const Graph& graph, const Backend& backend, const Batches& batches,
-                                      const Ranges& ranges, const PrecisionOptions& options) {
+                                      const CalibrationCache& known, const PrecisionOptions& options) {
   KeyHasher h;
   h.add(std::string(build_info().version));  // other kernels may round otherwise
-  for (const auto& node : graph.nodes()) {
-    const Constant* constant = node->as<Constant>();
-    if (constant != nullptr && constant->value.is_deferred()) return std::nullopt;
-    h.add(node->name());
-    for (const Value* output : node->outputs()) h.add(output->name());
-  }
-  h.add(hash(graph));
+  ConstantHashes constants;
+  h.add(serialize(graph, constants));
+  if (constants.deferred) return std::nullopt;
+  h.add(std::as_bytes(std::span(constants.hashes)));
   add(h, options);
-  for (const auto& [name, range] : ranges) {
+  h.add(static_cast<uint64_t>(known.calibrator.value_or(options.calibrator.value_or(kDefaultCalibrator))));
+  for (const auto& [name, range] : known.ranges) {
     h.add(name);
     h.add(range.low);
     h.add(range.high);
+  }
+  for (const auto& [name, maxima] : known.columns) {
+    h.add(name);
+    h.add(std::as_bytes(std::span(maxima)));
   }
   for (const Batch& batch : batches)
     for (const auto& [name, tensor] : batch) {
@@ -121,25 +164,34 @@ std::optional<std::string> search_key(const Graph& graph, const Backend& backend
   return fmt::format("types of layers#{:016x} on {}/{}", h.finish(), backend.name(), backend.target());
 }
 
-std::optional<Outcome> recall(const TimingCache& cache, const std::string& key, size_t nodes) {
+std::optional<Outcome> recall(const TimingCache& cache, const std::string& key) {
   const std::string* note = cache.find_note(key);
   if (note == nullptr) return std::nullopt;
   try {
     const Json json = Json::parse(*note);
-    Outcome outcome{Assignment(nodes), report_from(json.at("report"))};
+    Outcome outcome{Assignment(json.at("nodes").get<size_t>()), report_from(json.at("report")), {}, {}};
     for (const Json& layer : json.at("types"))
       outcome.assignment.at(layer.at(0).get<size_t>()) = type_from(layer.at(1));
+    for (const auto& [name, range] : json.at("ranges").items())
+      outcome.ranges[name] = {number_from(range.at(0)), number_from(range.at(1))};
+    for (const auto& [name, maxima] : json.at("columns").items())
+      outcome.columns[name] = maxima.get<std::vector<float>>();
     return outcome;
   } catch (const std::exception&) {
     return std::nullopt;  // somebody edited it
   }
 }
 
-void keep(TimingCache& cache, const std::string& key, const Assignment& assignment, const Report& report) {
-  Json types = Json::array();
-  for (size_t i = 0; i < assignment.size(); ++i)
-    if (!(assignment[i] == LayerType())) types.push_back({i, to_json(assignment[i])});
-  const Json note = {{"types", types}, {"report", to_json(report)}};
+void keep(TimingCache& cache, const std::string& key, const Outcome& outcome) {
+  Json types = Json::array(), ranges = Json::object();
+  for (size_t i = 0; i < outcome.assignment.size(); ++i)
+    if (!(outcome.assignment[i] == LayerType())) types.push_back({i, to_json(outcome.assignment[i])});
+  for (const auto& [name, range] : outcome.ranges) ranges[name] = {number(range.low), number(range.high)};
+  const Json note = {{"nodes", outcome.assignment.size()},
+                     {"types", types},
+                     {"ranges", ranges},
+                     {"columns", outcome.columns},
+                     {"report", to_json(outcome.report)}};
   cache.insert_note(key, note.dump(-1, ' ', false, Json::error_handler_t::replace));  // a name need not be UTF-8
 }
 

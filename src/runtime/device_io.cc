@@ -1,8 +1,15 @@
 #include "runtime/device_io.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace lathe {
+namespace {
+
+constexpr size_t kSmall = 4096;  // bytes, whose copy takes no longer than that of one
+constexpr size_t kAlignment = 256;
+
+}  // namespace
 
 DeviceIo::DeviceIo(DeviceContext& device, size_t inputs, size_t outputs)
     : device_(device), inputs_(inputs), outputs_(outputs) {}
@@ -10,17 +17,39 @@ DeviceIo::DeviceIo(DeviceContext& device, size_t inputs, size_t outputs)
 DeviceIo::~DeviceIo() {
   for (const Buffer& buffer : inputs_)
     if (buffer.memory != nullptr) device_.release(buffer.memory);
+  if (small_inputs_.memory != nullptr) device_.release(small_inputs_.memory);
   for (const HostBuffer& buffer : outputs_)
     if (buffer.pinned != nullptr) device_.release_pinned(buffer.pinned);
 }
 
-void DeviceIo::upload(size_t input, TensorRef& given) {
-  const size_t bytes = storage_bytes(given.dtype, given.elements());
-  Buffer& buffer = inputs_[input];
-  if (buffer.memory == nullptr || buffer.bytes < bytes) {
+void DeviceIo::upload(std::span<TensorRef* const> inputs) {
+  if (small_inputs_.memory == nullptr) {
+    small_inputs_.bytes = inputs_.size() * (kSmall + kAlignment);
+    small_inputs_.memory = device_.allocate(std::max<size_t>(small_inputs_.bytes, 1));
+  }
+  // Places follow from the sizes, so that addresses stay while sizes do.
+  staging_.clear();
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i] == nullptr) continue;
+    TensorRef& given = *inputs[i];
+    const size_t bytes = storage_bytes(given.dtype, given.elements());
+    if (bytes > kSmall) {
+      upload_large(inputs_[i], given, bytes);
+      continue;
+    }
+    const size_t offset = (staging_.size() + kAlignment - 1) / kAlignment * kAlignment;
+    staging_.resize(offset + bytes);
+    if (bytes > 0) std::memcpy(staging_.data() + offset, given.data, bytes);
+    given.data = static_cast<std::byte*>(small_inputs_.memory) + offset;
+  }
+  device_.upload(small_inputs_.memory, staging_);
+}
+
+void DeviceIo::upload_large(Buffer& buffer, TensorRef& given, size_t bytes) {
+  if (buffer.bytes < bytes) {
     if (buffer.memory != nullptr) device_.release(buffer.memory);
     buffer = {};
-    buffer.memory = device_.allocate(std::max<size_t>(bytes, 1));
+    buffer.memory = device_.allocate(bytes);
     buffer.bytes = bytes;
   }
   device_.upload(buffer.memory, {static_cast<const std::byte*>(given.data), bytes});

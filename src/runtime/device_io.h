@@ -16,8 +16,9 @@ class DeviceIo {
   DeviceIo(const DeviceIo&) = delete;
   DeviceIo& operator=(const DeviceIo&) = delete;
 
-  // Copies an input to the device and puts the copy's address in its place.
-  void upload(size_t input, TensorRef& given);
+  // Copies inputs to the device and puts the copies' addresses in their places; null where there is nothing to copy.
+  // Small ones travel together.
+  void upload(std::span<TensorRef* const> inputs);
   // Copies an output to `host` (null: to memory of this object, valid until the next run) and returns where it is.
   void* download(size_t output, const TensorRef& made, void* host);
 
@@ -34,9 +35,12 @@ class DeviceIo {
     size_t bytes = 0;
   };
   std::byte* reserve(HostBuffer& buffer, size_t bytes);
+  void upload_large(Buffer& buffer, TensorRef& given, size_t bytes);
 
   DeviceContext& device_;
   std::vector<Buffer> inputs_;
+  Buffer small_inputs_;  // of all of them
+  std::vector<std::byte> staging_;
   std::vector<HostBuffer> outputs_;
 };
 

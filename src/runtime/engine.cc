@@ -66,14 +66,37 @@ std::shared_ptr<const Engine> finish(std::unique_ptr<Engine::Impl> impl, const W
   return std::make_shared<const Engine>(std::move(impl));
 }
 
+// Puts the elements of all constants into the graph itself.
+void load_constants(Graph& graph, const WeightSource& weights) {
+  for (const auto& node : graph.nodes()) {
+    if (node->is<Constant>()) {
+      Tensor& value = std::get<Constant>(node->mutable_op()).value;
+      value = weights.plain(value);
+    }
+    for (Region* region : regions_of(node->mutable_op())) load_constants(region->graph(), weights);
+  }
+}
+
+// Whether a graph that was made for one device lacks what another wants to be rewritten. The reference evaluator takes
+// every graph as it is.
+bool wants_rewrites(const std::string& device, const std::string& made_for) {
+  return device != made_for && device != "reference" && !(cuda_ordinal(device) && cuda_ordinal(made_for));
+}
+
 }  // namespace
 
 CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions& options) {
+  const std::string& made_for = plan->info().device;
+  std::unique_ptr<Graph> graph = plan->take_graph();
+  const WeightSource weights(plan, make_weight_packer(made_for));
+  if (wants_rewrites(options.device, made_for)) {
+    load_constants(*graph, weights);  // rewrites may read them
+    return compile_optimised(std::move(graph), options);
+  }
   CompileOptions compile_options = options;
   compile_options.compiled = plan->compiled_code();
-  CompiledModel model = relower(plan->take_graph(), compile_options, plan->info().choices);
-  // The plan may have been made for another device than the one that runs it.
-  model.weights = WeightSource(plan, make_weight_packer(plan->info().device));
+  CompiledModel model = relower(std::move(graph), compile_options, plan->info().choices);
+  model.weights = weights;
   return model;
 }
 

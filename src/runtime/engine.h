@@ -35,7 +35,8 @@ struct Engine::Impl {
 // Throws Error(invalid_argument) for an unknown instruction set.
 CompileOptions to_compile_options(const EngineOptions& options);
 
-// The model of a plan, lowered for this machine with the kernels that the plan has chosen. Takes the plan's graph.
+// The model of a plan, lowered for this machine with the kernels that the plan has chosen; where it was made for a
+// device of another kind, rewritten for this one. Takes the plan's graph; what is returned may view the plan's bytes.
 CompiledModel lower_plan(const std::shared_ptr<Plan>& plan, const CompileOptions& options);
 
 // Opens a model (import_graph(), compiled with `options`) or a .plan file; which one it is shows in its first bytes,

@@ -61,6 +61,7 @@ Session::Impl::Impl(std::shared_ptr<const Engine> session_engine, const SessionO
       input_refs_(engine->inputs().size()),
       output_refs_(engine->outputs().size()),
       input_memory_(engine->inputs().size()),
+      on_host_(engine->inputs().size()),
       input_objects_(engine->inputs().size()),
       known_dims_(engine->outputs().size()),
       outputs_(engine->outputs().size()) {
@@ -162,8 +163,11 @@ void Session::Impl::match_inputs(std::span<const Input> inputs) {
 
 void Session::Impl::upload_inputs() {
   if (io == nullptr) return;
-  for (size_t i = 0; i < input_refs_.size(); ++i)
-    if (input_memory_[i] == Memory::host && input_refs_[i].object == nullptr) io->upload(i, input_refs_[i]);
+  for (size_t i = 0; i < input_refs_.size(); ++i) {
+    const bool on_host = input_memory_[i] == Memory::host && input_refs_[i].object == nullptr;
+    on_host_[i] = on_host ? &input_refs_[i] : nullptr;
+  }
+  io->upload(on_host_);
 }
 
 bool Session::Impl::written_in_place(size_t output) const {

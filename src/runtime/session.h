@@ -61,6 +61,7 @@ struct Session::Impl {
 
   std::vector<TensorRef> input_refs_, output_refs_;
   std::vector<Memory> input_memory_;                        // by input, where it is given
+  std::vector<TensorRef*> on_host_;                         // by input: what is to be copied to the device, or null
   std::vector<std::shared_ptr<const void>> input_objects_;  // by input, of those that travel as objects
   std::vector<const std::vector<int64_t>*> known_dims_;     // by output, while the bindings are checked
   std::vector<Output> outputs_;

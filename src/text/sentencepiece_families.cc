@@ -97,6 +97,23 @@ TokenizerParts xlm_roberta_parts(SentencePieceModel model) {
   return parts;
 }
 
+// DeBERTa's: BERT's special tokens are pieces, but for the mask, which stands behind them.
+TokenizerParts deberta_parts(const SentencePieceModel& model, const json& settings) {
+  for (const char* key : {"do_lower_case", "split_by_punct"})
+    if (flag(settings, key, false)) fail(ErrorCode::unsupported, "{}: {} of DeBERTa's tokenizer", kSettingsFile, key);
+  TokenizerParts parts = sentencepiece_parts(model);
+  parts.decoder = std::make_unique<MetaspaceDecoder>(std::string(kSpaceMark), model.add_dummy_prefix);
+  const auto cls = special_token(parts, settings, "cls_token", "[CLS]");
+  const auto sep = special_token(parts, settings, "sep_token", "[SEP]");
+  if (cls.empty() || sep.empty()) malformed("sentencepiece", "the model has no [CLS] or no [SEP]");
+  special_token(parts, settings, "unk_token", "[UNK]");
+  special_token(parts, settings, "pad_token", "[PAD]");
+  if (special_token(parts, settings, "mask_token", "[MASK]").empty())
+    add_special(parts, token_of(settings, "mask_token").value_or("[MASK]"), static_cast<TokenId>(model.pieces.size()));
+  parts.post_processor = PostProcessor::bert(cls.front(), sep.front());
+  return parts;
+}
+
 TokenizerParts chatglm_family(SentencePieceModel model, const std::string& file_name, const json& settings) {
   if (flag(settings, "remove_space", false))
     fail(ErrorCode::unsupported, "{}: remove_space of ChatGLM's tokenizer", kSettingsFile);
@@ -120,7 +137,9 @@ TokenizerParts parse_sentencepiece_family(std::span<const std::byte> file, const
   const bool t5_file = file_name == "spiece.model", xlm_file = file_name == "sentencepiece.bpe.model";
   if (name == "T5Tokenizer" || (name.empty() && t5_file)) return t5_parts(model, settings);
   if (name == "XLMRobertaTokenizer" || (name.empty() && xlm_file)) return xlm_roberta_parts(std::move(model));
-  if (t5_file || xlm_file)
+  const bool deberta_file = file_name == "spm.model";
+  if (name == "DebertaV2Tokenizer" || (name.empty() && deberta_file)) return deberta_parts(model, settings);
+  if (t5_file || xlm_file || deberta_file)
     fail(ErrorCode::unsupported, "the rules of the tokenizer_class '{}' are not known; save it as tokenizer.json",
          name);
   return llama_parts(std::move(model), settings);

@@ -60,7 +60,8 @@ constexpr std::array kKnownFiles = {
     KnownFile{"tokenizer.json", Format::json},           KnownFile{"vocab.txt", Format::vocab_txt},
     KnownFile{"tokenizer.model", Format::sentencepiece}, KnownFile{"ice_text.model", Format::sentencepiece},
     KnownFile{"spiece.model", Format::sentencepiece},    KnownFile{"sentencepiece.bpe.model", Format::sentencepiece},
-    KnownFile{"vocab.json", Format::vocab_and_merges},   KnownFile{"qwen.tiktoken", Format::tiktoken}};
+    KnownFile{"spm.model", Format::sentencepiece},       KnownFile{"vocab.json", Format::vocab_and_merges},
+    KnownFile{"qwen.tiktoken", Format::tiktoken}};
 
 path tokenizer_file(const path& place) {
   if (!std::filesystem::is_directory(place)) return place;

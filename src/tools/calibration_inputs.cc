@@ -36,6 +36,13 @@ std::set<std::string> request_symbols(const Graph& graph) {
   return symbols;
 }
 
+precision::Batch batch_of(const Graph& graph, const Sizes& sizes, uint64_t seed, Lengths lengths) {
+  precision::Batch batch;
+  for (const Value* input : graph.inputs())
+    batch.emplace(input->name(), random_input(*input, sizes.at(input->name()), sizes, seed, lengths));
+  return batch;
+}
+
 // A few requests at a time: what more would show, more batches show as well, in less memory and time.
 precision::Batches made_up_batches(const Graph& graph, const Sizes& given, bool in_pairs) {
   Sizes sizes = choose_sizes(graph, given, {}, {}).inputs;
@@ -47,11 +54,8 @@ precision::Batches made_up_batches(const Graph& graph, const Sizes& given, bool 
         size = std::min(size, kMostRequests);
       }
   precision::Batches batches;
-  for (uint64_t seed = 0; seed < std::size(kMadeUpLengths); seed += in_pairs ? 1 : 2) {
-    precision::Batch& batch = batches.emplace_back();
-    for (const Value* input : graph.inputs())
-      batch.emplace(input->name(), random_input(*input, sizes.at(input->name()), sizes, seed, kMadeUpLengths[seed]));
-  }
+  for (uint64_t seed = 0; seed < std::size(kMadeUpLengths); seed += in_pairs ? 1 : 2)
+    batches.push_back(batch_of(graph, sizes, seed, kMadeUpLengths[seed]));
   return batches;
 }
 
@@ -101,6 +105,10 @@ precision::Batches text_batches(const Graph& graph, const fs::path& path, const 
 }
 
 }  // namespace
+
+precision::Batch made_up_batch(const Graph& graph, const Sizes& sizes) {
+  return batch_of(graph, choose_sizes(graph, sizes, {}, {}).inputs, 0, Lengths::full);
+}
 
 precision::Batches calibration_batches(const Graph& graph, const CalibrationArgs& args, const Sizes& sizes,
                                        const fs::path& model, bool finds_ranges) {

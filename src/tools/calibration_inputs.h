@@ -21,4 +21,7 @@ struct CalibrationArgs {
 precision::Batches calibration_batches(const Graph& graph, const CalibrationArgs& args, const Sizes& sizes,
                                        const std::filesystem::path& model, bool finds_ranges);
 
+// Made up, of these sizes.
+precision::Batch made_up_batch(const Graph& graph, const Sizes& sizes);
+
 }  // namespace lathe::tools

@@ -14,6 +14,7 @@
 #include "base/stopwatch.h"
 #include "build/plan_writer.h"
 #include "build/tuner.h"
+#include "build/waits.h"
 #include "runtime/model_import.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
@@ -195,8 +196,8 @@ class BuildCommand : public Command {
     progress.clear();
     console.result({{"model", model_}, {"precision", report_precision(*precision_report_, precision_, console, true)}});
     console.note(
-        "lathe: no assignment of types meets the bound (cosine {}{}{}); a lower --accuracy, or --calib with real "
-        "inputs, may",
+        "lathe: nothing narrower than the model's own types meets the bound (cosine {}{}{}); a lower --accuracy, or "
+        "--calib with real inputs, may",
         precision_.accuracy, precision_.max_error > 0 ? fmt::format(", error {}", precision_.max_error) : std::string(),
         precision_.top1 > 0 ? fmt::format(", first choices {}", precision_.top1) : std::string());
     return kExitMissedBound;
@@ -263,7 +264,28 @@ class BuildCommand : public Command {
         format_bytes(static_cast<double>(size_.file_bytes)), format_bytes(static_cast<double>(size_.weight_bytes)),
         format_time(total_ms_), format_time(import_ms_), format_time(compile_ms_), format_time(tune_ms_),
         format_time(write_ms_), format_bytes(peak_memory_bytes()));
+    if (!compiled.backend->host_memory()) document["waits"] = report_waits(find_waits(compiled.program), console);
     console.result(document);
+  }
+
+  // On a device with memory of its own.
+  static json report_waits(const Waits& waits, Console& console) {
+    std::string text = "at its end";
+    json document = {{"growing_values", waits.growing}};
+    const auto add = [&](const char* name, const Waits::Count& count, std::string_view what) {
+      document[name] = count.steps;
+      if (count.steps == 0) return;
+      std::string ops;
+      for (const std::string& op : count.ops) ops += (ops.empty() ? "" : " ") + op;
+      text += fmt::format(", {} {} ({})", count.steps, what, ops);
+    };
+    add("sizes", waits.sizes, "for sizes");
+    add("conditions", waits.conditions, "for conditions");
+    add("fallbacks", waits.fallbacks, "for steps on the host");
+    if (waits.growing > 0)
+      text += fmt::format("; memory grows with the sizes of {} value{}", waits.growing, waits.growing == 1 ? "" : "s");
+    console.print("waits        {}\n", text);
+    return document;
   }
 
   static json report_passes(const CompiledModel& compiled, Console& console) {

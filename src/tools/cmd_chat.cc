@@ -59,7 +59,10 @@ class ChatCommand : public Command {
     llm_.engine.max_sequences = generation_.beams.value_or(1);
     const auto engine = open_llm(llm_, console);
     // Beams and several answers are recommended for texts that nobody waits for.
-    llm::Request request = generation_.make_request({engine->recommended().sampling, {}, 1, {}});
+    llm::Recommendation recommended = engine->recommended();
+    recommended.beam = {};
+    recommended.n = 1;
+    llm::Request request = generation_.make_request(recommended);
     request.stop.insert(request.stop.end(), engine->chat_stops().begin(), engine->chat_stops().end());
     reset();
     if (isatty(STDIN_FILENO) == 1) console.print("{}\n", console.paint(Colour::dim, "/help lists the commands"));
@@ -71,7 +74,7 @@ class ChatCommand : public Command {
         break;
     }
     console.result(to_json(messages_));
-    return kExitOk;
+    return failed_ && isatty(STDIN_FILENO) != 1 ? kExitBadInput : kExitOk;  // scripts want to know
   }
 
  private:
@@ -131,6 +134,7 @@ class ChatCommand : public Command {
       if (stats_) note_speed(console, prompt, result);
     } catch (const Error& error) {
       // Such as a conversation that has outgrown the context.
+      failed_ = true;
       messages_.pop_back();
       console.note("lathe: {}", error.what());
     }
@@ -154,6 +158,7 @@ class ChatCommand : public Command {
   std::string system_;
   std::vector<llm::ChatMessage> messages_;
   bool stats_ = false;
+  bool failed_ = false;  // at an answer
 };
 
 }  // namespace

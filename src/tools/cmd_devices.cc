@@ -90,14 +90,14 @@ std::string describe_tiles(const CpuFeatures& cpu) {
 class DevicesCommand : public Command {
  public:
   CommandInfo info() const override {
-    return {
-        "devices",
-        "More",
-        "Show the devices of this machine, and what they lack",
-        "Peaks are measured: on the CPU multiply-adds of f32 and reading from memory; on a GPU products of matrices by "
-        "cuBLASLt and copying in its memory.",
-        {{"devices", "processor, kernel variants, GPUs, NVIDIA's libraries"},
-         {"devices --peak", "measure what each can do at best"}}};
+    return {"devices",
+            "More",
+            "Show the devices of this machine, and what they lack",
+            "Peaks are measured: on the CPU multiply-adds of f32 and of bytes in vectors, and reading from memory; on "
+            "a GPU products of matrices by "
+            "cuBLASLt and copying in its memory.",
+            {{"devices", "processor, kernel variants, GPUs, NVIDIA's libraries"},
+             {"devices --peak", "measure what each can do at best"}}};
   }
 
   void add_options(CLI::App& app) override {
@@ -117,6 +117,7 @@ class DevicesCommand : public Command {
     const nlohmann::json gpus = show_gpus(peak_, console);
     console.print("reference  the slow, exact evaluator; for checking\n");
     const nlohmann::json libraries = show_libraries(console);
+    if (!peak_) console.print("\n`lathe devices --peak` measures what each can do.\n");
     console.result({{"devices", {"cpu", "cuda", "reference"}},
                     {"cuda", gpus},
                     {"libraries", libraries},
@@ -136,8 +137,11 @@ class DevicesCommand : public Command {
  private:
   // The kernels that are built, and what this machine can do with each.
   nlohmann::json show_variants(const CpuFeatures& cpu, int threads, Console& console) const {
-    Table table(
-        {{"kernels"}, {"runs here"}, {"GFLOP/s", Table::Align::right}, {"GB/s from memory", Table::Align::right}});
+    std::vector<Table::Column> columns = {{"kernels"}, {"runs here"}};
+    if (peak_)
+      for (const char* name : {"f32 GFLOP/s", "int8 Gop/s", "GB/s from memory"})
+        columns.push_back({name, Table::Align::right});
+    Table table(std::move(columns));
     nlohmann::json variants = nlohmann::json::array();
     for (const std::string_view name : build_info().isas) {
       const auto isa = isa_from_string(name);
@@ -149,8 +153,10 @@ class DevicesCommand : public Command {
       if (peak_ && available) {
         const MachinePeak peak = measure_machine_peak(*isa, threads);
         row.push_back(format_number(peak.gflops));
+        row.push_back(format_number(peak.byte_gops));
         row.push_back(format_number(peak.levels.back().gbytes_per_second));
         variant["gflops"] = peak.gflops;
+        variant["int8_gops"] = peak.byte_gops;
         variant["memory_gbytes_per_second"] = peak.levels.back().gbytes_per_second;
       }
       table.add_row(std::move(row));

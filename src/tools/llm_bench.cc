@@ -37,6 +37,9 @@ std::vector<llm::Request> make_requests(const llm::Engine& engine, int64_t batch
       request.features.resize(static_cast<size_t>(facts.mel_bins * facts.frames));  // silence
     else
       for (int64_t i = 0; i < prompt; ++i) request.prompt.push_back(id(random));
+    const auto end = std::min(facts.prompt_end.size(), request.prompt.size());
+    std::copy_n(facts.prompt_end.end() - static_cast<std::ptrdiff_t>(end), end,
+                request.prompt.end() - static_cast<std::ptrdiff_t>(end));
     request.max_tokens = answer;
     request.cache_salt = salt;
     request.sampling.temperature = 0;

@@ -156,7 +156,8 @@ std::unique_ptr<llm::Engine> open_llm(const LlmOptions& options, Console& consol
 
 void add_sampling_options(CLI::App& app, GenerationOptions& options) {
   llm::SamplingOptions& sampling = options.request.sampling;
-  add_number(app, "--max-tokens", options.request.max_tokens, int64_t{1}, kMany, "Tokens of an answer (default 256)");
+  add_number(app, "--max-tokens", options.max_tokens, int64_t{1}, kMany,
+             "Tokens of an answer (default: the model's own, else 256)");
   app.add_flag("--greedy", options.greedy, "Always the likeliest token");
   add_number(app, "--min-tokens", options.request.min_tokens, int64_t{0}, kMany,
              "Tokens of an answer before it may end (default: as generation_config.json says)");
@@ -228,6 +229,7 @@ llm::Request GenerationOptions::make_request(const llm::Recommendation& recommen
                       : made.sampling.temperature > 0 ? recommended.n
                                                       : 1;
   made.n = n.value_or(usual_n);
+  made.max_tokens = max_tokens ? *max_tokens : recommended.max_tokens.value_or(made.max_tokens);
   return made;
 }
 

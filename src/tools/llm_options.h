@@ -51,7 +51,7 @@ struct GenerationOptions {
   bool greedy = false;
   // Without a value, the model's own recommendation holds.
   std::optional<double> temperature, top_p, min_p, typical_p, repetition_penalty;
-  std::optional<int64_t> top_k;
+  std::optional<int64_t> top_k, max_tokens;
   std::optional<int> beams, n;
   std::optional<double> length_penalty;
   std::optional<std::string> early_stopping;

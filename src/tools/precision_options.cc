@@ -165,6 +165,7 @@ precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, cons
   options.progress = std::move(progress);
   const precision::Batches batches =
       calibration_batches(graph, args.calibration.inputs, sizes, model, precision::finds_ranges(options));
+  if (!sizes.empty() && precision::finds_ranges(options)) options.usual = made_up_batch(graph, sizes);
   try {
     return precision::assign(graph, compile, batches, options);
   } catch (Error& error) {
@@ -183,6 +184,7 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
   for (const auto& [type, count] : counts) types += fmt::format("{}{} {}", types.empty() ? "" : ", ", count, type);
   if (types.empty()) types = "no layer of this model can be narrower on this device";
   if (report.fastest_in_f32) types += ", as nothing narrower is faster";
+  if (report.halves_are_faster) types += ", as layers in 8 bits would be slower";
   json outputs = json::array();
   const bool measured = report.trials > 0;
   if (measured)
@@ -211,6 +213,7 @@ json report_precision(const precision::Report& report, const PrecisionArgs& args
                   format_bytes(static_cast<double>(report.after.weight_bytes)));
   return {{"met", report.met},
           {"fastest_in_fp32", report.fastest_in_f32},
+          {"faster_in_16_bits", report.halves_are_faster},
           {"made_up_inputs", args.calibration.inputs.source.empty()},
           {"trials", report.trials},
           {"recalled", report.recalled},

@@ -1,6 +1,7 @@
 #include "tools/statistics.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -16,6 +17,13 @@ double percentile(std::span<const double> sorted, double fraction) {
 double mean(std::span<const double> samples) {
   return std::accumulate(samples.begin(), samples.end(), 0.0) /
          static_cast<double>(std::max<size_t>(1, samples.size()));
+}
+
+double deviation(std::span<const double> samples) {
+  const double middle = mean(samples);
+  double squares = 0;
+  for (const double sample : samples) squares += (sample - middle) * (sample - middle);
+  return std::sqrt(squares / static_cast<double>(std::max<size_t>(1, samples.size())));
 }
 
 double median(std::vector<double> samples) {

@@ -19,6 +19,7 @@ double percentile(std::span<const double> sorted, double fraction);
 
 // These, too, are zero for no samples.
 double mean(std::span<const double> samples);
+double deviation(std::span<const double> samples);  // standard
 double median(std::vector<double> samples);
 Summary summarise(std::vector<double> samples);
 

@@ -159,9 +159,13 @@ std::vector<std::string> performance_lines(const Measurement& measured, const Tr
 }
 
 std::vector<std::string> performance_warnings(const Measurement& measured) {
-  constexpr double kBusyEnqueue = 0.8;
-  const double compute = median(samples_of(measured, &RunTrace::compute));
+  constexpr double kBusyEnqueue = 0.8, kSteady = 0.025;
+  const std::vector<double> times = samples_of(measured, &RunTrace::compute);
+  const double compute = median(times);
   std::vector<std::string> warnings;
+  if (const double spread = deviation(times) / mean(times); spread > kSteady)
+    warnings.push_back(
+        fmt::format("* GPU Compute Time is not steady: its standard deviation is {:.1f} % of its mean", 100 * spread));
   if (median(samples_of(measured, &RunTrace::enqueue)) > kBusyEnqueue * compute)
     warnings.emplace_back(
         "* Throughput may be bound by Enqueue Time: the host queues steps no faster than the GPU runs");

@@ -18,6 +18,7 @@ TEST(MachinePeak, MeasuresSomethingPlausible) {
   const MachinePeak peak = measure_machine_peak(Isa::generic, 1);
   EXPECT_GT(peak.gflops, 0.1);
   EXPECT_LT(peak.gflops, 1e4);
+  EXPECT_GT(peak.byte_gops, 0.1);
   ASSERT_FALSE(peak.levels.empty());
   for (size_t i = 1; i < peak.levels.size(); ++i) EXPECT_LT(peak.levels[i - 1].bytes, peak.levels[i].bytes);
 }

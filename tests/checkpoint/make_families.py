@@ -1,7 +1,7 @@
 """Writes tests/data/checkpoints/families.json: what Transformers computes with tiny models of many families.
 
 The weights are not stored: both sides fill tensors from the names alone (fill() here, families_test.cc there).
-Usage: make_families.py OUT.json [CASE..], with transformers 4.57; RECENT and DYNAMIC with 5.23. Where cases are named, the
+Usage: make_families.py OUT.json [CASE..], with transformers 4.57; RECENT, DYNAMIC and RECENT_ENCODERS with 5.23. Where cases are named, the
 others of the file stay as they are.
 """
 
@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 import transformers
 from transformers import (AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForMaskedLM,
-                          AutoModelForSeq2SeqLM)
+                          AutoModelForQuestionAnswering, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification)
 
 SIZES = dict(hidden_size=16, intermediate_size=20, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
              max_position_embeddings=32, vocab_size=12, bos_token_id=1, eos_token_id=2, pad_token_id=0)
@@ -133,6 +133,7 @@ RECENT = {
     "minimax-m2": ("minimax_m2", dict(SIZES, head_dim=6, rotary_dim=4, num_local_experts=4, num_experts_per_tok=2)),
     "ministral3": ("ministral3", dict(SIZES, head_dim=6, rope_parameters=dict(
         YARN, rope_theta=10000.0, original_max_position_embeddings=4, llama_4_scaling_beta=0.5))),
+    "modernbert-decoder": ("modernbert-decoder", dict(MHA, local_attention=4)),
     "nanochat": ("nanochat", dict(SIZES)),
     "solar-open": ("solar_open", dict(STEERED, head_dim=6, n_shared_experts=1, routed_scaling_factor=1.5, n_group=2,
                                       topk_group=1)),
@@ -154,6 +155,19 @@ ENCODERS = {
     "data2vec": ("data2vec-text", dict(BERT, pad_token_id=1)),
     "electra": ("electra", dict(BERT, embedding_size=8)),
     "ernie": ("ernie", dict(BERT, use_task_id=True)),
+}
+DEBERTA = dict(MHA, relative_attention=True, pos_att_type=["p2c", "c2p"], position_biased_input=False, type_vocab_size=0)
+RECENT_ENCODERS = {
+    "deberta": (AutoModelForMaskedLM, "deberta", dict(DEBERTA, max_relative_positions=4)),
+    "deberta-v3": (AutoModelForSequenceClassification, "deberta-v2", dict(
+        DEBERTA, position_buckets=4, max_relative_positions=8, norm_rel_ebd="layer_norm", share_att_key=True)),
+    "eurobert": (AutoModelForSequenceClassification, "eurobert", dict(SIZES, head_dim=6)),
+    "modernbert": (AutoModelForMaskedLM, "modernbert", dict(MHA, local_attention=4)),
+    "modernbert-mean": (AutoModelForSequenceClassification, "modernbert", dict(MHA, local_attention=4, norm_bias=True,
+                                                                            classifier_pooling="mean")),
+    "mpnet": (AutoModelForMaskedLM, "mpnet", dict(MHA, pad_token_id=0)),
+    "nomic-bert": (AutoModelForMaskedLM, "nomic_bert", dict(BERT)),
+    "roberta-prelayernorm": (AutoModelForQuestionAnswering, "roberta-prelayernorm", dict(BERT, pad_token_id=0)),
 }
 BART = dict(d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
             encoder_ffn_dim=20, decoder_ffn_dim=20, max_position_embeddings=32, vocab_size=12, decoder_start_token_id=2)
@@ -295,16 +309,16 @@ def with_stars(rows):
     return result
 
 
-def through_folder(model_type, fields):
+def through_folder(model_type, fields, auto_class=AutoModelForCausalLM, **implementation):
     """Fills tensors by the names that they have in files, which newer versions of Transformers rename while loading."""
     config = AutoConfig.for_model(model_type, **fields)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.safetensors")
-        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        auto_class.from_config(config).save_pretrained(folder)
         tensors = {name: fill(name, tuple(tensor.shape)) for name, tensor in safetensors.torch.load_file(path).items()}
         safetensors.torch.save_file(tensors, path, {"format": "pt"})
-        model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32,
-                                                     experts_implementation="eager")
+        implementation = implementation or dict(attn_implementation="eager", experts_implementation="eager")
+        model = auto_class.from_pretrained(folder, dtype=torch.float32, **implementation)
     return config, model.eval(), {name: list(tensor.shape) for name, tensor in tensors.items()}
 
 
@@ -361,6 +375,17 @@ def encoder_case(model_type, fields):
     return {**found, "logits": [round(float(x), 4) for x in row]}
 
 
+def recent_encoder_case(auto_class, model_type, fields):
+    """What stands first in the output: the logits of the third token, of the text, or of where an answer begins."""
+    attention = {} if model_type.startswith("deberta") else {"attn_implementation": "eager"}
+    _, model, tensors = through_folder(model_type, fields, auto_class, **attention, use_safetensors=True)
+    with torch.no_grad():
+        first = model(torch.tensor([PROMPT]))[0][0]
+    row = first[2] if first.dim() == 2 else first
+    settings = {"model_type": model_type, **fields, "architectures": [type(model).__name__]}
+    return {"config": settings, "layers": 2, "tensors": grouped(tensors, 2), "logits": [round(float(x), 4) for x in row]}
+
+
 def seq2seq_case(model_type, fields):
     """The states of the encoder at the third token."""
     model, found = filled(AutoModelForSeq2SeqLM, model_type, fields)
@@ -398,7 +423,10 @@ def packed(cases):
     for name, found in cases.items():
         patches = {other: {part: patch_of(cases[other][part], found[part]) for part in ALIKE} for other in result}
         other = min(patches, key=lambda key: size(patches[key]), default=None)
-        result[name] = {**found, "like": other, **patches[other]} if other else found
+        if other and size(patches[other]) < size({part: found[part] for part in ALIKE}):
+            result[name] = {**found, "like": other, **patches[other]}
+        else:
+            result[name] = found
         assert None not in found["config"].values(), "a patch cannot hold null"
     return result
 
@@ -429,9 +457,10 @@ def main():
     cases = {**unpacked(kept.get("cases", {})), **computed(CASES, case),
              **computed(RECENT, lambda *of: case(*of, load=through_folder)),
              **computed(DYNAMIC, lambda *of: case(*of, load=through_folder, outgrows=True))}
-    encoders = {**kept.get("encoders", {}), **computed(ENCODERS, encoder_case)}
+    encoders = {**unpacked(kept.get("encoders", {})), **computed(ENCODERS, encoder_case),
+                **computed(RECENT_ENCODERS, recent_encoder_case)}
     seq2seq = {**kept.get("seq2seq", {}), **computed(SEQ2SEQ, seq2seq_case)}
-    sections = [json.dumps({"prompt": PROMPT})[1:-1], section("cases", packed(cases)), section("encoders", encoders),
+    sections = [json.dumps({"prompt": PROMPT})[1:-1], section("cases", packed(cases)), section("encoders", packed(encoders)),
                 section("seq2seq", seq2seq)]
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         file.write("{" + ",\n".join(sections) + "}\n")

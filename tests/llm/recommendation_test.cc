@@ -38,6 +38,18 @@ TEST(Recommendation, SeveralAnswersNeedDrawsOrBeams) {
   EXPECT_EQ(answers("{}"), 1);
 }
 
+TEST(Recommendation, AnswersAreAsLongAsTheModelSays) {
+  const auto longest = [](const char* text, bool has_encoder) {
+    return read_recommendation("", text, has_encoder).max_tokens;
+  };
+  EXPECT_EQ(longest(R"({"max_new_tokens": 9, "max_length": 7})", false), 9);
+  EXPECT_EQ(longest(R"({"max_length": 142})", true), 141);  // the token that begins them counts
+  EXPECT_EQ(longest(R"({"max_length": 4096})", false), std::nullopt);
+  for (const char* says_nothing :
+       {"{}", R"({"max_length": 20})", R"({"max_new_tokens": null})", R"({"max_length": 1})"})
+    EXPECT_EQ(longest(says_nothing, true), std::nullopt) << says_nothing;
+}
+
 TEST(Recommendation, IsThatOfConfigJsonWhereThereIsNoOtherFile) {
   const char* config = R"({"num_beams": 6, "top_k": 9})";
   EXPECT_EQ(read_recommendation(config, "", true).beam.beams, 6);

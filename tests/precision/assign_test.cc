@@ -114,6 +114,20 @@ TEST(Assign, FirstChoicesStayAsFarAsIsAsked) {
   }
 }
 
+// All lose about the same by themselves; what the first ones lose goes through all others.
+TEST(Assign, EarlyLayersClimbFirst) {
+  std::string text = "graph (%x0: f32[n, 32]) {\n  %w = constant {value = f32[32, 32] random(1)}\n";
+  for (int i = 0; i < 8; ++i)
+    text += fmt::format(
+        "  %p{0} = matmul(%x{0}, %w)\n  %x{1} = map(%p{0}) {{program = (x0) => tanh(mul(x0, 0.5:f32))}}\n", i, i + 1);
+  const auto graph = parse_graph(text + "  return %x8 as \"y\" }");
+  const Report report = assign(*graph, {}, uneven_rows("x0", 16, 32, 1), {.types = {DType::i8}, .min_cosine = 0.99995});
+  ASSERT_TRUE(report.met);
+  std::string types;
+  for (const LayerReport& product : report.layers) types += product.type.compute == DType::f32 ? 'f' : 'b';
+  EXPECT_EQ(types, "fffffbbb");
+}
+
 TEST(Assign, ABoundThatNothingMeets) {
   const auto graph = two_products();
   const Report report = assign(*graph, {}, uneven_rows("x", 16, 32, 1000), {.types = {DType::i8}, .max_error = 1e-9});
@@ -203,6 +217,25 @@ TEST(Assign, LayersStayInF32WhereThatIsFastest) {
   EXPECT_EQ(report.after.ms, report.before.ms);
   for (const LayerReport& l : report.layers) EXPECT_EQ(l.type.compute, DType::f32) << l.name;
   for (const char* narrow : {"i8", "bf16"}) EXPECT_EQ(print(*graph).find(narrow), std::string::npos) << print(*graph);
+}
+
+// Where halves are computed with, bytes beside them must be faster; on the CPU only weights are halves.
+TEST(Assign, BytesThatAreSlowerThanHalvesAreNotTaken) {
+  const auto types_on = [](const char* device, double power) {
+    const auto graph = two_products();
+    CompileOptions compile;
+    compile.device = device;
+    const Report report = assign(*graph, compile, uneven_rows("x", 16, 32, 2),
+                                 {.types = {DType::i8, DType::f16}, .run_ms = [power](size_t weight_bytes) {
+                                    return std::pow(static_cast<double>(weight_bytes), power);
+                                  }});
+    EXPECT_TRUE(report.met);
+    EXPECT_EQ(report.halves_are_faster, layer(report, "y").type.compute == DType::f16);
+    return layer(report, "y").type.compute;
+  };
+  EXPECT_EQ(types_on("reference", 1), DType::i8);
+  EXPECT_EQ(types_on("reference", -1), DType::f16) << "more bytes of weights take less time";
+  EXPECT_EQ(types_on("cpu", -1), DType::i8);
 }
 
 // A range that was found on small values cuts off large ones, which shows only where those are not part of it.

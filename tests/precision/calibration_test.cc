@@ -1,4 +1,5 @@
-// What is collected over several batches, and that a number that is not finite is found in whichever it is.
+// What is collected over several batches, that a number that is not finite is found in whichever it is, and what of two
+// graphs is compared.
 #include "precision/calibration.h"
 
 #include <gmock/gmock.h>
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "graph/text.h"
+#include "precision/measure.h"
 
 namespace lathe::precision {
 namespace {
@@ -32,6 +34,22 @@ TEST(Calibration, NumbersThatAreNotFiniteAreFoundInAnyBatch) {
       EXPECT_THROW(column_maxima(*parse_graph(kModel), {}, batches, {"y"}), Error) << bad << " in " << where;
       EXPECT_THROW(histograms(*parse_graph(kModel), {}, batches, {"y"}), Error) << bad << " in " << where;
     }
+}
+
+std::shared_ptr<const Engine> engine_that(const std::string& program) {
+  return engine_of(
+      parse_graph("graph (%x: f32[n, 2]) { %y = map(%x) {program = (x0) => " + program + "} return %y as \"y\" }"), {});
+}
+
+TEST(Compare, OneClassForRowsThatF32TellsApart) {
+  const Batches batches = {{{"x", Tensor::of<float>({3, 2}, {1, 2, 2, 1, 3, 5})}}};
+  const Recorded expected = record(engine_that("neg(x0)"), batches, 1);
+  const auto found = [&](const std::string& program) {
+    return compare(expected, engine_that(program), batches, 1).at(0).agreement;
+  };
+  EXPECT_FALSE(found("mul(neg(x0), 2:f32)").collapsed);
+  EXPECT_TRUE(found("add(neg(x0), mul(cast<f32>(iota(-1)), 9:f32))").collapsed);
+  EXPECT_NEAR(found("add(neg(x0), mul(cast<f32>(iota(-1)), 9:f32))").top1, 1.0 / 3, 1e-9);
 }
 
 }  // namespace

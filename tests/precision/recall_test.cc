@@ -70,29 +70,53 @@ TEST(Recall, AnotherQuestionIsAnother) {
   EXPECT_FALSE(build(cache).searched);
 }
 
+// Neither do ranges that the types need have to be found again.
+TEST(Recall, RangesComeBack) {
+  TimingCache cache;
+  const auto calibrates = [&](Calibrator calibrator) {
+    bool found = false;
+    PrecisionOptions options{.types = {DType::i8}, .calibrator = calibrator, .static_activations = true};
+    options.progress = [&](const std::string& what) { found |= what.find("calibrating") != std::string::npos; };
+    options.outcomes = &cache;
+    const auto graph = product(1);
+    assign(*graph, {}, batches(1), options);
+    return std::pair(found, print(*graph));
+  };
+  const auto first = calibrates(Calibrator::mse), second = calibrates(Calibrator::mse);
+  EXPECT_TRUE(first.first);
+  EXPECT_FALSE(second.first);
+  EXPECT_EQ(second.second, first.second);
+  EXPECT_TRUE(calibrates(Calibrator::min_max).first);
+}
+
 TEST(Recall, DamagedNotesAreNoOutcome) {
   TimingCache cache;
   const std::string key = "k";
-  EXPECT_FALSE(recall(cache, key, 3));
-  keep(cache, key, Assignment(3, {DType::f16, DType::f16}), {});
-  EXPECT_TRUE(recall(cache, key, 3));
-  EXPECT_FALSE(recall(cache, key, 2)) << "of a larger graph";
-  for (const char* note : {"3", "{}", R"({"types": [[0, ["f33", "f32"]]], "report": {}})"}) {
+  EXPECT_FALSE(recall(cache, key));
+  keep(cache, key, {Assignment(3, {DType::f16, DType::f16}), {}, {}, {}});
+  EXPECT_TRUE(recall(cache, key));
+  for (const char* note : {"3", "{}", R"({"nodes": 1, "types": [[0, ["f33", "f32"]]], "report": {}})"}) {
     cache.insert_note(key, note);
-    EXPECT_FALSE(recall(cache, key, 3)) << note;
+    EXPECT_FALSE(recall(cache, key)) << note;
   }
 }
 
-TEST(Recall, NumbersThatJsonLacksComeBack) {
+TEST(Recall, OutcomesComeBackWithNumbersThatJsonLacks) {
   TimingCache cache;
   Report report;
+  report.halves_are_faster = true;
   report.outputs = {{"y", {0, std::numeric_limits<double>::infinity(), false, true}}};
-  keep(cache, "k", {}, report);
-  const auto outcome = recall(cache, "k", 0);
+  keep(cache, "k", {Assignment(2), report, {{"x", {-0.1, 0.3}}}, {{"n", {1.5f, 0.1f}}}});
+  const auto outcome = recall(cache, "k");
   ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->assignment.size(), 2u);
+  EXPECT_TRUE(outcome->report.halves_are_faster);
   EXPECT_TRUE(std::isinf(outcome->report.outputs.at(0).agreement.max_error));
   EXPECT_FALSE(outcome->report.outputs[0].agreement.finite);
   EXPECT_TRUE(outcome->report.outputs[0].agreement.collapsed);
+  EXPECT_EQ(outcome->ranges.at("x").low, -0.1);
+  EXPECT_EQ(outcome->ranges.at("x").high, 0.3);
+  EXPECT_EQ(outcome->columns.at("n"), (std::vector<float>{1.5f, 0.1f}));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import termios
@@ -128,6 +129,11 @@ def test_beams():
     assert scores[0] >= greedy["score"] / len(greedy["ids"]) - 1e-5
 
 
+def test_bench_ends_prompts_as_the_model_needs():
+    [result] = lathe_json("bench", CHATGLM, "--pp", 8, "--tg", 4)["results"]
+    assert result["answer_tokens"] == 4 and result["answer_tokens_per_second"] > 0
+
+
 def test_stats_go_to_stderr():
     done = lathe("generate", BLOOM, POEMS[0]["prompt"], "--greedy", "--stats")
     assert done.stdout == answer_of(POEMS[0])
@@ -162,9 +168,28 @@ def test_folders_of_other_kinds_of_models(tmp_path):
     assert "'bloom' is not that of an encoder" in lathe_fails("run", BLOOM)
 
 
+def test_answers_are_as_long_as_the_model_says(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(BLOOM, model)
+    (model / "generation_config.json").write_text('{"max_new_tokens": 3}')
+    count = lambda *options: len(lathe_json("generate", model, "x", "--greedy", "--ignore-eos", *options)["ids"])
+    assert (count(), count("--max-tokens", 5)) == (3, 5)
+    # Without a tokenizer there is no text that could hold a stop string.
+    for file in model.glob("tokenizer*"):
+        file.unlink()
+    assert "no tokenizer" in lathe_fails("generate", model, "--prompt-ids", "5", "--stop", "x")
+
+
+def test_files_of_other_programs_are_named(tmp_path):
+    (tmp_path / "x.gguf").write_bytes(b"GGUF" + bytes(100))
+    for command in ("generate", "inspect"):
+        assert "GGUF file" in lathe_fails(command, tmp_path / "x.gguf")
+    assert "GGUF files are not read" in lathe_fails("chat", tmp_path)
+
+
 def test_a_conversation_may_outgrow_the_context():
     done = lathe("chat", CHATGLM, "--context", 40, stdin="月" * 100 + "\n月\n")
-    assert done.returncode == 0 and "102 tokens" in done.stderr
+    assert done.returncode == 2 and "102 tokens" in done.stderr
 
 
 def test_control_c_ends_generation():

@@ -147,6 +147,25 @@ TEST(Plan, RunsOnAnotherInstructionSetAndDevice) {
   test::expect_close(run(session, example()), expected);
 }
 
+// A device that computes in f16 leaves the types of a graph as they are; one that does not has to widen them.
+TEST(Plan, IsRewrittenForADeviceOfAnotherKind) {
+  const std::string text = R"(graph half(%x: f16[n, 32]) {
+    %w = constant {value = f16[32, 48] random(1)}
+    %scale = constant {value = f16[48] random(2)}
+    %h = matmul(%x, %w)
+    %y = norm(%h, %scale, _) {kind = layer, axis = 1, num_x = 1}
+    return %y as "y"
+  })";
+  const TemporaryFolder folder;
+  write_plan(folder / "half.plan", compile(parse_graph(text), test::on_device("reference")), {});
+  const auto engine = open_engine(folder / "half.plan", {});
+  for (const ProgramStep& step : engine->impl().model.program.steps) EXPECT_FALSE(step.fallback) << step.kernel;
+  Tensor x(DType::f16, {2, 32});
+  for (int64_t i = 0; i < x.elements(); ++i) x.write_double(i, 0.25 * static_cast<double>(i % 9));
+  Session session(engine, {1});
+  test::expect_close(run(session, {x}), test::reference(text, {x}), 4e-3);
+}
+
 TEST(Plan, HalfPrecisionWeightsComeBackExactly) {
   const std::string text = R"(graph half(%x: f16[n, 32]) {
     %w = constant {value = f16[32, 48] random(1)}

@@ -184,6 +184,20 @@ TEST(SentencePieceFamilies, T5AndXlmRoberta) {
   EXPECT_THROW(family(model, "spiece.model", {{"tokenizer_class", "XLNetTokenizer"}}), Error);
 }
 
+TEST(SentencePieceFamilies, DebertaHasBertsSpecialTokens) {
+  Model model = small_model(Model::Algorithm::unigram);
+  EXPECT_THROW(family(model, "spm.model", {}), Error);
+  model.pieces[0] = {"[UNK]", 0, Type::unknown};
+  model.pieces[1] = {"[CLS]", 0, Type::control};
+  model.pieces[2] = {"[SEP]", 0, Type::control};
+  const Tokenizer deberta = family(model, "spm.model", {{"do_lower_case", false}, {"vocab_type", "spm"}});
+  EXPECT_THAT(deberta.encode("ab x").ids, ElementsAre(1, 7, 3, 0, 2));
+  EXPECT_THAT(deberta.encode("ab[MASK]").ids, ElementsAre(1, 7, 8, 2));
+  EXPECT_EQ(deberta.decode(std::vector<TokenId>{1, 7, 2}, true), "ab");
+  EXPECT_THROW(family(model, "spm.model", {{"do_lower_case", true}}), Error);
+  EXPECT_THROW(family(model, "spm.model", {{"tokenizer_class", "XLNetTokenizer"}}), Error);
+}
+
 TEST(SentencePieceFamilies, ChatGlm) {
   Model model = small_model(Model::Algorithm::bpe);
   const nlohmann::json settings = {{"tokenizer_class", "ChatGLMTokenizer"}, {"num_image_tokens", 100}};

@@ -29,6 +29,7 @@ TEST(Statistics, SummaryDoesNotNeedSortedSamples) {
 TEST(Statistics, MeanAndMedian) {
   const std::vector<double> samples = {7, 1, 4, 2};
   EXPECT_DOUBLE_EQ(mean(samples), 3.5);
+  EXPECT_DOUBLE_EQ(deviation(std::vector<double>{1, 3, 1, 3}), 1);
   EXPECT_DOUBLE_EQ(median(samples), 3);
 }
 
@@ -36,6 +37,7 @@ TEST(Statistics, NoSamplesAreAllZero) {
   EXPECT_EQ(summarise({}).count, 0u);
   EXPECT_EQ(summarise({}).max, 0);
   EXPECT_EQ(mean({}), 0);
+  EXPECT_EQ(deviation({}), 0);
   EXPECT_EQ(median({}), 0);
 }
 

@@ -120,8 +120,10 @@ TEST(TrtexecReport, PercentilesOfOneRun) {
 }
 
 TEST(TrtexecReport, WarnsOfWhatKeepsTheGpuWaiting) {
-  EXPECT_TRUE(performance_warnings(ten_runs()).empty());
+  EXPECT_THAT(performance_warnings(ten_runs()), ElementsAre(HasSubstr("not steady: its standard deviation is 52.2 %")));
   Measurement copying = ten_runs();
+  copying.trace.resize(1);
+  EXPECT_TRUE(performance_warnings(copying).empty());
   for (RunTrace& run : copying.trace) run.download_begin = run.compute_begin + 0.01;
   EXPECT_THAT(performance_warnings(copying), Contains(HasSubstr("--noDataTransfers")));
 }

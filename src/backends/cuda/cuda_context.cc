@@ -8,6 +8,7 @@ namespace {
 
 constexpr size_t kMaxPinned = size_t{64} << 20;  // larger transfers go through the driver's own staging
 constexpr size_t kPinnedAlignment = 64;
+constexpr size_t kWord = 4;
 
 class CudaGraph : public Recording {
  public:
@@ -105,11 +106,15 @@ CudaContext::CudaContext(std::shared_ptr<const Device> device, const ContextOpti
     : device_(std::move(device)), recording_(options.recording) {
   device_->make_current();
   device_->check(device_->driver().stream_create(&stream_, kStreamNonBlocking), "making a stream");
+  counters_ = static_cast<int*>(allocate(kCounters * sizeof(int)));
+  device_->check(device_->driver().memset_d8_async(address(counters_), 0, kCounters * sizeof(int), stream_),
+                 "clearing memory");
 }
 
 CudaContext::~CudaContext() {
   device_->try_make_current();
   if (pinned_ != nullptr) device_->driver().mem_free_host(pinned_);
+  release(counters_);
   device_->driver().stream_destroy(stream_);
 }
 
@@ -156,7 +161,8 @@ bool CudaContext::is_pinned(const std::byte* memory) const {
 void* CudaContext::allocate(size_t bytes) {
   device_->make_current();
   CUdeviceptr pointer = 0;
-  const CUresult result = device_->driver().mem_alloc(&pointer, bytes);
+  // Kernels exchange elements of one and two bytes within the word that they lie in, which ends in here as well.
+  const CUresult result = device_->driver().mem_alloc(&pointer, (bytes + kWord - 1) / kWord * kWord);
   if (result != kCudaSuccess) device_->check(result, describe_allocation(bytes));
   return reinterpret_cast<void*>(pointer);  // NOLINT(performance-no-int-to-ptr): the driver's addresses are integers
 }

@@ -16,6 +16,8 @@ class Deferred {
  public:
   virtual ~Deferred() = default;
   virtual void launch(CUstream stream) = 0;
+  // Whether the kernel behind it starts only when those before it are complete.
+  virtual bool holds_back_next() const { return false; }
 };
 
 class CudaContext : public DeviceContext {
@@ -40,6 +42,10 @@ class CudaContext : public DeviceContext {
   int threads() const override { return &host() == this ? 1 : host().threads(); }  // for the steps that host() runs
   bool host_memory() const override { return false; }
 
+  // For the kernels of a stream, each of which finds zeros there and leaves zeros.
+  static constexpr size_t kCounters = 1024;
+  int* counters() const { return counters_; }
+
   std::unique_ptr<DeviceClock> make_clock(size_t marks) override;
   bool can_record() const override { return recording_; }
   void begin_recording() override;
@@ -59,6 +65,7 @@ class CudaContext : public DeviceContext {
   const bool recording_;
   CUstream stream_ = nullptr;
   std::unique_ptr<Deferred> deferred_;
+  int* counters_ = nullptr;
   // Pinned memory is handed out front to back and taken back when the stream has been waited for.
   std::byte* pinned_ = nullptr;
   size_t pinned_bytes_ = 0, pinned_used_ = 0, pinned_wanted_ = 0;

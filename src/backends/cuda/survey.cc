@@ -21,6 +21,18 @@ std::string nvrtc_version() {
   return fmt::format("{}.{}", major, minor);
 }
 
+// What a compiler writes may be unknown to a driver of an older CUDA; empty where that is not so.
+std::string why_kernels_may_not_load() try {
+  int driver = 0, major = 0, minor = 0;
+  const auto api = DriverApi::open();
+  api->check(api->driver_get_version(&driver), "asking for the driver's version");
+  NvrtcApi::open()->version(&major, &minor);
+  if (major <= driver / 1000) return {};
+  return fmt::format("It is newer than the driver: update the driver, or install NVRTC {}", driver / 1000);
+} catch (const Error&) {
+  return {};
+}
+
 // As the libraries count: 130100 is 13.1.0.
 std::string spelled_out(size_t version) {
   return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
@@ -61,6 +73,7 @@ std::vector<LibraryReport> survey_libraries() {
         reports.emplace_back(LibraryReport{library.name, library.purpose, library.required, {}, {}, {}});
     try {
       report.version = library.version();
+      if (library.name == "NVRTC") report.remedy = why_kernels_may_not_load();
     } catch (const Error& error) {
       report.problem = error.message();
       report.remedy = error.remedy_text();

@@ -9,11 +9,11 @@
 namespace lathe::cuda {
 
 struct LibraryReport {
-  std::string_view name;     // "NVRTC"
-  std::string_view purpose;  // "compiles kernels"
-  bool required = false;     // without it no GPU can be used
-  std::string version;       // "13.0"; empty when it cannot be used
-  std::string problem, remedy;
+  std::string_view name;        // "NVRTC"
+  std::string_view purpose;     // "compiles kernels"
+  bool required = false;        // without it no GPU can be used
+  std::string version;          // "13.0"; empty when it cannot be used
+  std::string problem, remedy;  // the latter also where it may not go together with the driver
 
   bool usable() const { return !version.empty(); }
 };

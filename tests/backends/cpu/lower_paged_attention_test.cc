@@ -34,13 +34,18 @@ struct Decoder {
   int64_t columns() const { return (heads + kv_heads) * head_dim + kv_heads * value_dim; }
   int64_t input_columns() const { return projected ? 2 : columns(); }
   CacheRows rows(int64_t features) const { return {cache, features, block_size}; }
-  // Columns of the fused product as heads that are turned.
-  std::string turn(const std::string& name, int64_t first, int64_t count) const {
+  // Columns of the fused product as heads.
+  static std::string cut(const std::string& name, int64_t first, int64_t count, int64_t dim) {
     return fmt::format(
         "%{0}1 = slice(%x) {{axes = [1], starts = [{1}], sizes = [{2}], steps = [1]}} %{0}2 = reshape(%{0}1) {{shape = "
-        "[t, {3}, {4}]}} %{0}3 = rotary(%{0}2, %co, %sn) {{rotary_dim = {5}, interleaved = {6}}} %{0} = "
-        "reshape(%{0}3) {{shape = [t, {2}]}} ",
-        name, first, count * head_dim, count, head_dim, turned, interleaved);
+        "[t, {3}, {4}]}} ",
+        name, first, count * dim, count, dim);
+  }
+  std::string turn(const std::string& name, int64_t count) const {
+    return fmt::format(
+        "%{0}3 = rotary(%{0}2, %co, %sn) {{rotary_dim = {1}, interleaved = {2}}} %{0} = reshape(%{0}3) {{shape = "
+        "[t, {3}]}} ",
+        name, turned, interleaved, count * head_dim);
   }
   // One fused product stands for q, k and v.
   std::string text() const {
@@ -64,7 +69,9 @@ struct Decoder {
       before = fmt::format("%w = constant {{value = bf16[2, {}] random(3)}} %x = matmul(%a, %w) ", columns());
     if (turned > 0) {
       inputs += fmt::format(", %co: f32[t, 1, {0}], %sn: f32[t, 1, {0}]", turned / 2);
-      before += turn("q", 0, heads) + turn("k", k_offset, kv_heads);
+      // One after the other, as kernels on GPUs that turn both expect them.
+      before += cut("q", 0, heads, head_dim) + cut("k", k_offset, kv_heads, head_dim) + turn("q", heads) +
+                turn("k", kv_heads);
       queries = "%q";
       others = "%k, %x";
       k_offset = 0;
@@ -353,6 +360,29 @@ TEST_P(LowerPagedAttention, TurnedQueriesAndKeys) {
                 few, kv_heads == 2 ? 5 : 0);
   check({.turned = 32, .compute = DType::f16, .cache = DType::f16}, kMixed);
   check({.turned = 32}, few);
+}
+
+// One sequence and one token, for which kernels on GPUs do everything at once: the key alone, at the ends of parts and
+// blocks, among parts of a window, shared by many queries, and where one block takes several parts.
+TEST_P(LowerPagedAttention, TurnedTokenAlone) {
+  const auto decoder = [](int64_t heads, int64_t kv_heads) {
+    return Decoder{.heads = heads, .kv_heads = kv_heads, .turned = 16, .compute = DType::f16, .cache = DType::f16};
+  };
+  Decoder d = decoder(4, 4);
+  for (const int64_t past : {0, 15, 16, 63, 64, 700}) check(d, {{1, past, 3}});
+  check(d, {{0, 9, 1}}, /*unused_tokens=*/1);
+  d.window = 100;
+  d.softcap = 3;
+  check(d, {{1, 500, 1}});
+  d = decoder(34, 2);  // two tiles of rows
+  d.head_dim = 64;
+  d.interleaved = true;
+  check(d, {{1, 130, 1}});
+  d.compute = d.cache = DType::bf16;
+  check(d, {{1, 64, 1}});
+  d = decoder(128, 128);
+  d.head_dim = d.value_dim = 16;
+  check(d, {{1, 2300, 1}});
 }
 
 TEST_P(LowerPagedAttention, CachesOf8Bits) {

@@ -1,7 +1,8 @@
 // Every kernel source compiles through NVRTC, without a GPU, for each architecture that it is valid for, and stays
-// within bounds on registers and spills: representatives of each family.
+// within bounds on registers, spills and shared memory: representatives of each family.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <sstream>
@@ -20,6 +21,7 @@ struct Representative {
   int max_registers = 255;
   std::vector<std::string> archs = {"sm_80", "sm_86", "sm_89", "sm_90a"};
   int max_spill_bytes = 0;
+  int max_shared_bytes = 2048;  // of the kernel's own; what a launch asks for is not the compiler's affair
 };
 
 void PrintTo(const Representative& kernel, std::ostream* out) { *out << kernel.name; }
@@ -92,8 +94,12 @@ void add_rows(std::vector<Representative>& all) {
   }
   add("embedding", "embedding.cu",
       {"ELEMENT=bf16", "WIDE=float", "LAYER=1", "TABLES=3", "PICKED=1", "SCALE=bf16", "BIAS=float", "RANK=2", "ID0=i64",
-       "ID1=i32", "ID2=i64"},
+       "ID1=i32", "ID2=i64", "TABLE0=bf16", "TABLE1=bf16", "TABLE2=bf16"},
       warp);
+  add("embedding_of_narrow_tables", "embedding.cu",
+      {"ELEMENT=float", "WIDE=float", "LAYER=0", "TABLES=2", "PICKED=0", "SCALE=float", "BIAS=float", "RANK=1",
+       "ID0=i32", "ID1=i64", "TABLE0=f16", "TABLE1=float"},
+      loop);
   for (const char* q : {"i8", "u8", "e4m3"})
     add(std::string("quantize_rows_") + q, "quantize_rows.cu", {"X=float", std::string("Q=") + q}, warp);
   for (const char* store : {"0", "1"})
@@ -356,7 +362,8 @@ void add_attention(std::vector<Representative>& all) {
     std::string name, type;
     int head, rows, keys, threads, tiles, vector, registers;
   };
-  const std::string score = program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64});
+  const std::string score = program("(x0, x1) => add(x0, cast<f32>(x1))", {DType::f32, DType::i64}),
+                    bias = program("(x0, x1) => cast<f32>(x1)", {DType::f32, DType::i64});
   for (const Case& c : std::vector<Case>{{"large_64", "f16", 64, 128, 64, 128, 2, 8, 255},
                                          {"large_128", "bf16", 128, 128, 32, 128, 2, 8, 255},
                                          {"medium_256", "f16", 256, 64, 64, 128, 1, 8, 255},
@@ -393,6 +400,9 @@ void add_attention(std::vector<Representative>& all) {
       }
       if (c.name == "large_64")
         all.push_back({name + "_combine", {"attention_combine.cu", "combine", defines, general ? score : ""}, 64});
+      if (general || c.threads != 128) continue;
+      std::replace(defines.begin(), defines.end(), std::string("SCORE=0"), std::string("SCORE=2"));
+      all.push_back({name + "_biased", {file, "attention", defines, bias}, c.registers});
     }
   }
 }
@@ -453,14 +463,20 @@ void add_paged_attention(std::vector<Representative>& all) {
             op, {type, cache, positional, positional, biased ? 129 : 0, crosses, general && head == 64, false});
         defines.insert(defines.end(), more.begin(), more.end());
         defines.push_back(general ? "VECTOR=1" : type == DType::f32 ? "VECTOR=4" : "VECTOR=8");
-        const std::string label =
-            fmt::format("{}{}_{}", file, more.front() == "DECODE=1" ? "_decode" : "", to_string(cache));
+        const auto has = [&](const char* define) { return std::find(more.begin(), more.end(), define) != more.end(); };
+        const std::string label = fmt::format("{}{}{}_{}", file, has("DECODE=1") ? "_decode" : "",
+                                              has("ALONE=1") ? "_alone" : "", to_string(cache));
         all.push_back({name + "_" + label, {file + ".cu", "paged", defines, {}}, registers});
       };
       const DType half = general ? DType::bf16 : DType::f16;
       add("paged_attention", paged_decode_tiling(op).defines(), half, half, 255);
       add("paged_attention", paged_chunk_tiling(op).defines(), half, half, 255);
       const DType byte = general ? DType::f8e4m3 : DType::i8;
+      if (head == 128 && !general && !biased) {
+        std::vector<std::string> alone = paged_decode_tiling(op).defines(/*alone=*/true);
+        alone.insert(alone.end(), {"COS=float", "SIN=float", "RANK=2", "INTERLEAVED=0"});
+        add("paged_attention", alone, half, half, 255);
+      }
       if (head == 128 && !biased) {
         add("paged_attention", paged_decode_tiling(op).defines(), half, byte, 255);
         add("paged_attention", paged_chunk_tiling(op).defines(), half, byte, 255);
@@ -492,6 +508,14 @@ const std::map<std::string, int> kKnownSpills = {{"pad_large", 64},
                                                  {"scatter_elements_add_f16", 4},
                                                  {"scatter_elements_min_bool", 4}};
 
+// Tiles that kernels stage, by source: what lets as many blocks run as their launch bounds say.
+const std::map<std::string, int> kSharedBytes = {{"attention_sm90.cu", 4096}, {"conv.cu", 8704},
+                                                 {"grouped_tiles.cu", 30720}, {"matmul_few.cu", 34816},
+                                                 {"matmul_row.cu", 2304},     {"matmul_skinny.cu", 16384},
+                                                 {"matmul_tile.cu", 17408},   {"paged_attention_f32.cu", 4096},
+                                                 {"reduce_column.cu", 32768}, {"rnn_project.cu", 17408},
+                                                 {"top_k.cu", 8336},          {"transpose.cu", 16896}};
+
 std::vector<Representative> representatives() {
   std::vector<Representative> all;
   add_movement(all);
@@ -513,9 +537,12 @@ std::vector<Representative> representatives() {
   add_one_row(all);
   add_hopper_products(all);
   add_sliding(all);
-  for (Representative& kernel : all)
+  for (Representative& kernel : all) {
     if (const auto found = kKnownSpills.find(kernel.name); found != kKnownSpills.end())
       kernel.max_spill_bytes = found->second;
+    if (const auto found = kSharedBytes.find(kernel.spec.file); found != kSharedBytes.end())
+      kernel.max_shared_bytes = found->second;
+  }
   return all;
 }
 
@@ -530,6 +557,7 @@ TEST_P(KernelCompile, StaysWithinBounds) {
     EXPECT_GT(compiled.registers, 0);
     EXPECT_LE(compiled.registers, kernel.max_registers);
     EXPECT_LE(compiled.spill_bytes, kernel.max_spill_bytes);
+    EXPECT_LE(compiled.shared_bytes, kernel.max_shared_bytes);
     // Or it could not be launched while kernels before it are still at work.
     EXPECT_EQ(compiled.waits, arch == "sm_90a");
   }

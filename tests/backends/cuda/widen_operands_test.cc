@@ -31,10 +31,36 @@ TEST(WidenOperands, ConstantsOnceAndWhatIsComputedByAStep) {
   for (int64_t i = 0; i < h.elements(); ++i) h.write_double(i, 0.25 * static_cast<double>(i) - 1);
   const std::vector<RefValue> inputs = {Tensor::of<int64_t>({3}, {4, 0, 2}), h};
   const std::vector<RefValue> before = evaluate(*graph, inputs);
+  EXPECT_EQ(widen_operands(*graph), 2);
+  verify(*graph);
+  EXPECT_EQ(constants(*graph, DType::f16), 2) << print(*graph);
+  EXPECT_EQ(constants(*graph, DType::f32), 2) << print(*graph);
+  EXPECT_EQ(evaluate(*graph, inputs), before);
+  EXPECT_EQ(widen_operands(*graph), 0);
+}
+
+// As in models whose file holds f16 for f32: no run widens a whole table.
+TEST(WidenOperands, TablesThatTheModelWidensStayNarrow) {
+  const auto graph = parse_graph(R"(graph (%i: i64[3]) {
+    %words = constant {value = f16[5, 4] random(1)}
+    %kinds = constant {value = f32[2, 4] random(2)}
+    %gain = constant {value = f32[4] random(3)}
+    %wide = map(%words) {program = (x0) => cast<f32>(x0)}
+    %x = embedding(%i, %wide, %i, %kinds, %gain) {num_tables = 2}
+    %rows = gather(%wide, %i) {axis = 0}
+    %all = map(%wide) {program = (x0) => neg(x0)}
+    %other = map(%words) {program = (x0) => cast<f32>(neg(x0))}
+    return %x as "x", %rows as "rows", %all as "all", %other as "other"
+  })");
+  const std::vector<RefValue> inputs = {Tensor::of<int64_t>({3}, {1, 0, 1})};
+  const std::vector<RefValue> before = evaluate(*graph, inputs);
   EXPECT_EQ(widen_operands(*graph), 3);
   verify(*graph);
-  EXPECT_EQ(constants(*graph, DType::f16), 1) << print(*graph);
-  EXPECT_EQ(constants(*graph, DType::f32), 2) << print(*graph);
+  for (const auto& node : graph->nodes()) {
+    if (!node->is<Embedding>() && !node->is<Gather>()) continue;
+    EXPECT_EQ(node->input(node->is<Embedding>() ? 1 : 0)->dtype(), DType::f16) << print(*graph);
+  }
+  EXPECT_EQ(constants(*graph, DType::f32), 3) << print(*graph);
   EXPECT_EQ(evaluate(*graph, inputs), before);
   EXPECT_EQ(widen_operands(*graph), 0);
 }

@@ -4,6 +4,16 @@
 #include "attention.cuh"
 #include "attention_warp.cuh"
 
+#if SCORE == 2
+// What is added to the scores of a key, in powers of 2. A finite number stays finite: rows that see no other keys depend
+// on it.
+inline __device__ float bias_in_powers(const AttentionArgs& args, const Part& part, int key) {
+  constexpr float kLowest = -3.402823466e38f;
+  const float bias = key_bias(args, position_of(part, 0, 0, key)), in_powers = bias * kLog2e;
+  return in_powers < kLowest && bias >= kLowest ? kLowest : in_powers;
+}
+#endif
+
 struct WarpRows : WarpTile {
   const AttentionArgs& args;
   Part part;
@@ -34,6 +44,19 @@ struct WarpRows : WarpTile {
             s = key >= visible ? minus_infinity() : score_of(args, at, s);
           }
       }
+  }
+
+  // Products become scores in powers of 2, given those biases of a tile's keys.
+  __device__ void add_biases(const float* biases) {
+    const float factor = score_factor(args);
+#pragma unroll
+    for (int n = 0; n < kKeyTiles; ++n) {
+      const auto bias = load_pack<2>(biases + column_in_tile(n));
+#pragma unroll
+      for (int m = 0; m < TILES; ++m)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) scores[m][n][i] = scores[m][n][i] * factor + bias[i % 2];
+    }
   }
 
   __device__ void store() {

@@ -58,7 +58,7 @@ struct Shared {
       for (int stage = 0; stage < DEPTH; ++stage) {
         make_barrier(keys_full(stage), SCORE == 2 ? kGroup : 1);
         make_barrier(values_full(stage), 1);
-        make_barrier(keys_empty(stage), CONSUMERS * kGroup / kWarp);
+        make_barrier(keys_empty(stage), CONSUMERS * kGroup / (SCORE == 2 ? 1 : kWarp));
         make_barrier(values_empty(stage), CONSUMERS * kGroup / kWarp);
       }
       publish_barriers();
@@ -158,7 +158,7 @@ struct Producer {
       for (int first = part.begin; first < part.end; first += KEYS) {
         const int key = first + threadIdx.x % kGroup;
         float bias = minus_infinity();
-        if (int(threadIdx.x % kGroup) < KEYS && key < part.end) bias = bias_in_powers(part, key);
+        if (int(threadIdx.x % kGroup) < KEYS && key < part.end) bias = bias_in_powers(args, part, key);
         if (!any_of_group(bias != minus_infinity())) continue;
         next_stage(first * 2 + any_of_group(bias != 0), bias);
         if (threadIdx.x % kGroup == 0) {
@@ -174,12 +174,6 @@ struct Producer {
       arrive(shared.keys_full(at.stage()));
       at.advance();
     }
-  }
-  // A finite number stays finite: rows that see no other keys depend on it.
-  __device__ float bias_in_powers(const Part& part, int key) const {
-    constexpr float kLowest = -3.402823466e38f;
-    const float bias = key_bias(args, position_of(part, 0, 0, key)), in_powers = bias * kLog2e;
-    return in_powers < kLowest && bias >= kLowest ? kLowest : in_powers;
   }
   __device__ void next_stage(int first_of_stage, float bias) const {
     wait(shared.keys_empty(at.stage()), at.parity() ^ 1);
@@ -214,9 +208,10 @@ struct Consumer : WarpRows {
   static __device__ void pass_turn() {
     if (CONSUMERS > 1) announce(1 + (group() + 1) % CONSUMERS, 2 * kGroup);
   }
+  // Biases were read by each thread for itself, keys by the warp as one.
   __device__ void release_keys() {
-    __syncwarp();
-    if (threadIdx.x % kWarp == 0) arrive(shared.keys_empty(keys.stage()));
+    if (SCORE != 2) __syncwarp();
+    if (SCORE == 2 || threadIdx.x % kWarp == 0) arrive(shared.keys_empty(keys.stage()));
     keys.advance();
   }
   __device__ void await_values() const { wait(shared.values_full(values.stage()), values.parity()); }
@@ -236,11 +231,11 @@ struct Consumer : WarpRows {
     const Part of = Tile(of_tile).part(args);
     if (PACKED && of.first_row >= of.rows) return;
     constexpr int kUnits = kHeadLines * 8, kStep = kGroup / kUnits;
-    const int unit = threadIdx.x % kGroup % kUnits;
+    const int unit = threadIdx.x % kGroup % kUnits, first_line = threadIdx.x % kGroup / kUnits;
     const u32 to = queries(of_tile) + unit / 8 * kGroupRows * kLineBytes;
     const T* from = of.line(args.q, 0) + unit * 8;
 #pragma unroll
-    for (int line = threadIdx.x % kGroup / kUnits; line < kGroupRows; line += kStep) {
+    for (int line = first_line < kStep ? first_line : kGroupRows; line < kGroupRows; line += kStep) {
       const int row = min(of.first_row + group() * kGroupRows + line, of.rows - 1);
       copy_16(to + line * kLineBytes + (unit % 8 ^ line % 8) * 16,
               from + of.head(row) * args.q.head + of.query(row) * args.q.token, unit * 8 < HEAD_DIM);
@@ -323,16 +318,6 @@ struct Consumer : WarpRows {
     release_keys();
     if (!whole && (SCORE != 2 || CAUSAL)) score(first);
     soften(SCORE == 2 && !whole ? 1 : score_factor(args));
-  }
-  // In powers of 2.
-  __device__ void add_biases(const float* biases) {
-    const float factor = score_factor(args);
-#pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
-      const auto bias = load_pack<2>(biases + column_in_tile(n));
-#pragma unroll
-      for (int i = 0; i < 4; ++i) scores[0][n][i] = scores[0][n][i] * factor + bias[i % 2];
-    }
   }
   __device__ void finish_results() {
     wait_for_products<0>();

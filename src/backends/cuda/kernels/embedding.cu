@@ -1,7 +1,7 @@
 // Sums of table rows, normalised: one pass, the sum stays in registers. Floor: the table rows read and the results
 // written, over the bandwidth. An index outside its table adds nothing (the host would report it; a kernel cannot).
-// TABLES look-ups with indices of the types ID0, ID1, ..; ELEMENT is the type of the tables and of the result. RANK
-// axes of ids are left after merging. Operands: ids, table, ids, table, .., scale, bias, and, with PICKED, the rows of
+// TABLES look-ups with indices of the types ID0, ID1, .. in tables of the types TABLE0, TABLE1, .., none wider than
+// ELEMENT, the type of the result. RANK axes of ids are left after merging. Operands: ids, table, ids, table, .., scale, bias, and, with PICKED, the rows of
 // ids that are wanted; one that there is not gives what no table adds to.
 #include "norm_row.cuh"
 #include "row_args.h"
@@ -10,10 +10,10 @@ using T = ELEMENT;
 
 struct EmbeddingRow {
   const NormArgs& args;
-  const T* tables[TABLES];  // at the row that was asked for; null where there is none
+  const void* tables[TABLES];  // at the row that was asked for; null where there is none
   T* output;
 
-  template <class Id>
+  template <class Id, class Table>
   __device__ void look_up(int table, u64 row) {
     i64 offset = 0;
 #pragma unroll
@@ -25,32 +25,43 @@ struct EmbeddingRow {
     const i64 rows = args.table_rows[2 * table + 1];
     if (id < 0) id += rows;
     const bool inside = id >= 0 && id < rows;
-    tables[table] = inside ? static_cast<const T*>(args.operands[2 * table + 1]) + id * args.width : nullptr;
+    tables[table] = inside ? static_cast<const Table*>(args.operands[2 * table + 1]) + id * args.width : nullptr;
   }
 
   __device__ void look_up_all(u64 row) {
-    look_up<ID0>(0, row);
+    look_up<ID0, TABLE0>(0, row);
 #if TABLES > 1
-    look_up<ID1>(1, row);
+    look_up<ID1, TABLE1>(1, row);
 #endif
 #if TABLES > 2
-    look_up<ID2>(2, row);
+    look_up<ID2, TABLE2>(2, row);
 #endif
 #if TABLES > 3
-    look_up<ID3>(3, row);
+    look_up<ID3, TABLE3>(3, row);
 #endif
+  }
+
+  template <class Table>
+  __device__ void add(int table, i64 column, WIDE (&values)[VECTOR]) const {
+    if (tables[table] == nullptr) return;
+    const auto pack = load_pack<VECTOR>(static_cast<const Table*>(tables[table]) + column);
+#pragma unroll
+    for (int i = 0; i < VECTOR; ++i) values[i] += to_register(pack[i]);
   }
 
   __device__ void load(i64 column, WIDE (&values)[VECTOR]) const {
 #pragma unroll
     for (int i = 0; i < VECTOR; ++i) values[i] = 0;
-#pragma unroll
-    for (int table = 0; table < TABLES; ++table) {
-      if (tables[table] == nullptr) continue;
-      const auto pack = load_pack<VECTOR>(tables[table] + column);
-#pragma unroll
-      for (int i = 0; i < VECTOR; ++i) values[i] += to_register(pack[i]);
-    }
+    add<TABLE0>(0, column, values);
+#if TABLES > 1
+    add<TABLE1>(1, column, values);
+#endif
+#if TABLES > 2
+    add<TABLE2>(2, column, values);
+#endif
+#if TABLES > 3
+    add<TABLE3>(3, column, values);
+#endif
   }
 
   __device__ void store(i64 column, const WIDE (&x)[VECTOR], WIDE mean, WIDE factor) const {

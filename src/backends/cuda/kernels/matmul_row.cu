@@ -19,7 +19,17 @@ constexpr int kTile = 16;
 constexpr int kSpan = 4 * LANE, kSpanBytes = kSpan * BITS / 8;  // of a row of weights, that a step takes
 constexpr int kPartBytes = LANE * BITS / 8;                     // that a thread takes of it
 constexpr int kStageBytes = kMatrices * 2 * kWarp * kPartBytes, kRingBytes = STAGES * kStageBytes;  // of a warp
+constexpr int kAtOnce = BITS == 4 && kMatrices == 1 ? 2 : 1;  // steps of a warp, so that instructions need not wait
+#if NORM
+constexpr bool kLongNorm = NORM_CHUNKS > 2;  // which takes registers
+#else
+constexpr bool kLongNorm = false;
+#endif
+// Blocks that registers are to suffice for: two, and one of the next kernel, or two steps at once take longer than one.
+constexpr int kPlaces = kAtOnce > 1 && !kLongNorm ? 3 : 2;
 constexpr int kPack = 8;                                        // halves that are normalised together
+
+static_assert(kAtOnce <= 2 && STAGES >= kAtOnce);
 
 using Sums = float[kMatrices][2][4];  // two of each, so that instructions need not wait for each other
 
@@ -174,35 +184,51 @@ struct Scales {
   }
 };
 
-inline __device__ void multiply_step(Sums& sums, const Fetcher& weights, u32 stage, const Scales::OfStep& scales, u32 row) {
-  u32 x[kPairs];
+// Where the terms of a step lie, and its weights.
+struct Step {
+  u32 terms, stage;
+  Scales::OfStep scales;
+};
+
+// N steps at once, whose instructions need not wait for each other.
+template <int N>
+inline __device__ void multiply_steps(Sums& sums, const Fetcher& weights, const Step (&steps)[N]) {
+  u32 x[N][kPairs];
 #pragma unroll
-  for (int i = 0; i < kPairs; i += 4)
-    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(x[i]), "=r"(x[i + 1]), "=r"(x[i + 2]), "=r"(x[i + 3])
-                 : "r"(row + i * 4));
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int i = 0; i < kPairs; i += 4)
+      asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(x[n][i]), "=r"(x[n][i + 1]), "=r"(x[n][i + 2]), "=r"(x[n][i + 3])
+                   : "r"(steps[n].terms + i * 4));
 #pragma unroll
   for (int matrix = 0; matrix < kMatrices; ++matrix) {
-    u32 pairs[2][kPairs];
+    Words words[N][2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      Words words;
-      read_part(words, weights.part_of(stage, matrix, half));
-      expand(pairs[half], words, Expand<T>(scales.zero_of(matrix, half)));
-    }
-    float unscaled[2][4] = {};
+    for (int n = 0; n < N; ++n)
 #pragma unroll
-    for (int i = 0; i < kPairs; i += 2) {
-      float(&sum)[4] = GROUPED ? unscaled[i / 2 % 2] : sums[matrix][i / 2 % 2];
-      const u32 factors[4] = {pairs[0][i], pairs[1][i], pairs[0][i + 1], pairs[1][i + 1]};
-      multiply_add(sum, factors, x[i], x[i + 1], T());
-    }
+      for (int half = 0; half < 2; ++half) read_part(words[n][half], weights.part_of(steps[n].stage, matrix, half));
+#pragma unroll
+    for (int n = 0; n < N; ++n) {
+      const Scales::OfStep& scales = steps[n].scales;
+      u32 pairs[2][kPairs];
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+        expand(pairs[half], words[n][half], Expand<T>(scales.zero_of(matrix, half)));
+      float unscaled[2][4] = {};
+#pragma unroll
+      for (int i = 0; i < kPairs; i += 2) {
+        float(&sum)[4] = GROUPED ? unscaled[i / 2 % 2] : sums[matrix][i / 2 % 2];
+        const u32 factors[4] = {pairs[0][i], pairs[1][i], pairs[0][i + 1], pairs[1][i + 1]};
+        multiply_add(sum, factors, x[n][i], x[n][i + 1], T());
+      }
 #if GROUPED
 #pragma unroll
-    for (int half = 0; half < 2; ++half)  // all columns of the activations are the same
-      sums[matrix][0][half * 2] +=
-          to_register(scales.scale[matrix][half]) * (unscaled[0][half * 2] + unscaled[1][half * 2]);
+      for (int half = 0; half < 2; ++half)  // all columns of the activations are the same
+        sums[matrix][0][half * 2] +=
+            to_register(scales.scale[matrix][half]) * (unscaled[0][half * 2] + unscaled[1][half * 2]);
 #endif
+    }
   }
 }
 
@@ -336,7 +362,7 @@ struct Normaliser {
 };
 #endif
 
-extern "C" __global__ void __launch_bounds__(kThreads, 2) ENTRY(const __grid_constant__ MatmulRowArgs args) {
+extern "C" __global__ void __launch_bounds__(kThreads, kPlaces) ENTRY(const __grid_constant__ MatmulRowArgs args) {
   extern __shared__ __align__(16) u8 memory[];
   T* row = reinterpret_cast<T*>(memory + WARPS * kRingBytes);
   const Normaliser normaliser{args};
@@ -354,15 +380,34 @@ extern "C" __global__ void __launch_bounds__(kThreads, 2) ENTRY(const __grid_con
     const Tile tile(args, number);
     const Scales scales(args, tile);
     Sums sums = {};
-    Scales::OfStep now, next;
-    if (first < steps) scales.load(next, first);
-    for (int step = first; step < steps; step += WARPS) {
-      now = next;
-      if (step + WARPS < steps) scales.load(next, step + WARPS);
-      wait_for_copies<STAGES - 1>();
-      multiply_step(sums, weights, stage, now, terms + u32(step) * (kSpan * sizeof(T)));
-      weights.fetch();
-      stage = Fetcher::stage_after(stage);
+    Scales::OfStep next[kAtOnce];
+    const auto load_next = [&](int step) {
+#pragma unroll
+      for (int n = 0; n < kAtOnce; ++n)
+        if (step + n * WARPS < steps) scales.load(next[n], step + n * WARPS);
+    };
+    const auto take = [&](auto& now, int step) {
+      constexpr int kCount = sizeof(now) / sizeof(now[0]);
+#pragma unroll
+      for (int n = 0; n < kCount; ++n) {
+        now[n] = {terms + u32(step + n * WARPS) * u32(kSpan * sizeof(T)), stage, next[n]};
+        stage = Fetcher::stage_after(stage);
+      }
+      load_next(step + kAtOnce * WARPS);
+      wait_for_copies<STAGES - kCount>();
+      multiply_steps(sums, weights, now);
+#pragma unroll
+      for (int n = 0; n < kCount; ++n) weights.fetch();
+    };
+    load_next(first);
+    int step = first;
+    for (; step + (kAtOnce - 1) * WARPS < steps; step += kAtOnce * WARPS) {
+      Step now[kAtOnce];
+      take(now, step);
+    }
+    if (kAtOnce > 1 && step < steps) {
+      Step now[1];
+      take(now, step);
     }
     store_tile(args, tile, sums, turn);
   }

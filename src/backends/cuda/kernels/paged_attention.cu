@@ -4,11 +4,20 @@
 // other while the next is on its way; else all others, ROWS rows of a key head to a block. Each leaves the rest to the
 // other kernel. Floor: the bytes of keys and values over the bandwidth (DECODE), 4 * rows * keys * head size flops over
 // the tensor peak.
+//
+// ALONE: of a step with one token and one sequence, whose query and key are turned here (rotary.cuh), and whose key and
+// value are stored here as well: decoding one sequence, where each launch costs as much as what it does. What the cache
+// holds already is then asked for before the kernel waits, if the host knows that all who wrote it are complete.
 #include "attention_warp.cuh"
 #include "paged_attention.cuh"
+#include "paged_store_args.h"
+#if ALONE
+#include "rotary.cuh"
+#endif
 
 static_assert(ROWS == THREADS / kWarp * TILES * 16);
 static_assert(!DECODE || (KEYS == SPLIT_KEYS && THREADS == kWarp));
+static_assert(!ALONE || (DECODE && !CROSS && !kScaledRows && HEAD == HEAD_DIM && VALUE_DIM <= kWarp * VECTOR));
 constexpr int kQueryPitch = HEAD + 8, kKeyPitch = HEAD + 8, kValuePitch = VALUE + 8;  // odd numbers of 16-byte units
 
 // What a block computes: blockIdx.x counts tiles, y key heads, z the parts that are taken at a time.
@@ -47,6 +56,9 @@ struct Part {
     begin = max(row_begin, first * SPLIT_KEYS);
     end = min(row_end, (first + 1) * SPLIT_KEYS);
   }
+  // Keys from here on are not in the cache yet.
+  __device__ int cached_end() const { return ALONE ? min(end, row_end - 1) : end; }
+  __device__ bool has_new_key() const { return ALONE && end == row_end; }
   __device__ int token(int row) const { return row / GROUP; }
   __device__ int index(int row) const { return sequence.index(token(row)); }
   __device__ int head(int row) const { return kv_head * GROUP + row % GROUP; }
@@ -63,7 +75,7 @@ inline __device__ void load_rows(T* tile, const PagedAttentionArgs& args, const 
       part.rows - part.first_row, HEAD_DIM);
 }
 
-// KEYS rows of a cache from key `first` on; those from part.end on, which may hold anything, become 0. block_of(key) is
+// KEYS rows of a cache from key `first` on; those that it does not have, which may hold anything, become 0. block_of(key) is
 // the number of a key's block.
 template <int WIDTH, int PITCH, int FEATURES, class BlockOf>
 inline __device__ void load_cached(T* tile, const Part& part, const void* cache, int first, const BlockOf& block_of) {
@@ -75,7 +87,7 @@ inline __device__ void load_cached(T* tile, const Part& part, const void* cache,
     return head(key) + key % BLOCK_SIZE * FEATURES;
   };
   if constexpr (!kScaledRows) {
-    load_tile<KEYS, WIDTH, PITCH>(tile, row, part.end - first, FEATURES);
+    load_tile<KEYS, WIDTH, PITCH>(tile, row, part.cached_end() - first, FEATURES);
   } else {
     constexpr int kPacks = WIDTH / VECTOR;
 #pragma unroll 4
@@ -177,17 +189,76 @@ struct Warp : WarpTile {
   }
 };
 
-// Of the heads that the tile has rows of, once `done` more of their parts are stored.
+// Of the heads that the tile has rows of, once `done` more of their parts are stored. Counters for ALONE are 0 between
+// kernels.
 inline __device__ void join_heads(const PagedAttentionArgs& args, const Part& part, int done) {
   if (part.splits == 1) return;
-  int* const arrived = PartialRow(args, part.sequence.number, part.head(part.first_row), 0).arrived;
+  const int head = part.head(part.first_row);
+  int* const arrived = ALONE ? args.counters + head : PartialRow(args, part.sequence.number, head, 0).arrived;
   if (!completes_parts(arrived, done, part.splits)) return;
+  if (ALONE && threadIdx.x == 0) *arrived = 0;
   for (int row = part.first_row; row < min(part.first_row + ROWS, part.rows); ++row)
     join_parts(args, part.sequence, part.head(row), part.splits);
 }
 
+#if ALONE
+using Args = PagedStoreArgs;
+inline __device__ const PagedAttentionArgs& attention_of(const Args& args) { return args.attention; }
+inline __device__ bool is_early(const Args& args) { return args.early; }
+
+// Turns queries into their tile, or without QUERIES only what is new: where the part ends with the new key, that is
+// turned too, and with its value stored in both cache and tile.
+template <bool QUERIES>
+inline __device__ void load_new(const Args& all, const Part& part, T* queries, T* keys, T* values) {
+  const PagedAttentionArgs& args = all.attention;
+  const int lane = threadIdx.x, index = part.row_end - 1, line = index - part.begin;
+  const int rows = QUERIES ? min(part.rows - part.first_row, ROWS) : 0, threads = int(rotary_threads(all.keys));
+  const bool has_key = part.has_new_key(), stores = has_key && part.first_row == 0;
+  const auto cached = [&](void* cache, int features) {
+    return cached_head(args, static_cast<Cache*>(cache), part.sequence.number, index, part.kv_head, features) +
+           index % BLOCK_SIZE * features;
+  };
+  Pack<T, VECTOR> value;
+  const bool has_value = has_key && lane * VECTOR < VALUE_DIM;
+  if (has_value)
+    value = load_pack<VECTOR>(static_cast<const T*>(args.v) + part.kv_head * args.v_stride + lane * VECTOR);
+  if (has_key) wait_for_copies<0>();
+  __syncwarp();
+  for (int i = lane; i < (rows + has_key) * threads; i += kWarp) {
+    const int row = i / threads;
+    const bool is_key = row == rows;
+    const Turned turned = turn(is_key ? all.keys : all.queries,
+                               is_key ? part.kv_head : part.head(part.first_row + row), i % threads);
+    const auto store = [&](T* to) {
+      store_pack<VECTOR>(to + turned.low_at, turned.low);
+      store_pack<VECTOR>(to + turned.high_at, turned.high);
+    };
+    store(is_key ? keys + line * kKeyPitch : queries + row * kQueryPitch);
+    if (is_key && stores) store(cached(args.key_cache, HEAD_DIM));
+  }
+  if (has_value) store_pack<VECTOR>(values + line * kValuePitch + lane * VECTOR, value);
+  if (has_value && stores) store_pack<VECTOR>(cached(args.value_cache, VALUE_DIM) + lane * VECTOR, value);
+  __syncwarp();
+}
+
+// The rows of a token that belongs to no sequence.
+inline __device__ void clear_result(const PagedAttentionArgs& args, const Part& part) {
+  if (part.sequence.tokens > 0 || blockIdx.x > 0 || blockIdx.z > 0) return;
+  T* y = result_row(args, 0, part.kv_head * GROUP);
+  for (int i = threadIdx.x; i < GROUP * VALUE_DIM; i += kWarp) y[i] = from_float<T>(0);
+}
+#else
+using Args = PagedAttentionArgs;
+inline __device__ const PagedAttentionArgs& attention_of(const Args& args) { return args; }
+inline __device__ bool is_early(const Args&) { return false; }
+template <bool QUERIES>
+inline __device__ void load_new(const Args&, const Part&, T*, T*, T*) {}
+inline __device__ void clear_result(const PagedAttentionArgs&, const Part&) {}
+#endif
+
 // Every gridDim.z-th part from `part` on.
-inline __device__ void attend_parts(const PagedAttentionArgs& args, Part part, T* queries, T* keys, T* values) {
+inline __device__ void attend_parts(const Args& all, Part part, T* queries, T* keys, T* values) {
+  const PagedAttentionArgs& args = attention_of(all);
   __shared__ int blocks[KEYS / BLOCK_SIZE + 2];
   Part next = part;  // whose keys and values are on their way
   const auto block_of = [&](int key) { return blocks[key / BLOCK_SIZE - next.begin / BLOCK_SIZE]; };
@@ -201,9 +272,11 @@ inline __device__ void attend_parts(const PagedAttentionArgs& args, Part part, T
   const auto load_values = [&] {
     load_cached<VALUE, kValuePitch, VALUE_DIM>(values, next, args.value_cache, next.begin, block_of);
   };
-  load_rows(queries, args, part);
+  if (!ALONE) load_rows(queries, args, part);
   load_keys();
   load_values();
+  if (is_early(all)) await_kernels_before();
+  load_new<true>(all, part, queries, keys, values);
   Warp warp(args, part);
   for (int done = 1;; ++done) {
     wait_for_copies<1>();
@@ -226,6 +299,7 @@ inline __device__ void attend_parts(const PagedAttentionArgs& args, Part part, T
     __syncwarp();
     load_values();
     part = next;
+    load_new<false>(all, part, queries, keys, values);
     warp.start();
   }
 }
@@ -255,17 +329,21 @@ inline __device__ void attend(const PagedAttentionArgs& args, const Part& part, 
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, DECODE ? 8 : 1)
-    ENTRY(const __grid_constant__ PagedAttentionArgs args) {
+    ENTRY(const __grid_constant__ Args all) {
+  const PagedAttentionArgs& args = attention_of(all);
   let_next_kernel_start();
-  await_kernels_before();
+  if (!is_early(all)) await_kernels_before();
   extern __shared__ __align__(16) u8 memory[];
   T* queries = reinterpret_cast<T*>(memory);
   T* keys = queries + ROWS * kQueryPitch;
   T* values = keys + KEYS * kKeyPitch;
   const Part part(args);
-  if (part.begin >= part.end) return;
+  if (part.begin >= part.end) {
+    if (is_early(all)) await_kernels_before();
+    return clear_result(args, part);
+  }
   if constexpr (DECODE)
-    attend_parts(args, part, queries, keys, values);
+    attend_parts(all, part, queries, keys, values);
   else
     attend(args, part, queries, keys, values);
 }

@@ -10,6 +10,7 @@ struct PagedAttentionArgs {
   const int* key_starts;  // of the new keys of sequences; those of the queries where each token brings its own
   const float *slopes, *biases, *sinks;
   float* partial;  // see PartialRow in paged_attention.cuh
+  int* counters;   // of parts, a head each, where the kernel has some that are 0 before and after it
   float scale, softcap;
   int tokens, keys, sequences, table_width;
   int splits;  // parts that the keys of the longest context are cut into

@@ -7,4 +7,5 @@
 struct PagedStoreArgs {
   PagedAttentionArgs attention;
   RotaryArgs queries, keys;  // where these are to be turned before
+  int early;                 // what ran before the kernel ahead of this one is complete
 };

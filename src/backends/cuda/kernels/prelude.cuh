@@ -19,7 +19,8 @@ constexpr int kWarp = 32;
 // From sm_90 on kernels are launched by "programmatic dependent launch": when the last blocks of a kernel have started,
 // those of the next take what places are free, so that their launch and what they can do ahead (barriers, weights) cost
 // no time. Until await_kernels_before() has returned they touch nothing but constants of the model, which no kernel
-// writes. This is safe because every thread of every kernel waits there, on every path:
+// writes; and, behind a kernel that lets the next one start only after it has waited itself, what all before that one
+// wrote, which is complete then (paged_attention.cu). This is safe because every thread of every kernel waits there, on every path:
 //   - the wait ends when the kernel before is complete and what it wrote is seen; as it has waited itself, the same
 //     holds for all before it. So there are no hazards of any kind between memory that kernels read and write.
 //   - kernels of libraries, copies and fills are launched in the ordinary way: they start when the kernel before is

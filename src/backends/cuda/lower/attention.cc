@@ -53,15 +53,15 @@ struct Score {
   double scale = 1;  // of the product, besides the op's own
 };
 
-// What a program that reads `extras` leaves to run, in kernels that know of `key_biases` and in those that do not.
-Score read_score(const lathe::Attention& op, DType type, std::span<Value* const> extras, bool key_biases) {
+// What a program that reads `extras` leaves to run. Kernels for tensor cores know of biases of keys.
+Score read_score(const lathe::Attention& op, DType type, std::span<Value* const> extras) {
   // Kernels without a program need a positive scale.
   if (op.score.empty()) return op.scale > 0 ? Score{} : Score{ScoreKind::program, identity_program(type)};
   const auto general = [&] { return Score{ScoreKind::program, op.score}; };
   const std::optional<ScoreForm> form = match_score(op.score);
   if (!form || form->softcap != 0 || !(op.scale * form->scale > 0)) return general();
   if (form->mask.empty()) return {ScoreKind::none, {}, form->scale};
-  if (!key_biases) return general();
+  if (type == DType::f32) return general();
   const auto varies_by_head_or_query = [](const Shape& shape) {
     const auto one = [&](size_t back) { return shape.size() < back || shape[shape.size() - back] == Dim(1); };
     return !one(2) || !one(3);
@@ -94,12 +94,10 @@ class AttentionStep : public Step {
         vector_(128 / bit_width(type_)) {
     std::vector<DType> types = {type_};
     for (size_t i = extras_; i < node.inputs().size(); ++i) types.push_back(node.inputs()[i]->dtype());
-    for (const bool hopper : {false, true}) {
-      scores_[hopper] = read_score(op, type_, std::span(node.inputs()).subspan(extras_), hopper);
-      if (scores_[hopper].kind != ScoreKind::none) codes_[hopper] = program_code(scores_[hopper].program, types);
-    }
+    score_ = read_score(op, type_, std::span(node.inputs()).subspan(extras_));
+    if (score_.kind != ScoreKind::none) code_ = program_code(score_.program, types);
     for (const bool packed : {false, true})
-      tilings_[packed] = attention_tilings(op, type_, scores_[true].kind, packed, target.device);
+      tilings_[packed] = attention_tilings(op, type_, score_.kind, packed, target.device);
     find_extra_axes(node);
     for (const bool packed : likely_packing(node)) {
       for (const Tiling& tiling : tilings_[packed]) request(tiling, packed, false);
@@ -133,10 +131,9 @@ class AttentionStep : public Step {
         packs(q, op_.head_dim, vector_) && packs(k, op_.head_dim, vector_) && packs(v, op_.value_dim, vector_);
     if (q.batch * q.tokens == 0 || (op_.packed && (args.batch < 1 || args.keys < 1))) return state;
     plan(*state, packed);
-    const Score& score = scores_[state->tiling->hopper()];
-    args.scale = static_cast<float>(op_.scale * score.scale);
-    for (size_t i = 0; i < score.program.dims().size(); ++i)
-      args.dims[i] = io.symbols->evaluate(score.program.dims()[i]);
+    args.scale = static_cast<float>(op_.scale * score_.scale);
+    for (size_t i = 0; i < score_.program.dims().size(); ++i)
+      args.dims[i] = io.symbols->evaluate(score_.program.dims()[i]);
     return state;
   }
 
@@ -227,8 +224,7 @@ class AttentionStep : public Step {
          {fmt::format("ELEMENT={}", cuda_type(type_)), fmt::format("KV_HEADS={}", op_.kv_heads),
           fmt::format("GROUP={}", op_.heads / op_.kv_heads), fmt::format("HEAD_DIM={}", op_.head_dim),
           fmt::format("VALUE_DIM={}", op_.value_dim), fmt::format("VECTOR={}", packed ? vector_ : 1),
-          fmt::format("CAUSAL={}", flag(op_.causal)),
-          fmt::format("SCORE={}", static_cast<int>(scores_[tiling.hopper()].kind)),
+          fmt::format("CAUSAL={}", flag(op_.causal)), fmt::format("SCORE={}", static_cast<int>(score_.kind)),
           fmt::format("SPLIT={}", flag(split)), fmt::format("PACKED={}", flag(op_.packed)),
           fmt::format("K_TRANSPOSED={}", flag(op_.k_order == HeadOrder::transposed)),
           fmt::format("V_TRANSPOSED={}", flag(op_.v_order == HeadOrder::transposed)),
@@ -238,14 +234,12 @@ class AttentionStep : public Step {
   }
 
   const Kernel& request(const Tiling& tiling, bool packed, bool split) const {
-    return target_.kernels.request(
-        {tiling.file, "attention", defines_of(tiling, packed, split), codes_[tiling.hopper()]});
+    return target_.kernels.request({tiling.file, "attention", defines_of(tiling, packed, split), code_});
   }
   const Kernel& request_combine() const {
     Tiling any = tilings_[false].back();
     any.threads = kCombineThreads;
-    return target_.kernels.request(
-        {"attention_combine.cu", "attention_combine", defines_of(any, false, true), codes_[false]});
+    return target_.kernels.request({"attention_combine.cu", "attention_combine", defines_of(any, false, true), code_});
   }
 
   void plan(AttentionState& state, bool packed) const {
@@ -280,8 +274,8 @@ class AttentionStep : public Step {
   DType type_;
   int vector_;                                  // elements in 16 bytes
   std::array<std::vector<Tiling>, 2> tilings_;  // without packs, with
-  std::array<Score, 2> scores_;                 // for other kernels, for Hopper's
-  std::array<std::string, 2> codes_;            // likewise
+  Score score_;
+  std::string code_;
   uint64_t extra_axes_ = 0;
 };
 

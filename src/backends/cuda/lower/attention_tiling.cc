@@ -14,13 +14,14 @@ constexpr int64_t kBlocksPerMultiprocessor = 4;  // of the smallest tiles, when 
 
 int64_t round_up(int64_t x, int64_t multiple) { return ceil_div(x, multiple) * multiple; }
 
-Tiling tensor_tiling(const Attention& op, int64_t rows, int64_t keys, int threads, int tiles) {
+Tiling tensor_tiling(const Attention& op, ScoreKind score, int64_t rows, int64_t keys, int threads, int tiles) {
   const int64_t head = round_up(op.head_dim, 16), value = round_up(op.value_dim, 16);
   const auto tile = [&](int64_t width, HeadOrder order) {
     return order == HeadOrder::transposed ? width * (keys + 8) : keys * (width + 8);
   };
   const int64_t halves = rows * (head + 8) + tile(head, op.k_order) + tile(value, op.v_order);
-  return {"attention.cu", rows, keys, threads, tiles, head, value, static_cast<size_t>(halves) * 2};
+  const int64_t biases = score == ScoreKind::key_bias ? keys * 4 : 0;
+  return {"attention.cu", rows, keys, threads, tiles, head, value, static_cast<size_t>(halves * 2 + biases)};
 }
 
 Tiling f32_tiling(const Attention& op, int64_t rows, int64_t keys) {
@@ -119,15 +120,14 @@ std::vector<Tiling> attention_tilings(const Attention& op, DType type, ScoreKind
     return {f32_tiling(op, most <= 128 ? 64 : 32, keys), f32_tiling(op, 16, keys)};
   }
   std::vector<Tiling> all;
+  const bool program = score == ScoreKind::program;  // takes registers
   if (packed && suits_hopper(op, device)) {
-    const bool program = score == ScoreKind::program;
     for (int consumers = most <= 64 && !program ? 3 : 2; consumers > (most > 128 && program ? 1 : 0); --consumers)
       all.push_back(hopper_tiling(op, score, consumers, shared_limit));
   }
-  const bool scored = score != ScoreKind::none;
-  if (most <= 128) all.push_back(tensor_tiling(op, 128, most > 64 || scored ? 32 : 64, 128, 2));
-  all.push_back(tensor_tiling(op, 64, most > 128 && scored ? 32 : 64, 128, 1));
-  all.push_back(tensor_tiling(op, 16, 64, 32, 1));
+  if (most <= 128) all.push_back(tensor_tiling(op, score, 128, most > 64 || program ? 32 : 64, 128, 2));
+  all.push_back(tensor_tiling(op, score, 64, most > 128 && program ? 32 : 64, 128, 1));
+  all.push_back(tensor_tiling(op, score, 16, 64, 32, 1));
   std::erase_if(all, [&](const Tiling& tiling) { return tiling.shared_bytes > shared_limit; });
   return all;
 }

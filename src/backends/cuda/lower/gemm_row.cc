@@ -83,6 +83,8 @@ class RowLaunch : public Deferred {
     kernel->launch(stream, {static_cast<unsigned>(blocks)}, kThreads, gemm_.shared_bytes(form), args_);
   }
 
+  bool holds_back_next() const override { return true; }
+
   // The row is what the norm gives.
   bool take_norm(std::unique_ptr<Deferred>& before) {
     auto* norm = dynamic_cast<RowNormLaunch*>(before.get());

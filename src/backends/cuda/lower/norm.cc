@@ -223,7 +223,8 @@ class EmbeddingStep : public Step {
                                         type_define("BIAS", operand_of(node, 2 * tables_ + 1)),
                                         fmt::format("RANK={}", space_.rank())};
     for (size_t i = 0; i < tables_; ++i)
-      defines.push_back(fmt::format("ID{}={}", i, cuda_type(node.inputs()[2 * i]->dtype())));
+      defines.insert(defines.end(), {fmt::format("ID{}={}", i, cuda_type(node.inputs()[2 * i]->dtype())),
+                                     fmt::format("TABLE{}={}", i, cuda_type(node.inputs()[2 * i + 1]->dtype()))});
     kernels_.emplace(KernelSpec{"embedding.cu", "embedding", defines, {}}, node.output()->shape().back(), vector_,
                      target);
   }
@@ -342,8 +343,9 @@ Candidates lower(const lathe::Embedding& op, const Node& node, const Target& tar
   if (!computes_as_float(node.output()->dtype())) return {decline("embedding", "element type")};
   if (static_cast<size_t>(op.num_tables) > kMaxTables) return {decline("embedding", "more than 4 tables")};
   for (size_t i = 0; i < static_cast<size_t>(op.num_tables); ++i)
-    if (node.input(2 * i + 1)->dtype() != node.output()->dtype())
-      return {decline("embedding", "a table that is narrower than the result")};
+    if (const DType table = node.input(2 * i + 1)->dtype();
+        table != node.output()->dtype() && !(is_half(table) && node.output()->dtype() == DType::f32))
+      return {decline("embedding", "a table that is neither as wide as the result nor half as wide")};
   if (space_of(op, node).rank() > kRowMaxRank) return {decline("embedding", "rank above 8")};
   return {accept_step<EmbeddingStep>("embedding", op, node, target)};
 }

@@ -2,6 +2,7 @@
 // sequences with one new token in one launch, whose keys are split, the others in a second. Everything else in fp32.
 // What is launched follows from sizes; lengths stay on the device.
 #include <algorithm>
+#include <array>
 
 #include "backends/cuda/kernels/paged_store_args.h"
 #include "backends/cuda/lower/memory_span.h"
@@ -102,6 +103,11 @@ class PagedAttentionStep : public Step {
     }
     if (suits_tensor_cores(op, node)) {
       decode_ = request("paged_attention.cu", "paged_decode", decode_tiling_.defines());
+      if (const auto turned = turned_while_stored(op, node); turned && op.heads <= int64_t{CudaContext::kCounters}) {
+        std::vector<std::string> alone = decode_tiling_.defines(/*alone=*/true);
+        alone.insert(alone.end(), turned->begin(), turned->end());
+        alone_ = request("paged_attention.cu", "paged_decode", alone);
+      }
       chunk_ = request("paged_attention.cu", "paged_chunk", chunk_tiling_.defines());
     } else {
       rows_ = request("paged_attention_f32.cu", "paged_attention", threads(kRowThreads));
@@ -125,9 +131,7 @@ class PagedAttentionStep : public Step {
     args.table_width = static_cast<int>(io.inputs[7].dims[1]);
     const int64_t longest = args.table_width * op_.block_size;
     args.splits = uniform_ ? 1 : static_cast<int>(std::max<int64_t>(ceil_div(longest, kPagedSplitKeys), 1));
-    if (args.splits > 1)
-      state->workspace_bytes =
-          static_cast<size_t>(args.sequences * op_.heads * (args.splits * (op_.value_dim + 2) + 1)) * sizeof(float);
+    if (args.splits > 1) state->workspace_bytes = partial_bytes(args) + (is_alone(args) ? room_for_turned() : 0);
     return state;
   }
 
@@ -140,7 +144,11 @@ class PagedAttentionStep : public Step {
     const int rows = std::max(args.tokens, args.keys);
     if (rows == 0) return;
     place(io, workspace, args);
-    const CUstream stream = store(args, static_cast<unsigned>(rows), static_cast<CudaContext&>(device));
+    auto& context = static_cast<CudaContext&>(device);
+    std::unique_ptr<Deferred> before = context.take_deferred();
+    const auto* turned = dynamic_cast<const RotaryLaunch*>(before.get());
+    if (turned != nullptr && attend_alone(*turned, args, context)) return;
+    const CUstream stream = store(std::move(before), args, static_cast<unsigned>(rows), context);
     if (args.sequences == 0 || args.tokens == 0) return;
     if (rows_ != nullptr) {
       const auto blocks = static_cast<unsigned>(ceil_div(args.tokens * op_.heads, kRowsPerBlock));
@@ -151,9 +159,60 @@ class PagedAttentionStep : public Step {
   }
 
  private:
-  CUstream store(const PagedAttentionArgs& args, unsigned rows, CudaContext& context) const {
-    PagedStoreArgs all{args, {}, {}};
-    if (std::unique_ptr<Deferred> before = context.take_deferred(); before != nullptr) {
+  size_t partial_bytes(const PagedAttentionArgs& args) const {
+    return static_cast<size_t>(args.sequences * op_.heads * (args.splits * (op_.value_dim + 2) + 1)) * sizeof(float);
+  }
+
+  bool is_alone(const PagedAttentionArgs& args) const {
+    return alone_ != nullptr && args.tokens == 1 && args.sequences == 1;
+  }
+  // What partial_bytes() may have to go out of the way of in attend_alone().
+  size_t room_for_turned() const {
+    constexpr int64_t kGaps = 4;  // as much lies between them, at most
+    return static_cast<size_t>(kGaps * (op_.heads + op_.kv_heads) * op_.head_dim * element_bytes_);
+  }
+  // Memory whose last reader is the rotary embedding may be the workspace: the first place there that is not `read`.
+  bool place_parts(const std::vector<MemorySpan>& read, PagedAttentionArgs& args) const {
+    constexpr size_t kAlignment = 16;
+    size_t offset = 0;
+    const auto* workspace = reinterpret_cast<const std::byte*>(args.partial);
+    while (offset <= room_for_turned()) {
+      const MemorySpan parts(workspace + offset, partial_bytes(args));
+      const auto hit = std::find_if(read.begin(), read.end(), [&](const MemorySpan& s) { return s.overlaps(parts); });
+      if (hit == read.end()) {
+        args.partial += offset / sizeof(float);
+        return true;
+      }
+      offset = (static_cast<size_t>(hit->end - workspace) + kAlignment - 1) / kAlignment * kAlignment;
+    }
+    return false;
+  }
+
+  // All of a step with one token and one sequence, if the kernel for that may do it.
+  bool attend_alone(const RotaryLaunch& turned, const PagedAttentionArgs& args, CudaContext& context) const {
+    if (!is_alone(args) || !gives(turned, args)) return false;
+    PagedAttentionArgs attention = args;
+    attention.counters = context.counters();
+    std::vector<MemorySpan> read;
+    for (const RotaryLaunch::One& one : turned.all())
+      for (const MemorySpan& span : spans_of(one.args, args.tokens)) read.push_back(span);
+    if (args.splits > 1 && !place_parts(read, attention)) return false;
+    const MemorySpan result(args.y, static_cast<size_t>(op_.heads * op_.value_dim * element_bytes_));
+    // Where the result takes the place of queries: that of a head comes when all who read its query are done.
+    const RotaryArgs& queries = turned.all()[0].args;
+    const bool by_head = queries.x == args.y && op_.value_dim == op_.head_dim;
+    for (const MemorySpan& span : read)
+      if (span.overlaps(result) && !(by_head && span.begin == result.begin)) return false;
+    const PagedStoreArgs all{attention, queries, turned.all()[1].args, turned.late() ? 1 : 0};
+    alone_->launch(context.stream(), decode_grid(args), static_cast<unsigned>(decode_tiling_.threads),
+                   decode_tiling_.shared_bytes, all);
+    return true;
+  }
+
+  CUstream store(std::unique_ptr<Deferred> before, const PagedAttentionArgs& args, unsigned rows,
+                 CudaContext& context) const {
+    PagedStoreArgs all{args, {}, {}, 0};
+    if (before != nullptr) {
       const auto* turned = dynamic_cast<const RotaryLaunch*>(before.get());
       if (turned != nullptr && takes(*turned, args)) {
         all.queries = turned->all()[0].args;
@@ -167,25 +226,32 @@ class PagedAttentionStep : public Step {
     return context.stream();
   }
 
+  static bool gives(const RotaryLaunch& turned, const PagedAttentionArgs& args) {
+    return turned.all().size() == RotaryLaunch::kMost && turned.all()[0].args.y == args.q &&
+           turned.all()[1].args.y == args.k;
+  }
+  // What turning reads: rows first, then angles.
+  std::array<MemorySpan, 3> spans_of(const RotaryArgs& turned, int tokens) const {
+    const auto angles = static_cast<size_t>(tokens * turned.half) * sizeof(float);
+    return {MemorySpan(turned.x, static_cast<size_t>(turned.rows * turned.width * element_bytes_)),
+            MemorySpan(turned.cos, angles), MemorySpan(turned.sin, angles)};
+  }
+
   // Whether these are the queries and keys, and what the kernel clears is not what it reads.
   bool takes(const RotaryLaunch& turned, const PagedAttentionArgs& args) const {
-    if (turn_and_store_ == nullptr || turned.all().size() != RotaryLaunch::kMost) return false;
-    const RotaryArgs &queries = turned.all()[0].args, &keys = turned.all()[1].args;
-    if (queries.y != args.q || keys.y != args.k) return false;
+    if (turn_and_store_ == nullptr || !gives(turned, args)) return false;
     const auto rows = static_cast<size_t>(args.sequences * op_.heads);
     const size_t sums = rows * static_cast<size_t>(args.splits * (op_.value_dim + 2));
     const MemorySpan result(args.y, static_cast<size_t>(args.tokens * op_.heads * op_.value_dim * element_bytes_)),
         arrived(args.partial + sums, args.splits > 1 ? rows * sizeof(float) : 0);
-    const auto is_cleared = [&](const void* data, int64_t bytes) {
-      const MemorySpan read(data, static_cast<size_t>(bytes));
+    const auto is_cleared = [&](const MemorySpan& read) {
       // Rows of the result that are cleared are of no sequence: at the same place, they lie behind all that count.
-      const bool behind = data == args.y && op_.value_dim >= op_.head_dim;
+      const bool behind = read.begin == result.begin && op_.value_dim >= op_.head_dim;
       return read.overlaps(arrived) || (!behind && read.overlaps(result));
     };
     return std::none_of(turned.all().begin(), turned.all().end(), [&](const RotaryLaunch::One& one) {
-      const int64_t angles = args.tokens * one.args.half * int64_t{sizeof(float)};
-      return is_cleared(one.args.x, one.args.rows * one.args.width * element_bytes_) ||
-             is_cleared(one.args.cos, angles) || is_cleared(one.args.sin, angles);
+      const auto spans = spans_of(one.args, args.tokens);
+      return std::any_of(spans.begin(), spans.end(), is_cleared);
     });
   }
 
@@ -213,20 +279,21 @@ class PagedAttentionStep : public Step {
     args.partial = static_cast<float*>(workspace);
   }
 
+  Grid decode_grid(const PagedAttentionArgs& args) const {
+    const int64_t rows = args.sequences * ceil_div(op_.heads / op_.kv_heads, decode_tiling_.rows);
+    const auto at_a_time = std::min<int64_t>(args.splits, ceil_div(decode_blocks_, rows * op_.kv_heads));
+    return {static_cast<unsigned>(rows), static_cast<unsigned>(op_.kv_heads), static_cast<unsigned>(at_a_time)};
+  }
+
   void launch_tiles(CUstream stream, const PagedAttentionArgs& args) const {
-    const int64_t group = op_.heads / op_.kv_heads;
-    const auto kv_heads = static_cast<unsigned>(op_.kv_heads);
-    const auto tiles = [&](const PagedTiling& tiling) { return static_cast<unsigned>(ceil_div(group, tiling.rows)); };
-    if (!uniform_) {
-      const unsigned rows = static_cast<unsigned>(args.sequences) * tiles(decode_tiling_);
-      const auto at_a_time = std::min<int64_t>(args.splits, ceil_div(decode_blocks_, int64_t{rows} * kv_heads));
-      decode_->launch(stream, {rows, kv_heads, static_cast<unsigned>(at_a_time)},
-                      static_cast<unsigned>(decode_tiling_.threads), decode_tiling_.shared_bytes, args);
-    }
+    if (!uniform_)
+      decode_->launch(stream, decode_grid(args), static_cast<unsigned>(decode_tiling_.threads),
+                      decode_tiling_.shared_bytes, args);
     if (args.tokens == 1 && !uniform_) return;
-    const auto blocks = static_cast<unsigned>(args.tokens * group / chunk_tiling_.rows + args.sequences);
-    chunk_->launch(stream, {blocks, kv_heads}, static_cast<unsigned>(chunk_tiling_.threads), chunk_tiling_.shared_bytes,
-                   args);
+    const int64_t rows = args.tokens * (op_.heads / op_.kv_heads);
+    const auto blocks = static_cast<unsigned>(rows / chunk_tiling_.rows + args.sequences);
+    chunk_->launch(stream, {blocks, static_cast<unsigned>(op_.kv_heads)}, static_cast<unsigned>(chunk_tiling_.threads),
+                   chunk_tiling_.shared_bytes, args);
   }
 
   const lathe::PagedAttention& op_;
@@ -235,8 +302,8 @@ class PagedAttentionStep : public Step {
   const int64_t element_bytes_;
   const PagedTiling decode_tiling_ = paged_decode_tiling(op_), chunk_tiling_ = paged_chunk_tiling(op_);
   const Kernel *store_, *turn_and_store_ = nullptr;
-  const Kernel *decode_ = nullptr, *chunk_ = nullptr;  // on tensor cores
-  const Kernel* rows_ = nullptr;                       // else
+  const Kernel *decode_ = nullptr, *chunk_ = nullptr, *alone_ = nullptr;  // on tensor cores
+  const Kernel* rows_ = nullptr;                                          // else
 };
 
 }  // namespace

@@ -20,14 +20,15 @@ PagedTiling tiling(const PagedAttention& op, bool decode, int64_t rows, int64_t 
 
 }  // namespace
 
-std::vector<std::string> PagedTiling::defines() const {
+std::vector<std::string> PagedTiling::defines(bool alone) const {
   return {fmt::format("DECODE={}", decode ? 1 : 0),
           fmt::format("HEAD={}", head),
           fmt::format("VALUE={}", value),
           fmt::format("ROWS={}", rows),
           fmt::format("KEYS={}", keys),
           fmt::format("TILES={}", tiles),
-          fmt::format("THREADS={}", threads)};
+          fmt::format("THREADS={}", threads),
+          fmt::format("ALONE={}", alone ? 1 : 0)};
 }
 
 PagedTiling paged_decode_tiling(const PagedAttention& op) { return tiling(op, true, 16, kPagedSplitKeys, 32, 1); }

@@ -20,7 +20,7 @@ struct PagedTiling {
   int64_t head, value;  // features of a head, padded
   size_t shared_bytes;
 
-  std::vector<std::string> defines() const;
+  std::vector<std::string> defines(bool alone = false) const;  // `alone`: ALONE of paged_attention.cu
 };
 
 // On tensor cores, for sequences with one new token, and for the others.

@@ -94,7 +94,7 @@ class RotaryStep : public Step {
     const auto* earlier = dynamic_cast<const RotaryLaunch*>(before.get());
     if (earlier == nullptr || earlier->all().size() == RotaryLaunch::kMost) {
       if (before != nullptr) before->launch(context.stream());
-      before = std::make_unique<RotaryLaunch>();
+      before = std::make_unique<RotaryLaunch>(before != nullptr && before->holds_back_next());
     }
     static_cast<RotaryLaunch&>(*before).add(launch);
     context.defer(std::move(before));

@@ -23,7 +23,10 @@ class RotaryLaunch : public Deferred {
     const Kernel* kernel;
     unsigned blocks, threads;
   };
+  // `late`: the kernel before holds back the next (Deferred).
+  explicit RotaryLaunch(bool late) : late_(late) {}
   void add(const One& one) { all_.push_back(one); }
+  bool late() const { return late_; }
   const std::vector<One>& all() const { return all_; }
   void launch(CUstream stream) override {
     for (const One& one : all_) one.kernel->launch(stream, {one.blocks}, one.threads, 0, one.args);
@@ -31,6 +34,7 @@ class RotaryLaunch : public Deferred {
 
  private:
   std::vector<One> all_;
+  bool late_;
 };
 
 }  // namespace lathe::cuda

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "tests/backends/cuda/emulator/settings.h"
+
 namespace lathe::emulator {
 namespace {
 
@@ -31,7 +33,7 @@ DeviceMemory::~DeviceMemory() {
 
 uint64_t DeviceMemory::allocate(size_t bytes) {
   const std::unique_lock lock(mutex_);
-  if (bytes == 0 || bytes > kTotal - used_) return 0;
+  if (bytes == 0 || bytes > total_bytes() - used_) return 0;
   const size_t whole = (bytes + 2 * kGap + kAlignment - 1) / kAlignment * kAlignment;
   void* memory = std::aligned_alloc(kAlignment, whole);
   if (memory == nullptr) return 0;
@@ -52,9 +54,11 @@ bool DeviceMemory::release(uint64_t pointer) {
   return true;
 }
 
+size_t DeviceMemory::total_bytes() const { return settings().memory_bytes; }
+
 size_t DeviceMemory::free_bytes() const {
   const std::shared_lock lock(mutex_);
-  return kTotal - used_;
+  return total_bytes() - used_;
 }
 
 void DeviceMemory::add(uint64_t begin, size_t bytes) {

@@ -17,8 +17,6 @@ struct Extent {
 
 class DeviceMemory {
  public:
-  static constexpr size_t kTotal = size_t{4} << 30;
-
   DeviceMemory() = default;
   ~DeviceMemory();
   DeviceMemory(const DeviceMemory&) = delete;
@@ -27,6 +25,7 @@ class DeviceMemory {
   // 0 when there is not as much.
   uint64_t allocate(size_t bytes);
   bool release(uint64_t pointer);  // false for what was not allocated
+  size_t total_bytes() const;
   size_t free_bytes() const;
   // Variables of modules.
   void add(uint64_t begin, size_t bytes);

@@ -1,6 +1,6 @@
 // libcuda.so.1 of the emulated GPU: the functions of the driver that Lathe calls. Modules are PTX text, streams run
 // what they are given at once, and a recording is a list of what to run again. The device says that it is an A100
-// (sm_80), so that sizes are cut as they are there.
+// (sm_80), so that sizes are cut as they are there; settings.h can make it another.
 //
 // A kernel that does what it must not is reported on standard error; as on a GPU, every call fails from then on.
 #include "backends/cuda/api/driver.h"
@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "tests/backends/cuda/emulator/device_memory.h"
+#include "tests/backends/cuda/emulator/settings.h"
 #include "tests/backends/cuda/emulator/warp.h"
 
 namespace lathe::emulator {
@@ -34,7 +35,9 @@ using cuda::CUtensorMap;
 using cuda::kCudaOutOfMemory;
 using cuda::kCudaSuccess;
 
-constexpr CUresult kInvalidValue = 1, kInvalidDevice = 101, kInvalidPtx = 218, kNotFound = 500, kNotSupported = 801;
+constexpr CUresult kInvalidValue = 1, kInvalidDevice = 101, kInvalidPtx = 218, kUnsupportedPtx = 222, kNotFound = 500,
+                   kNotSupported = 801;
+constexpr int kCompilersDriver = 13000;  // the oldest that knows what the compiler writes
 constexpr int kMultiprocessors = 108, kThreadsOfMultiprocessor = 2048;
 constexpr size_t kSharedOfMultiprocessor = size_t{164} << 10, kMostShared = size_t{163} << 10;
 constexpr size_t kSharedUnasked = size_t{48} << 10;  // what a block may have without being allowed more
@@ -110,7 +113,7 @@ CUresult run_kernel(const Launch& launch) {
   const auto begin = std::chrono::steady_clock::now();
   const std::optional<Fault> fault = run_launch(launch, device().instructions);
   device().busy += std::chrono::steady_clock::now() - begin;
-  ++device().launches;
+  if (++device().launches > settings().lost_after) return device().lost = kLaunchFailed;
   if (!fault) return kCudaSuccess;
   std::fprintf(stderr, "emulated GPU: %s\n", fault->what.c_str());
   return device().lost = fault->code;
@@ -123,6 +126,7 @@ const char* name_of(CUresult error) {
     case kCudaOutOfMemory: return "CUDA_ERROR_OUT_OF_MEMORY";
     case kInvalidDevice: return "CUDA_ERROR_INVALID_DEVICE";
     case kInvalidPtx: return "CUDA_ERROR_INVALID_PTX";
+    case kUnsupportedPtx: return "CUDA_ERROR_UNSUPPORTED_PTX_VERSION";
     case kNotFound: return "CUDA_ERROR_NOT_FOUND";
     case kNotSupported: return "CUDA_ERROR_NOT_SUPPORTED";
     case kIllegalAddress: return "CUDA_ERROR_ILLEGAL_ADDRESS";
@@ -149,7 +153,7 @@ using namespace lathe::emulator;  // NOLINT(google-build-using-namespace): the d
 
 DRIVER(cuInit, init, unsigned) { return kCudaSuccess; }
 DRIVER(cuDriverGetVersion, driver_get_version, int* version) {
-  *version = 13000;
+  *version = settings().driver;
   return kCudaSuccess;
 }
 DRIVER(cuGetErrorName, get_error_name, CUresult error, const char** text) {
@@ -176,14 +180,14 @@ DRIVER(cuDeviceGetAttribute, device_get_attribute, int* value, int attribute, CU
   switch (attribute) {
     case lathe::cuda::kMaxSharedMemoryPerBlockOptin: *value = static_cast<int>(kMostShared); return kCudaSuccess;
     case lathe::cuda::kMultiprocessorCount: *value = kMultiprocessors; return kCudaSuccess;
-    case lathe::cuda::kComputeCapabilityMajor: *value = 8; return kCudaSuccess;
-    case lathe::cuda::kComputeCapabilityMinor: *value = 0; return kCudaSuccess;
+    case lathe::cuda::kComputeCapabilityMajor: *value = settings().arch / 10; return kCudaSuccess;
+    case lathe::cuda::kComputeCapabilityMinor: *value = settings().arch % 10; return kCudaSuccess;
     case lathe::cuda::kL2CacheSize: *value = 40 << 20; return kCudaSuccess;
     default: return kInvalidValue;
   }
 }
 DRIVER(cuDeviceTotalMem_v2, device_total_mem, size_t* bytes, CUdevice) {
-  *bytes = DeviceMemory::kTotal;
+  *bytes = device_memory().total_bytes();
   return kCudaSuccess;
 }
 DRIVER(cuDevicePrimaryCtxRetain, primary_ctx_retain, CUcontext* context, CUdevice) {
@@ -205,7 +209,7 @@ extern "C" CUresult cuGetExportTable(const void** table, const void*) {
 
 DRIVER(cuMemGetInfo_v2, mem_get_info, size_t* free, size_t* total) {
   *free = device_memory().free_bytes();
-  *total = DeviceMemory::kTotal;
+  *total = device_memory().total_bytes();
   return kCudaSuccess;
 }
 DRIVER(cuMemAlloc_v2, mem_alloc, CUdeviceptr* pointer, size_t bytes) {
@@ -301,6 +305,7 @@ DRIVER(cuEventElapsedTime, event_elapsed_time, float* milliseconds, CUevent begi
 // ---- kernels ----
 
 DRIVER(cuModuleLoadData, module_load_data, CUmodule* module, const void* image) try {
+  if (settings().driver < kCompilersDriver) return kUnsupportedPtx;
   auto loaded = std::make_unique<LoadedModule>();
   loaded->program = parse_module(static_cast<const char*>(image));
   for (const auto& [begin, bytes] : loaded->program->variables)
