@@ -17,16 +17,12 @@ DeviceIo::DeviceIo(DeviceContext& device, size_t inputs, size_t outputs)
 DeviceIo::~DeviceIo() {
   for (const Buffer& buffer : inputs_)
     if (buffer.memory != nullptr) device_.release(buffer.memory);
-  if (small_inputs_.memory != nullptr) device_.release(small_inputs_.memory);
+  if (small_inputs_ != nullptr) device_.release(small_inputs_);
   for (const HostBuffer& buffer : outputs_)
     if (buffer.pinned != nullptr) device_.release_pinned(buffer.pinned);
 }
 
 void DeviceIo::upload(std::span<TensorRef* const> inputs) {
-  if (small_inputs_.memory == nullptr) {
-    small_inputs_.bytes = inputs_.size() * (kSmall + kAlignment);
-    small_inputs_.memory = device_.allocate(std::max<size_t>(small_inputs_.bytes, 1));
-  }
   // Places follow from the sizes, so that addresses stay while sizes do.
   staging_.clear();
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -37,12 +33,13 @@ void DeviceIo::upload(std::span<TensorRef* const> inputs) {
       upload_large(inputs_[i], given, bytes);
       continue;
     }
+    if (small_inputs_ == nullptr) small_inputs_ = device_.allocate(inputs_.size() * (kSmall + kAlignment));
     const size_t offset = (staging_.size() + kAlignment - 1) / kAlignment * kAlignment;
     staging_.resize(offset + bytes);
     if (bytes > 0) std::memcpy(staging_.data() + offset, given.data, bytes);
-    given.data = static_cast<std::byte*>(small_inputs_.memory) + offset;
+    given.data = static_cast<std::byte*>(small_inputs_) + offset;
   }
-  device_.upload(small_inputs_.memory, staging_);
+  if (!staging_.empty()) device_.upload(small_inputs_, staging_);
 }
 
 void DeviceIo::upload_large(Buffer& buffer, TensorRef& given, size_t bytes) {

@@ -39,7 +39,7 @@ class DeviceIo {
 
   DeviceContext& device_;
   std::vector<Buffer> inputs_;
-  Buffer small_inputs_;  // of all of them
+  void* small_inputs_ = nullptr;  // room for all of them
   std::vector<std::byte> staging_;
   std::vector<HostBuffer> outputs_;
 };
