@@ -231,11 +231,13 @@ struct Consumer : WarpRows {
     const Part of = Tile(of_tile).part(args);
     if (PACKED && of.first_row >= of.rows) return;
     constexpr int kUnits = kHeadLines * 8, kStep = kGroup / kUnits;
-    const int unit = threadIdx.x % kGroup % kUnits, first_line = threadIdx.x % kGroup / kUnits;
+    const int unit = threadIdx.x % kGroup % kUnits;
     const u32 to = queries(of_tile) + unit / 8 * kGroupRows * kLineBytes;
     const T* from = of.line(args.q, 0) + unit * 8;
+    // Where units do not divide the group, its last threads copy what others copy too: leaving them out, by where a
+    // thread's lines begin, let the warp reach the barriers behind this loop in parts, and heads of 160 stood still.
 #pragma unroll
-    for (int line = first_line < kStep ? first_line : kGroupRows; line < kGroupRows; line += kStep) {
+    for (int line = threadIdx.x % kGroup / kUnits; line < kGroupRows; line += kStep) {
       const int row = min(of.first_row + group() * kGroupRows + line, of.rows - 1);
       copy_16(to + line * kLineBytes + (unit % 8 ^ line % 8) * 16,
               from + of.head(row) * args.q.head + of.query(row) * args.q.token, unit * 8 < HEAD_DIM);
