@@ -51,6 +51,18 @@ Range choosing_sequences(const Decision::Piece& piece) {
   return all ? Range{0, static_cast<int64_t>(piece.task->sequences.size())} : Range{sequence, sequence + 1};
 }
 
+// Whether the likeliest token is all that is wanted of every row.
+bool wants_likeliest(const Decision& decision) {
+  return std::all_of(decision.pieces.begin(), decision.pieces.end(), [](const Decision::Piece& piece) {
+    const WantedRows wanted = wanted_rows(piece);
+    if (wanted.first < wanted.end) return false;
+    const Range choosing = wanted.chooses ? choosing_sequences(piece) : Range{0, 0};
+    for (int64_t s = choosing.begin; s < choosing.end; ++s)
+      if (!request_of(piece).takes_likeliest(static_cast<size_t>(s))) return false;
+    return true;
+  });
+}
+
 }  // namespace
 
 void EngineCore::Buffers::clear() {
@@ -95,7 +107,8 @@ std::span<const float> EngineCore::run_model(const Decision& decision) {
   for (const Decision::Copy& save : decision.saves) model_.save_block(save.from, save.to);
   for (const Decision::Copy& load : decision.loads) model_.load_block(load.from, load.to);
   for (const Decision::Copy& copy : decision.copies) model_.copy_block(copy.from, copy.to);
-  const std::span<const float> logits = model_.run(batch);
+  std::span<const float> logits;
+  if (!wants_likeliest(decision) || !model_.choose(batch, likeliest_)) logits = model_.run(batch);
   times_.model_ms += milliseconds_since(begun);
   return logits;
 }
@@ -182,20 +195,23 @@ void EngineCore::add_piece(const Decision::Piece& piece) {
 
 void EngineCore::use_logits(const Decision& decision, std::span<const float> logits) {
   draw_tokens(decision, logits);
-  const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
   for (size_t i = 0; i < decision.pieces.size(); ++i) {
     Scheduled& request = request_of(decision.pieces[i]);
     if (request.done()) continue;  // with another of its sequences
     try {
-      use_rows(decision, i, logits.subspan(vocabulary * buffers_.first_rows[i]));
+      use_rows(decision, i, logits);
     } catch (...) {
       end(request, FinishReason::error, std::current_exception());
     }
   }
 }
 
-void EngineCore::draw_tokens(const Decision& decision, std::span<const float> logits) {
+std::span<const float> EngineCore::row(std::span<const float> logits, size_t index) const {
   const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
+  return logits.empty() ? logits : logits.subspan(vocabulary * index, vocabulary);
+}
+
+void EngineCore::draw_tokens(const Decision& decision, std::span<const float> logits) {
   draws_.clear();
   first_draws_.clear();
   for (size_t i = 0; i < decision.pieces.size(); ++i) {
@@ -206,34 +222,32 @@ void EngineCore::draw_tokens(const Decision& decision, std::span<const float> lo
     const size_t last = buffers_.first_rows[i] + static_cast<size_t>(wanted.count()) - 1;
     const Range choosing = choosing_sequences(piece);
     for (int64_t s = choosing.begin; s < choosing.end; ++s)
-      draws_.push_back({&request_of(piece), static_cast<size_t>(s), logits.subspan(vocabulary * last, vocabulary)});
+      draws_.push_back({&request_of(piece), static_cast<size_t>(s), last});
   }
   const auto draw = [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       Draw& one = draws_[static_cast<size_t>(i)];
       try {
-        one.drawn = one.request->draw(one.sequence, one.logits);
+        one.drawn = logits.empty() ? take(likeliest_[one.row]) : one.request->draw(one.sequence, row(logits, one.row));
       } catch (...) {
         one.error = std::current_exception();
       }
     }
   };
   const auto count = static_cast<int64_t>(draws_.size());
-  if (draws_.size() > 1 && draws_.size() * vocabulary >= kWorthSharing)
+  if (draws_.size() > 1 && logits.size() >= kWorthSharing)
     team_.parallel_for(count, draw);
   else
     draw(0, count, 0);
 }
 
-// `logits` begins with the first row of the piece.
 void EngineCore::use_rows(const Decision& decision, size_t index, std::span<const float> logits) {
   const Decision::Piece& piece = decision.pieces[index];
-  const auto vocabulary = static_cast<size_t>(model_.facts().vocabulary);
+  const size_t first_row = buffers_.first_rows[index];
   const WantedRows wanted = wanted_rows(piece);
   for (int64_t i = wanted.first; i < wanted.end; ++i)
-    request_of(piece).report(i, logits.subspan(vocabulary * static_cast<size_t>(i - wanted.first), vocabulary));
-  if (wanted.chooses)
-    use_last_row(decision, index, logits.subspan(vocabulary * static_cast<size_t>(wanted.count() - 1), vocabulary));
+    request_of(piece).report(i, row(logits, first_row + static_cast<size_t>(i - wanted.first)));
+  if (wanted.chooses) use_last_row(decision, index, row(logits, first_row + static_cast<size_t>(wanted.count() - 1)));
 }
 
 void EngineCore::use_last_row(const Decision& decision, size_t index, std::span<const float> logits) {

@@ -38,6 +38,7 @@ class EngineCore {
     void clear();
   };
 
+  // The logits of the step's rows; empty where `likeliest_` is all that is wanted of them.
   std::span<const float> run_model(const Decision& decision);
   void drop_cancelled();
   StepBatch make_batch(const Decision& decision);
@@ -47,6 +48,8 @@ class EngineCore {
   void draw_tokens(const Decision& decision, std::span<const float> logits);
   void use_rows(const Decision& decision, size_t piece, std::span<const float> logits);
   void use_last_row(const Decision& decision, size_t piece, std::span<const float> logits);
+  // One row of `logits`; empty where these are.
+  std::span<const float> row(std::span<const float> logits, size_t index) const;
   void advance_search(Scheduled& request, const std::vector<BeamSearch::Next>& next);
   void end(Scheduled& request, FinishReason reason, std::exception_ptr error = nullptr);
 
@@ -58,12 +61,13 @@ class EngineCore {
   struct Draw {
     const Scheduled* request;
     size_t sequence;
-    std::span<const float> logits;
+    size_t row;
     Drawn drawn = {};
     std::exception_ptr error = nullptr;
   };
 
   Buffers buffers_;
+  std::vector<Likeliest> likeliest_;  // of each row
   std::vector<Draw> draws_;
   std::vector<size_t> first_draws_;  // of each piece
   ThreadTeam team_;

@@ -10,6 +10,7 @@
 namespace lathe::llm {
 namespace {
 
+constexpr std::string_view kLogits = "logits";
 constexpr double kShareOfHost = 0.5, kShareOfDevice = 0.85;
 // Of a budget for the device: what keys and values may take at most where weights do not fit, and what activations do.
 constexpr size_t kCachePart = 4, kActivationPart = 10;
@@ -59,6 +60,14 @@ int64_t rounded_up(int64_t count) {
   return (count + step - 1) / step * step;
 }
 
+// Adds two outputs that a device finds in the logits by itself: the likeliest token of each row, and its logit.
+void add_likeliest(Graph& graph) {
+  Value* logits = graph.outputs()[0];
+  Value* ids = graph.emit(ArgReduce{.axis = 1}, {logits});
+  graph.add_output(ids, "likeliest");
+  graph.add_output(graph.emit(GatherElements{1}, {logits, ids}), "highest");
+}
+
 }  // namespace
 
 std::unique_ptr<Layout> lay_out(const checkpoint::DecoderInfo& info, std::span<const int32_t> prompt) {
@@ -82,6 +91,7 @@ GraphModel::GraphModel(checkpoint::Decoder decoder, std::unique_ptr<SourceReader
     : info_(std::move(decoder.info)),
       facts_(facts_of(info_)),
       session_(make_engine(std::move(decoder), options), options.session),
+      logits_(*session_.impl().device),
       reader_(std::move(reader)) {
   allocate_caches(options);
 }
@@ -100,6 +110,8 @@ GraphModel::~GraphModel() {
 
 std::shared_ptr<const lathe::Engine> GraphModel::make_engine(checkpoint::Decoder decoder,
                                                              const GraphModelOptions& options) {
+  brings_likeliest_ = cuda_ordinal(options.compile.device) && decoder.graph->outputs().size() == 1;
+  if (brings_likeliest_) add_likeliest(*decoder.graph);
   CompiledModel model = compile(std::move(decoder.graph), options.compile);
   find_caches(*model.graph);
   if (options.device_budget == 0) return lathe::make_engine(std::move(model));
@@ -200,8 +212,25 @@ void GraphModel::bind_table(std::string_view name, std::span<const int32_t> tabl
 }
 
 std::span<const float> GraphModel::run(const StepBatch& batch) {
+  if (brings_likeliest_) session_.bind_output(kLogits, nullptr, 0);
   const std::span<const float> logits = run_all(batch).front().as<float>();
   return logits.first(batch.logit_rows.size() * static_cast<size_t>(facts_.vocabulary));
+}
+
+bool GraphModel::choose(const StepBatch& batch, std::vector<Likeliest>& likeliest) {
+  if (!brings_likeliest_) return false;
+  const size_t bytes = static_cast<size_t>(computed_rows(batch) * facts_.vocabulary) * sizeof(float);
+  session_.bind_output(kLogits, logits_.reserve(bytes), logits_.capacity(), Memory::device);
+  const std::span<const Output> outputs = run_all(batch);
+  const std::span<const int64_t> ids = outputs[1].as<int64_t>();
+  const std::span<const float> highest = outputs[2].as<float>();
+  likeliest.resize(batch.logit_rows.size());
+  for (size_t i = 0; i < likeliest.size(); ++i) likeliest[i] = {ids[i], highest[i]};
+  return true;
+}
+
+int64_t GraphModel::computed_rows(const StepBatch& batch) const {
+  return rounded_up(static_cast<int64_t>(batch.logit_rows.size()));
 }
 
 std::span<const Output> GraphModel::run_all(const StepBatch& batch) {
@@ -217,7 +246,7 @@ std::span<const Output> GraphModel::run_all(const StepBatch& batch) {
   bind("context_lengths", batch.context_lengths, sequences);
   bind("prefix_lengths", batch.prefix_lengths, sequences);
   bind_table("block_table", batch.block_table, batch.table_width, sequences, table_);
-  bind("logit_rows", batch.logit_rows, rounded_up(static_cast<int64_t>(batch.logit_rows.size())));
+  bind("logit_rows", batch.logit_rows, computed_rows(batch));
   if (reader_ != nullptr) bind_sources(batch, sequences);
   return session_.run(inputs_);
 }

@@ -11,6 +11,7 @@
 #include "lathe/lathe.h"
 #include "llm/source_reader.h"
 #include "llm/step_model.h"
+#include "runtime/device_buffer.h"
 
 namespace lathe::llm {
 
@@ -44,6 +45,7 @@ class GraphModel : public StepModel {
   std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override { return lay_out(info_, prompt); }
   const checkpoint::GenerationRules& rules() const override { return info_.rules; }
   std::span<const float> run(const StepBatch& batch) override;
+  bool choose(const StepBatch& batch, std::vector<Likeliest>& likeliest) override;
   // All outputs, of a graph that has others; on a GPU rows may follow that belong to no token.
   std::span<const Output> run_all(const StepBatch& batch);
   void copy_block(BlockId from, BlockId to) override;
@@ -77,6 +79,7 @@ class GraphModel : public StepModel {
   void bind_table(std::string_view name, std::span<const int32_t> table, int64_t width, int64_t rows,
                   std::vector<int32_t>& wide);
   void bind_sources(const StepBatch& batch, int64_t sequences);
+  int64_t computed_rows(const StepBatch& batch) const;
   // Calls visit(part of the block in a cache, its place in the copy).
   template <class Visit>
   void for_each_part(BlockId block, BlockId copy, const Visit& visit);
@@ -87,8 +90,10 @@ class GraphModel : public StepModel {
   std::vector<std::string> integers_;  // inputs that the graph has besides the caches
   int64_t saved_blocks_ = 0;
   std::unique_ptr<std::byte[]> saved_;
-  size_t budget_for_caches_ = 0;  // 0: what is free
+  size_t budget_for_caches_ = 0;   // 0: what is free
+  bool brings_likeliest_ = false;  // behind its logits the graph gives the likeliest token of each row, and its logit
   Session session_;
+  DeviceBuffer logits_;                       // of a step that leaves them on the device
   std::unique_ptr<SourceReader> reader_;      // of a model with an encoder
   std::vector<Input> inputs_;                 // of a run; the caches come first and stay
   std::vector<int32_t> table_;                // of a run, widened

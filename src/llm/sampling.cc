@@ -32,11 +32,11 @@ void check_range(const char* name, double value, double low, double high) {
 }
 
 // Fails where there is nothing to choose by.
-float finite_max(std::span<const float> logits) {
-  const float top = row_max(logits);
+float check_finite(float top) {
   if (!std::isfinite(top)) fail(ErrorCode::invalid_model, "the model's logits are not finite numbers");
   return top;
 }
+float finite_max(std::span<const float> logits) { return check_finite(row_max(logits)); }
 
 double log_of_sum(std::span<const float> logits) {
   const float top = row_max(logits);
@@ -103,6 +103,11 @@ void keep_typical(std::vector<Candidate>& candidates, double share) {
 }
 
 }  // namespace
+
+Drawn take(const Likeliest& likeliest) {
+  check_finite(likeliest.logit);
+  return {static_cast<int32_t>(likeliest.id), 0, {}};
+}
 
 std::vector<float> log_softmax(std::span<const float> logits) {
   const double shift = log_of_sum(logits);
@@ -183,6 +188,10 @@ Drawn Sampler::sample(std::span<const float> logits, const History& history, int
   return drawn;
 }
 
+bool Sampler::takes_likeliest() const { return is_greedy() && !changes_logits() && options_.logprobs < 0; }
+
+bool Sampler::is_greedy() const { return options_.temperature == 0 || options_.top_k == 1; }
+
 bool Sampler::changes_logits() const {
   return options_.repetition_penalty != 1 || options_.presence_penalty != 0 || options_.frequency_penalty != 0 ||
          !options_.logit_bias.empty();
@@ -193,9 +202,9 @@ bool Sampler::cuts() const {
 }
 
 int32_t Sampler::choose(std::span<const float> scores, const History& history, int choice) const {
-  if (options_.temperature == 0 || options_.top_k == 1) {
+  if (is_greedy()) {
     const int32_t id = row_argmax(scores);
-    finite_max(scores.subspan(static_cast<size_t>(id), 1));  // the largest
+    check_finite(scores[static_cast<size_t>(id)]);
     return id;
   }
   const double draw = uniform(options_.seed, static_cast<uint64_t>(choice), history.answer.size());

@@ -15,6 +15,7 @@
 
 #include "lathe/llm.h"
 #include "llm/row_math.h"
+#include "llm/step_model.h"
 
 namespace lathe::llm {
 
@@ -28,6 +29,8 @@ struct Drawn {
   std::vector<TokenLogprob> top;
 };
 
+// The token of a row whose logits are elsewhere. Throws Error(invalid_model) where they are not finite.
+Drawn take(const Likeliest& likeliest);
 // The natural logarithms of the softmax.
 std::vector<float> log_softmax(std::span<const float> logits);
 // The `count` likeliest, likeliest first; of equal ones the first.
@@ -46,12 +49,15 @@ class Sampler {
   Sampler(const SamplingOptions& options, int64_t vocabulary);
 
   Drawn sample(std::span<const float> logits, const History& history, int choice) const;
+  // Whether that is the likeliest token, whatever came before, and nothing else is told of it.
+  bool takes_likeliest() const;
   // Bias and penalties, in place; the scores may be logits or logprobs.
   void penalise(std::span<float> scores, const History& history) const;
   // What temperature and cuts leave of the scores. The temperature must not be 0.
   std::vector<Candidate> candidates(std::span<const float> scores) const;
 
  private:
+  bool is_greedy() const;
   bool changes_logits() const;
   bool cuts() const;
   int32_t choose(std::span<const float> scores, const History& history, int choice) const;

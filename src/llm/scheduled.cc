@@ -186,6 +186,10 @@ Drawn Scheduled::draw(size_t index, std::span<const float> logits) const {
   return sampler_.sample(logits, {tokens.first(prompt), tokens.subspan(prompt)}, static_cast<int>(index));
 }
 
+bool Scheduled::takes_likeliest(size_t index) const {
+  return !searches() && sampler_.takes_likeliest() && !rules_->applies(sequences[index].tokens);
+}
+
 bool Scheduled::extend(size_t index, Drawn drawn) {
   Sequence& sequence = sequences[index];
   sequence.tokens.push_back(drawn.id);

@@ -49,6 +49,8 @@ class Scheduled : public Task {
   void report(int64_t position, std::span<const float> logits);
   // What follows a sequence. Changes nothing, so that threads may share the work.
   Drawn draw(size_t sequence, std::span<const float> logits) const;
+  // Whether that is the likeliest token by the logits, of which nothing else is wanted.
+  bool takes_likeliest(size_t sequence) const;
   // Appends it. Returns true when the sequence has ended.
   bool extend(size_t sequence, Drawn drawn);
   // Beam search: the logits behind a sequence; the beams that run on once all have come.

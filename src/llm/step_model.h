@@ -51,6 +51,12 @@ struct StepBatch {
   std::span<const Source> new_sources;      // [S]; empty ones are in their blocks already
 };
 
+// The likeliest token behind a row, the first of several, and its logit.
+struct Likeliest {
+  int64_t id = 0;
+  float logit = 0;
+};
+
 class StepModel {
  public:
   virtual ~StepModel() = default;
@@ -60,6 +66,9 @@ class StepModel {
   virtual const checkpoint::GenerationRules& rules() const { return no_rules_; }
   // Logits [R, vocabulary], valid until the next run.
   virtual std::span<const float> run(const StepBatch& batch) = 0;
+  // The same step where no more is wanted than the likeliest token of each row, [R]: models on a device of their own
+  // need not bring the logits to the host. False, and nothing is done, where run() is as good.
+  virtual bool choose(const StepBatch&, std::vector<Likeliest>&) { return false; }
   // The content of a block in all layers.
   virtual void copy_block(BlockId from, BlockId to) = 0;
   // Copies of blocks that the host has room for, so that a preempted request need not be computed again.

@@ -18,7 +18,9 @@ namespace {
 class World {
  public:
   explicit World(uint64_t seed)
-      : random_(seed), toy_(make_toy()), model_(toy_), options_(make_options()), core_(model_, options_) {}
+      : random_(seed), toy_(make_toy()), model_(toy_), options_(make_options()), core_(model_, options_) {
+    model_.chooses = number(0, 1) == 0;
+  }
 
   void run(int requests) {
     while (made_ < requests || !open_.empty()) {

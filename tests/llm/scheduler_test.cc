@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -357,8 +358,53 @@ TEST(Scheduler, ThreadsShareTheChoosingOfTokens) {
   }
 }
 
-TEST(Scheduler, WhatChoosingATokenThrowsEndsThatRequestOnly) {
+// A step brings logits if any of its requests looks at more of them than the likeliest token.
+TEST(Scheduler, LogitsStayWithTheModelWhereOnlyTheLikeliestTokensAreWanted) {
+  struct Answers {
+    std::vector<std::vector<int32_t>> ids;
+    int64_t steps, choices;
+  };
+  const auto serve = [](const Request& other, bool chooses) {
+    Bench bench;
+    bench.model.chooses = chooses;
+    Request several = greedy(counting(0, 6));
+    several.n = 2;
+    Answers answers;
+    const std::vector<std::shared_ptr<Scheduled>> requests = {bench.add(several), bench.add(other)};
+    bench.run();
+    for (const auto& request : requests)
+      for (const Choice& choice : request->wait().choices) answers.ids.push_back(choice.ids());
+    answers.steps = bench.model.steps;
+    answers.choices = bench.model.choices;
+    return answers;
+  };
+  const auto steps_without = [&](const Request& other) {
+    const Answers answers = serve(other, true);
+    EXPECT_EQ(answers.ids, serve(other, false).ids);
+    return std::pair(answers.choices, answers.steps);
+  };
+  const Request plain = greedy(counting(3, 9), 8);
+  const auto [all, steps] = steps_without(plain);
+  EXPECT_EQ(all, steps);
+  std::vector<Request> others(6, plain);
+  others[0].sampling.temperature = 0.7;
+  others[1].sampling.repetition_penalty = 1.3;
+  others[2].sampling.logprobs = 0;
+  others[3].beam.beams = 2;
+  others[4].no_repeat_ngram = 2;
+  others[5].sampling.logit_bias = {{3, 1.5f}};
+  for (const Request& other : others) EXPECT_EQ(steps_without(other).first, 0);
+  Request reporting = plain;  // its prompt is one step's
+  reporting.on_prompt_logits = [](int64_t, std::span<const float> logits) { EXPECT_TRUE(std::isfinite(logits[0])); };
+  EXPECT_EQ(steps_without(reporting).first, steps - 1);
+}
+
+class SchedulerErrors : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(ModelChooses, SchedulerErrors, testing::Bool());
+
+TEST_P(SchedulerErrors, WhatChoosingATokenThrowsEndsThatRequestOnly) {
   Bench bench;
+  bench.model.chooses = GetParam();
   bench.model.poison = 23;
   const auto first = bench.add(greedy(counting(0, 6)));
   Request poisoned = greedy({23, 2});

@@ -136,6 +136,21 @@ std::span<const float> ToyModel::run(const StepBatch& batch) {
   return logits_;
 }
 
+bool ToyModel::choose(const StepBatch& batch, std::vector<Likeliest>& likeliest) {
+  if (!chooses) return false;
+  ++choices;
+  const std::span<const float> logits = run(batch);
+  const auto vocabulary = static_cast<size_t>(options_.vocabulary);
+  likeliest.clear();
+  for (size_t r = 0; r < batch.logit_rows.size(); ++r) {
+    const auto row = logits.subspan(r * vocabulary, vocabulary);
+    const auto top = std::max_element(row.begin(), row.end());
+    likeliest.push_back({top - row.begin(), *top});
+  }
+  std::fill(logits_.begin(), logits_.end(), std::nanf(""));  // nobody may look at them
+  return true;
+}
+
 void ToyModel::copy_block(BlockId from, BlockId to) {
   const auto size = options_.block_size;
   std::copy_n(slots_.begin() + from * size, size, slots_.begin() + to * size);

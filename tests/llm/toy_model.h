@@ -36,6 +36,7 @@ class ToyModel : public StepModel {
   std::unique_ptr<Layout> layout(std::span<const int32_t> prompt) const override;
   const checkpoint::GenerationRules& rules() const override { return rules_; }
   std::span<const float> run(const StepBatch& batch) override;
+  bool choose(const StepBatch& batch, std::vector<Likeliest>& likeliest) override;
   void copy_block(BlockId from, BlockId to) override;
   int64_t saved_blocks() const override { return options_.saved_blocks; }
   void save_block(BlockId block, BlockId copy) override;
@@ -50,6 +51,8 @@ class ToyModel : public StepModel {
   int64_t largest_step = 0;   // in tokens
   int64_t saves = 0;          // of blocks
   int64_t fail_at_step = -1;  // throws there
+  bool chooses = false;       // as models on GPUs do
+  int64_t choices = 0;        // steps that brought no logits
   int32_t poison = -1;        // logits of sequences that begin with it are no numbers
 
  private:
