@@ -404,7 +404,7 @@ Report assign(Graph& graph, const CompileOptions& compile, const Batches& batche
   backend->legalize_types(graph);
   if (!measures(options)) return convert(graph, {support, {}, false}, options);
   RunOptions inner{compile, options.threads, backend->host_memory() && constant_bytes(graph) >= options.passing_from,
-                   options.run_ms};
+                   options.run_ms, backend->host_memory() ? options.observer : nullptr};
   inner.compile.passes.trace = {};
   CalibrationCache cache = open_cache(graph, options);
   const size_t in_file = size_of(cache);

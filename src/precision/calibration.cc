@@ -50,7 +50,7 @@ std::map<std::string, Histogram> histograms(const Graph& graph, const RunOptions
   for (size_t begin = 0; begin < values.size(); begin += kValuesAtATime) {
     const auto names = std::span(values).subspan(begin, std::min(kValuesAtATime, values.size() - begin));
     std::vector<Histogram> seen(names.size());
-    Session session(engine_of(with_outputs(graph, names), options), {.threads = options.threads});
+    Session session = session_of(engine_of(with_outputs(graph, names), options), options);
     for (const Batch& batch : batches) {
       const auto outputs = run(session, batch);
       team.parallel_for(static_cast<int64_t>(names.size()), [&](int64_t first, int64_t last, int) {
@@ -75,7 +75,7 @@ ColumnMaxima column_maxima(const Graph& graph, const RunOptions& options, const 
     copy->set_output(i, reduce({*copy}, ReduceKind::max, map1({*copy}, MapOp::abs, value), axes, false));
   }
   ColumnMaxima maxima;
-  Session session(engine_of(std::move(copy), options), {.threads = options.threads});
+  Session session = session_of(engine_of(std::move(copy), options), options);
   for (const Batch& batch : batches)
     for (const Output& output : run(session, batch)) {
       const auto found = output.as<float>();

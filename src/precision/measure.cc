@@ -206,9 +206,9 @@ void apply_and_rewrite(Graph& graph, const Assignment& assignment, const ApplyOp
   passes::run_quantised_stage(graph);
 }
 
-Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches, int threads) {
+Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches, const RunOptions& options) {
   Recorded recorded;
-  Session session(engine, {.threads = threads});
+  Session session = session_of(engine, options);
   for (const Batch& batch : batches) {
     auto& outputs = recorded.emplace_back();
     for (const Output& output : run(session, batch)) outputs.push_back(copy_of(output));
@@ -217,12 +217,12 @@ Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batc
 }
 
 std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared_ptr<const Engine>& engine,
-                                     const Batches& batches, int threads) {
+                                     const Batches& batches, const RunOptions& options) {
   const auto& infos = engine->outputs();
   std::vector<Sums> sums(infos.size());
   std::vector<size_t> resized(sums.size());
   std::vector<Classes> classes(sums.size());
-  Session session(engine, {.threads = threads});
+  Session session = session_of(engine, options);
   for (size_t b = 0; b < batches.size(); ++b) {
     const auto outputs = run(session, batches[b]);
     for (size_t o = 0; o < sums.size(); ++o) {
@@ -264,7 +264,7 @@ Agreement worst(std::span<const OutputAgreement> outputs) {
 Measurer::Measurer(const Graph& graph, const RunOptions& options, const Batches& batches)
     : graph_(graph), options_(options), batches_(batches), weights_(options.passing_weights) {
   const auto engine = engine_of(graph.clone(), options);
-  expected_ = record(engine, batches, options.threads);
+  expected_ = record(engine, batches, options);
   check_reference(expected_);
   reference_speed_ = speed_of(engine, batches[0]);
 }
@@ -292,7 +292,7 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
   passes::run_quantised_stage(*graph);
 
   std::vector<Sums> sums(layers.size());
-  Session session(engine_of(std::move(graph), options_), {.threads = options_.threads});
+  Session session = session_of(engine_of(std::move(graph), options_), options_);
   for (const Batch& batch : batches_) {
     const auto outputs = run(session, batch);
     const auto number = [&](size_t layer, size_t which) {
@@ -311,7 +311,7 @@ std::vector<Agreement> Measurer::probe(const std::vector<Candidate>& layers, con
 }
 
 std::vector<OutputAgreement> Measurer::measure(const Assignment& assignment, const ApplyOptions& options) {
-  return compare(expected_, engine_for(assignment, options), batches_, options_.threads);
+  return compare(expected_, engine_for(assignment, options), batches_, options_);
 }
 
 std::shared_ptr<const Engine> Measurer::engine_for(const Assignment& assignment, const ApplyOptions& options) {

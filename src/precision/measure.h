@@ -32,9 +32,9 @@ Agreement worst(std::span<const OutputAgreement> outputs);
 
 // The outputs of a model on all batches, by batch and output.
 using Recorded = std::vector<std::vector<Tensor>>;
-Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches, int threads);
+Recorded record(const std::shared_ptr<const Engine>& engine, const Batches& batches, const RunOptions& options);
 std::vector<OutputAgreement> compare(const Recorded& expected, const std::shared_ptr<const Engine>& engine,
-                                     const Batches& batches, int threads);
+                                     const Batches& batches, const RunOptions& options);
 
 struct Speed {
   double ms = 0;  // median of a run on the first batch; where weights pass, what the steps of one run take

@@ -19,8 +19,9 @@
 #include "precision/batches.h"
 
 namespace lathe {
+class StepObserver;
 class TimingCache;
-}
+}  // namespace lathe
 
 namespace lathe::precision {
 
@@ -70,6 +71,8 @@ struct PrecisionOptions {
   // fastest types can be tested, as its outcome does not depend on the machine.
   std::function<double(size_t weight_bytes)> run_ms = {};
   std::function<void(const std::string& what)> progress = {};  // may throw to stop
+  StepObserver* observer =
+      nullptr;  // of the runs on the host that measure, but for those that are timed; may throw, too
   TimingCache* outcomes = nullptr;  // where what was chosen before is found, and kept (recall.h)
 };
 

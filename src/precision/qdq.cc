@@ -73,8 +73,8 @@ QdqReport quantize_model(const std::filesystem::path& model, const std::filesyst
     report.layers.push_back(layer.name.empty() ? layer.activation : layer.name);
   }
   onnx::write_qdq(model, target, operands);
-  report.outputs = compare(record(open_engine(model, compile_options), batches, 0),
-                           open_engine(target, compile_options), batches, 0);
+  report.outputs = compare(record(open_engine(model, compile_options), batches, {}),
+                           open_engine(target, compile_options), batches, {});
   return report;
 }
 

@@ -12,6 +12,7 @@
 #include "lathe/lathe.h"
 #include "precision/batches.h"
 #include "runtime/engine.h"
+#include "runtime/session.h"
 
 namespace lathe::precision {
 
@@ -20,11 +21,18 @@ struct RunOptions {
   int threads = 0;               // 0: one per physical core
   bool passing_weights = false;  // weights are in memory for the length of a step (runtime/passing_weights.h)
   std::function<double(size_t weight_bytes)> run_ms = {};  // PrecisionOptions::run_ms
+  StepObserver* observer = nullptr;                        // PrecisionOptions::observer
 };
 
 // Of an optimised graph.
 inline std::shared_ptr<const Engine> engine_of(std::unique_ptr<Graph> graph, const RunOptions& options) {
   return make_engine(compile_optimised(std::move(graph), options.compile), {.passing = options.passing_weights});
+}
+
+inline Session session_of(std::shared_ptr<const Engine> engine, const RunOptions& options) {
+  Session session(std::move(engine), {.threads = options.threads});
+  session.impl().observer = options.observer;
+  return session;
 }
 
 inline std::span<const Output> run(Session& session, const Batch& batch) {

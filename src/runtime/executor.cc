@@ -165,9 +165,9 @@ bool Executor::replay(Prepared& prepared) {
 void Executor::run_steps(Prepared& prepared, StepObserver* observer) {
   for (size_t s = 0; s < program_.steps.size(); ++s) {
     const Node& node = *program_.steps[s].node;
+    if (observer != nullptr) observer->before(s);  // which ends a run for reasons of its own
     try {
       if (stream_ != nullptr) stream_->before(s);
-      if (observer != nullptr) observer->before(s);
       if (node.is<Bind>())
         run_bind(prepared, s);
       else if (prepared.steps[s].late)

@@ -165,9 +165,13 @@ ModelInputs make_inputs(const Graph& graph, const InputOptions& options, Console
   return inputs;
 }
 
+StepObserver& stop_at_interrupt() {
+  static StopAtInterrupt stop;
+  return stop;
+}
+
 Tensors run_once(Session& session, const Tensors& inputs) {
-  StopAtInterrupt stop;
-  session.impl().observer = &stop;
+  session.impl().observer = &stop_at_interrupt();
   Tensors outputs = to_tensors(session.run(as_inputs(session.engine(), inputs)));
   session.impl().observer = nullptr;
   return outputs;

@@ -66,7 +66,9 @@ ModelInputs make_inputs(const Graph& graph, const InputOptions& options, Console
 // Sizes alone, without data.
 ChosenSizes choose_sizes(const Graph& graph, const InputOptions& options);
 
-// Runs once and copies the outputs; stops at Ctrl-C between steps.
+// Ends a run at Ctrl-C, between two steps.
+StepObserver& stop_at_interrupt();
+// Runs once and copies the outputs, which Ctrl-C ends.
 Tensors run_once(Session& session, const Tensors& inputs);
 
 }  // namespace lathe::tools

@@ -163,6 +163,7 @@ precision::Report assign_precision(Graph& graph, const PrecisionArgs& args, cons
   precision::PrecisionOptions options = options_of(args);
   options.threads = threads;
   options.progress = std::move(progress);
+  options.observer = &stop_at_interrupt();
   const precision::Batches batches =
       calibration_batches(graph, args.calibration.inputs, sizes, model, precision::finds_ranges(options));
   if (!sizes.empty() && precision::finds_ranges(options)) options.usual = made_up_batch(graph, sizes);

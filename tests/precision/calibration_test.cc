@@ -43,9 +43,9 @@ std::shared_ptr<const Engine> engine_that(const std::string& program) {
 
 TEST(Compare, OneClassForRowsThatF32TellsApart) {
   const Batches batches = {{{"x", Tensor::of<float>({3, 2}, {1, 2, 2, 1, 3, 5})}}};
-  const Recorded expected = record(engine_that("neg(x0)"), batches, 1);
+  const Recorded expected = record(engine_that("neg(x0)"), batches, {.threads = 1});
   const auto found = [&](const std::string& program) {
-    return compare(expected, engine_that(program), batches, 1).at(0).agreement;
+    return compare(expected, engine_that(program), batches, {.threads = 1}).at(0).agreement;
   };
   EXPECT_FALSE(found("mul(neg(x0), 2:f32)").collapsed);
   EXPECT_TRUE(found("add(neg(x0), mul(cast<f32>(iota(-1)), 9:f32))").collapsed);
