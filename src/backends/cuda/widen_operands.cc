@@ -44,22 +44,33 @@ class Widening {
   void take_out(Node& cast) {
     Value *wide = cast.output(), *narrow = cast.input(0);
     const std::vector<Node*> users(wide->users().begin(), wide->users().end());
-    for (Node* user : users)
+    for (Node* user : users) {
+      if (user->is<Gather>()) {  // once: what picks rows are integers
+        pick_narrow(*user, narrow);
+        continue;
+      }
       for (size_t i = 0; i < user->inputs().size(); ++i)
         if (user->input(i) == wide) read_narrow(*user, i, narrow);
+    }
     graph_.erase(&cast);
   }
 
   void read_narrow(Node& user, size_t operand, Value* table) {
+    const auto* embedding = user.as<Embedding>();
+    const bool widens =
+        embedding != nullptr && operand % 2 == 1 && operand < 2 * static_cast<size_t>(embedding->num_tables);
+    graph_.set_input(&user, operand, widens ? table : wide_operand(user, table));
     ++changed_;
-    if (const auto* embedding = user.as<Embedding>();
-        embedding != nullptr && operand % 2 == 1 && operand < 2 * static_cast<size_t>(embedding->num_tables))
-      return graph_.set_input(&user, operand, table);
-    if (!user.is<Gather>() || operand != 0) return graph_.set_input(&user, operand, wide_operand(user, table));
-    Value* rows = graph_.insert_before(&user, user.op(), {table, user.input(1)}, 1, user.name())->output();
+  }
+
+  // Puts two nodes in the place of one.
+  void pick_narrow(Node& gather, Value* table) {
+    Value* rows = graph_.insert_before(&gather, gather.op(), {table, gather.input(1)}, 1, gather.name())->output();
     Map cast{cast_program(table->dtype(), DType::f32), {}};
-    graph_.replace_uses(user.output(), graph_.insert_before(&user, std::move(cast), {rows}, 1, user.name())->output());
-    graph_.erase(&user);
+    Value* wide = graph_.insert_before(&gather, std::move(cast), {rows}, 1, gather.name())->output();
+    graph_.replace_uses(gather.output(), wide);
+    graph_.erase(&gather);
+    ++changed_;
   }
 
   Value* wide_operand(Node& node, Value* narrow) {
